@@ -1,0 +1,45 @@
+# `make demo` and `make test` need only Python >= 3.11 and make: the environment in .venv is made on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+RESULTS ?= results/demo
+export RAY_AUTH_MODE ?= disabled
+export MLFLOW_DISABLE_TELEMETRY ?= true
+
+.PHONY: help demo test lint format types layers pytest bench clean
+
+help:  ## show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/.ready  ## the whole loop on the embedded dataset: proof, spoofs, verdicts, tables, figures (about 3 minutes)
+	$(BIN)/raypol demo --results $(RESULTS)
+
+test: lint types layers pytest  ## everything CI runs: format, lint, types, layer rules, tests
+
+lint: .venv/.ready  ## ruff: format check and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: .venv/.ready  ## ruff: rewrite to the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: .venv/.ready  ## mypy --strict over package, tests and benchmarks
+	$(BIN)/mypy
+
+layers: .venv/.ready  ## import-linter: imports point down only
+	$(BIN)/lint-imports
+
+pytest: .venv/.ready  ## the test suite alone
+	$(BIN)/pytest -m "not slow"
+
+bench: .venv/.ready  ## the four ratios the README quotes (about 5 minutes)
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove the environment and caches; results stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "raypol needs Python >= 3.11; set PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,54 @@
+"""Attack I-tail: train honestly from W_0 for a short while, then attack I on the last interval only.
+
+Zhang et al. 2022 (arXiv:2108.09454), section IV: the honest part costs little and is beyond reproach; all of the distance to W_T is
+left to the last interval, where `top_q` looks first.
+
+Threat model: as attack II. Differences from the paper: as attack I.
+"""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from raypol.core.attacks import i
+from raypol.core.proof import Checkpoint, Interval
+from raypol.core.spoofing import AttackMethod, Crafted, CraftedBatch, Scene
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttackITail(i.AttackI):
+    """Honest steps, then one interval of gradient matching."""
+
+    iterations: int = 20
+    """Iterations of each step's search; the paper's 100 buy nothing at this distance."""
+
+
+def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackITail) -> Crafted:
+    """Unperturbed batches, honestly followed; in the last interval attack I, straight from where training led to W_T."""
+    if interval.stop < scene.recipe.steps:
+        drawn = [scene.batch(t) for t in range(interval.start, interval.stop)]
+        return Crafted(
+            interval=interval, batches=[CraftedBatch(sources, y.cpu(), None) for sources, _, y in drawn], follow=True
+        )
+    straight = replace_trajectory(scene, start, interval)
+    return i.craft(straight, interval, start, config)
+
+
+def replace_trajectory(scene: Scene, start: Checkpoint, interval: Interval) -> Scene:
+    """The scene with the straight line from `start` to W_T over the interval."""
+    return replace(scene, trajectory=_LastStretch(start, scene.trajectory.weights(scene.recipe.steps), interval))
+
+
+class _LastStretch:
+    """W_t on the line from where honest training led to W_T."""
+
+    def __init__(self, start: Checkpoint, end: dict[str, Tensor], interval: Interval) -> None:
+        self._start, self._end, self._interval = start.parameters, end, interval
+
+    def weights(self, step: int) -> dict[str, Tensor]:
+        """W_t by name."""
+        s = (step - self._interval.start) / self._interval.num_steps
+        return {name: self._start[name].lerp(self._end[name], s) for name in self._end}
+
+
+METHOD = AttackMethod(config=AttackITail, craft=craft, sequential=lambda _, __: True)

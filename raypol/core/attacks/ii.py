@@ -1,0 +1,61 @@
+"""Attack II: perturb every batch until its gradient vanishes (Zhang et al. 2022, arXiv:2108.09454, Algorithm 4).
+
+Equation, per step, at W = W_{t-k}:  min_R |grad_W L(f_W(X + R), y)|^2 + alpha |R|^2.  "Update the model to itself": the claimed
+move is meant to be smaller than the verifier's threshold, and a vanishing gradient adds nothing to it.
+
+Threat model: A knows W_T and data of the training distribution, may modify data; knows nothing of the prover's draws.
+
+Differences from the paper:
+1. Batch statistics of norm layers are those of training mode, as in the verifier's replay.
+2. X + R is kept in [0, 1] inside the objective; points are stored as uint8 unless asked otherwise.
+3. A batch that is not accepted after the last retry is recorded with its own perturbation (the published code saves the old
+   perturbation on the new batch).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from raypol.core.crafting import CraftingConfig, ValueAndGradient, gradient_objective, loss_objective
+from raypol.core.errors import InputError
+from raypol.core.proof import Checkpoint, Interval
+from raypol.core.spoofing import AttackMethod, Crafted, Scene, craft_until_accepted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttackII(CraftingConfig):
+    """Vanishing gradient, batch by batch."""
+
+    objective: Literal["gradient", "loss"] = "gradient"
+    """gradient: |grad|^2 + alpha |R|^2, second order. loss: L + alpha |R|, first order."""
+
+    def __post_init__(self) -> None:
+        CraftingConfig.__post_init__(self)
+        if self.objective not in ("gradient", "loss"):
+            raise InputError(f"unknown objective {self.objective!r}; possible: gradient, loss")
+
+
+def zhang2022_attack2() -> AttackII:
+    """Published settings: L-BFGS from R = 0, 10 iterations, alpha 1, limits 30/30, 10 retries."""
+    return AttackII()
+
+
+def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackII) -> Crafted:
+    """One search per claimed step, all at W_{t-k}."""
+    scene.trainer.load(start)
+
+    def objective(X_nBCHW: Tensor, y_nB: Tensor) -> ValueAndGradient:
+        if config.objective == "loss":
+            return loss_objective(scene.trainer, X_nBCHW, y_nB, alpha=config.alpha)
+        return gradient_objective(scene.trainer, X_nBCHW, y_nB, alpha=config.alpha)
+
+    made = [craft_until_accepted(scene, [t], config, objective) for t in range(interval.start, interval.stop)]
+    return Crafted(
+        interval=interval,
+        batches=[batch for batches, _ in made for batch in batches],
+        stats=tuple(stats for _, stats in made),
+    )
+
+
+METHOD = AttackMethod(config=AttackII, craft=craft)

@@ -1,0 +1,145 @@
+"""Attack III: one perturbation search for all k*B points of an interval (Zhang et al. 2022, arXiv:2108.09454, Algorithm 5).
+
+Equation, per interval, at W = W_{t-k}, for its k batches:
+    gradient:  min_R |1/k sum_j grad_W L(f_W(X_j + R_j), y_j)|^2 + alpha |R|^2
+    loss:      min_R  1/k sum_j L(f_W(X_j + R_j), y_j) + alpha |R|
+    select:    no R; the k*B points of the dataset with the lowest loss.
+
+Threat model: as attack II.
+
+Differences from the paper:
+1. Every interval draws its own points (the published code draws once and stores 3 % of the images).
+2. Memory is bounded whatever k is: batches go through the model one by one and their gradients are summed.
+3. Batch statistics are those of each claimed batch, not of the union: the verifier replays batch by batch.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from raypol.core.augment import to_unit
+from raypol.core.crafting import (
+    CraftingConfig,
+    CraftStats,
+    ValueAndGradient,
+    gradient_objective,
+    loss_objective,
+    measure,
+    model_input,
+)
+from raypol.core.errors import InputError
+from raypol.core.proof import Checkpoint, Interval
+from raypol.core.seeds import generator
+from raypol.core.spoofing import AttackMethod, Crafted, CraftedBatch, Scene, craft_until_accepted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttackIII(CraftingConfig):
+    """Vanishing gradient or loss, interval by interval."""
+
+    objective: Literal["gradient", "loss"] = "gradient"
+    """gradient: |grad|^2 + alpha |R|^2, second order. loss: L + alpha |R|, first order, several times cheaper."""
+    alpha: float = 0.1
+    """Weight of |R|^2 or |R|."""
+    tolerance_grad: float = 1e-7
+    """lbfgs stops when the largest entry of the objective's gradient is below this; published: 0.1."""
+    max_grad_norm2: float = 15.0
+    """The interval is accepted when |grad|^2 is below this ..."""
+    max_perturbation_norm2: float = 20.0
+    """... and |R|^2 over all its points is below this."""
+    retries: int = 30
+    """How often fresh batches are drawn when the interval is not accepted."""
+    batches_per_graph: int = 1
+    """gradient only: batches whose graphs are held in memory at once; as many as k saves a pass."""
+
+    def __post_init__(self) -> None:
+        CraftingConfig.__post_init__(self)
+        if self.objective not in ("gradient", "loss"):
+            raise InputError(f"unknown objective {self.objective!r}; possible: gradient, loss")
+        if self.batches_per_graph < 1:
+            raise InputError(f"expected batches_per_graph >= 1, got {self.batches_per_graph}")
+
+
+def zhang2022_attack3() -> AttackIII:
+    """Published settings for CIFAR: L-BFGS, 10 iterations, gradient tolerance 0.1, alpha 0.1, limits 15/20, 30 retries."""
+    return AttackIII(tolerance_grad=0.1)
+
+
+def zhang2022_attack3_imagenet() -> AttackIII:
+    """Published settings for ImageNet: alpha 0.4, limits 2/5."""
+    return AttackIII(tolerance_grad=0.1, alpha=0.4, max_grad_norm2=2.0, max_perturbation_norm2=5.0)
+
+
+def invisible_attack3() -> AttackIII:
+    """Loss objective by 8 signed-gradient steps inside linf <= 8/255; the ball is the limit, so |R|^2 has none."""
+    return AttackIII(
+        objective="loss",
+        crafting="signed",
+        iterations=8,
+        linf_limit=8 / 255,
+        alpha=0.0,
+        max_perturbation_norm2=float("inf"),
+    )
+
+
+def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackIII) -> Crafted:
+    """One search for the whole interval, at W_{t-k}."""
+    scene.trainer.load(start)
+    if config.crafting == "select":
+        return _select(scene, interval)
+
+    def objective(X_nBCHW: Tensor, y_nB: Tensor) -> ValueAndGradient:
+        if config.objective == "loss":
+            return loss_objective(scene.trainer, X_nBCHW, y_nB, alpha=config.alpha)
+        return gradient_objective(
+            scene.trainer, X_nBCHW, y_nB, alpha=config.alpha, batches_per_graph=config.batches_per_graph
+        )
+
+    batches, stats = craft_until_accepted(scene, range(interval.start, interval.stop), config, objective)
+    return Crafted(interval=interval, batches=batches, stats=(stats,))
+
+
+def _select(scene: Scene, interval: Interval) -> Crafted:
+    """The k*B points of lowest loss, in random order; a point is used again only when the dataset is too small."""
+    data, B = scene.trainer.dataset, scene.recipe.batch_size
+    with torch.no_grad():
+        losses = torch.cat(
+            [
+                F.cross_entropy(
+                    scene.trainer.model(model_input(scene.trainer, to_unit(data.pixels[i : i + 1000]), None)),
+                    data.labels[i : i + 1000],
+                    reduction="none",
+                )
+                for i in range(0, len(data), 1000)
+            ]
+        )
+    # One gradient evaluation is a forward and a backward pass of B points; a forward pass is a third of it.
+    scene.trainer.gradient_evals += -(-len(data) // (3 * B))
+    needed = interval.num_steps * B
+    lowest = losses.argsort()[:needed].cpu()
+    shuffle = torch.randperm(len(lowest), generator=generator(scene.seed, "select", interval.index))
+    chosen = lowest[shuffle].repeat(-(-needed // len(lowest)))[:needed].view(interval.num_steps, B)
+    batches = [CraftedBatch(indices.numpy(), data.labels.cpu()[indices], None) for indices in chosen]
+    with scene.uncounted():
+        drawn = [scene.batch(t) for t in range(interval.start, interval.stop)]
+        loss_before, norm2_before = measure(scene.trainer, torch.stack([d[1] for d in drawn]), torch.stack([d[2] for d in drawn]))
+        where = chosen.to(scene.trainer.device)
+        unit = to_unit(data.pixels[where.flatten()]).view(*where.shape, *data.image_shape)
+        loss_after, norm2_after = measure(scene.trainer, unit, data.labels[where])
+    stats = CraftStats(
+        loss_before=loss_before,
+        loss_after=loss_after,
+        grad_norm2_before=norm2_before,
+        grad_norm2_after=norm2_after,
+        perturbation_norm2=0.0,
+        perturbation_linf=0.0,
+        retries=0,
+        accepted=True,
+    )
+    return Crafted(interval=interval, batches=batches, stats=(stats,))
+
+
+METHOD = AttackMethod(config=AttackIII, craft=craft)

@@ -1,0 +1,21 @@
+"""Control `null`: the trajectory with ordinary batches, unperturbed. What an attack must beat to have earned its cost."""
+
+from dataclasses import dataclass
+
+from raypol.core.proof import Checkpoint, Interval
+from raypol.core.spoofing import AttackMethod, Crafted, CraftedBatch, Scene
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Null:
+    """No perturbation."""
+
+
+def craft(scene: Scene, interval: Interval, start: Checkpoint, config: object) -> Crafted:
+    """The batches that every attack starts from."""
+    del start, config
+    drawn = [scene.batch(t) for t in range(interval.start, interval.stop)]
+    return Crafted(interval=interval, batches=[CraftedBatch(sources, y.cpu(), None) for sources, _, y in drawn])
+
+
+METHOD = AttackMethod(config=Null, craft=craft)

@@ -1,0 +1,255 @@
+"""Searching a small R so that training on X + R moves the model as the spoof claims: objectives and searches.
+
+Objectives (SPEC section 4), for n batches of B points at fixed weights W:
+    gradient:  | 1/n sum_j grad_W L(f_W(X_j + R_j), y_j) - g* |^2 + alpha |R|^2      second order; g* = 0 but for attack I
+    loss:        1/n sum_j L(f_W(X_j + R_j), y_j) + alpha |R|                        first order
+X + R is kept in [0, 1]. Batch statistics are those of each claimed batch, as in the verifier's replay, so the n batches go
+through the model one by one; that is also what bounds the memory, whatever k is.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from raypol.core.augment import normalise
+from raypol.core.errors import InputError
+from raypol.core.training import Trainer
+
+Crafting = Literal["lbfgs", "signed", "adam", "select"]
+ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
+"""R (n, B, C, H, W) -> the objective's value and its gradient with respect to R."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CraftingConfig:
+    """How R is searched and when a batch is accepted; shared by attacks I, II and III."""
+
+    crafting: Crafting = "lbfgs"
+    """lbfgs (published); signed: signed-gradient steps inside an linf ball; adam; select: no R, points of lowest loss (III only)."""
+    iterations: int = 10
+    """Iterations of the search."""
+    alpha: float = 1.0
+    """Weight of |R|^2 (gradient objective) or |R| (loss objective) in the objective."""
+    tolerance_grad: float = 1e-7
+    """lbfgs stops when the largest entry of the objective's gradient is below this."""
+    linf_limit: float | None = None
+    """Largest change of a pixel, in units where pixels span [0, 1]; None = only X + R in [0, 1] binds. signed needs one."""
+    step_size: float | None = None
+    """signed, adam: change of a pixel per iteration; None = 2.5 * linf_limit / iterations (signed), 0.01 (adam)."""
+    max_grad_norm2: float = 30.0
+    """A batch is accepted when |grad|^2 is below this ..."""
+    max_perturbation_norm2: float = 30.0
+    """... and |R|^2 is below this."""
+    retries: int = 10
+    """How often a fresh batch is drawn when one is not accepted; the last is recorded whatever it is."""
+    pixel_dtype: Literal["uint8", "float32"] = "uint8"
+    """What the crafted points are stored as; uint8 rounds before anything is measured."""
+
+    def __post_init__(self) -> None:
+        if self.crafting not in ("lbfgs", "signed", "adam", "select"):
+            raise InputError(f"unknown crafting {self.crafting!r}; possible: adam, lbfgs, select, signed")
+        if self.iterations < 1 or self.retries < 0:
+            raise InputError(f"expected iterations >= 1 and retries >= 0, got {self.iterations} and {self.retries}")
+        if not self.alpha >= 0.0:
+            raise InputError(f"expected alpha >= 0, got {self.alpha}")
+        if self.linf_limit is not None and not 0.0 < self.linf_limit <= 1.0:
+            raise InputError(f"expected linf_limit in (0, 1] or None, got {self.linf_limit}")
+        if self.crafting == "signed" and self.linf_limit is None and self.step_size is None:
+            raise InputError("crafting signed: expected linf_limit (such as 8/255 = 0.0314) or step_size")
+        if self.pixel_dtype not in ("uint8", "float32"):
+            raise InputError(f"unknown pixel_dtype {self.pixel_dtype!r}; possible: float32, uint8")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CraftStats:
+    """What one search did, measured on the points as they are stored."""
+
+    loss_before: float
+    loss_after: float
+    grad_norm2_before: float
+    """|grad - g*|^2 of the objective's batches at R = 0."""
+    grad_norm2_after: float
+    perturbation_norm2: float
+    """|R|^2 over all points searched together, pixels in [0, 1]."""
+    perturbation_linf: float
+    retries: int
+    accepted: bool
+
+
+def gradient_objective(
+    trainer: Trainer,
+    X_nBCHW: Tensor,
+    y_nB: Tensor,
+    *,
+    alpha: float,
+    goal: Mapping[str, Tensor] | None = None,
+    batches_per_graph: int = 1,
+) -> ValueAndGradient:
+    """|mean gradient - g*|^2 + alpha |R|^2 and its gradient.
+
+    With n batches and fewer per graph, memory is bounded: a first pass sums the residual r = mean grad - g* without keeping
+    graphs, a second differentiates <2 r, grad_j / n> batch by batch. The sum over batches is the same gradient.
+
+    Args:
+        trainer: holds W; its model is in training mode.
+        X_nBCHW: n batches of points in [0, 1].
+        y_nB: labels.
+        alpha: weight of |R|^2.
+        goal: g* by parameter name; None = 0.
+        batches_per_graph: how many batches' graphs may be in memory at once.
+    """
+    parameters = list(trainer.parameters.values())
+    goals = [torch.zeros_like(p) if goal is None else goal[name] for name, p in trainer.parameters.items()]
+    n = len(X_nBCHW)
+
+    def gradients(R: Tensor, part: slice, *, create_graph: bool) -> list[Tensor]:
+        total: list[Tensor] | None = None
+        for x, r, y in zip(X_nBCHW[part], R, y_nB[part], strict=True):
+            loss = trainer.loss(model_input(trainer, x, r), y) / n
+            trainer.gradient_evals += 1
+            grads = torch.autograd.grad(loss, parameters, create_graph=create_graph, materialize_grads=True)
+            total = list(grads) if total is None else [a + b for a, b in zip(total, grads, strict=True)]
+        assert total is not None
+        return total
+
+    def evaluate(R: Tensor) -> tuple[float, Tensor]:
+        if n <= batches_per_graph:
+            leaf = R.detach().requires_grad_()
+            grads = gradients(leaf, slice(0, n), create_graph=True)
+            value = sum_of_squares([g - t for g, t in zip(grads, goals, strict=True)])
+            trainer.gradient_evals += n
+            (slope,) = torch.autograd.grad(value, leaf)
+        else:
+            slope = torch.empty_like(R)
+            summed = gradients(R.detach(), slice(0, n), create_graph=False)
+            residual = [g.detach() - t for g, t in zip(summed, goals, strict=True)]
+            value = sum_of_squares(residual)
+            for begin in range(0, n, batches_per_graph):
+                part = slice(begin, min(begin + batches_per_graph, n))
+                leaf = R[part].detach().requires_grad_()
+                grads = gradients(leaf, part, create_graph=True)
+                inner = torch.stack([(2.0 * r * g).sum() for r, g in zip(residual, grads, strict=True)]).sum()
+                trainer.gradient_evals += part.stop - part.start
+                (slope[part],) = torch.autograd.grad(inner, leaf)
+        return float(value.detach() + alpha * R.square().sum()), slope + 2.0 * alpha * R
+
+    return evaluate
+
+
+def loss_objective(trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor, *, alpha: float) -> ValueAndGradient:
+    """Mean loss + alpha |R| and its gradient; first order, one batch's graph in memory at a time."""
+    n = len(X_nBCHW)
+
+    def evaluate(R: Tensor) -> tuple[float, Tensor]:
+        slope = torch.empty_like(R)
+        losses = []
+        with weights_frozen(trainer):
+            for j in range(n):
+                leaf = R[j].detach().requires_grad_()
+                loss = trainer.loss(model_input(trainer, X_nBCHW[j], leaf), y_nB[j]) / n
+                trainer.gradient_evals += 1
+                (slope[j],) = torch.autograd.grad(loss, leaf)
+                losses.append(loss.detach())
+        norm = torch.linalg.vector_norm(R)
+        away = R / norm if float(norm) > 0.0 else torch.zeros_like(R)  # 0 is a subgradient of |R| at R = 0
+        return float(torch.stack(losses).sum() + alpha * norm), slope + alpha * away
+
+    return evaluate
+
+
+def search(objective: ValueAndGradient, X: Tensor, config: CraftingConfig) -> Tensor:
+    """R of X's shape that lowers the objective, from R = 0; X + R in [0, 1] and |R|_inf <= linf_limit hold at the end."""
+    R = torch.zeros_like(X)
+    match config.crafting:
+        case "lbfgs":
+            optimizer: torch.optim.Optimizer = torch.optim.LBFGS(
+                [R], max_iter=config.iterations, tolerance_grad=config.tolerance_grad
+            )
+            _minimise(optimizer, R, objective, steps=1)
+        case "adam":
+            optimizer = torch.optim.Adam([R], lr=config.step_size or 0.01)
+            for _ in range(config.iterations):
+                _minimise(optimizer, R, objective, steps=1)
+                R.copy_(project(R, X, config.linf_limit))
+        case "signed":
+            step_size = config.step_size or 2.5 * (config.linf_limit or 0.0) / config.iterations
+            for _ in range(config.iterations):
+                _, slope = objective(R)
+                R = project(R - step_size * slope.sign(), X, config.linf_limit)
+        case "select":
+            raise InputError("crafting select has no perturbation to search; it is available for attack iii")
+    return project(R, X, config.linf_limit)
+
+
+def _minimise(optimizer: torch.optim.Optimizer, R: Tensor, objective: ValueAndGradient, *, steps: int) -> None:
+    def closure() -> float:
+        value, R.grad = objective(R)
+        return value
+
+    for _ in range(steps):
+        optimizer.step(closure)
+
+
+def project(R: Tensor, X: Tensor, linf_limit: float | None) -> Tensor:
+    """The nearest R with X + R in [0, 1] and, if there is a limit, |R|_inf <= linf_limit. Not finite becomes 0."""
+    R = torch.nan_to_num(R, nan=0.0, posinf=0.0, neginf=0.0)
+    if linf_limit is not None:
+        R = R.clamp(-linf_limit, linf_limit)
+    return (X + R).clamp(0.0, 1.0) - X
+
+
+def store(X: Tensor, R: Tensor, config: CraftingConfig) -> Tensor:
+    """X + R as it is stored. Rounding to uint8 goes towards X where it would pass the linf limit."""
+    crafted = (X + R).clamp(0.0, 1.0)
+    if config.pixel_dtype == "float32":
+        return crafted.float()
+    rounded = (crafted * 255.0).round()
+    if config.linf_limit is not None:
+        source = (X * 255.0).round()
+        reach = int(config.linf_limit * 255.0 + 1e-6)
+        rounded = torch.minimum(torch.maximum(rounded, source - reach), source + reach)
+    return rounded.to(torch.uint8)
+
+
+def measure(
+    trainer: Trainer, x_nBCHW: Tensor, y_nB: Tensor, goal: Mapping[str, Tensor] | None = None
+) -> tuple[float, float]:
+    """(mean loss, |mean gradient - g*|^2) of n batches at the trainer's weights."""
+    parameters = list(trainer.parameters.values())
+    total = [torch.zeros_like(p) if goal is None else -goal[name] for name, p in trainer.parameters.items()]
+    losses = []
+    for x, y in zip(x_nBCHW, y_nB, strict=True):
+        loss = trainer.loss(model_input(trainer, x, None), y) / len(x_nBCHW)
+        trainer.gradient_evals += 1
+        for summed, grad in zip(total, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True):
+            summed += grad
+        losses.append(loss.detach())
+    return float(torch.stack(losses).sum()), float(sum_of_squares(total))
+
+
+def model_input(trainer: Trainer, x: Tensor, r: Tensor | None) -> Tensor:
+    """What the model sees of a crafted batch: clamped to [0, 1], then the declared normalisation; spoofs do not augment."""
+    unit = x if r is None else (x + r).clamp(0.0, 1.0)
+    inputs = normalise(unit, trainer.recipe.transform)
+    return inputs.contiguous(memory_format=torch.channels_last) if trainer.recipe.channels_last else inputs
+
+
+def sum_of_squares(tensors: list[Tensor]) -> Tensor:
+    """Squared l2 norm of all entries."""
+    return torch.stack([t.square().sum() for t in tensors]).sum()
+
+
+@contextmanager
+def weights_frozen(trainer: Trainer) -> Iterator[None]:
+    """No gradients with respect to the weights inside: backward passes cost a third less."""
+    for parameter in trainer.parameters.values():
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainer.parameters.values():
+            parameter.requires_grad_(True)

@@ -1,0 +1,13 @@
+"""The one error that means: the input is at fault, not the program."""
+
+from collections.abc import Iterable
+from typing import NoReturn
+
+
+class InputError(ValueError):
+    """Bad input. Its message says in one line what was expected, what came and what is possible."""
+
+
+def reject_choice(what: str, got: object, possible: Iterable[str]) -> NoReturn:
+    """Raise the InputError for a name that is not among the possible ones."""
+    raise InputError(f"unknown {what} {got!r}; possible: {', '.join(sorted(possible))}")

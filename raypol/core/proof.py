@@ -1,0 +1,357 @@
+"""P = (W, I, H, A): the typed records of a proof, the same for an honest proof and for a spoof (SPEC section 2).
+
+W: `Checkpoint`, every k steps. I and H: `BatchRecord`, every step. A: `Recipe`, everything else that a replay needs.
+Indices 0..N-1 mean points of the public dataset, indices from N on mean the proof's own points (`Points`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Final, Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from raypol.core import hashing
+from raypol.core.augment import Transform
+from raypol.core.errors import InputError
+
+Scalar = bool | int | float | str
+Precision = Literal["float32", "float64"]
+DTYPES: Final[dict[Precision, torch.dtype]] = {"float32": torch.float32, "float64": torch.float64}
+
+MAX_STEPS: Final = 100_000_000
+MAX_BATCH: Final = 1_000_000
+
+
+class Interval(NamedTuple):
+    """One checkpoint interval: from W_start, steps start, ..., stop - 1 lead to W_stop."""
+
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def num_steps(self) -> int:
+        """k, or less in the last interval."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """The declared update rule: any optimizer of torch.optim that needs no closure."""
+
+    name: str = "SGD"
+    """Class name in torch.optim."""
+    options: Mapping[str, Scalar] = field(
+        default_factory=lambda: {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}  # the paper's, with a lr for digits
+    )
+    """Keyword arguments of its constructor."""
+
+    @property
+    def lr(self) -> float:
+        """The initial learning rate."""
+        return float(self.options["lr"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleConfig:
+    """The declared learning-rate schedule: `constant` or any scheduler of torch.optim.lr_scheduler that needs no metric."""
+
+    name: str = "constant"
+    """`constant`, or the class name in torch.optim.lr_scheduler."""
+    options: Mapping[str, Scalar | Sequence[int]] = field(default_factory=dict)
+    """Keyword arguments of its constructor, in steps."""
+    base_steps: int = 0
+    """0, or the number of steps of the run whose schedule is stretched (or squeezed) to this one's length."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A: everything that a replay needs besides the recorded weights, states and indices. A proof carries its own."""
+
+    dataset: str
+    """Name of the public dataset."""
+    dataset_sha256: str
+    """Digest of its training points, hex."""
+    model: str
+    """Built-in name or import path."""
+    steps: int
+    """T (or T'), the number of updates claimed."""
+    interval: int
+    """k, steps between checkpoints; the last interval may be shorter."""
+    batch_size: int
+    """B, points per update."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The update rule."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """The learning rate over steps."""
+    loss: Literal["cross_entropy"] = "cross_entropy"
+    """Mean over the batch."""
+    transform: Transform = field(default_factory=Transform)
+    """From stored pixels to the model's input."""
+    seed: int = 0
+    """Root of the seeds of initial weights, data order, augmentation and dropout."""
+    precision: Precision = "float32"
+    """Of weights and arithmetic."""
+    channels_last: bool = True
+    """Memory format of the convolutions; it changes rounding, so it belongs to the conditions of training."""
+    device: str = "cpu"
+    """Kind of device trained on: cpu or cuda. Informative: a verifier uses what it has."""
+    threads: int = 1
+    """CPU threads trained with; it changes rounding. Informative, as above."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.interval:
+            raise InputError(f"expected interval (k) >= 1 step, got {self.interval}")
+        if not self.interval <= self.steps <= MAX_STEPS:
+            raise InputError(
+                f"expected steps (T or T') between the interval k = {self.interval} and {MAX_STEPS}, got {self.steps}"
+            )
+        if not 1 <= self.batch_size <= MAX_BATCH:
+            raise InputError(f"expected batch_size in 1..{MAX_BATCH}, got {self.batch_size}")
+        if self.loss != "cross_entropy":
+            raise InputError(f"unknown loss {self.loss!r}; possible: cross_entropy")
+        if self.precision not in DTYPES:
+            raise InputError(f"unknown precision {self.precision!r}; possible: {', '.join(DTYPES)}")
+
+    @property
+    def num_intervals(self) -> int:
+        """ceil(T / k)."""
+        return -(-self.steps // self.interval)
+
+    def interval_at(self, index: int) -> Interval:
+        """The interval with this index."""
+        start = index * self.interval
+        return Interval(index, start, min(start + self.interval, self.steps))
+
+    def intervals(self) -> list[Interval]:
+        """All intervals, in order."""
+        return [self.interval_at(i) for i in range(self.num_intervals)]
+
+    def checkpoint_steps(self) -> list[int]:
+        """0, k, 2k, ..., T."""
+        return [*range(0, self.steps, self.interval), self.steps]
+
+    def canonical(self) -> bytes:
+        """One byte string per recipe, for hashing: JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Checkpoint:
+    """W at one step, on the CPU: weights, norm-layer buffers and the optimizer's state."""
+
+    step: int
+    parameters: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor]
+    optimizer_state: Mapping[str, Tensor]
+    """By "parameter name/state key"; empty at step 0 of an honest proof."""
+    claimed_digests: Mapping[str, bytes] | None = None
+    """What the file that it was read from says the tensors' digests are; None if it was not read from a file."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by qualified name: parameter/..., buffer/..., optimizer/..."""
+        groups = {"parameter": self.parameters, "buffer": self.buffers, "optimizer": self.optimizer_state}
+        return {f"{kind}/{name}": tensor for kind, group in groups.items() for name, tensor in group.items()}
+
+    def tensor_digests(self) -> dict[str, bytes]:
+        """SHA-256 of each tensor by qualified name, computed from its bytes."""
+        return {name: hashing.tensor_digest(tensor) for name, tensor in self.tensors().items()}
+
+
+class BatchRecord(NamedTuple):
+    """I and H of one step."""
+
+    step: int
+    indices: npt.NDArray[np.int64]
+    """(B,)"""
+    sha256: bytes
+    """`hashing.step_digest` of the step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Points:
+    """Data points of a spoof that differ from the public dataset, each once."""
+
+    pixels: Tensor
+    """(n, C, H, W), uint8 or float32 in [0, 1]."""
+    labels: Tensor
+    """(n,) int64."""
+    sources: Tensor
+    """(n,) int64: the dataset's point that each was made from. For experimenters; no check relies on it."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def empty(cls, image_shape: tuple[int, int, int]) -> "Points":
+        """No points."""
+        none = torch.empty(0, dtype=torch.int64)
+        return cls(pixels=torch.empty((0, *image_shape), dtype=torch.uint8), labels=none, sources=none)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What generating cost, under one clock for proof and spoof alike. Start-up and data loading are not in it."""
+
+    device_s: float = 0.0
+    """Seconds on the device, synchronised, summed over actors."""
+    wall_s: float = 0.0
+    """Seconds from start to end; less than device_s when actors work in parallel."""
+    gradient_evals: int = 0
+    """Times a batch's loss (or its gradient's norm) was differentiated."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            device_s=self.device_s + other.device_s,
+            wall_s=self.wall_s + other.wall_s,
+            gradient_evals=self.gradient_evals + other.gradient_evals,
+        )
+
+
+class ProofSink(Protocol):
+    """Where a proof goes while it is made: a folder of Parquet files, or memory."""
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Record W at one step; steps come in order."""
+        ...
+
+    def write_batches(self, records: Sequence[BatchRecord]) -> None:
+        """Record I and H of the next steps."""
+        ...
+
+    def add_points(self, points: Points) -> npt.NDArray[np.int64]:
+        """Record points that are not in the dataset, each distinct one once; returns their indices, N + position."""
+        ...
+
+
+class ProofSource(Protocol):
+    """What a verifier reads: every part may be forged, none is trusted."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """A."""
+        ...
+
+    @property
+    def root(self) -> str:
+        """The recorded root hash, hex."""
+        ...
+
+    @property
+    def checkpoint_steps(self) -> Sequence[int]:
+        """The steps at which weights are recorded, in recorded order."""
+        ...
+
+    @property
+    def num_points(self) -> int:
+        """Number of own points."""
+        ...
+
+    def checkpoint(self, position: int) -> Checkpoint:
+        """The checkpoint at this position in `checkpoint_steps`."""
+        ...
+
+    def batches(self, start: int, stop: int) -> list[BatchRecord]:
+        """The records at positions start, ..., stop - 1."""
+        ...
+
+    def points(self, indices: npt.NDArray[np.int64]) -> Points:
+        """Own points by position (0 = the first own point)."""
+        ...
+
+
+class MemoryProof:
+    """A proof in memory: sink while it is made, source when it is verified."""
+
+    def __init__(self, recipe: Recipe, num_dataset_points: int) -> None:
+        self.recipe = recipe
+        self.root = ""
+        self.checkpoints: list[Checkpoint] = []
+        self.records: list[BatchRecord] = []
+        self.own_points = PointIndex(num_dataset_points)
+        self._points: list[Points] = []
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """The steps recorded."""
+        return [checkpoint.step for checkpoint in self.checkpoints]
+
+    @property
+    def num_points(self) -> int:
+        """Number of own points."""
+        return len(self.own_points)
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """See ProofSink."""
+        self.checkpoints.append(checkpoint)
+
+    def write_batches(self, records: Sequence[BatchRecord]) -> None:
+        """See ProofSink."""
+        self.records.extend(records)
+
+    def add_points(self, points: Points) -> npt.NDArray[np.int64]:
+        """See ProofSink."""
+        indices, fresh = self.own_points.add(hashing.point_digests(points.pixels, points.labels))
+        if len(fresh):
+            self._points.append(
+                Points(pixels=points.pixels[fresh], labels=points.labels[fresh], sources=points.sources[fresh])
+            )
+        return indices
+
+    def checkpoint(self, position: int) -> Checkpoint:
+        """See ProofSource."""
+        return self.checkpoints[position]
+
+    def batches(self, start: int, stop: int) -> list[BatchRecord]:
+        """See ProofSource."""
+        return self.records[start:stop]
+
+    def points(self, indices: npt.NDArray[np.int64]) -> Points:
+        """See ProofSource."""
+        every = self.all_points()
+        return Points(pixels=every.pixels[indices], labels=every.labels[indices], sources=every.sources[indices])
+
+    def all_points(self) -> Points:
+        """All own points in order."""
+        return Points(
+            pixels=torch.cat([p.pixels for p in self._points]),
+            labels=torch.cat([p.labels for p in self._points]),
+            sources=torch.cat([p.sources for p in self._points]),
+        )
+
+    def seal(self) -> str:
+        """Compute and record the root."""
+        seal = hashing.Seal()
+        for record in self.records:
+            seal.add_step(record.sha256)
+        for checkpoint in self.checkpoints:
+            seal.add_checkpoint(checkpoint)
+        self.root = seal.root(self.recipe.canonical())
+        return self.root
+
+
+class PointIndex:
+    """Gives each distinct point one index, N + position, so that a point used twice is stored once."""
+
+    def __init__(self, num_dataset_points: int) -> None:
+        self._first = num_dataset_points
+        self._seen: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def add(self, digests: hashing.Digests) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Indices of the points with these digests, and the positions among them that were not seen before."""
+        indices = np.empty(len(digests), dtype=np.int64)
+        fresh = []
+        for i, row in enumerate(digests):
+            key = row.tobytes()
+            if key not in self._seen:
+                self._seen[key] = self._first + len(self._seen)
+                fresh.append(i)
+            indices[i] = self._seen[key]
+        return indices, np.asarray(fresh, dtype=np.int64)

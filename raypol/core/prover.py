@@ -1,0 +1,141 @@
+"""The honest prover T: trains for T steps and records the proof on the way (Jia et al. 2021, arXiv:2103.05633, Algorithm 1).
+
+Differences from the published code: data order and augmentation come from recorded seeds, hashes cover every pixel and
+label, and checkpoints are written by another thread while the next steps are computed.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self
+
+import torch
+
+from raypol.core import hashing
+from raypol.core.data import DataOrder, Dataset
+from raypol.core.errors import InputError
+from raypol.core.initial_laws import draw_initial, initial_laws
+from raypol.core.models import build_model
+from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, ProofSink, Recipe
+from raypol.core.seeds import derive_seed, generator
+from raypol.core.training import Trainer, mean_loss
+
+# Checkpoints that may wait for the disk before training waits for it: enough to smooth a slow write, few enough that a
+# large model's copies do not fill the memory.
+_MAX_PENDING: Final = 4
+
+
+def initial_checkpoint(recipe: Recipe, dataset: Dataset) -> Checkpoint:
+    """W_0: weights drawn from the model's laws under the recipe's seed, fresh buffers, empty optimizer state."""
+    model = build_model(recipe.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
+    shapes = {name: p.shape for name, p in model.named_parameters()}
+    return Checkpoint(
+        step=0,
+        parameters=draw_initial(initial_laws(model), shapes, generator(recipe.seed, "initial weights")),
+        buffers={name: b.detach().clone() for name, b in model.named_buffers()},
+        optimizer_state={},
+    )
+
+
+def data_order(recipe: Recipe, dataset: Dataset) -> DataOrder:
+    """The recipe's shuffled epochs."""
+    return DataOrder(len(dataset), recipe.batch_size, derive_seed(recipe.seed, "data order"))
+
+
+def prove(
+    recipe: Recipe,
+    dataset: Dataset,
+    sink: ProofSink,
+    *,
+    device: torch.device | str = "cpu",
+    on_interval: Callable[[Interval], None] | None = None,
+) -> Cost:
+    """Train honestly for T steps; hand W every k steps, and I and H of every step, to the sink.
+
+    Args:
+        recipe: what to train, how, for how long; becomes A.
+        dataset: the public dataset.
+        sink: where the proof goes; its writes run in another thread, in order.
+        device: where to train.
+        on_interval: called after each interval, for progress.
+
+    Returns:
+        The cost of generating the proof: everything from the first step to the last checkpoint written.
+
+    Raises:
+        InputError: training diverged (a loss is NaN or infinite), or the recipe does not fit the dataset.
+    """
+    if recipe.dataset_sha256 != dataset.sha256:
+        raise InputError(f"the recipe names another dataset than the one given ({dataset.name})")
+    order = data_order(recipe, dataset)
+    trainer = Trainer(recipe, dataset, device)
+    start_state = initial_checkpoint(recipe, dataset)
+    trainer.load(start_state)
+    pixels, labels = trainer.dataset.pixels, trainer.dataset.labels
+
+    synchronise(trainer.device)
+    started = time.perf_counter()
+    with torch.random.fork_rng(), BackgroundSink(sink) as background:
+        background.write_checkpoint(start_state)
+        for interval in recipe.intervals():
+            records, losses = [], []
+            for step in range(interval.start, interval.stop):
+                indices = order(step)
+                where = torch.from_numpy(indices).to(trainer.device)
+                losses.append(trainer.step(step, pixels[where], labels[where]))
+                records.append(BatchRecord(step, indices, hashing.step_digest(step, dataset.point_digests[indices])))
+            if not math.isfinite(mean_loss(losses)):
+                raise InputError(
+                    f"training diverged between steps {interval.start} and {interval.stop} (loss is not finite); "
+                    "expected a learning rate at which the honest run converges"
+                )
+            background.write_batches(records)
+            background.write_checkpoint(trainer.snapshot(interval.stop))
+            if on_interval:
+                on_interval(interval)
+    synchronise(trainer.device)
+    elapsed = time.perf_counter() - started
+    return Cost(device_s=elapsed, wall_s=elapsed, gradient_evals=trainer.gradient_evals)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was asked, so that a clock read next is honest."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class BackgroundSink:
+    """Runs a sink's writes in one other thread, in order; at most a few wait. The first error surfaces here."""
+
+    def __init__(self, sink: ProofSink) -> None:
+        self._sink = sink
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="proof-sink")
+        self._pending: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            while self._pending and error is None:
+                self._pending.popleft().result()
+        finally:
+            self._thread.shutdown(cancel_futures=True)
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """See ProofSink; returns at once unless too many writes are waiting."""
+        self._submit(lambda: self._sink.write_checkpoint(checkpoint))
+
+    def write_batches(self, records: Sequence[BatchRecord]) -> None:
+        """See ProofSink."""
+        self._submit(lambda: self._sink.write_batches(records))
+
+    def _submit(self, write: Callable[[], None]) -> None:
+        self._pending.append(self._thread.submit(write))
+        while self._pending and (len(self._pending) > _MAX_PENDING or self._pending[0].done()):
+            self._pending.popleft().result()
