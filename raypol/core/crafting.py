@@ -36,6 +36,8 @@ class CraftingConfig:
     """Weight of |R|^2 (gradient objective) or |R| (loss objective) in the objective."""
     tolerance_grad: float = 1e-7
     """lbfgs stops when the largest entry of the objective's gradient is below this."""
+    line_search: Literal["none", "strong_wolfe"] = "none"
+    """lbfgs only: none takes full steps (published), which can diverge; strong_wolfe does not, for the same evaluations."""
     linf_limit: float | None = None
     """Largest change of a pixel, in units where pixels span [0, 1]; None = only X + R in [0, 1] binds. signed needs one."""
     step_size: float | None = None
@@ -52,6 +54,8 @@ class CraftingConfig:
     def __post_init__(self) -> None:
         if self.crafting not in ("lbfgs", "signed", "adam", "select"):
             raise InputError(f"unknown crafting {self.crafting!r}; possible: adam, lbfgs, select, signed")
+        if self.line_search not in ("none", "strong_wolfe"):
+            raise InputError(f"unknown line_search {self.line_search!r}; possible: none, strong_wolfe")
         if self.iterations < 1 or self.retries < 0:
             raise InputError(f"expected iterations >= 1 and retries >= 0, got {self.iterations} and {self.retries}")
         if not self.alpha >= 0.0:
@@ -167,7 +171,11 @@ def search(objective: ValueAndGradient, X: Tensor, config: CraftingConfig) -> Te
     match config.crafting:
         case "lbfgs":
             optimizer: torch.optim.Optimizer = torch.optim.LBFGS(
-                [R], max_iter=config.iterations, tolerance_grad=config.tolerance_grad
+                [R],
+                max_iter=config.iterations,
+                max_eval=config.iterations,
+                tolerance_grad=config.tolerance_grad,
+                line_search_fn=None if config.line_search == "none" else config.line_search,
             )
             _minimise(optimizer, R, objective, steps=1)
         case "adam":

@@ -226,7 +226,9 @@ def _against_thresholds(
         if not error.is_finite:
             ratio, metric = float("inf"), next(m for m in METRICS if not abs(error[m]) < float("inf"))
         else:
-            ratio, metric = max(((error[m] / limit[m] if limit[m] else float("inf")) if error[m] else 0.0, m) for m in METRICS)
+            ratio, metric = max(
+                ((error[m] / limit[m] if limit[m] else float("inf")) if error[m] else 0.0, m) for m in METRICS
+            )
         if ratio > worst_ratio:
             worst_ratio = ratio
             worst = (

@@ -43,7 +43,9 @@ class TrajectoryConfig:
 class Trajectory:
     """W_t for every step t of a spoof; a pure function of (W_T, config, T', seed), so any actor can compute any W_t."""
 
-    def __init__(self, target: Checkpoint, recipe: Recipe, dataset: Dataset, config: TrajectoryConfig, seed: int) -> None:
+    def __init__(
+        self, target: Checkpoint, recipe: Recipe, dataset: Dataset, config: TrajectoryConfig, seed: int
+    ) -> None:
         model = build_model(recipe.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
         self.config = config
         self.steps = recipe.steps

@@ -465,12 +465,16 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
     digests: list[bytes] = []
     records = source.batches(interval.start, interval.stop)
     if len(records) != interval.num_steps:
-        structure.append(f"steps {interval.start}..{interval.stop - 1}: expected {interval.num_steps} records, got {len(records)}")
+        structure.append(
+            f"steps {interval.start}..{interval.stop - 1}: expected {interval.num_steps} records, got {len(records)}"
+        )
     for expected_step, record in zip(range(interval.start, interval.stop), records, strict=False):
         if record.step != expected_step:
             structure.append(f"expected step {expected_step}, the batch record says {record.step}")
         if len(record.indices) != source.recipe.batch_size:
-            structure.append(f"step {expected_step}: expected {source.recipe.batch_size} indices, got {len(record.indices)}")
+            structure.append(
+                f"step {expected_step}: expected {source.recipe.batch_size} indices, got {len(record.indices)}"
+            )
         limit = len(dataset) + source.num_points
         if len(record.indices) and not (0 <= record.indices.min() and record.indices.max() < limit):
             illegal.append(f"step {expected_step}: an index lies outside 0..{limit - 1}")
@@ -486,9 +490,7 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
         digests.append(digest)
         if digest != record.sha256:
             hashes.append(f"step {expected_step}: the data do not match the recorded SHA-256")
-    return Survey(
-        structure=tuple(structure), indices=tuple(illegal), hashes=tuple(hashes), step_digests=tuple(digests)
-    )
+    return Survey(structure=tuple(structure), indices=tuple(illegal), hashes=tuple(hashes), step_digests=tuple(digests))
 
 
 def _point_problems(points: Points, dataset: Dataset) -> list[str]:

@@ -33,7 +33,7 @@ PRESETS: Final[dict[str, Any]] = {
     "i_tail": i_tail.AttackITail(),
     "ii": ii.AttackII(),
     "iii": iii.AttackIII(),
-    "iii_loss": iii.AttackIII(objective="loss"),
+    "iii_loss": iii.loss_attack3(),
     "iii_invisible": iii.invisible_attack3(),
     "iii_select": iii.AttackIII(crafting="select"),
     "zhang2022_i": i.zhang2022_attack1(),

@@ -73,6 +73,14 @@ def zhang2022_attack3_imagenet() -> AttackIII:
     return AttackIII(tolerance_grad=0.1, alpha=0.4, max_grad_norm2=2.0, max_perturbation_norm2=5.0)
 
 
+def loss_attack3() -> AttackIII:
+    """Loss objective by L-BFGS with a line search.
+
+    alpha 0.01, because |R| is not squared: where |grad_R L| < alpha, R = 0 is the minimum, and at 0.1 it always is.
+    """
+    return AttackIII(objective="loss", line_search="strong_wolfe", alpha=0.01, max_perturbation_norm2=100.0)
+
+
 def invisible_attack3() -> AttackIII:
     """Loss objective by 8 signed-gradient steps inside linf <= 8/255; the ball is the limit, so |R|^2 has none."""
     return AttackIII(
@@ -125,7 +133,9 @@ def _select(scene: Scene, interval: Interval) -> Crafted:
     batches = [CraftedBatch(indices.numpy(), data.labels.cpu()[indices], None) for indices in chosen]
     with scene.uncounted():
         drawn = [scene.batch(t) for t in range(interval.start, interval.stop)]
-        loss_before, norm2_before = measure(scene.trainer, torch.stack([d[1] for d in drawn]), torch.stack([d[2] for d in drawn]))
+        loss_before, norm2_before = measure(
+            scene.trainer, torch.stack([d[1] for d in drawn]), torch.stack([d[2] for d in drawn])
+        )
         where = chosen.to(scene.trainer.device)
         unit = to_unit(data.pixels[where.flatten()]).view(*where.shape, *data.image_shape)
         loss_after, norm2_after = measure(scene.trainer, unit, data.labels[where])

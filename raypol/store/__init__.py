@@ -1,0 +1,1 @@
+"""Proofs, spoofs and results as Parquet on any pyarrow filesystem. Knows neither Ray nor MLflow."""

@@ -1,0 +1,130 @@
+"""A place in a pyarrow filesystem, named by a local path or a URI (s3://, gs://), with atomic writes."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from raypol.core.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A folder or file; `location / "name"` is inside it."""
+
+    filesystem: fs.FileSystem
+    path: str
+    uri: str
+    """As the user would write it; a plain path if local."""
+
+    def __truediv__(self, name: str) -> "Location":
+        return Location(self.filesystem, f"{self.path.rstrip('/')}/{name}", f"{self.uri.rstrip('/')}/{name}")
+
+    def __str__(self) -> str:
+        return self.uri
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def is_local(self) -> bool:
+        """True if this is a path of this machine."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def exists(self) -> bool:
+        """True if a file or folder is there."""
+        return bool(self.filesystem.get_file_info(self.path).type != fs.FileType.NotFound)
+
+    def size(self) -> int:
+        """Bytes of this file; -1 if there is none."""
+        info = self.filesystem.get_file_info(self.path)
+        return int(info.size) if info.type == fs.FileType.File else -1
+
+    def files(self) -> list[tuple[str, int]]:
+        """(path relative to here, bytes) of every file below, sorted."""
+        selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
+        found = [info for info in self.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
+        return sorted((info.path[len(self.path.rstrip("/")) + 1 :], int(info.size)) for info in found)
+
+    def make_folder(self) -> None:
+        """Create this folder and its parents."""
+        self.filesystem.create_dir(self.path, recursive=True)
+
+    def remove(self) -> None:
+        """Remove this file or folder if it is there."""
+        with suppress(FileNotFoundError):
+            if self.filesystem.get_file_info(self.path).type == fs.FileType.Directory:
+                self.filesystem.delete_dir(self.path)
+            else:
+                self.filesystem.delete_file(self.path)
+
+    def move_to(self, target: "Location") -> None:
+        """Move this file or folder; one rename where the filesystem has it, else file by file, `manifest.json` last."""
+        if self.is_local or self.filesystem.get_file_info(self.path).type == fs.FileType.File:
+            self.filesystem.move(self.path, target.path)
+            return
+        names = [name for name, _ in self.files()]
+        for name in sorted(names, key=lambda n: (n == "manifest.json", n)):
+            self.filesystem.move((self / name).path, (target / name).path)
+        self.remove()
+
+
+def open_location(where: str | Path) -> Location:
+    """The location behind a path or URI; nothing is created or read.
+
+    Raises:
+        InputError: a scheme that pyarrow does not know.
+    """
+    text = str(where)
+    if "://" not in text:
+        path = str(Path(text).expanduser().absolute())
+        return Location(fs.LocalFileSystem(), path, text)
+    try:
+        filesystem, path = fs.FileSystem.from_uri(text)
+    except (ValueError, pa.ArrowException) as err:
+        raise InputError(f"cannot open {text!r}: expected a folder, file://, s3:// or gs:// ({err})") from err
+    return Location(filesystem, path, text)
+
+
+def writable_folder(where: str | Path) -> Location:
+    """The location, made if need be and shown to take a file.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    location = open_location(where)
+    probe = location / f".probe-{uuid.uuid4().hex}"
+    try:
+        location.make_folder()
+        with probe.filesystem.open_output_stream(probe.path) as stream:
+            stream.write(b"")
+        probe.remove()
+    except (OSError, pa.ArrowException) as err:
+        raise InputError(f"cannot write to the results folder {location}: {_reason(err)}") from err
+    return location
+
+
+@contextmanager
+def atomic_output(target: Location) -> Iterator[Any]:
+    """A binary stream whose content appears at `target` as a whole at the end, or not at all."""
+    temporary = Location(target.filesystem, f"{target.path}.{uuid.uuid4().hex}.tmp", f"{target.uri}.tmp")
+    try:
+        with temporary.filesystem.open_output_stream(temporary.path) as stream:
+            yield stream
+        temporary.move_to(target)
+    except BaseException:
+        temporary.remove()
+        raise
+
+
+def _reason(err: BaseException) -> str:
+    code = getattr(err, "errno", None)
+    return os.strerror(code) if code else str(err).splitlines()[0]

@@ -1,0 +1,528 @@
+"""A proof as a folder of Parquet files (SPEC section 7). It can be copied elsewhere and verified there.
+
+    <proof_id>/manifest.json            A, the root, what files there are; what a verifier reads first
+              /weights/step=<t>.parquet one row per tensor
+              /batches.parquet          one row per step
+              /points.parquet           own data points, each once (spoofs)
+
+Written to a staging folder and moved into place as the last act: a proof folder is complete or not there. Read as hostile:
+nothing is unpickled, sizes are bounded before anything is allocated, damage is an InputError. What is well-formed but false
+is left to the verifier's checks.
+"""
+
+import math
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from raypol.core import hashing
+from raypol.core.errors import InputError
+from raypol.core.proof import BatchRecord, Checkpoint, Cost, PointIndex, Points, Recipe
+from raypol.store.location import Location, atomic_output
+
+FORMAT: Final = "raypol-proof"
+VERSION: Final = 1
+
+_DTYPES: Final[dict[str, torch.dtype]] = {
+    name: getattr(torch, name)
+    for name in ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+}
+_DTYPE_NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
+
+_WEIGHTS: Final = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("name", pa.string()),
+        ("dtype", pa.string()),
+        ("shape", pa.list_(pa.int64())),
+        ("data", pa.large_binary()),
+        ("sha256", pa.binary(32)),
+    ]
+)
+_BATCHES: Final = pa.schema([("step", pa.int64()), ("indices", pa.list_(pa.int64())), ("sha256", pa.binary(32))])
+
+_STEPS_PER_GROUP: Final = 1024
+_POINTS_PER_GROUP: Final = 4096
+# What a hostile file may make us allocate. Weights are stored as they are, so a file cannot unfold to more than its own
+# size; the other files are compressed and are read one row group at a time.
+_MAX_MANIFEST_BYTES: Final = 64 << 20
+_MAX_GROUP_BYTES: Final = 1 << 30
+_MAX_TENSORS: Final = 100_000
+_WEIGHTS_SLACK: Final = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PointsFormat:
+    """How own points are stored."""
+
+    count: int = 0
+    dtype: Literal["uint8", "float32"] = "uint8"
+    shape: tuple[int, ...] = ()
+    """(C, H, W)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """Bytes by part. Weights and optimizer state share files, so they are counted as raw tensor bytes."""
+
+    weights: int = 0
+    optimizer_state: int = 0
+    indices_and_hashes: int = 0
+    points: int = 0
+    overhead: int = 0
+    """Parquet's own structure in the weight files, and the manifest."""
+
+    @property
+    def total(self) -> int:
+        """Bytes of all files."""
+        return self.weights + self.optimizer_state + self.indices_and_hashes + self.points + self.overhead
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a verifier reads first. It is the prover's word."""
+
+    format: Literal["raypol-proof"]
+    version: Literal[1]
+    recipe: Recipe
+    root: str
+    checkpoint_steps: tuple[int, ...]
+    points: PointsFormat
+    files: dict[str, int]
+    """Size in bytes of every other file, by path."""
+    sizes: Sizes
+    generation: Cost
+    environment: dict[str, str] = field(default_factory=dict)
+    """Software and hardware on which the proof was made."""
+
+
+_MANIFEST: Final = TypeAdapter(Manifest)
+
+
+class ProofWriter:
+    """Writes a proof, streaming: a sink for the prover and for the forger. Use `new_proof` to open one."""
+
+    def __init__(self, staging: Location, recipe: Recipe, num_dataset_points: int) -> None:
+        self.recipe = recipe
+        self._staging = staging
+        self._seal = hashing.Seal()
+        self._steps: list[int] = []
+        self._index = PointIndex(num_dataset_points)
+        self._records: list[BatchRecord] = []
+        self._points: list[Points] = []
+        self._points_format = PointsFormat()
+        self._batch_file: pq.ParquetWriter | None = None
+        self._point_file: pq.ParquetWriter | None = None
+        self._weight_bytes = 0
+        self._state_bytes = 0
+        (staging / "weights").make_folder()
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """One file per checkpoint; see ProofSink."""
+        digests = checkpoint.tensor_digests()
+        self._seal.add_checkpoint_digest(hashing.checkpoint_digest(checkpoint.step, digests))
+        tensors = checkpoint.tensors()
+        kinds, names = zip(*(name.split("/", 1) for name in tensors), strict=True)
+        data = [hashing.raw_bytes(tensor).tobytes() for tensor in tensors.values()]
+        table = pa.table(
+            {
+                "kind": list(kinds),
+                "name": list(names),
+                "dtype": [_DTYPE_NAMES[t.dtype] for t in tensors.values()],
+                "shape": [list(t.shape) for t in tensors.values()],
+                "data": data,
+                "sha256": [digests[name] for name in tensors],
+            },
+            schema=_WEIGHTS,
+        )
+        target = self._staging / "weights" / f"step={checkpoint.step}.parquet"
+        with atomic_output(target) as stream:
+            pq.write_table(table, stream, compression="none", use_dictionary=False, write_statistics=False)
+        self._steps.append(checkpoint.step)
+        for kind, raw in zip(kinds, data, strict=True):
+            self._state_bytes += len(raw) if kind == "optimizer" else 0
+            self._weight_bytes += len(raw) if kind != "optimizer" else 0
+
+    def write_batches(self, records: Sequence[BatchRecord]) -> None:
+        """See ProofSink; flushed in row groups."""
+        for record in records:
+            self._seal.add_step(record.sha256)
+        self._records.extend(records)
+        while len(self._records) >= _STEPS_PER_GROUP:
+            self._flush_batches(_STEPS_PER_GROUP)
+
+    def add_points(self, points: Points) -> npt.NDArray[np.int64]:
+        """See ProofSink; flushed in row groups."""
+        indices, fresh = self._index.add(hashing.point_digests(points.pixels, points.labels))
+        if len(fresh):
+            where = torch.from_numpy(fresh)
+            self._points.append(
+                Points(pixels=points.pixels[where], labels=points.labels[where], sources=points.sources[where])
+            )
+            while sum(map(len, self._points)) >= _POINTS_PER_GROUP:
+                self._flush_points(_POINTS_PER_GROUP)
+        return indices
+
+    def finish(self, generation: Cost, environment: dict[str, str]) -> Manifest:
+        """Flush everything and write the manifest."""
+        self._flush_batches(len(self._records))
+        if self._points:
+            self._flush_points(sum(map(len, self._points)))
+        for file in (self._batch_file, self._point_file):
+            if file is not None:
+                file.close()
+        files = dict(self._staging.files())
+        weight_files = sum(size for name, size in files.items() if name.startswith("weights/"))
+        manifest = Manifest(
+            format=FORMAT,
+            version=VERSION,
+            recipe=self.recipe,
+            root=self._seal.root(self.recipe.canonical()),
+            checkpoint_steps=tuple(self._steps),
+            points=self._points_format,
+            files=files,
+            sizes=Sizes(
+                weights=self._weight_bytes,
+                optimizer_state=self._state_bytes,
+                indices_and_hashes=files.get("batches.parquet", 0),
+                points=files.get("points.parquet", 0),
+                overhead=weight_files - self._weight_bytes - self._state_bytes,
+            ),
+            generation=generation,
+            environment=environment,
+        )
+        with atomic_output(self._staging / "manifest.json") as stream:
+            stream.write(_MANIFEST.dump_json(manifest, indent=1))
+        return manifest
+
+    def close(self) -> None:
+        """Release the open files, finished or not."""
+        for file in (self._batch_file, self._point_file):
+            if file is not None and file.is_open:
+                file.close()
+
+    def _flush_batches(self, count: int) -> None:
+        part, self._records = self._records[:count], self._records[count:]
+        if self._batch_file is None:
+            self._batch_file = self._open("batches.parquet", _BATCHES)
+        columns = {
+            "step": [r.step for r in part],
+            "indices": [r.indices for r in part],
+            "sha256": [r.sha256 for r in part],
+        }
+        self._batch_file.write_table(pa.table(columns, schema=_BATCHES), row_group_size=max(len(part), 1))
+
+    def _flush_points(self, count: int) -> None:
+        every = _concatenate(self._points)
+        part, rest = _split(every, count)
+        self._points = [rest] if len(rest) else []
+        if self._point_file is None:
+            shape = tuple(part.pixels.shape[1:])
+            dtype: Literal["uint8", "float32"] = "uint8" if part.pixels.dtype == torch.uint8 else "float32"
+            self._points_format = PointsFormat(dtype=dtype, shape=shape)
+            self._point_file = self._open("points.parquet", _points_schema(self._points_format))
+        first = self._points_format.count
+        size = _point_bytes(self._points_format)
+        raw = hashing.raw_bytes(part.pixels)
+        columns = {
+            "position": range(first, first + len(part)),
+            "source": part.sources.numpy(),
+            "label": part.labels.numpy(),
+            "pixels": [bytes(raw[i * size : (i + 1) * size]) for i in range(len(part))],
+            "sha256": [row.tobytes() for row in hashing.point_digests(part.pixels, part.labels)],
+        }
+        table = pa.table(columns, schema=_points_schema(self._points_format))
+        self._point_file.write_table(table, row_group_size=len(part))
+        self._points_format = PointsFormat(
+            count=first + len(part), dtype=self._points_format.dtype, shape=self._points_format.shape
+        )
+
+    def _open(self, name: str, schema: pa.Schema) -> pq.ParquetWriter:
+        target = self._staging / name
+        return pq.ParquetWriter(target.path, schema, filesystem=target.filesystem, compression="zstd")
+
+
+@contextmanager
+def new_proof(results: Location, proof_id: str, recipe: Recipe, num_dataset_points: int) -> Iterator[ProofWriter]:
+    """A writer whose proof appears at RESULTS/proofs/<proof_id> when the block ends well, and leaves nothing when not.
+
+    The block must call `finish`. A proof that is there already is replaced.
+    """
+    staging = results / ".staging" / f"{proof_id}-{uuid.uuid4().hex[:8]}"
+    writer = ProofWriter(staging, recipe, num_dataset_points)
+    try:
+        yield writer
+        writer.close()
+        (results / "proofs").make_folder()
+        final = results / "proofs" / proof_id
+        final.remove()
+        staging.move_to(final)
+    except BaseException:
+        writer.close()
+        staging.remove()
+        raise
+
+
+class ParquetProof:
+    """A proof in a folder: the ProofSource of verifiers and adversaries. Files are opened when needed.
+
+    Raises (any method):
+        InputError: the folder is not a readable proof: a file is missing, truncated or not what the manifest says.
+    """
+
+    def __init__(self, folder: Location) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        self._batch_file: pq.ParquetFile | None = None
+        self._point_file: pq.ParquetFile | None = None
+        self._batch_group = lru_cache(maxsize=4)(self._read_batch_group)
+        self._point_group = lru_cache(maxsize=8)(self._read_point_group)
+
+    @property
+    def recipe(self) -> Recipe:
+        """See ProofSource."""
+        return self.manifest.recipe
+
+    @property
+    def root(self) -> str:
+        """See ProofSource."""
+        return self.manifest.root
+
+    @property
+    def checkpoint_steps(self) -> Sequence[int]:
+        """See ProofSource."""
+        return self.manifest.checkpoint_steps
+
+    @property
+    def num_points(self) -> int:
+        """See ProofSource."""
+        return self.manifest.points.count
+
+    def checkpoint(self, position: int) -> Checkpoint:
+        """See ProofSource."""
+        step = self.manifest.checkpoint_steps[position]
+        name = f"weights/step={step}.parquet"
+        with self._damage(name):
+            file = self._open(name, _WEIGHTS)
+            size = self.manifest.files[name]
+            unfolded = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+            if unfolded > size + _WEIGHTS_SLACK or file.metadata.num_rows > _MAX_TENSORS:
+                raise InputError(f"{self.folder}/{name}: claims to unfold to {unfolded} bytes, the file has {size}")
+            rows = file.read().to_pylist()
+        groups: dict[str, dict[str, torch.Tensor]] = {"parameter": {}, "buffer": {}, "optimizer": {}}
+        digests = {}
+        for row in rows:
+            kind, tensor_name = row["kind"], row["name"]
+            if kind not in groups or tensor_name is None or tensor_name in groups[kind]:
+                raise InputError(f"{self.folder}/{name}: unexpected or repeated tensor {kind}/{tensor_name}")
+            groups[kind][tensor_name] = _tensor(row, where=f"{self.folder}/{name}")
+            digests[f"{kind}/{tensor_name}"] = row["sha256"] or b""
+        return Checkpoint(
+            step=step,
+            parameters=groups["parameter"],
+            buffers=groups["buffer"],
+            optimizer_state=groups["optimizer"],
+            claimed_digests=digests,
+        )
+
+    def batches(self, start: int, stop: int) -> list[BatchRecord]:
+        """See ProofSource."""
+        with self._damage("batches.parquet"):
+            if self._batch_file is None:
+                self._batch_file = self._open("batches.parquet", _BATCHES)
+            records: list[BatchRecord] = []
+            for group, first, last in _groups_between(self._batch_file.metadata, start, stop):
+                records += self._batch_group(group)[first:last]
+        return records
+
+    def points(self, indices: npt.NDArray[np.int64]) -> Points:
+        """See ProofSource."""
+        with self._damage("points.parquet"):
+            if self._point_file is None:
+                self._point_file = self._open("points.parquet", _points_schema(self.manifest.points))
+            rows = np.cumsum(
+                [0, *(self._point_file.metadata.row_group(i).num_rows for i in range(self._point_file.num_row_groups))]
+            )
+            if rows[-1] != self.manifest.points.count:
+                raise InputError(
+                    f"{self.folder}: the manifest says {self.manifest.points.count} points, points.parquet has {rows[-1]}"
+                )
+            group_of = np.searchsorted(rows, indices, side="right") - 1
+            parts, order = [], []
+            for group in np.unique(group_of):
+                places = np.flatnonzero(group_of == group)
+                parts.append(_take(self._point_group(int(group)), indices[places] - rows[group]))
+                order.append(places)
+        every = _concatenate(parts)
+        return _take(every, np.argsort(np.concatenate(order)))
+
+    def _open(self, name: str, schema: pa.Schema) -> pq.ParquetFile:
+        target = self.folder / name
+        expected = self.manifest.files.get(name)
+        if expected is None:
+            raise InputError(f"{self.folder}: the manifest lists no {name}")
+        size = target.size()
+        if size != expected:
+            what = "is missing" if size < 0 else f"has {size} bytes"
+            raise InputError(f"{target}: {what}, the manifest says {expected} bytes; the proof folder is not complete")
+        file = pq.ParquetFile(target.path, filesystem=target.filesystem, memory_map=False)
+        if not file.schema_arrow.equals(schema):
+            raise InputError(f"{target}: expected columns {', '.join(map(str, schema.names))} of raypol's types")
+        for i in range(file.metadata.num_row_groups):
+            if file.metadata.row_group(i).total_byte_size > max(_MAX_GROUP_BYTES, size + _WEIGHTS_SLACK):
+                raise InputError(f"{target}: a row group claims to unfold to more than {_MAX_GROUP_BYTES} bytes")
+        return file
+
+    @contextmanager
+    def _damage(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException) as err:
+            raise InputError(f"{self.folder}/{name}: not a readable Parquet file ({str(err).splitlines()[0]})") from err
+
+    def _read_batch_group(self, group: int) -> list[BatchRecord]:
+        assert self._batch_file is not None
+        table = self._batch_file.read_row_group(group)
+        _reject_nulls(table, f"{self.folder}/batches.parquet")
+        indices = table.column("indices").combine_chunks()
+        values, offsets = indices.values.to_numpy(), indices.offsets.to_numpy()
+        if indices.values.null_count:
+            raise InputError(f"{self.folder}/batches.parquet: an index is null")
+        steps, digests = table.column("step").to_pylist(), table.column("sha256").to_pylist()
+        return [
+            BatchRecord(step, values[offsets[i] : offsets[i + 1]].copy(), digest)
+            for i, (step, digest) in enumerate(zip(steps, digests, strict=True))
+        ]
+
+    def _read_point_group(self, group: int) -> Points:
+        assert self._point_file is not None
+        table = self._point_file.read_row_group(group)
+        _reject_nulls(table, f"{self.folder}/points.parquet")
+        raw = b"".join(table.column("pixels").to_pylist())
+        pixels = torch.frombuffer(bytearray(raw), dtype=_DTYPES[self.manifest.points.dtype])
+        return Points(
+            pixels=pixels.view(len(table), *self.manifest.points.shape),
+            labels=torch.from_numpy(table.column("label").to_numpy().copy()),
+            sources=torch.from_numpy(table.column("source").to_numpy().copy()),
+        )
+
+
+def read_manifest(folder: Location) -> Manifest:
+    """The manifest of a proof folder, checked for form.
+
+    Raises:
+        InputError: missing, too large, or not a manifest of this version.
+    """
+    path = folder / "manifest.json"
+    size = path.size()
+    if size < 0:
+        raise InputError(f"{folder}: expected a proof folder (RESULTS/proofs/<proof_id>), found no manifest.json in it")
+    if size > _MAX_MANIFEST_BYTES:
+        raise InputError(f"{path}: {size} bytes, expected at most {_MAX_MANIFEST_BYTES}")
+    with path.filesystem.open_input_stream(path.path) as stream:
+        text = stream.read()
+    try:
+        manifest = _MANIFEST.validate_json(text, strict=True)
+    except ValidationError as err:
+        first = err.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{path}: not a {FORMAT} manifest of version {VERSION}: {where}: {first['msg']}") from err
+    steps = manifest.checkpoint_steps
+    for step in steps:
+        if f"weights/step={step}.parquet" not in manifest.files:
+            raise InputError(f"{path}: disagrees with itself: checkpoint step {step} is not among its files")
+    if "batches.parquet" not in manifest.files:
+        raise InputError(f"{path}: lists no batches.parquet")
+    if manifest.points.count < 0 or (manifest.points.count > 0) != ("points.parquet" in manifest.files):
+        raise InputError(
+            f"{path}: disagrees with itself: {manifest.points.count} own points, points.parquet listed or not"
+        )
+    if manifest.points.count and (len(manifest.points.shape) != 3 or not 0 < _point_bytes(manifest.points) <= 1 << 26):
+        raise InputError(f"{path}: expected own points of shape (C, H, W) up to 64 MiB, got {manifest.points.shape}")
+    missing = [name for name, size in manifest.files.items() if (folder / name).size() != size]
+    if missing:
+        found = (folder / missing[0]).size()
+        state = "is missing" if found < 0 else f"has {found} bytes"
+        raise InputError(
+            f"{folder}: {missing[0]} {state}, the manifest says {manifest.files[missing[0]]} bytes; "
+            "expected the whole folder as it was written"
+        )
+    return manifest
+
+
+def to_json(value: Recipe | Manifest) -> dict[str, Any]:
+    """As plain dictionaries."""
+    return asdict(value)
+
+
+def _tensor(row: dict[str, Any], *, where: str) -> torch.Tensor:
+    dtype, shape, data = _DTYPES.get(row["dtype"]), row["shape"], row["data"]
+    if dtype is None or shape is None or data is None or any(n is None or n < 0 for n in shape):
+        raise InputError(f"{where}: {row['name']} has no usable dtype and shape ({row['dtype']}, {shape})")
+    expected = math.prod(shape) * dtype.itemsize
+    if len(data) != expected:
+        raise InputError(f"{where}: {row['name']} has {len(data)} bytes, its shape {tuple(shape)} needs {expected}")
+    if expected == 0:
+        return torch.empty(shape, dtype=dtype)
+    if dtype == torch.bool:
+        return torch.frombuffer(bytearray(data), dtype=torch.uint8).ne(0).view(shape)
+    return torch.frombuffer(bytearray(data), dtype=dtype).view(shape)
+
+
+def _reject_nulls(table: pa.Table, where: str) -> None:
+    for name in table.column_names:
+        if table.column(name).null_count:
+            raise InputError(f"{where}: column {name} has nulls")
+
+
+def _groups_between(metadata: pq.FileMetaData, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """(row group, first, last) of the rows start..stop-1, first and last relative to the group."""
+    begin = 0
+    for group in range(metadata.num_row_groups):
+        end = begin + metadata.row_group(group).num_rows
+        if begin < stop and start < end:
+            yield group, max(start - begin, 0), min(stop, end) - begin
+        begin = end
+
+
+def _points_schema(points: PointsFormat) -> pa.Schema:
+    return pa.schema(
+        [
+            ("position", pa.int64()),
+            ("source", pa.int64()),
+            ("label", pa.int64()),
+            ("pixels", pa.binary(_point_bytes(points))),
+            ("sha256", pa.binary(32)),
+        ]
+    )
+
+
+def _point_bytes(points: PointsFormat) -> int:
+    return math.prod(points.shape) * _DTYPES[points.dtype].itemsize
+
+
+def _concatenate(parts: Sequence[Points]) -> Points:
+    return Points(
+        pixels=torch.cat([p.pixels for p in parts]),
+        labels=torch.cat([p.labels for p in parts]),
+        sources=torch.cat([p.sources for p in parts]),
+    )
+
+
+def _split(points: Points, count: int) -> tuple[Points, Points]:
+    return _take(points, np.arange(min(count, len(points)))), _take(points, np.arange(count, len(points)))
+
+
+def _take(points: Points, rows: npt.NDArray[Any]) -> Points:
+    where = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+    return Points(pixels=points.pixels[where], labels=points.labels[where], sources=points.sources[where])
