@@ -26,7 +26,7 @@ Digests = npt.NDArray[np.uint8]
 def raw_bytes(tensor: Tensor) -> memoryview:
     """The tensor's bytes, row-major and little-endian."""
     array = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return memoryview(array)
+    return memoryview(array.data)
 
 
 def point_digests(pixels: Tensor, labels: Tensor) -> Digests:

@@ -82,12 +82,11 @@ def ks_p_value(values: Tensor, law: Law) -> float:
         return 0.0
     match law:
         case Normal(std):
-            distribution = stats.norm(0.0, std)
+            return float(stats.kstest(sample, stats.norm(0.0, std).cdf).pvalue)
         case Uniform(bound):
-            distribution = stats.uniform(-bound, 2.0 * bound)
+            return float(stats.kstest(sample, stats.uniform(-bound, 2.0 * bound).cdf).pvalue)
         case Constant():
             raise ValueError("a constant has no Kolmogorov-Smirnov test; compare it")
-    return float(stats.kstest(sample, distribution.cdf).pvalue)
 
 
 def draw_initial(laws: Mapping[str, Law], shapes: Mapping[str, torch.Size], rng: torch.Generator) -> dict[str, Tensor]:
@@ -142,7 +141,7 @@ def _fan_in(weight: Tensor) -> int:
 
 
 def _default_laws(model: nn.Module) -> Iterator[tuple[str, Law]]:
-    """torch's own `reset_parameters`, as laws."""
+    """Torch's own `reset_parameters`, as laws."""
     for prefix, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False))
         for name, law in _module_laws(module, own):

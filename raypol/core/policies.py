@@ -43,7 +43,7 @@ class Thresholds:
                 raise InputError(f"expected {name} >= 0, got {getattr(self, name)}")
 
     def at(self, progress: float, d_ref: Distances | None) -> Distances:
-        """delta per metric at training progress t/T in [0, 1].
+        """Delta per metric at training progress t/T in [0, 1].
 
         Raises:
             InputError: the kind needs a reference distance and there is none.
@@ -218,7 +218,7 @@ def _against_thresholds(
         return Check(name=name, passed=False, detail="no interval was replayed")
     worst_ratio, worst = -1.0, ""
     num_failed = 0
-    numbers = {metric: max(error[metric] for _, error in compared) for metric in METRICS}
+    numbers: dict[str, float] = {metric: max(error[metric] for _, error in compared) for metric in METRICS}
     for replay, error in compared:
         limit = thresholds.at(replay.interval.stop / evidence.recipe.steps, d_ref)
         passed = within(error, limit) and replay.loss == replay.loss and abs(replay.loss) != float("inf")

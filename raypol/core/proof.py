@@ -26,7 +26,8 @@ MAX_STEPS: Final = 100_000_000
 MAX_BATCH: Final = 1_000_000
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Interval:
     """One checkpoint interval: from W_start, steps start, ..., stop - 1 lead to W_stop."""
 
     index: int
@@ -104,7 +105,7 @@ class Recipe:
     """CPU threads trained with; it changes rounding. Informative, as above."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.interval:
+        if not self.interval >= 1:
             raise InputError(f"expected interval (k) >= 1 step, got {self.interval}")
         if not self.interval <= self.steps <= MAX_STEPS:
             raise InputError(

@@ -36,7 +36,7 @@ from raypol.core.proof import (
 from raypol.core.prover import BackgroundSink, synchronise
 from raypol.core.seeds import derive_seed
 from raypol.core.training import Trainer
-from raypol.core.trajectory import Trajectory, TrajectoryConfig
+from raypol.core.trajectory import Path, Trajectory, TrajectoryConfig
 
 C = TypeVar("C")
 C_contra = TypeVar("C_contra", contravariant=True)
@@ -100,7 +100,7 @@ class Scene:
 
     recipe: Recipe
     dataset: Dataset
-    trajectory: Trajectory
+    trajectory: Path
     trainer: Trainer
     seed: int
     uncounted_s: float = 0.0
@@ -233,7 +233,7 @@ class AttackMethod(Generic[C]):
     declare: Callable[[Recipe, C], Recipe] = lambda recipe, _: recipe
     """What the attack changes in the declared recipe."""
     sequential: Callable[[C, SpoofConfig], bool] = lambda _, __: False
-    """True if an interval can only be crafted once the one before is sealed."""
+    """True if intervals are crafted while sealing: each needs the one before, or crafting costs nothing."""
     forges_state: bool = False
     """The recorded optimizer state is invented; the unperturbed reference starts from an empty one."""
 
@@ -283,7 +283,7 @@ def seal_spoof(
             background.write_checkpoint(start)
             background.write_batches(_records(scene, made, sink))
             following = scene.trajectory.checkpoint(interval.stop)
-            if spoof.carry == "exact" and not method.forges_state or made.follow:
+            if (spoof.carry == "exact" and not method.forges_state) or made.follow:
                 replayed = _follow(scene, made, start)
                 if made.follow:
                     following = replayed

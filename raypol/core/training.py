@@ -76,7 +76,7 @@ def _scheduled(optimizer_config: OptimizerConfig, schedule: ScheduleConfig, step
     optimizer = build_optimizer(optimizer_config, [nn.Parameter(torch.zeros(1))])
     group = optimizer.param_groups[0]
     try:
-        scheduler = possible[schedule.name](optimizer, **schedule.options)
+        scheduler = possible[schedule.name](optimizer, **schedule.options)  # type: ignore[arg-type]
         fixed = {key: group[key] for key in group if key not in {"lr", "initial_lr", "params"}}
         rates = np.empty(steps)
         for step in range(steps):

@@ -1,7 +1,7 @@
 """The intermediate models that a spoof claims: from a legal W_0 to the stolen W_T (SPEC section 4, trajectory)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +38,18 @@ class TrajectoryConfig:
             raise InputError(f"expected ease >= 1, got {self.ease}")
         if not self.noise >= 0.0 or not self.noise_decay >= 0.0:
             raise InputError(f"expected noise and noise_decay >= 0, got {self.noise} and {self.noise_decay}")
+
+
+class Path(Protocol):
+    """Where the spoof claims to be at each step."""
+
+    def weights(self, step: int) -> dict[str, Tensor]:
+        """W_t by name."""
+        ...
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """W_t with its buffers, no optimizer state."""
+        ...
 
 
 class Trajectory:

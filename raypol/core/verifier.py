@@ -476,7 +476,7 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
                 f"step {expected_step}: expected {source.recipe.batch_size} indices, got {len(record.indices)}"
             )
         limit = len(dataset) + source.num_points
-        if len(record.indices) and not (0 <= record.indices.min() and record.indices.max() < limit):
+        if len(record.indices) and not (record.indices.min() >= 0 and record.indices.max() < limit):
             illegal.append(f"step {expected_step}: an index lies outside 0..{limit - 1}")
             continue
         own = record.indices >= len(dataset)

@@ -44,4 +44,6 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: ForgedMom
     return replace(null.craft(scene, interval, start, config), start_state=state)
 
 
-METHOD = AttackMethod(config=ForgedMomentum, craft=craft, declare=declare, forges_state=True)
+METHOD = AttackMethod(
+    config=ForgedMomentum, craft=craft, declare=declare, sequential=lambda _, __: True, forges_state=True
+)

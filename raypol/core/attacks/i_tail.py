@@ -30,25 +30,24 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackITa
         return Crafted(
             interval=interval, batches=[CraftedBatch(sources, y.cpu(), None) for sources, _, y in drawn], follow=True
         )
-    straight = replace_trajectory(scene, start, interval)
-    return i.craft(straight, interval, start, config)
-
-
-def replace_trajectory(scene: Scene, start: Checkpoint, interval: Interval) -> Scene:
-    """The scene with the straight line from `start` to W_T over the interval."""
-    return replace(scene, trajectory=_LastStretch(start, scene.trajectory.weights(scene.recipe.steps), interval))
+    end = scene.trajectory.weights(scene.recipe.steps)
+    return i.craft(replace(scene, trajectory=_LastStretch(start, end, interval)), interval, start, config)
 
 
 class _LastStretch:
-    """W_t on the line from where honest training led to W_T."""
+    """The straight line over one interval from where honest training led to W_T."""
 
     def __init__(self, start: Checkpoint, end: dict[str, Tensor], interval: Interval) -> None:
-        self._start, self._end, self._interval = start.parameters, end, interval
+        self._start, self._end, self._interval = start, end, interval
 
     def weights(self, step: int) -> dict[str, Tensor]:
         """W_t by name."""
         s = (step - self._interval.start) / self._interval.num_steps
-        return {name: self._start[name].lerp(self._end[name], s) for name in self._end}
+        return {name: self._start.parameters[name].lerp(self._end[name], s) for name in self._end}
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """W_t; buffers stay where training left them."""
+        return replace(self._start, step=step, parameters=self.weights(step), optimizer_state={})
 
 
 METHOD = AttackMethod(config=AttackITail, craft=craft, sequential=lambda _, __: True)

@@ -18,4 +18,4 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: object) -
     return Crafted(interval=interval, batches=[CraftedBatch(sources, y.cpu(), None) for sources, _, y in drawn])
 
 
-METHOD = AttackMethod(config=Null, craft=craft)
+METHOD = AttackMethod(config=Null, craft=craft, sequential=lambda _, __: True)

@@ -1,0 +1,280 @@
+"""Two runners with one interface: Ray actors pinned to the devices they name, and this process. Results are identical.
+
+A party (prover, spoofer, verifier) names a device. Parties that name the same device share its actors: one process per device
+slot, so that a laptop's two cores hold two actors and not six.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Literal, Protocol, Self, TypeVar
+
+import torch
+
+from raypol.cluster.inventory import NodeOffer, check_requests, offers_from_ray, this_machine, usable_cores
+from raypol.cluster.jobs import DeviceFacts, run_facts
+from raypol.cluster.placement import DeviceRequest, ray_options
+from raypol.core.errors import InputError
+
+J = TypeVar("J")
+R = TypeVar("R")
+Role = Literal["prover", "spoofer", "verifier"]
+ROLES: Final[tuple[Role, ...]] = ("prover", "spoofer", "verifier")
+
+# A worker that dies is started again and its job repeated, a bounded number of times; jobs replace what an earlier try left.
+_MAX_RESTARTS: Final = 3
+# The driver's objects are configurations and verdicts; the default store (30 % of memory) would be wasted on them.
+_OBJECT_STORE_BYTES: Final = 128 << 20
+
+
+class Runner(Protocol):
+    """Where jobs run."""
+
+    @property
+    def name(self) -> str:
+        """`local` or `ray`."""
+        ...
+
+    def device(self, role: Role) -> str:
+        """The torch device that a role's jobs must use."""
+        ...
+
+    def request(self, role: Role) -> DeviceRequest:
+        """The device that a role named."""
+        ...
+
+    def facts(self, role: Role) -> DeviceFacts:
+        """What a role really computes on."""
+        ...
+
+    def num_workers(self, role: Role) -> int:
+        """How many jobs of a role run at once."""
+        ...
+
+    def submit(self, role: Role, function: Callable[[J], R], job: J) -> "Future[R]":
+        """Run function(job) on one of the role's workers."""
+        ...
+
+    def close(self) -> None:
+        """End what was started."""
+        ...
+
+
+class LocalRunner:
+    """Runs every job in this process, one after the other: for debuggers, notebooks, and a bare GPU machine."""
+
+    name = "local"
+
+    def __init__(self, devices: Mapping[Role, DeviceRequest]) -> None:
+        # Here any CUDA device serves a request for a GPU; its model is recorded as the driver reports it.
+        check_requests([replace(request, accelerator="") for request in devices.values()], [this_machine()])
+        self._devices = {role: devices[role] for role in ROLES}
+        self._before = torch.get_num_threads()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="raypol-local")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def device(self, role: Role) -> str:
+        """See Runner."""
+        return self._devices[role].torch_device
+
+    def request(self, role: Role) -> DeviceRequest:
+        """See Runner."""
+        return self._devices[role]
+
+    def facts(self, role: Role) -> DeviceFacts:
+        """See Runner."""
+        return self.submit(role, run_facts, self.device(role)).result()
+
+    def num_workers(self, role: Role) -> int:
+        """See Runner."""
+        del role
+        return 1
+
+    def submit(self, role: Role, function: Callable[[J], R], job: J) -> "Future[R]":
+        """See Runner."""
+        return self._thread.submit(self._run, self._devices[role].threads, function, job)
+
+    def close(self) -> None:
+        """See Runner."""
+        self._thread.shutdown(cancel_futures=True)
+        torch.set_num_threads(self._before)
+
+    @staticmethod
+    def _run(threads: int, function: Callable[[J], R], job: J) -> R:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        return function(job)
+
+
+class Party:
+    """The actor: prover, spoofer or verifier, by the job it is given. It has no mathematics in it."""
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+
+    def run(self, function: Callable[[Any], Any], job: object) -> object:
+        """function(job)."""
+        return function(job)
+
+
+class RayRunner:
+    """Runs jobs on Ray actors, as many per device as fit."""
+
+    name = "ray"
+
+    def __init__(
+        self, devices: Mapping[Role, DeviceRequest], *, address: str | None = None, max_actors: int | None = None
+    ) -> None:
+        """Connect or start Ray, compare what is asked for with what there is, start the actors.
+
+        Args:
+            devices: what each role names.
+            address: of a running cluster; None starts one on this machine for as long as this runner lives.
+            max_actors: at most so many per device.
+
+        Raises:
+            InputError: a device that no live node offers.
+        """
+        import ray
+
+        self._ray = ray
+        self._devices = {role: devices[role] for role in ROLES}
+        self._started = not ray.is_initialized()
+        if self._started:
+            _init(address)
+        try:
+            nodes = offers_from_ray(ray.nodes())
+            check_requests(self._devices.values(), nodes)
+            distinct = list(dict.fromkeys(self._devices.values()))
+            self._pools = {
+                request: _ActorPool(ray, request, min(_share(request, distinct, nodes), max_actors or 1 << 30))
+                for request in distinct
+            }
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def device(self, role: Role) -> str:
+        """See Runner."""
+        return self._devices[role].torch_device
+
+    def request(self, role: Role) -> DeviceRequest:
+        """See Runner."""
+        return self._devices[role]
+
+    def facts(self, role: Role) -> DeviceFacts:
+        """See Runner."""
+        return self.submit(role, run_facts, self.device(role)).result()
+
+    def num_workers(self, role: Role) -> int:
+        """See Runner."""
+        return self._pools[self._devices[role]].size
+
+    def submit(self, role: Role, function: Callable[[J], R], job: J) -> "Future[R]":
+        """See Runner."""
+        return self._pools[self._devices[role]].submit(function, job)
+
+    def close(self) -> None:
+        """Stop the actors, and Ray if it was started here."""
+        for pool in getattr(self, "_pools", {}).values():
+            pool.close()
+        if self._started:
+            self._ray.shutdown()
+
+
+class _ActorPool:
+    """Equal actors behind one queue: each thread owns one actor and takes the next job when its actor is free."""
+
+    def __init__(self, ray: Any, request: DeviceRequest, size: int) -> None:  # noqa: ANN401 - Ray is untyped
+        self._ray = ray
+        self.size = max(size, 1)
+        remote = ray.remote(Party)
+        options = {"max_restarts": _MAX_RESTARTS, "max_task_retries": _MAX_RESTARTS, **ray_options(request)}
+        self._actors = [remote.options(**options).remote(request.threads) for _ in range(self.size)]
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for actor in self._actors:
+            self._free.put(actor)
+        self._mine = threading.local()
+        self._threads = ThreadPoolExecutor(self.size, thread_name_prefix=f"raypol-{request}", initializer=self._adopt)
+
+    def submit(self, function: Callable[[J], R], job: J) -> "Future[R]":
+        return self._threads.submit(self._call, function, job)
+
+    def close(self) -> None:
+        # Actors first: a thread that waits for one is then answered with an error instead of waited for.
+        for actor in self._actors:
+            self._ray.kill(actor, no_restart=True)
+        self._threads.shutdown(cancel_futures=True)
+
+    def _adopt(self) -> None:
+        self._mine.actor = self._free.get()
+
+    def _call(self, function: Callable[[J], R], job: J) -> R:
+        try:
+            result: R = self._ray.get(self._mine.actor.run.remote(function, job))
+        except self._ray.exceptions.RayTaskError as err:
+            raise err.cause from None  # the worker's own error, as if it had been raised here
+        except self._ray.exceptions.RayActorError as err:
+            reason = str(err).strip().splitlines()[0]
+            raise RuntimeError(
+                f"a worker was lost and could not be replaced in {_MAX_RESTARTS} tries: {reason}"
+            ) from err
+        return result
+
+
+def cluster_offers(address: str) -> list[NodeOffer]:
+    """What the cluster at this address has, node by node."""
+    import ray
+
+    _init(address)
+    try:
+        return offers_from_ray(ray.nodes())
+    finally:
+        ray.shutdown()
+
+
+def _init(address: str | None) -> None:
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as err:
+            raise InputError(f"cannot reach a Ray cluster at {address!r}: {str(err).splitlines()[0]}") from err
+        return
+    # A cluster of this process alone has nobody to authenticate; a token on disk would only be in the way.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    ray.init(
+        address="local",
+        num_cpus=usable_cores(),
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        **quiet,
+    )
+
+
+def _share(request: DeviceRequest, distinct: list[DeviceRequest], nodes: list[NodeOffer]) -> int:
+    """How many actors of a request to start: what fits, divided among the requests that compete for the same kind."""
+    rivals = sum(other.kind == request.kind for other in distinct)
+    return max(sum(node.fits(request) for node in nodes) // rivals, 1)

@@ -1,0 +1,40 @@
+"""How a number was obtained: versions and commit, as recorded in every proof and every results row."""
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+_PACKAGES = ("raypol", "torch", "numpy", "scipy", "ray", "pyarrow", "mlflow")
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Version by package, and Python's."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def versions_text() -> str:
+    """As one JSON string, for a results row."""
+    return json.dumps(versions(), sort_keys=True)
+
+
+@lru_cache(maxsize=1)
+def commit() -> str:
+    """Commit of raypol's source tree, "-dirty" if it has changes; empty if raypol does not run from a checkout."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603, S607
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    revision = git("rev-parse", "HEAD")
+    return f"{revision}-dirty" if revision and git("status", "--porcelain", "--untracked-files=no", ".") else revision

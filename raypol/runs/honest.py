@@ -1,0 +1,189 @@
+"""The honest side of every trial: the proof and d_ref, made once, cached by content, shared by all trials."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from filelock import FileLock
+
+from raypol.cluster.jobs import DataSource, ProveJob, run_prove
+from raypol.cluster.runners import Runner
+from raypol.core.augment import Transform
+from raypol.core.data import Dataset
+from raypol.core.distances import Distances, parameter_distances
+from raypol.core.errors import InputError
+from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
+from raypol.core.training import Trainer
+from raypol.runs.environment import versions
+from raypol.store.location import Location
+from raypol.store.proofs import Manifest, ParquetProof, read_manifest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Honest training."""
+
+    dataset: str = "digits"
+    """digits, fashion_mnist, or an own one by import path (my_pkg.data:load)."""
+    data_dir: str | None = None
+    """Folder of the dataset's files; None = its usual place. Not needed for digits."""
+    model: str = "resnet8"
+    """resnet8 (19,074 parameters), resnet20 (CIFAR ResNet-20), or an own one by import path (my_pkg.models:make_net)."""
+    steps: int = 1000
+    """T, number of updates."""
+    interval: int = 10
+    """k, steps between recorded weights."""
+    batch_size: int = 64
+    """Points per update."""
+    optimizer: str = "SGD"
+    """Class in torch.optim."""
+    lr: float = 0.05
+    """Initial learning rate."""
+    momentum: float = 0.9
+    """SGD's momentum; ignored by other optimizers."""
+    weight_decay: float = 1e-4
+    """Weight decay."""
+    lr_drops: tuple[float, ...] = (0.5, 0.75)
+    """Where in training, as a share of T, the learning rate falls; () = constant."""
+    lr_factor: float = 0.1
+    """What the learning rate is multiplied with at each drop."""
+    crop_padding: int = 1
+    """Augmentation: zero padding in pixels before a random crop; 0 = none."""
+    horizontal_flip: bool = False
+    """Augmentation: random mirror image."""
+    seed: int = 0
+    """Of initial weights, data order, augmentation."""
+
+    def recipe(self, dataset: Dataset, *, device: str, threads: int) -> Recipe:
+        """The full declaration A of this training on a device."""
+        options: dict[str, bool | int | float | str] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        if self.optimizer == "SGD":
+            options["momentum"] = self.momentum
+        schedule = ScheduleConfig()
+        if self.lr_drops:
+            if any(not 0.0 < drop < 1.0 for drop in self.lr_drops):
+                raise InputError(f"expected lr_drops as shares of training in (0, 1), got {self.lr_drops}")
+            milestones = [int(drop * self.steps) for drop in self.lr_drops]
+            schedule = ScheduleConfig(name="MultiStepLR", options={"milestones": milestones, "gamma": self.lr_factor})
+        mean, std = _channel_statistics(dataset)
+        recipe = Recipe(
+            dataset=dataset.name,
+            dataset_sha256=dataset.sha256,
+            model=self.model,
+            steps=self.steps,
+            interval=self.interval,
+            batch_size=self.batch_size,
+            optimizer=OptimizerConfig(name=self.optimizer, options=options),
+            schedule=schedule,
+            transform=Transform(
+                crop_padding=self.crop_padding, horizontal_flip=self.horizontal_flip, mean=mean, std=std
+            ),
+            seed=self.seed,
+            device=device,
+            threads=threads,
+        )
+        check_recipe(recipe, dataset)
+        return recipe
+
+    @property
+    def data(self) -> DataSource:
+        """Where the dataset comes from."""
+        return DataSource(name=self.dataset, folder=self.data_dir)
+
+
+def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
+    """Raise the InputError that training would meet, before anything is started."""
+    if recipe.batch_size > len(dataset):
+        raise InputError(
+            f"expected batch_size in 1..{len(dataset)} (the size of {dataset.name}), got {recipe.batch_size}"
+        )
+    Trainer(replace(recipe, steps=recipe.interval), dataset)  # model, optimizer and laws exist
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HonestProof:
+    """A proof in the results folder."""
+
+    folder: Location
+    manifest: Manifest
+    reused: bool = field(default=False)
+    """True if it was there already; its times are from then."""
+
+    @property
+    def proof_id(self) -> str:
+        """Name of its folder."""
+        return self.folder.name
+
+
+def proof_id_of(kind: str, content: Mapping[str, object]) -> str:
+    """A short name that tells what it is and a digest of everything that decides its bytes."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def honest_proofs(runner: Runner, results: Location, recipes: Sequence[Recipe], data: DataSource) -> list[HonestProof]:
+    """The proofs of these recipes: read if they are there, made in parallel if not.
+
+    Two runs in one folder do not make the same proof twice: the second waits for the first (local folders).
+    """
+    environment = {**versions(), "device": runner.facts("prover").name}
+    ids = [
+        proof_id_of("proof", {"recipe": recipe.canonical().decode(), "environment": sorted(environment.items())})
+        for recipe in recipes
+    ]
+    locks = [FileLock(f"{(results / '.locks').path}/{proof_id}.lock") for proof_id in ids] if results.is_local else []
+    if locks:
+        (results / ".locks").make_folder()
+    for lock in sorted(locks, key=lambda lock: lock.lock_file):
+        lock.acquire()
+    try:
+        waiting = []
+        for proof_id, recipe in zip(ids, recipes, strict=True):
+            folder = results / "proofs" / proof_id
+            if (folder / "manifest.json").exists():
+                waiting.append(None)
+                continue
+            job = ProveJob(
+                results=results.uri,
+                proof_id=proof_id,
+                recipe=recipe,
+                data=data,
+                device=runner.device("prover"),
+                environment=environment,
+            )
+            waiting.append(runner.submit("prover", run_prove, job))
+        found = []
+        for proof_id, future in zip(ids, waiting, strict=True):
+            folder = results / "proofs" / proof_id
+            manifest = future.result() if future is not None else read_manifest(folder)
+            found.append(HonestProof(folder=folder, manifest=manifest, reused=future is None))
+        return found
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def reference_distance(first: Location, second: Location) -> Distances:
+    """d_ref: the distance between the final weights of two honest runs that differ only in seed.
+
+    Raises:
+        InputError: the two differ in more, or in nothing.
+    """
+    a, b = ParquetProof(first), ParquetProof(second)
+    same = replace(a.recipe, seed=0, interval=1) == replace(b.recipe, seed=0, interval=1)
+    if not same or a.recipe.seed == b.recipe.seed:
+        raise InputError(f"d_ref needs two honest proofs that differ only in seed; {first} and {second} do not")
+    ends = [source.checkpoint(len(source.checkpoint_steps) - 1).parameters for source in (a, b)]
+    try:
+        return parameter_distances(*ends)
+    except ValueError as err:
+        raise InputError(f"the final weights of {first} and {second} do not compare: {err}") from err
+
+
+def _channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of the training pixels in [0, 1], to four digits."""
+    unit = dataset.pixels.double() / 255.0
+    mean = tuple(round(float(m), 4) for m in unit.mean(dim=(0, 2, 3)))
+    std = tuple(max(round(float(s), 4), 1e-4) for s in unit.std(dim=(0, 2, 3)))
+    return mean, std

@@ -1,0 +1,136 @@
+"""Verifying a proof with a runner: the survey and the replays are sharded over the verifier's workers."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal
+
+from raypol.cluster.jobs import DataSource, ReplayJob, SurveyJob, run_replay, run_survey
+from raypol.cluster.runners import Runner
+from raypol.core.errors import InputError
+from raypol.core.imports import is_import_path
+from raypol.core.proof import Interval, Recipe
+from raypol.core.verifier import (
+    Conditions,
+    Evidence,
+    IntervalReplay,
+    Survey,
+    evidence,
+    is_replayable,
+    select_intervals,
+    verifier_seed,
+)
+from raypol.store.location import Location
+from raypol.store.proofs import ParquetProof
+
+Selection = Literal["all", "top_q", "random"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examination:
+    """How a proof is examined; what the outcome means is a policy's business."""
+
+    conditions: Conditions
+    selection: Selection = "all"
+    query_budget: int = 1
+    expected_root: str | None = None
+
+
+def shards(count: int, workers: int, *, per_worker: int = 2) -> list[tuple[int, int]]:
+    """0..count-1 in contiguous, nearly equal, non-empty parts (start, stop): a few per worker, so that none waits long."""
+    parts = min(count, max(workers, 1) * per_worker)
+    bounds = [count * i // parts for i in range(parts + 1)] if parts else []
+    return list(zip(bounds[:-1], bounds[1:], strict=True)) if parts else []
+
+
+def examine_proof(
+    runner: Runner,
+    folder: Location,
+    data: DataSource,
+    examination: Examination,
+    *,
+    control: Recipe | None = None,
+    control_keeps_state: bool = True,
+) -> tuple[Evidence, float]:
+    """Evidence about a proof, and the seconds it took.
+
+    Args:
+        runner: where to work.
+        folder: the proof.
+        data: the verifier's own copy of the public dataset.
+        examination: what to look at.
+        control: see `ReplayJob`.
+        control_keeps_state: see `ReplayJob`.
+
+    Raises:
+        InputError: the folder is not a readable proof, or it names code that the verifier did not name himself.
+    """
+    started = time.perf_counter()
+    source = ParquetProof(folder)
+    _check_names(source.recipe, data)
+    device = runner.device("verifier")
+    workers = runner.num_workers("verifier")
+    read: list[Future[Survey]] = [
+        runner.submit("verifier", run_survey, SurveyJob(proof=folder.uri, data=data, device=device, positions=part))
+        for part in shards(max(len(source.checkpoint_steps), 1), workers)
+    ]
+    found = sum((future.result() for future in read), Survey())
+    replays: list[IntervalReplay] = []
+    if is_replayable(found):
+        chosen = select_intervals(
+            examination.selection,
+            examination.query_budget,
+            recipe=source.recipe,
+            dataset_size=len(data.load()),
+            movements=found.movements,
+            seed=verifier_seed(source.root, examination.conditions),
+        )
+        work: list[Future[tuple[IntervalReplay, ...]]] = [
+            runner.submit(
+                "verifier",
+                run_replay,
+                ReplayJob(
+                    proof=folder.uri,
+                    data=data,
+                    device=device,
+                    conditions=examination.conditions,
+                    intervals=_indices(chosen[start:stop]),
+                    control=control,
+                    control_keeps_state=control_keeps_state,
+                ),
+            )
+            for start, stop in shards(len(chosen), workers)
+        ]
+        replays = [replay for future in work for replay in future.result()]
+    gathered = evidence(source, found, replays, expected_root=examination.expected_root)
+    return gathered, time.perf_counter() - started
+
+
+def _indices(intervals: Sequence[Interval]) -> tuple[int, ...]:
+    return tuple(interval.index for interval in intervals)
+
+
+def _check_names(recipe: Recipe, data: DataSource) -> None:
+    """A proof may not make the verifier import code or load other data than the verifier names."""
+    if recipe.dataset != data.name:
+        raise InputError(f"the proof is about dataset {recipe.dataset!r}; expected {data.name!r} (--dataset)")
+    dataset = data.load()
+    if recipe.dataset_sha256 != dataset.sha256:
+        raise InputError(
+            f"the proof was made on other data: its {recipe.dataset} has SHA-256 {recipe.dataset_sha256[:12]}..., "
+            f"the verifier's {dataset.sha256[:12]}..."
+        )
+
+
+def allow_names(recipe: Recipe, *, dataset: str | None, model: str | None) -> None:
+    """Names in a proof that are import paths run code; they are used only if the verifier typed the same ones.
+
+    Raises:
+        InputError: the proof names code that the verifier did not.
+    """
+    for what, named, typed in (("dataset", recipe.dataset, dataset), ("model", recipe.model, model)):
+        if is_import_path(named) and named != typed:
+            raise InputError(
+                f"the proof names {what} {named!r}, which is code outside raypol; give --{what} {named} to run it"
+            )

@@ -1,0 +1,82 @@
+"""Crafted intervals on their way from the actors that craft to the one that seals: one Parquet file per shard.
+
+They never pass through the driver. A shard that is there is complete, so a repeated job may skip it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from raypol.core import hashing
+from raypol.core.crafting import CraftStats
+from raypol.core.proof import Cost, Interval
+from raypol.core.spoofing import Crafted, CraftedBatch
+from raypol.store.location import Location, atomic_output
+
+_SCHEMA = pa.schema(
+    [
+        ("interval", pa.int64()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("sources", pa.list_(pa.int64())),
+        ("labels", pa.list_(pa.int64())),
+        ("pixels", pa.large_binary()),
+    ]
+)
+
+
+def write_shard(target: Location, crafted: Sequence[Crafted]) -> None:
+    """Write one shard: a row per step; statistics and costs per interval in the file's metadata."""
+    rows: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
+    notes: dict[str, Any] = {"dtype": None, "shape": None, "stats": {}, "cost": {}}
+    for made in crafted:
+        inline = made.follow or made.start_state is not None
+        assert not inline, "such intervals are crafted while sealing"
+        notes["stats"][made.interval.index] = [asdict(stats) for stats in made.stats]
+        notes["cost"][made.interval.index] = asdict(made.cost)
+        for batch in made.batches:
+            rows["interval"].append(made.interval.index)
+            rows["start"].append(made.interval.start)
+            rows["stop"].append(made.interval.stop)
+            rows["sources"].append(batch.sources)
+            rows["labels"].append(batch.labels.numpy())
+            rows["pixels"].append(None if batch.pixels is None else bytes(hashing.raw_bytes(batch.pixels)))
+            if batch.pixels is not None:
+                notes["dtype"] = str(batch.pixels.dtype).removeprefix("torch.")
+                notes["shape"] = list(batch.pixels.shape[1:])
+    table = pa.table(rows, schema=_SCHEMA).replace_schema_metadata({b"raypol": json.dumps(notes).encode()})
+    with atomic_output(target) as stream:
+        pq.write_table(table, stream, compression="zstd")
+
+
+def read_shards(shards: Sequence[Location]) -> Iterator[Crafted]:
+    """The crafted intervals of shards that are given in order, one at a time."""
+    for shard in shards:
+        with shard.filesystem.open_input_file(shard.path) as stream:
+            table = pq.read_table(stream)
+        notes = json.loads(table.schema.metadata[b"raypol"])
+        rows = table.to_pylist()
+        while rows:
+            index, start, stop = rows[0]["interval"], rows[0]["start"], rows[0]["stop"]
+            own, rows = rows[: stop - start], rows[stop - start :]
+            yield Crafted(
+                interval=Interval(index, start, stop),
+                batches=[_batch(row, notes) for row in own],
+                stats=tuple(CraftStats(**stats) for stats in notes["stats"][str(index)]),
+                cost=Cost(**notes["cost"][str(index)]),
+            )
+
+
+def _batch(row: dict[str, Any], notes: dict[str, Any]) -> CraftedBatch:
+    sources = np.asarray(row["sources"], dtype=np.int64)
+    pixels = None
+    if row["pixels"] is not None:
+        flat = torch.frombuffer(bytearray(row["pixels"]), dtype=getattr(torch, notes["dtype"]))
+        pixels = flat.view(len(sources), *notes["shape"])
+    return CraftedBatch(sources, torch.tensor(row["labels"], dtype=torch.int64), pixels)

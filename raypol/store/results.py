@@ -1,0 +1,173 @@
+"""Results as Parquet: one file per trial, one for its intervals; a reader needs a glob and nothing else.
+
+RESULTS/trials/<trial_id>.parquet      one row per trial and arm
+RESULTS/intervals/<trial_id>.parquet   one row per verified interval and metric
+
+A file appears as a whole or not at all, and a trial that is run again replaces its own file: no half file, no duplicate row.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raypol.store.location import Location, atomic_output
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRow:
+    """One trial: full configuration, every measurement, the verdict. None = does not apply or was not reached."""
+
+    sweep_id: str
+    trial_id: str
+    proof_id: str
+    arm: str
+    attack: str
+    dataset: str
+    model: str
+    steps: int
+    interval: int
+    batch_size: int
+    seed: int
+    device: str
+    device_name: str
+    status: str
+    message: str = ""
+    objective: str | None = None
+    crafting: str | None = None
+    iterations: int | None = None
+    trajectory: str | None = None
+    initial: str | None = None
+    hyperparameters: str | None = None
+    carry: str | None = None
+    alpha: float | None = None
+    linf_limit: float | None = None
+    noise: float | None = None
+    simulated: bool = False
+    estimated: bool = False
+    replay: str = ""
+    thresholds: str = ""
+    num_intervals: int = 0
+    intervals_verified: int = 0
+    accepted_published: bool | None = None
+    accepted_strict: bool | None = None
+    rejected_by: str | None = None
+    rejected_by_published: str | None = None
+    error_l1: float | None = None
+    error_l2: float | None = None
+    error_linf: float | None = None
+    error_cos: float | None = None
+    mean_error_l1: float | None = None
+    mean_error_l2: float | None = None
+    mean_error_linf: float | None = None
+    mean_error_cos: float | None = None
+    jump_l1: float | None = None
+    jump_l2: float | None = None
+    jump_linf: float | None = None
+    jump_cos: float | None = None
+    removed_share_l1: float | None = None
+    removed_share_l2: float | None = None
+    removed_share_linf: float | None = None
+    removed_share_cos: float | None = None
+    buffer_error_l2: float | None = None
+    device_s: float | None = None
+    wall_s: float | None = None
+    verify_s: float | None = None
+    gradient_evals: int | None = None
+    step_equivalents: float | None = None
+    size_bytes: int | None = None
+    size_weights_bytes: int | None = None
+    size_optimizer_bytes: int | None = None
+    size_indices_bytes: int | None = None
+    size_points_bytes: int | None = None
+    size_overhead_bytes: int | None = None
+    num_points: int | None = None
+    accuracy_final: float | None = None
+    perturbation_linf: float | None = None
+    perturbation_l2: float | None = None
+    grad_norm2_before: float | None = None
+    grad_norm2_after: float | None = None
+    loss_before: float | None = None
+    loss_after: float | None = None
+    retries: float | None = None
+    acceptance_rate: float | None = None
+    success: bool | None = None
+    success_strict: bool | None = None
+    bound_by: str | None = None
+    ratio_error_l1: float | None = None
+    ratio_error_l2: float | None = None
+    ratio_error_linf: float | None = None
+    ratio_error_cos: float | None = None
+    ratio_time: float | None = None
+    ratio_size: float | None = None
+    proof_reference: str | None = None
+    started_at: str = ""
+    versions: str = ""
+    commit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntervalRow:
+    """One verified interval in one metric."""
+
+    sweep_id: str
+    trial_id: str
+    proof_id: str
+    step_from: int
+    step_to: int
+    metric: str
+    distance: float
+    """eps_repr, in units of the weights (cos: none)."""
+    normalised: float
+    """distance / d_ref."""
+    threshold: float
+    """delta in the unit of distance."""
+    passed: bool
+    movement: float
+    """d(W_{t-k}, W_t), the `jump`."""
+    control: float | None
+    """eps_repr of the same interval with unperturbed batches, the `null` reference."""
+    removed_share: float | None
+    state_distance: float
+    """What the optimizer state adds: distance between where the recorded and the replayed state would drift."""
+    buffer_distance: float
+    """Of the norm layers' statistics; reported apart, not judged."""
+    accuracy: float
+    """Test accuracy of W_t in [0, 1]."""
+    loss: float
+    """Mean training loss over the replayed steps."""
+
+
+_ARROW: Final[dict[type, pa.DataType]] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def schema_of(row_type: type) -> pa.Schema:
+    """Arrow schema of a row dataclass."""
+    hints = get_type_hints(row_type)
+
+    def arrow(hint: Any) -> pa.DataType:  # noqa: ANN401 - a type hint
+        kinds = [t for t in getattr(hint, "__args__", (hint,)) if t is not type(None)]
+        return _ARROW[kinds[0]]
+
+    return pa.schema([(f.name, arrow(hints[f.name])) for f in fields(row_type)])
+
+
+def write_trial(results: Location, trial: TrialRow, intervals: Sequence[IntervalRow]) -> None:
+    """Record one trial; the intervals first, so that a trial that is there is complete."""
+    _write(results / "intervals", trial.trial_id, IntervalRow, intervals)
+    _write(results / "trials", trial.trial_id, TrialRow, [trial])
+
+
+def _write(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> None:
+    folder.make_folder()
+    plain = [{key: _plain(value) for key, value in asdict(row).items()} for row in rows]
+    with atomic_output(folder / f"{name}.parquet") as stream:
+        pq.write_table(pa.Table.from_pylist(plain, schema=schema_of(row_type)), stream, compression="zstd")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
+    # Parquet has no NaN for "undefined" that SQL aggregates would skip; NULL is that.
+    return None if isinstance(value, float) and math.isnan(value) else value
