@@ -73,6 +73,7 @@ class LocalRunner:
         # Here any CUDA device serves a request for a GPU; its model is recorded as the driver reports it.
         check_requests([replace(request, accelerator="") for request in devices.values()], [this_machine()])
         self._devices = {role: devices[role] for role in ROLES}
+        self._facts: dict[DeviceRequest, DeviceFacts] = {}
         self._before = torch.get_num_threads()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="raypol-local")
 
@@ -94,7 +95,10 @@ class LocalRunner:
 
     def facts(self, role: Role) -> DeviceFacts:
         """See Runner."""
-        return self.submit(role, run_facts, self.device(role)).result()
+        request = self._devices[role]
+        if request not in self._facts:
+            self._facts[request] = self.submit(role, run_facts, self.device(role)).result()
+        return self._facts[request]
 
     def num_workers(self, role: Role) -> int:
         """See Runner."""
@@ -161,6 +165,9 @@ class RayRunner:
                 request: _ActorPool(ray, request, min(_share(request, distinct, nodes), max_actors or 1 << 30))
                 for request in distinct
             }
+            # Asked now, while no long job is in the queue.
+            asked = {request: pool.submit(run_facts, request.torch_device) for request, pool in self._pools.items()}
+            self._facts = {request: future.result() for request, future in asked.items()}
         except BaseException:
             self.close()
             raise
@@ -183,7 +190,7 @@ class RayRunner:
 
     def facts(self, role: Role) -> DeviceFacts:
         """See Runner."""
-        return self.submit(role, run_facts, self.device(role)).result()
+        return self._facts[self._devices[role]]
 
     def num_workers(self, role: Role) -> int:
         """See Runner."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from raypol.core.augment import normalise
 from raypol.core.errors import InputError
+from raypol.core.seeds import derive_seed
 from raypol.core.training import Trainer
 
 Crafting = Literal["lbfgs", "signed", "adam", "select"]
@@ -112,8 +113,8 @@ def gradient_objective(
 
     def gradients(R: Tensor, part: slice, *, create_graph: bool) -> list[Tensor]:
         total: list[Tensor] | None = None
-        for x, r, y in zip(X_nBCHW[part], R, y_nB[part], strict=True):
-            loss = trainer.loss(model_input(trainer, x, r), y) / n
+        for j, r in zip(range(n)[part], R, strict=True):
+            loss = batch_loss(trainer, X_nBCHW[j], r, y_nB[j], position=j) / n
             trainer.gradient_evals += 1
             grads = torch.autograd.grad(loss, parameters, create_graph=create_graph, materialize_grads=True)
             total = list(grads) if total is None else [a + b for a, b in zip(total, grads, strict=True)]
@@ -154,7 +155,7 @@ def loss_objective(trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor, *, alpha: fl
         with weights_frozen(trainer):
             for j in range(n):
                 leaf = R[j].detach().requires_grad_()
-                loss = trainer.loss(model_input(trainer, X_nBCHW[j], leaf), y_nB[j]) / n
+                loss = batch_loss(trainer, X_nBCHW[j], leaf, y_nB[j], position=j) / n
                 trainer.gradient_evals += 1
                 (slope[j],) = torch.autograd.grad(loss, leaf)
                 losses.append(loss.detach())
@@ -230,13 +231,19 @@ def measure(
     parameters = list(trainer.parameters.values())
     total = [torch.zeros_like(p) if goal is None else -goal[name] for name, p in trainer.parameters.items()]
     losses = []
-    for x, y in zip(x_nBCHW, y_nB, strict=True):
-        loss = trainer.loss(model_input(trainer, x, None), y) / len(x_nBCHW)
+    for j, (x, y) in enumerate(zip(x_nBCHW, y_nB, strict=True)):
+        loss = batch_loss(trainer, x, None, y, position=j) / len(x_nBCHW)
         trainer.gradient_evals += 1
         for summed, grad in zip(total, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True):
             summed += grad
         losses.append(loss.detach())
     return float(torch.stack(losses).sum()), float(sum_of_squares(total))
+
+
+def batch_loss(trainer: Trainer, x: Tensor, r: Tensor | None, y: Tensor, *, position: int) -> Tensor:
+    """The declared loss of a crafted batch. Dropout is drawn from the position, so that the loss is a function of x + r."""
+    torch.manual_seed(derive_seed(trainer.recipe.seed, "crafting dropout", position))
+    return trainer.loss(model_input(trainer, x, r), y)
 
 
 def model_input(trainer: Trainer, x: Tensor, r: Tensor | None) -> Tensor:
@@ -254,10 +261,11 @@ def sum_of_squares(tensors: list[Tensor]) -> Tensor:
 @contextmanager
 def weights_frozen(trainer: Trainer) -> Iterator[None]:
     """No gradients with respect to the weights inside: backward passes cost a third less."""
-    for parameter in trainer.parameters.values():
+    trained = [parameter for parameter in trainer.parameters.values() if parameter.requires_grad]
+    for parameter in trained:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in trainer.parameters.values():
+        for parameter in trained:
             parameter.requires_grad_(True)

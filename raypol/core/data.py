@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import math
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -48,7 +49,7 @@ class Dataset:
     test_labels: Tensor
     """(M,) int64."""
     num_classes: int
-    _digests: list[hashing.Digests] = field(default_factory=list, repr=False)
+    _digests: list[hashing.Digests] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for part, pixels, labels in (
@@ -67,6 +68,11 @@ class Dataset:
                 )
             if int(labels.min()) < 0 or int(labels.max()) >= self.num_classes:
                 raise InputError(f"dataset {self.name!r}: {part} labels are not all in 0..{self.num_classes - 1}")
+        if self.test_pixels.shape[1:] != self.pixels.shape[1:]:
+            raise InputError(
+                f"dataset {self.name!r}: expected test images of shape {self.image_shape}, "
+                f"got {tuple(self.test_pixels.shape[1:])}"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -93,13 +99,15 @@ class Dataset:
         """The same dataset with its tensors on `device`."""
         if self.pixels.device == torch.device(device):
             return self
-        return replace(
+        moved = replace(
             self,
             pixels=self.pixels.to(device),
             labels=self.labels.to(device),
             test_pixels=self.test_pixels.to(device),
             test_labels=self.test_labels.to(device),
         )
+        moved._digests.extend(self._digests)
+        return moved
 
 
 class DataOrder:
@@ -211,7 +219,7 @@ def _read_idx(folder: Path, name: str) -> npt.NDArray[np.uint8]:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zero, kind, ndim = struct.unpack(">HBB", raw[:4])
         shape = struct.unpack(f">{ndim}I", raw[4 : 4 + 4 * ndim])
-    except (OSError, EOFError, struct.error) as err:
+    except (OSError, EOFError, zlib.error, struct.error) as err:
         raise InputError(f"{path}: not a readable idx file ({err})") from err
     if (zero, kind) != (0, 8) or len(raw) != 4 + 4 * ndim + math.prod(shape):
         raise InputError(f"{path}: expected an idx file of unsigned bytes with as much content as its header says")

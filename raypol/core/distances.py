@@ -71,31 +71,35 @@ def vector_distances(a_P: Tensor, b_P: Tensor) -> Distances:
     """Distances between two flat vectors (P,), on one device; see `parameter_distances`."""
     if a_P.shape != b_P.shape or a_P.dim() != 1:
         raise ValueError(f"expected two vectors of equal length, got shapes {tuple(a_P.shape)}, {tuple(b_P.shape)}")
-    sums = torch.zeros(4, dtype=torch.float64, device=a_P.device)  # |d|_1, |d|^2, |a|^2, |b|^2
+    sums = torch.zeros(5, dtype=torch.float64, device=a_P.device)  # |d|_1, |d|^2, |a|^2, |b|^2, <a,b>
     linf = torch.zeros((), dtype=torch.float64, device=a_P.device)
     for start in range(0, a_P.numel(), _CHUNK):
         a = a_P[start : start + _CHUNK].double()
         b = b_P[start : start + _CHUNK].double()
         magnitude = (a - b).abs_()
-        sums += torch.stack([magnitude.sum(), magnitude.dot(magnitude), a.dot(a), b.dot(b)])
+        sums += torch.stack([magnitude.sum(), magnitude.dot(magnitude), a.dot(a), b.dot(b), a.dot(b)])
         linf = torch.maximum(linf, magnitude.amax())
-    l1, squared, a_squared, b_squared, linf_value = torch.cat([sums, linf.reshape(1)]).tolist()
-    return Distances(l1, _sqrt(squared), linf_value, _cosine_distance(squared, a_squared, b_squared))
+    l1, squared, a_squared, b_squared, product, linf_value = torch.cat([sums, linf.reshape(1)]).tolist()
+    return Distances(l1, _sqrt(squared), linf_value, _cosine_distance(squared, a_squared, b_squared, product))
 
 
-def _cosine_distance(d_squared: float, a_squared: float, b_squared: float) -> float:
-    """1 - cos from |a-b|^2, |a|^2, |b|^2.
+def _cosine_distance(d_squared: float, a_squared: float, b_squared: float, product: float) -> float:
+    """1 - cos from |a-b|^2, |a|^2, |b|^2, <a,b>.
 
     1 - <a,b>/(|a||b|) loses all digits when a is close to b. |a-b|^2 = (|a|-|b|)^2 + 2|a||b|(1 - cos) does not:
-    both terms of the difference are small there.
+    both terms of the difference are small there. Far apart, or of very different length, it is the other way round.
     """
-    if not all(map(math.isfinite, (d_squared, a_squared, b_squared))):
+    if not all(map(math.isfinite, (d_squared, a_squared, b_squared, product))):
         return math.nan
     if a_squared == 0.0 or b_squared == 0.0:
         return 0.0 if a_squared == b_squared else 1.0
     a, b = math.sqrt(a_squared), math.sqrt(b_squared)
-    difference = (a_squared - b_squared) / (a + b)
-    return min(max((d_squared - difference * difference) / (2.0 * a * b), 0.0), 2.0)
+    if d_squared > a * b:
+        value = 1.0 - product / (a * b)
+    else:
+        difference = (a_squared - b_squared) / (a + b)
+        value = 0.5 * (d_squared - difference * difference) / (a * b)
+    return min(max(value, 0.0), 2.0)
 
 
 def _sqrt(value: float) -> float:

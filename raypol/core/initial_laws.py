@@ -25,12 +25,18 @@ class Normal:
 
     std: float
 
+    def __post_init__(self) -> None:
+        _check_width("std", self.std)
+
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
     """Uniform on [-bound, bound]."""
 
     bound: float
+
+    def __post_init__(self) -> None:
+        _check_width("bound", self.bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,12 @@ def _draw(law: Law, shape: torch.Size, rng: torch.Generator) -> Tensor:
                 values = (torch.rand(shape, generator=rng) * 2.0 - 1.0) * bound
         if ks_p_value(values, law) >= SIGNIFICANCE:
             return values
+
+
+def _check_width(name: str, value: float) -> None:
+    """A law without width passes no KS test: drawing from it until one passes would never end."""
+    if not 0.0 < value < math.inf:
+        raise InputError(f"expected {name} of an initial law > 0 and finite (or Constant(value)), got {value}")
 
 
 def _fan_in(weight: Tensor) -> int:

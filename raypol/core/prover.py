@@ -19,7 +19,7 @@ from raypol.core.data import DataOrder, Dataset
 from raypol.core.errors import InputError
 from raypol.core.initial_laws import draw_initial, initial_laws
 from raypol.core.models import build_model
-from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, ProofSink, Recipe
+from raypol.core.proof import DTYPES, BatchRecord, Checkpoint, Cost, Interval, ProofSink, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.training import Trainer, mean_loss
 
@@ -31,10 +31,12 @@ _MAX_PENDING: Final = 4
 def initial_checkpoint(recipe: Recipe, dataset: Dataset) -> Checkpoint:
     """W_0: weights drawn from the model's laws under the recipe's seed, fresh buffers, empty optimizer state."""
     model = build_model(recipe.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
+    model = model.to(DTYPES[recipe.precision])
     shapes = {name: p.shape for name, p in model.named_parameters()}
+    drawn = draw_initial(initial_laws(model), shapes, generator(recipe.seed, "initial weights"))
     return Checkpoint(
         step=0,
-        parameters=draw_initial(initial_laws(model), shapes, generator(recipe.seed, "initial weights")),
+        parameters={name: tensor.to(DTYPES[recipe.precision]) for name, tensor in drawn.items()},
         buffers={name: b.detach().clone() for name, b in model.named_buffers()},
         optimizer_state={},
     )

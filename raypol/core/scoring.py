@@ -27,14 +27,15 @@ def removed_share(control: Distances, attack: Distances, jump: Distances) -> Dis
     )
 
 
-def mean_of_defined(distances: Iterable[Distances]) -> Distances:
-    """Per metric the mean over the intervals where it is defined; NaN where it never is."""
+def overall_removed_share(intervals: Sequence[tuple[Distances, Distances, Distances]]) -> Distances:
+    """Removed share of a whole spoof from (control, attack, jump) per interval: sums before the ratio.
 
-    def average(values: Sequence[float]) -> float:
-        defined = [v for v in values if not math.isnan(v)]
-        return math.fsum(defined) / len(defined) if defined else math.nan
-
-    return _reduce(distances, average)
+    A mean of the intervals' own shares is ruled by the few where null and jump nearly agree, whose ratio means nothing.
+    """
+    if not intervals:
+        return Distances(math.nan, math.nan, math.nan, math.nan)
+    controls, attacks, jumps = (mean(column) for column in zip(*intervals, strict=True))
+    return removed_share(controls, attacks, jumps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

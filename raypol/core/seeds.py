@@ -11,7 +11,8 @@ import torch
 
 def derive_seed(root: int, *names: str | int) -> int:
     """Seed in [0, 2^63) for the stream `names` under `root`; SHA-256 of the path, so streams are unrelated."""
-    path = repr((root, *names)).encode()
+    # int(): a numpy integer prints differently and would name another stream.
+    path = repr((int(root), *(name if isinstance(name, str) else int(name) for name in names))).encode()
     return int.from_bytes(hashlib.sha256(path).digest()[:8], "little") >> 1
 
 

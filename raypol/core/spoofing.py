@@ -81,7 +81,9 @@ def declare(honest: Recipe, config: SpoofConfig) -> Recipe:
     if config.carry == "none":
         if optimizer.name != "SGD":
             raise InputError(f"carry none needs an optimizer that can go without state (SGD), got {optimizer.name}")
-        optimizer = replace(optimizer, options={**optimizer.options, "momentum": 0.0})
+        # torch takes nesterov with momentum only, and dampening is of the momentum's buffer.
+        options = {key: value for key, value in optimizer.options.items() if key not in ("nesterov", "dampening")}
+        optimizer = replace(optimizer, options={**options, "momentum": 0.0})
     return replace(
         honest,
         steps=config.steps,
@@ -125,7 +127,7 @@ class Scene:
         sources = DataOrder(len(self.dataset), self.recipe.batch_size, seed)(step)
         where = torch.from_numpy(sources).to(self.trainer.device)
         data = self.trainer.dataset
-        return sources, to_unit(data.pixels[where]), data.labels[where]
+        return sources, to_unit(data.pixels[where], self.trainer.dtype), data.labels[where]
 
 
 def make_scene(
@@ -193,7 +195,7 @@ def craft_until_accepted(
             loss_before, norm2_before = measure(trainer, X_nBCHW, y_nB, goal)
         R = search(objective(X_nBCHW, y_nB), X_nBCHW, config)
         stored = store(X_nBCHW, R, config)
-        unit = to_unit(stored)
+        unit = to_unit(stored, trainer.dtype)
         loss_after, norm2_after = measure(trainer, unit, y_nB, goal)
         R = unit - X_nBCHW
         norm2 = float(R.square().sum())
@@ -244,7 +246,7 @@ def craft_interval(
     """Run the attack on one interval under the clock."""
     stop = _clock(scene)
     with torch.random.fork_rng():
-        crafted = method.craft(scene, interval, start or scene.trajectory.checkpoint(interval.start), config)
+        crafted = _craft(method, scene, interval, start or scene.trajectory.checkpoint(interval.start), config)
     return replace(crafted, cost=stop())
 
 
@@ -276,7 +278,7 @@ def seal_spoof(
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
         start = scene.trajectory.checkpoint(0)
         for interval in scene.recipe.intervals():
-            made = next(crafted) if crafted is not None else method.craft(scene, interval, start, config)
+            made = next(crafted) if crafted is not None else _craft(method, scene, interval, start, config)
             assert made.interval == interval, "crafted intervals come in order"
             if made.start_state is not None:
                 start = replace(start, optimizer_state=made.start_state)
@@ -296,6 +298,12 @@ def seal_spoof(
                 on_interval(made)
         background.write_checkpoint(start)
     return stop()
+
+
+def _craft(method: AttackMethod[C], scene: Scene, interval: Interval, start: Checkpoint, config: C) -> Crafted:
+    """Craft from a seed of the interval's own: what torch draws by itself is the same in any process and order."""
+    torch.manual_seed(derive_seed(scene.seed, "crafting", interval.index))
+    return method.craft(scene, interval, start, config)
 
 
 def _clock(scene: Scene) -> Callable[[], Cost]:

@@ -63,14 +63,17 @@ class Trajectory:
         self.steps = recipe.steps
         self.seed = seed
         self.end = target.parameters
-        self.start = rank_matched(
+        start = rank_matched(
             target.parameters,
             initial_laws(model),
             generator(seed, "rank-matched W_0"),
             keep_constants=config.initial == "published",
         )
+        self.start = {name: tensor.to(self.end[name].dtype) for name, tensor in start.items()}
         self._end_buffers = target.buffers
-        self._start_buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+        self._start_buffers = {
+            name: buffer.detach().to(self._end_buffers[name].dtype, copy=True) for name, buffer in model.named_buffers()
+        }
 
     def progress(self, step: int) -> float:
         """s(t) in [0, 1], the share of the way from W_0 to W_T; concave for an eased path."""
@@ -95,7 +98,7 @@ class Trajectory:
         for name in self.start:
             end = self.end[name]
             rms = end.square().mean().sqrt()
-            noisy[name] = end + sigma * rms * torch.randn(end.shape, generator=rng)
+            noisy[name] = end + sigma * rms * torch.randn(end.shape, generator=rng).to(end.dtype)
         return noisy
 
     def checkpoint(self, step: int) -> Checkpoint:
@@ -105,6 +108,8 @@ class Trajectory:
         for name, fresh in self._start_buffers.items():
             if fresh.is_floating_point():
                 buffers[name] = torch.lerp(fresh, self._end_buffers[name], s)
+            elif name.endswith("num_batches_tracked"):
+                buffers[name] = torch.full_like(fresh, step)  # counts the claimed steps
             else:
-                buffers[name] = torch.full_like(fresh, step)  # num_batches_tracked counts the claimed steps
+                buffers[name] = fresh.clone()  # an index table or a mask: part of the model, not of its training
         return Checkpoint(step=step, parameters=self.weights(step), buffers=buffers, optimizer_state={})

@@ -149,10 +149,11 @@ def survey(source: ProofSource, trainer: Trainer, start: int, stop: int, *, accu
         wanted = f"{len(expected)} checkpoints" if at is None else f"step {expected[at]}"
         return Survey(structure=(f"checkpoint order: expected {wanted}, got {what}",)) if start == 0 else Survey()
     result = Survey()
-    previous: Checkpoint | None = None
-    if start > 0 and not _structure_problems(source.checkpoint(start - 1), trainer, {}):
-        previous = source.checkpoint(start - 1)
     template = state_template(trainer)
+    previous: Checkpoint | None = None
+    if start > 0:
+        before = source.checkpoint(start - 1)
+        previous = None if _structure_problems(before, trainer, template) else before
     for position in range(start, stop):
         checkpoint = source.checkpoint(position)
         result += _survey_checkpoint(checkpoint, expected[position], trainer, template, accuracy=accuracy)
@@ -423,7 +424,7 @@ def _structure_problems(
         ("optimizer", checkpoint.optimizer_state, template),
     ):
         missing = expected.keys() - recorded.keys() if kind != "optimizer" else set()
-        unknown = recorded.keys() - expected.keys() if template or kind != "optimizer" else set()
+        unknown = recorded.keys() - expected.keys()
         problems += [f"step {checkpoint.step}: {kind} {name!r} is missing" for name in sorted(missing)]
         problems += [f"step {checkpoint.step}: the model has no {kind} {name!r}" for name in sorted(unknown)]
         for name in recorded.keys() & expected.keys():

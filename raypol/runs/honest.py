@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from filelock import FileLock
 
@@ -18,6 +20,8 @@ from raypol.core.training import Trainer
 from raypol.runs.environment import versions
 from raypol.store.location import Location
 from raypol.store.proofs import Manifest, ParquetProof, read_manifest
+
+_POLL_S: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +126,14 @@ def proof_id_of(kind: str, content: Mapping[str, object]) -> str:
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def honest_proofs(runner: Runner, results: Location, recipes: Sequence[Recipe], data: DataSource) -> list[HonestProof]:
+def honest_proofs(
+    runner: Runner,
+    results: Location,
+    recipes: Sequence[Recipe],
+    data: DataSource,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> list[HonestProof]:
     """The proofs of these recipes: read if they are there, made in parallel if not.
 
     Two runs in one folder do not make the same proof twice: the second waits for the first (local folders).
@@ -138,7 +149,7 @@ def honest_proofs(runner: Runner, results: Location, recipes: Sequence[Recipe], 
     for lock in sorted(locks, key=lambda lock: lock.lock_file):
         lock.acquire()
     try:
-        waiting = []
+        waiting: list[Future[Manifest] | None] = []
         for proof_id, recipe in zip(ids, recipes, strict=True):
             folder = results / "proofs" / proof_id
             if (folder / "manifest.json").exists():
@@ -156,12 +167,28 @@ def honest_proofs(runner: Runner, results: Location, recipes: Sequence[Recipe], 
         found = []
         for proof_id, future in zip(ids, waiting, strict=True):
             folder = results / "proofs" / proof_id
+            while future is not None and not future.done():
+                on_progress(*_written(results, ids, recipes))
+                wait([future], timeout=_POLL_S)
             manifest = future.result() if future is not None else read_manifest(folder)
             found.append(HonestProof(folder=folder, manifest=manifest, reused=future is None))
         return found
     finally:
         for lock in locks:
             lock.release()
+
+
+def _written(results: Location, ids: Sequence[str], recipes: Sequence[Recipe]) -> tuple[int, int]:
+    """(steps recorded so far, steps in all), seen in the store: a worker anywhere shows its progress this way."""
+    done = 0
+    for proof_id, recipe in zip(ids, recipes, strict=True):
+        if (results / "proofs" / proof_id / "manifest.json").exists():
+            done += recipe.steps
+            continue
+        names = [name for name, _ in (results / ".staging").files() if name.startswith(f"{proof_id}-")]
+        weights = sum("/weights/step=" in name and name.endswith(".parquet") for name in names)
+        done += min(max(weights - 1, 0) * recipe.interval, recipe.steps)
+    return done, sum(recipe.steps for recipe in recipes)
 
 
 def reference_distance(first: Location, second: Location) -> Distances:

@@ -3,7 +3,7 @@
 import math
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ from raypol.core.crafting import CraftStats
 from raypol.core.distances import METRICS, Distances
 from raypol.core.policies import Thresholds, Verdict, published, strict
 from raypol.core.proof import Cost, Recipe
-from raypol.core.scoring import Standing, judge_success, largest, mean, mean_of_defined, removed_share
+from raypol.core.scoring import Standing, judge_success, largest, mean, overall_removed_share, removed_share
 from raypol.core.spoofing import SpoofConfig, declare
 from raypol.core.verifier import Evidence
 from raypol.runs.environment import commit, versions, versions_text
@@ -107,6 +107,7 @@ def forge(
     trial: Trial,
     recipe: Recipe,
     data: DataSource,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> tuple[Manifest, Cost, tuple[CraftStats, ...]]:
     """Craft all intervals in parallel, then seal: the spoof's manifest, its whole cost, and what crafting did."""
     started = time.perf_counter()
@@ -126,7 +127,9 @@ def forge(
     if not method_of(trial.attack).sequential(trial.attack, trial.spoof):
         parts = shards(recipe.num_intervals, runner.num_workers("spoofer"))
         work = [runner.submit("spoofer", run_craft, replace(base, shard=part)) for part in parts]
-        crafted = [future.result() for future in work]
+        for part, future in zip(parts, work, strict=True):
+            crafted.append(future.result())
+            on_progress(part[1], recipe.num_intervals)
     sealed = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts))).result()
     assert sealed.manifest is not None
     cost = sum((part.cost for part in crafted), sealed.cost)
@@ -187,7 +190,13 @@ def _judge(row: TrialRow, evidence: Evidence, study: Study) -> Outcome:
         removed_share(replay.control, replay.error, movement) if replay.control else None
         for replay, movement in zip(replays, movements, strict=True)
     ]
-    share = mean_of_defined(r for r in removed if r is not None)
+    share = overall_removed_share(
+        [
+            (replay.control, replay.error, movement)
+            for replay, movement in zip(replays, movements, strict=True)
+            if replay.control
+        ]
+    )
     buffers = largest(replay.buffer_error for replay in replays)
     intervals = []
     for replay, movement, bought, normalised in zip(replays, movements, removed, errors, strict=True):

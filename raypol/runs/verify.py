@@ -1,10 +1,11 @@
 """Verifying a proof with a runner: the survey and the replays are sharded over the verifier's workers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Final, Literal
 
 from raypol.cluster.jobs import DataSource, ReplayJob, SurveyJob, run_replay, run_survey
 from raypol.cluster.runners import Runner
@@ -24,6 +25,8 @@ from raypol.core.verifier import (
 from raypol.store.location import Location
 from raypol.store.proofs import ParquetProof
 
+_LARGEST_SHARD: Final = 25
+
 Selection = Literal["all", "top_q", "random"]
 
 
@@ -37,11 +40,15 @@ class Examination:
     expected_root: str | None = None
 
 
-def shards(count: int, workers: int, *, per_worker: int = 2) -> list[tuple[int, int]]:
-    """0..count-1 in contiguous, nearly equal, non-empty parts (start, stop): a few per worker, so that none waits long."""
-    parts = min(count, max(workers, 1) * per_worker)
+def shards(count: int, workers: int) -> list[tuple[int, int]]:
+    """0..count-1 in contiguous, nearly equal, non-empty parts (start, stop).
+
+    At least two per worker, so that none waits long for the last; at most 25 intervals each, so that progress shows and a
+    lost worker costs little.
+    """
+    parts = min(count, max(2 * max(workers, 1), -(-count // _LARGEST_SHARD)))
     bounds = [count * i // parts for i in range(parts + 1)] if parts else []
-    return list(zip(bounds[:-1], bounds[1:], strict=True)) if parts else []
+    return list(pairwise(bounds))
 
 
 def examine_proof(
@@ -52,6 +59,7 @@ def examine_proof(
     *,
     control: Recipe | None = None,
     control_keeps_state: bool = True,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> tuple[Evidence, float]:
     """Evidence about a proof, and the seconds it took.
 
@@ -62,6 +70,7 @@ def examine_proof(
         examination: what to look at.
         control: see `ReplayJob`.
         control_keeps_state: see `ReplayJob`.
+        on_progress: told how many intervals are replayed, of how many.
 
     Raises:
         InputError: the folder is not a readable proof, or it names code that the verifier did not name himself.
@@ -86,6 +95,7 @@ def examine_proof(
             movements=found.movements,
             seed=verifier_seed(source.root, examination.conditions),
         )
+        on_progress(0, len(chosen))
         work: list[Future[tuple[IntervalReplay, ...]]] = [
             runner.submit(
                 "verifier",
@@ -102,7 +112,9 @@ def examine_proof(
             )
             for start, stop in shards(len(chosen), workers)
         ]
-        replays = [replay for future in work for replay in future.result()]
+        for future in work:
+            replays += future.result()
+            on_progress(len(replays), len(chosen))
     gathered = evidence(source, found, replays, expected_root=examination.expected_root)
     return gathered, time.perf_counter() - started
 

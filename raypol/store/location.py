@@ -84,13 +84,12 @@ def open_location(where: str | Path) -> Location:
         InputError: a scheme that pyarrow does not know.
     """
     text = str(where)
-    if "://" not in text:
-        path = str(Path(text).expanduser().absolute())
-        return Location(fs.LocalFileSystem(), path, text)
     try:
+        if "://" not in text:
+            return Location(fs.LocalFileSystem(), str(Path(text).expanduser().absolute()), text)
         filesystem, path = fs.FileSystem.from_uri(text)
-    except (ValueError, pa.ArrowException) as err:
-        raise InputError(f"cannot open {text!r}: expected a folder, file://, s3:// or gs:// ({err})") from err
+    except (ValueError, RuntimeError, OSError, pa.ArrowException) as err:  # RuntimeError: ~ of nobody
+        raise InputError(f"cannot open {text!r}: expected a folder, file://, s3:// or gs:// ({_reason(err)})") from err
     return Location(filesystem, path, text)
 
 
@@ -127,4 +126,4 @@ def atomic_output(target: Location) -> Iterator[Any]:
 
 def _reason(err: BaseException) -> str:
     code = getattr(err, "errno", None)
-    return os.strerror(code) if code else str(err).splitlines()[0]
+    return os.strerror(code) if code else next(iter(str(err).splitlines()), type(err).__name__)

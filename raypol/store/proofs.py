@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from raypol.core import hashing
 from raypol.core.errors import InputError
@@ -53,12 +53,19 @@ _BATCHES: Final = pa.schema([("step", pa.int64()), ("indices", pa.list_(pa.int64
 
 _STEPS_PER_GROUP: Final = 1024
 _POINTS_PER_GROUP: Final = 4096
+_GROUP_BYTES: Final = 64 << 20
+"""A row group is cut shorter than the above where it would unfold to more than this."""
 # What a hostile file may make us allocate. Weights are stored as they are, so a file cannot unfold to more than its own
-# size; the other files are compressed and are read one row group at a time.
+# size; the other files are compressed and are read one row group at a time, twice as large as we write them.
 _MAX_MANIFEST_BYTES: Final = 64 << 20
-_MAX_GROUP_BYTES: Final = 1 << 30
-_MAX_TENSORS: Final = 100_000
+_MAX_GROUP_BYTES: Final = 2 * _GROUP_BYTES
+_MAX_POINT_BYTES: Final = _GROUP_BYTES
+_MAX_GROUP_ROWS: Final = 100_000
+_MAX_DIMENSIONS: Final = 64  # torch's
+_MAX_SHOWN: Final = 80
 _WEIGHTS_SLACK: Final = 1 << 20
+# Of values; RLE is that of the levels. A dictionary repeats a value of any size for a few bits.
+_LITERAL_ENCODINGS: Final = {"PLAIN", "RLE"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +113,8 @@ class Manifest:
     """Software and hardware on which the proof was made."""
 
 
-_MANIFEST: Final = TypeAdapter(Manifest)
+# What we do not know, the root does not bind: refused rather than ignored.
+_MANIFEST: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Manifest))
 
 
 class ProofWriter:
@@ -158,8 +166,9 @@ class ProofWriter:
         for record in records:
             self._seal.add_step(record.sha256)
         self._records.extend(records)
-        while len(self._records) >= _STEPS_PER_GROUP:
-            self._flush_batches(_STEPS_PER_GROUP)
+        per_group = _per_group(_STEPS_PER_GROUP, self.recipe.batch_size * 8)
+        while len(self._records) >= per_group:
+            self._flush_batches(per_group)
 
     def add_points(self, points: Points) -> npt.NDArray[np.int64]:
         """See ProofSink; flushed in row groups."""
@@ -169,8 +178,9 @@ class ProofWriter:
             self._points.append(
                 Points(pixels=points.pixels[where], labels=points.labels[where], sources=points.sources[where])
             )
-            while sum(map(len, self._points)) >= _POINTS_PER_GROUP:
-                self._flush_points(_POINTS_PER_GROUP)
+            per_group = _per_group(_POINTS_PER_GROUP, points.pixels[0].nbytes)
+            while sum(map(len, self._points)) >= per_group:
+                self._flush_points(per_group)
         return indices
 
     def finish(self, generation: Cost, environment: dict[str, str]) -> Manifest:
@@ -263,6 +273,7 @@ def new_proof(results: Location, proof_id: str, recipe: Recipe, num_dataset_poin
     try:
         yield writer
         writer.close()
+        assert (staging / "manifest.json").exists(), "the block calls finish"
         (results / "proofs").make_folder()
         final = results / "proofs" / proof_id
         final.remove()
@@ -315,16 +326,21 @@ class ParquetProof:
         with self._damage(name):
             file = self._open(name, _WEIGHTS)
             size = self.manifest.files[name]
-            unfolded = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-            if unfolded > size + _WEIGHTS_SLACK or file.metadata.num_rows > _MAX_TENSORS:
-                raise InputError(f"{self.folder}/{name}: claims to unfold to {unfolded} bytes, the file has {size}")
+            unfolded = sum(_unfolded_bytes(file, group) for group in range(file.metadata.num_row_groups))
+            if unfolded > size + _WEIGHTS_SLACK or file.metadata.num_rows > _MAX_GROUP_ROWS:
+                raise InputError(
+                    f"{self.folder}/{name}: {file.metadata.num_rows} tensors would unfold to {unfolded} bytes, "
+                    f"expected at most {_MAX_GROUP_ROWS} and the {size} bytes of the file"
+                )
             rows = file.read().to_pylist()
         groups: dict[str, dict[str, torch.Tensor]] = {"parameter": {}, "buffer": {}, "optimizer": {}}
         digests = {}
         for row in rows:
             kind, tensor_name = row["kind"], row["name"]
             if kind not in groups or tensor_name is None or tensor_name in groups[kind]:
-                raise InputError(f"{self.folder}/{name}: unexpected or repeated tensor {kind}/{tensor_name}")
+                raise InputError(
+                    f"{self.folder}/{name}: unexpected or repeated tensor {_shown(kind)} {_shown(tensor_name)}"
+                )
             groups[kind][tensor_name] = _tensor(row, where=f"{self.folder}/{name}")
             digests[f"{kind}/{tensor_name}"] = row["sha256"] or b""
         return Checkpoint(
@@ -378,17 +394,22 @@ class ParquetProof:
         file = pq.ParquetFile(target.path, filesystem=target.filesystem, memory_map=False)
         if not file.schema_arrow.equals(schema):
             raise InputError(f"{target}: expected columns {', '.join(map(str, schema.names))} of raypol's types")
-        for i in range(file.metadata.num_row_groups):
-            if file.metadata.row_group(i).total_byte_size > max(_MAX_GROUP_BYTES, size + _WEIGHTS_SLACK):
-                raise InputError(f"{target}: a row group claims to unfold to more than {_MAX_GROUP_BYTES} bytes")
+        for group in range(file.metadata.num_row_groups):
+            unfolded, rows = _unfolded_bytes(file, group), file.metadata.row_group(group).num_rows
+            if not 0 <= unfolded <= max(_MAX_GROUP_BYTES, size + _WEIGHTS_SLACK) or rows > _MAX_GROUP_ROWS:
+                what = f"to {unfolded} bytes" if unfolded >= 0 else "to any size"
+                raise InputError(
+                    f"{target}: a row group of {rows} rows would unfold {what}, "
+                    f"expected at most {_MAX_GROUP_ROWS} and {_MAX_GROUP_BYTES} bytes"
+                )
         return file
 
     @contextmanager
     def _damage(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, pa.ArrowException) as err:
-            raise InputError(f"{self.folder}/{name}: not a readable Parquet file ({str(err).splitlines()[0]})") from err
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as err:
+            raise InputError(f"{self.folder}/{name}: not a readable Parquet file ({_one_line(err)})") from err
 
     def _read_batch_group(self, group: int) -> list[BatchRecord]:
         assert self._batch_file is not None
@@ -435,8 +456,10 @@ def read_manifest(folder: Location) -> Manifest:
         manifest = _MANIFEST.validate_json(text, strict=True)
     except ValidationError as err:
         first = err.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{path}: not a {FORMAT} manifest of version {VERSION}: {where}: {first['msg']}") from err
+        where = f"{_shown('.'.join(map(str, first['loc'])))}: " if first["loc"] else ""
+        raise InputError(
+            f"{path}: not a {FORMAT} manifest of version {VERSION}: {where}{_one_line(first['msg'])}"
+        ) from err
     steps = manifest.checkpoint_steps
     for step in steps:
         if f"weights/step={step}.parquet" not in manifest.files:
@@ -447,14 +470,19 @@ def read_manifest(folder: Location) -> Manifest:
         raise InputError(
             f"{path}: disagrees with itself: {manifest.points.count} own points, points.parquet listed or not"
         )
-    if manifest.points.count and (len(manifest.points.shape) != 3 or not 0 < _point_bytes(manifest.points) <= 1 << 26):
-        raise InputError(f"{path}: expected own points of shape (C, H, W) up to 64 MiB, got {manifest.points.shape}")
+    shape = manifest.points.shape
+    if manifest.points.count and (
+        len(shape) != 3 or min(shape) < 1 or _point_bytes(manifest.points) > _MAX_POINT_BYTES
+    ):
+        raise InputError(
+            f"{path}: expected own points of shape (C, H, W) up to {_MAX_POINT_BYTES} bytes, got {_shown(shape)}"
+        )
     missing = [name for name, size in manifest.files.items() if (folder / name).size() != size]
     if missing:
         found = (folder / missing[0]).size()
         state = "is missing" if found < 0 else f"has {found} bytes"
         raise InputError(
-            f"{folder}: {missing[0]} {state}, the manifest says {manifest.files[missing[0]]} bytes; "
+            f"{folder}: {_shown(missing[0])} {state}, the manifest says {manifest.files[missing[0]]} bytes; "
             "expected the whole folder as it was written"
         )
     return manifest
@@ -467,16 +495,38 @@ def to_json(value: Recipe | Manifest) -> dict[str, Any]:
 
 def _tensor(row: dict[str, Any], *, where: str) -> torch.Tensor:
     dtype, shape, data = _DTYPES.get(row["dtype"]), row["shape"], row["data"]
-    if dtype is None or shape is None or data is None or any(n is None or n < 0 for n in shape):
-        raise InputError(f"{where}: {row['name']} has no usable dtype and shape ({row['dtype']}, {shape})")
+    if (
+        dtype is None
+        or shape is None
+        or data is None
+        or len(shape) > _MAX_DIMENSIONS
+        or any(n is None or n < 0 for n in shape)
+        or math.prod(max(n, 1) for n in shape) >= 1 << 60  # an empty tensor may claim any other dimensions
+    ):
+        raise InputError(
+            f"{where}: {_shown(row['name'])} has no usable dtype and shape ({_shown(row['dtype'])}, {_shown(shape)})"
+        )
     expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:
-        raise InputError(f"{where}: {row['name']} has {len(data)} bytes, its shape {tuple(shape)} needs {expected}")
+        raise InputError(
+            f"{where}: {_shown(row['name'])} has {len(data)} bytes, its shape {_shown(shape)} needs {expected}"
+        )
     if expected == 0:
         return torch.empty(shape, dtype=dtype)
     if dtype == torch.bool:
         return torch.frombuffer(bytearray(data), dtype=torch.uint8).ne(0).view(shape)
     return torch.frombuffer(bytearray(data), dtype=dtype).view(shape)
+
+
+def _shown(value: object) -> str:
+    """What a hostile file says, fit for one line of a message."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def _one_line(said: object) -> str:
+    """The first line of another library's message."""
+    return next(iter(str(said).splitlines()), type(said).__name__)
 
 
 def _reject_nulls(table: pa.Table, where: str) -> None:
@@ -493,6 +543,27 @@ def _groups_between(metadata: pq.FileMetaData, start: int, stop: int) -> Iterato
         if begin < stop and start < end:
             yield group, max(start - begin, 0), min(stop, end) - begin
         begin = end
+
+
+def _per_group(most: int, row_bytes: int) -> int:
+    """Rows of a row group that unfolds to at most _GROUP_BYTES."""
+    return max(1, min(most, _GROUP_BYTES // row_bytes))
+
+
+def _unfolded_bytes(file: pq.ParquetFile, group: int) -> int:
+    """What a row group takes in memory by the file's own account; -1 if a column of free length hides it."""
+    metadata = file.metadata.row_group(group)
+    total = 0
+    for i in range(metadata.num_columns):
+        column = metadata.column(i)
+        if column.physical_type == "BYTE_ARRAY":
+            if column.compression != "UNCOMPRESSED" or not _LITERAL_ENCODINGS.issuperset(column.encodings):
+                return -1
+            total += column.total_uncompressed_size
+        else:
+            width = file.schema.column(i).length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else 8
+            total += max(column.num_values, metadata.num_rows) * width
+    return total
 
 
 def _points_schema(points: PointsFormat) -> pa.Schema:

@@ -52,7 +52,7 @@ def register_attack(name: str, config: object, method: AttackMethod[Any]) -> Non
     """
     if not isinstance(config, method.config) or not is_dataclass(config):
         raise InputError(f"attack {name!r}: expected a {method.config.__name__} dataclass, got {type(config).__name__}")
-    METHODS[method.config] = method
+    _add_method(name, method)
     PRESETS[name] = config
 
 
@@ -68,8 +68,11 @@ def find_attack(name: str, **overrides: object) -> Any:  # noqa: ANN401 - config
         method = load_object(name)
         if not isinstance(method, AttackMethod):
             raise InputError(f"expected {name} to be a raypol AttackMethod, got {type(method).__name__}")
-        METHODS[method.config] = method
-        config = method.config()
+        _add_method(name, method)
+        try:
+            config = method.config()
+        except TypeError as err:
+            raise InputError(f"attack {name!r}: expected defaults for all fields of its configuration ({err})") from err
     elif name in PRESETS:
         config = PRESETS[name]
     else:
@@ -83,6 +86,13 @@ def find_attack(name: str, **overrides: object) -> Any:  # noqa: ANN401 - config
             f"attack {name!r} has no field {', '.join(unknown)}; possible: {', '.join(possible) or 'none, it has no fields'}"
         )
     return replace(config, **overrides)
+
+
+def _add_method(name: str, method: AttackMethod[Any]) -> None:
+    if METHODS.setdefault(method.config, method) != method:
+        raise InputError(
+            f"attack {name!r}: {method.config.__name__} is the configuration of another attack; expected one of its own"
+        )
 
 
 def method_of(config: object) -> AttackMethod[Any]:

@@ -117,7 +117,9 @@ def _select(scene: Scene, interval: Interval) -> Crafted:
         losses = torch.cat(
             [
                 F.cross_entropy(
-                    scene.trainer.model(model_input(scene.trainer, to_unit(data.pixels[i : i + 1000]), None)),
+                    scene.trainer.model(
+                        model_input(scene.trainer, to_unit(data.pixels[i : i + 1000], scene.trainer.dtype), None)
+                    ),
                     data.labels[i : i + 1000],
                     reduction="none",
                 )
@@ -137,7 +139,7 @@ def _select(scene: Scene, interval: Interval) -> Crafted:
             scene.trainer, torch.stack([d[1] for d in drawn]), torch.stack([d[2] for d in drawn])
         )
         where = chosen.to(scene.trainer.device)
-        unit = to_unit(data.pixels[where.flatten()]).view(*where.shape, *data.image_shape)
+        unit = to_unit(data.pixels[where.flatten()], scene.trainer.dtype).view(*where.shape, *data.image_shape)
         loss_after, norm2_after = measure(scene.trainer, unit, data.labels[where])
     stats = CraftStats(
         loss_before=loss_before,

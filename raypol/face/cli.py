@@ -1,0 +1,421 @@
+"""The command line: `raypol demo | prove | spoof | verify | cluster`.
+
+Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 130 interrupted. Results go to stdout, progress and
+errors to stderr.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from raypol import __version__
+from raypol.cluster.inventory import NodeOffer, this_machine
+from raypol.cluster.jobs import DataSource, spoof_recipe
+from raypol.cluster.placement import parse_device
+from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, cluster_offers
+from raypol.core.attacks import find_attack
+from raypol.core.distances import METRICS
+from raypol.core.errors import InputError
+from raypol.core.imports import is_import_path
+from raypol.core.policies import RELATIVE, Thresholds, find_policy
+from raypol.core.proof import Precision
+from raypol.core.spoofing import SpoofConfig
+from raypol.core.verifier import Conditions
+show_demo=None
+from raypol.face.progress import progress
+from raypol.face.tables import verdict_table
+from raypol.runs.honest import TrainConfig, check_recipe, honest_proofs, reference_distance
+from raypol.runs.trial import Trial, forge, spoof_id
+from raypol.runs.verify import Examination, Selection, allow_names, examine_proof
+from raypol.store.location import open_location, writable_folder
+from raypol.store.proofs import Manifest, read_manifest
+
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options of every command."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work(Common):
+    """Where the work runs."""
+
+    device: str = "cpu"
+    """What each worker computes on: cpu (one core, one thread), cpu:2, gpu, gpu:0.5 (a share), or an accelerator type: T4."""
+    runner: Literal["local", "ray"] = "local"
+    """local: in this process; ray: one actor per device slot."""
+    address: str | None = None
+    """ray only: address of a running cluster; None starts Ray on this machine for this command."""
+
+    def open_runner(self) -> AbstractContextManager[LocalRunner | RayRunner]:
+        """The runner that these options name."""
+        request = parse_device(self.device)
+        devices = dict.fromkeys(ROLES, request)
+        if self.runner == "local":
+            return LocalRunner(devices)
+        with progress(_err) as update:
+            update("starting Ray", 0, 1)
+            return RayRunner(devices, address=self.address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Work):
+    """The whole loop on real data: an honest proof, eight kinds of spoofs, two verifiers, tables, figures. About 3 minutes."""
+
+    results: str = "results/demo"
+    """Results folder: a local path."""
+    runner: Literal["local", "ray"] = "ray"
+    """local: in this process; ray: one actor per device slot."""
+    seed: int = 0
+    """Of everything random."""
+
+    def run(self) -> int:
+        """Run it."""
+        results = writable_folder(self.results)
+        with self.open_runner() as runner:
+            show_demo(runner, results, TrainConfig(seed=self.seed), out=_out, err=_err)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prove(Work):
+    """Train honestly and record the proof. Prints the proof's folder last. A proof that is there already is not made again."""
+
+    train: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+    """The honest training."""
+    results: str = "results"
+    """Results folder: a local path, s3://... or gs://...; the proof goes to RESULTS/proofs/<proof_id>."""
+
+    def run(self) -> int:
+        """Run it."""
+        dataset = self.train.data.load()
+        with self.open_runner() as runner:
+            threads = runner.request("prover").threads
+            recipe = self.train.recipe(dataset, device=runner.device("prover"), threads=threads)
+            results = writable_folder(self.results)
+            with progress(_err) as update:
+                (proof,) = honest_proofs(
+                    runner,
+                    results,
+                    [recipe],
+                    self.train.data,
+                    on_progress=lambda done, of: update("training", done, of),
+                )
+        _describe(proof.manifest, reused=proof.reused)
+        _print_last(proof.folder.uri)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strength:
+    """Hyperparameters of the attack. None keeps the preset's value; a field that the attack does not have is an error."""
+
+    objective: Literal["gradient", "loss"] | None = None
+    """What is minimised: the squared gradient norm (second order) or the loss (first order)."""
+    crafting: Literal["lbfgs", "signed", "adam", "select"] | None = None
+    """How the perturbation R is searched; select takes ordinary points of lowest loss instead."""
+    iterations: int | None = None
+    """Iterations of the search."""
+    alpha: float | None = None
+    """Weight of |R|^2 (gradient) or |R| (loss) in the objective."""
+    linf_limit: float | None = None
+    """Largest change of a pixel, pixels spanning [0, 1]; 8/255 = 0.0314 counts as invisible."""
+    step_size: float | None = None
+    """signed, adam: change of a pixel per iteration, pixels spanning [0, 1]."""
+    line_search: Literal["none", "strong_wolfe"] | None = None
+    """lbfgs: none is the published choice."""
+    tolerance_grad: float | None = None
+    """lbfgs: stop when the largest entry of the gradient is below this."""
+    max_grad_norm2: float | None = None
+    """Acceptance: limit on |grad|^2."""
+    max_perturbation_norm2: float | None = None
+    """Acceptance: limit on |R|^2."""
+    retries: int | None = None
+    """Acceptance: how often fresh batches are drawn."""
+    pixel_dtype: Literal["uint8", "float32"] | None = None
+    """How crafted points are stored; uint8 rounds before anything is measured."""
+    lr: float | None = None
+    """infinitesimal, forged_momentum: the declared learning rate."""
+    momentum: float | None = None
+    """forged_momentum: the declared momentum."""
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were set."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoof(Work):
+    """Forge a proof for the final weights of another one. Prints the spoof's folder last; judge it with `raypol verify`."""
+
+    proof_dir: tyro.conf.Positional[str]
+    """Folder of the honest proof whose final weights are stolen: RESULTS/proofs/<proof_id>."""
+    attack: str = "iii"
+    """Preset: null, infinitesimal, forged_momentum, i, i_tail, ii, iii, iii_loss, iii_invisible, iii_select, zhang2022_i,
+    zhang2022_ii, zhang2022_iii, zhang2022_iii_imagenet; or an own one by import path (my_pkg.attacks:METHOD)."""
+    strength: tyro.conf.OmitArgPrefixes[Strength] = field(default_factory=Strength)
+    """Hyperparameters of the attack."""
+    spoof: tyro.conf.OmitArgPrefixes[SpoofConfig] = field(default_factory=SpoofConfig)
+    """The adversary's other choices."""
+    results: str = "results"
+    """Results folder; the spoof goes to RESULTS/proofs/<proof_id>."""
+    data_dir: str | None = None
+    """Folder of the dataset's files; None = its usual place."""
+    dataset: str | None = None
+    """Needed only if the proof names a dataset by import path: the same path, to allow running it."""
+    model: str | None = None
+    """Needed only if the proof names a model by import path: the same path, to allow running it."""
+
+    def run(self) -> int:
+        """Run it."""
+        target = open_location(self.proof_dir)
+        honest = read_manifest(target)
+        allow_names(honest.recipe, dataset=self.dataset, model=self.model)
+        attack = find_attack(self.attack, **self.strength.given())
+        trial = Trial(
+            arm=self.attack,
+            attack=attack,
+            spoof=self.spoof,
+            attack_path=self.attack if is_import_path(self.attack) else "",
+        )
+        recipe = spoof_recipe(honest.recipe, self.spoof, attack)
+        data = DataSource(name=honest.recipe.dataset, folder=self.data_dir)
+        check_recipe(recipe, data.load())
+        results = writable_folder(self.results)
+        with self.open_runner() as runner:
+            proof_id = spoof_id(trial, honest.root, runner.facts("spoofer").name)
+            folder = results / "proofs" / proof_id
+            if (folder / "manifest.json").exists():
+                _describe(read_manifest(folder), reused=True)
+                _print_last(folder.uri)
+                return 0
+            with progress(_err) as update:
+                update("crafting intervals", 0, recipe.num_intervals)
+                manifest, cost, stats = forge(
+                    runner,
+                    results,
+                    proof_id=proof_id,
+                    target=target,
+                    trial=trial,
+                    recipe=recipe,
+                    data=data,
+                    on_progress=lambda done, of: update("crafting intervals", done, of),
+                )
+        _describe(replace(manifest, generation=cost), reused=False)
+        if stats:
+            accepted = sum(s.accepted for s in stats)
+            _out.print(
+                f"searches         {len(stats)}, {accepted} accepted, {sum(s.retries for s in stats)} retries\n"
+                f"perturbation     largest |R|_inf {max(s.perturbation_linf for s in stats) * 255:.1f}/255"
+            )
+        _print_last(folder.uri)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify(Work):
+    """Verify a proof folder. Prints each check with its numbers. Exit code 0 accepted, 1 rejected, 2 bad input."""
+
+    proof_dir: tyro.conf.Positional[str]
+    """Folder of the proof, wherever it was copied to."""
+    policy: str = "strict"
+    """published (what the published verifier looks at), strict, strict_trend (accuracy must rise too), or an own one by import
+    path (my_pkg.checks:judge)."""
+    select: Selection = "all"
+    """Which intervals to replay: all; top_q = the Q largest moves per epoch; random = Q per epoch."""
+    query_budget: int = 1
+    """Q, intervals per epoch, for top_q and random."""
+    augmentation: Literal["recorded", "fresh"] = "recorded"
+    """recorded: repeat the prover's crops and flips; fresh: draw new ones, as the published verifier does."""
+    precision: Precision = "float32"
+    """Of the replay; float64 has almost no rounding noise and costs several times more."""
+    thresholds: Literal["static", "relative", "dynamic"] = "static"
+    """static: delta in units of the weights; relative: delta times d_ref; dynamic: relative, falling with training progress.
+    The last two need --reference."""
+    reference: tuple[str, str] | None = None
+    """Folders of two honest proofs that differ only in seed: d_ref is the distance between their final weights."""
+    delta_l1: float | None = None
+    """Slack in l1; None = 1000 (static) or 0.1 (relative, dynamic)."""
+    delta_l2: float | None = None
+    """Slack in l2; None = 10 (static) or 0.1."""
+    delta_linf: float | None = None
+    """Slack in linf; None = 0.1 (static) or 0.15."""
+    delta_cos: float | None = None
+    """Slack in cosine distance; None = 0.01 (static) or 0.02."""
+    root: str | None = None
+    """The root hash that the prover published, hex; the proof must have it."""
+    seed: int = 1
+    """The verifier's own seed, for fresh augmentation and random intervals."""
+    data_dir: str | None = None
+    """Folder of the dataset's files; None = its usual place."""
+    dataset: str | None = None
+    """The verifier's dataset; None = the built-in one that the proof names. An import path must be given here to be run."""
+    model: str | None = None
+    """Needed only if the proof names a model by import path: the same path, to allow running it."""
+
+    def run(self) -> int:
+        """Run it."""
+        folder = open_location(self.proof_dir)
+        manifest = read_manifest(folder)
+        allow_names(manifest.recipe, dataset=self.dataset, model=self.model)
+        policy = find_policy(self.policy)
+        d_ref = reference_distance(*map(open_location, self.reference)) if self.reference else None
+        thresholds = self._thresholds()
+        thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
+        data = DataSource(name=self.dataset or manifest.recipe.dataset, folder=self.data_dir)
+        examination = Examination(
+            conditions=Conditions(augmentation=self.augmentation, precision=self.precision, seed=self.seed),
+            selection=self.select,
+            query_budget=self.query_budget,
+            expected_root=self.root,
+        )
+        with self.open_runner() as runner, progress(_err) as update:
+            update("reading checkpoints", 0, manifest.recipe.num_intervals)
+            evidence, seconds = examine_proof(
+                runner,
+                folder,
+                data,
+                examination,
+                on_progress=lambda done, of: update("replaying intervals", done, of),
+            )
+        verdict = policy(evidence, thresholds, d_ref)
+        recipe = manifest.recipe
+        _out.print(
+            f"{folder}: {recipe.model} on {recipe.dataset}, {recipe.steps} steps, k = {recipe.interval}, "
+            f"batch {recipe.batch_size}, {recipe.optimizer.name} lr {recipe.optimizer.lr:g}",
+            soft_wrap=True,
+        )
+        _out.print(verdict_table(verdict))
+        if evidence.replays:
+            buffers = max(replay.buffer_error.l2 for replay in evidence.replays)
+            _out.print(f"norm statistics (reported, not judged): largest l2 distance {buffers:.3g}", soft_wrap=True)
+        _out.print(
+            f"{'ACCEPTED' if verdict.is_valid else 'REJECTED by ' + verdict.rejected_by} in {seconds:.1f} s "
+            f"({len(evidence.replays)} of {recipe.num_intervals} intervals replayed, {self.augmentation} augmentation, "
+            f"{self.thresholds} thresholds)",
+            style="bold green" if verdict.is_valid else "bold red",
+            soft_wrap=True,
+        )
+        return 0 if verdict.is_valid else 1
+
+    def _thresholds(self) -> Thresholds:
+        base = Thresholds() if self.thresholds == "static" else replace(RELATIVE, kind=self.thresholds)
+        given = {m: getattr(self, f"delta_{m}") for m in METRICS if getattr(self, f"delta_{m}") is not None}
+        return replace(base, **given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(Common):
+    """Show what this machine offers, or the nodes of a running Ray cluster."""
+
+    address: str | None = None
+    """Address of a running cluster (auto finds one on this machine); None shows this machine."""
+
+    def run(self) -> int:
+        """Run it."""
+        offers: Sequence[NodeOffer] = [this_machine()] if self.address is None else cluster_offers(self.address)
+        where = "this machine (no cluster asked)" if self.address is None else f"cluster at {self.address}"
+        table = Table(title=where, title_justify="left", box=None, pad_edge=False)
+        for column in ("node", "CPU", "GPU", "accelerators", "memory GB", "labels"):
+            table.add_column(column, justify="right" if column in ("CPU", "GPU", "memory GB") else "left")
+        for offer in offers:
+            table.add_row(
+                offer.name,
+                f"{offer.cpus:g}",
+                f"{offer.gpus:g}",
+                ", ".join(offer.accelerators) or "-",
+                f"{offer.memory_bytes / 1e9:.1f}",
+                ", ".join(f"{k}={v}" for k, v in sorted((offer.labels or {}).items())) or "-",
+            )
+        _out.print(table)
+        _out.print("devices to ask for with --device: " + ", ".join(_spellings(offers)), soft_wrap=True)
+        return 0
+
+
+Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Prove, tyro.conf.subcommand("prove")]
+    | Annotated[Spoof, tyro.conf.subcommand("spoof")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Cluster, tyro.conf.subcommand("cluster")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        _out.print(f"raypol {__version__}")
+        sys.exit(0)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences Ray's notice about CPU-only actors
+    command = tyro.cli(
+        Command,
+        prog="raypol",
+        description="Which proof-of-learning spoofs pass which verifier, for which T', k and strength, at what cost.",
+        args=arguments,
+    )
+    sys.exit(_guarded(command))
+
+
+def _guarded(command: Any) -> int:  # noqa: ANN401 - any of the commands
+    """Run a command; bad input becomes one line and exit code 2."""
+    try:
+        code: int = command.run()
+    except InputError as err:
+        if command.debug:
+            raise
+        _err.print(f"error: {err}", style="red", markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        _err.print("interrupted; what was finished is kept, run the same command again to go on", style="yellow")
+        return 130
+    return code
+
+
+def _describe(manifest: Manifest, *, reused: bool) -> None:
+    recipe, sizes, cost = manifest.recipe, manifest.sizes, manifest.generation
+    note = " (it was there already; nothing was computed)" if reused else ""
+    _out.print(
+        f"claims           {recipe.model} on {recipe.dataset}, {recipe.steps} steps, k = {recipe.interval}, "
+        f"batch {recipe.batch_size}{note}\n"
+        f"cost             {cost.device_s:.2f} device seconds, {cost.wall_s:.2f} s wall, {cost.gradient_evals} gradient "
+        f"evaluations\n"
+        f"size             {sizes.total / 1e6:.2f} MB: weights {sizes.weights / 1e6:.2f}, optimizer state "
+        f"{sizes.optimizer_state / 1e6:.2f}, indices and hashes {sizes.indices_and_hashes / 1e6:.2f}, own points "
+        f"{sizes.points / 1e6:.2f} ({manifest.points.count})\n"
+        f"root             {manifest.root}",
+        soft_wrap=True,
+    )
+
+
+def _print_last(text: str) -> None:
+    """The line that scripts read: plain, unwrapped."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _spellings(offers: Sequence[NodeOffer]) -> list[str]:
+    most = max((int(offer.cpus) for offer in offers), default=0)
+    found = ["cpu"] + ([f"cpu:{most}"] if most > 1 else [])
+    if any(offer.gpus for offer in offers):
+        found += [
+            "gpu",
+            "gpu:0.5",
+            *sorted({name for offer in offers for name in offer.accelerators if " " not in name}),
+        ]
+    return found

@@ -1,0 +1,87 @@
+"""`raypol demo`: run it, then show the table, the paragraph, the figures, and where everything lies."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from raypol.cluster.runners import Runner
+from raypol.core.errors import InputError
+from raypol.face import figures
+from raypol.face.progress import progress
+from raypol.face.story import tell
+from raypol.face.tables import arms_table
+from raypol.runs.demo import DemoRun, run_demo
+from raypol.runs.honest import TrainConfig
+from raypol.runs.images import pick_pairs
+from raypol.runs.tracking import Tracker
+from raypol.store.location import Location
+
+# Width of the table where there is no terminal to ask: a log is read without wrapping.
+_LOG_WIDTH = 200
+
+
+def show_demo(runner: Runner, results: Location, train: TrainConfig, *, out: Console, err: Console) -> DemoRun:
+    """Run the demo and print what it found."""
+    if not results.is_local:
+        raise InputError(f"the demo draws its figures into a local folder, got {results}")
+    tracker = Tracker(results, "raypol-demo")
+    with progress(err) as update:
+        run = run_demo(runner, results, train, on_event=update, on_outcome=tracker.log)
+    rows = [outcome.row for outcome in run.outcomes]
+    width = out.width if out.is_terminal else _LOG_WIDTH
+    out.print(arms_table(rows, width=width), width=width)
+    answer = tell(rows)
+    out.print(f"\n{answer}\n", soft_wrap=not out.is_terminal)
+    drawn = draw(run, Path(results.path) / "figures")
+    tracker.finish(run.study, answer, drawn)
+    for line in closing_lines(run, drawn, tracker, Path(results.path)):
+        out.print(line, soft_wrap=True, markup=False)
+    if tracker.problem:
+        err.print(f"warning: {tracker.problem}; the results in Parquet are complete", style="yellow", soft_wrap=True)
+    return run
+
+
+def draw(run: DemoRun, folder: Path) -> list[Path]:
+    """The six panels and the before/after images, as PNG and PDF; replaced by the next run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [outcome.row for outcome in run.outcomes]
+    drawn = figures.save(figures.six_panels(rows), folder / "panels")
+    dataset = run.study.data.load()
+    largest = max((row.steps for row in rows if row.arm != "honest"), default=0)
+    pairs = [
+        pick_pairs(row, run.study.results / "proofs" / row.proof_id, dataset)
+        for row in rows
+        if row.steps == largest and row.status == "ok" and row.num_points
+    ]
+    found = [pair for pair in pairs if pair is not None]
+    if found:
+        drawn += figures.save(figures.before_after(found), folder / "before_after")
+    return drawn
+
+
+def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Path) -> list[str]:
+    """Where the results lie, a DuckDB query to copy, the MLflow command to copy."""
+    python, place = _short(Path(sys.executable)), _short(folder)
+    pictures = ", ".join(_short(path) for path in drawn if path.suffix == ".png")
+    query = (
+        "SELECT arm, steps, interval, round(error_l2, 4) AS error_l2, round(device_s, 2) AS device_s, success, success_strict, "
+        f"rejected_by FROM '{place}/trials/*.parquet' WHERE sweep_id = '{run.study.sweep_id}' ORDER BY steps, error_l2"
+    )
+    code = f"import duckdb; print(duckdb.sql({json.dumps(query)}))"
+    ui = tracker.ui_command.replace(f"sqlite:///{folder}", f"sqlite:///{place}")
+    if ui.startswith("mlflow "):
+        ui = f"{_short(Path(sys.executable).parent)}/{ui}"
+    return [
+        f"results:  {place} (trials/ and intervals/ in Parquet, proofs/ as folders, {pictures})",
+        f"query:    {python} -c {shlex.quote(code)}",
+        f"MLflow:   {ui}",
+    ]
+
+
+def _short(path: Path) -> str:
+    """Relative to the current folder if it lies below."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,116 @@
+"""What a run says, in plain words, every number taken from its rows."""
+
+from collections.abc import Sequence
+
+from raypol.core.distances import METRICS
+from raypol.store.results import TrialRow
+
+_CONTROLS = ("null", "infinitesimal")
+
+
+def tell(rows: Sequence[TrialRow]) -> str:
+    """One paragraph: what the honest proof was, what passed, what succeeded, and whether each attack beat its control."""
+    honest = next((row for row in rows if row.arm == "honest"), None)
+    spoofs = [row for row in rows if row.arm != "honest" and row.status == "ok"]
+    failed = [row for row in rows if row.status != "ok"]
+    sentences = []
+    if honest is not None:
+        sentences.append(
+            f"The honest proof trained {honest.model} on {honest.dataset} for {honest.steps} steps to "
+            f"{_percent(honest.accuracy_final)} test accuracy in {honest.device_s:.1f} device seconds; replayed under "
+            f"{_conditions(honest)} its largest normalised l2 error is {_plain(honest.error_l2)}, and it is "
+            f"{'accepted' if honest.accepted_published else 'REJECTED'} by published and "
+            f"{'accepted' if honest.accepted_strict else 'REJECTED'} by strict."
+        )
+    if spoofs:
+        for policy in ("published", "strict"):
+            passed = [row for row in spoofs if getattr(row, f"accepted_{policy}")]
+            sentences.append(f"{policy.capitalize()} accepts {len(passed)} of {len(spoofs)} spoofs.")
+        wins = [row for row in spoofs if row.success_strict]
+        sentences.append(
+            f"{len(wins)} succeed even under strict, that is, are accepted, err less than the proof in all four metrics and "
+            f"cost less time and storage: {_names(wins)}."
+            if wins
+            else "None succeeds under strict."
+        )
+        only_published = [row for row in spoofs if row.success and not row.success_strict]
+        if only_published:
+            sentences.append(f"Under published alone also: {_names(only_published)}.")
+        sentences += _against_control(spoofs)
+    if failed:
+        sentences.append(f"{len(failed)} trials failed and are rows with status error: {_names(failed)}.")
+    return " ".join(sentences)
+
+
+def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
+    """Per attack: did it lower the error of the same trajectory with ordinary batches, and did that change anything?"""
+    nulls = {(row.steps, row.interval, row.seed): row for row in spoofs if row.arm == "null"}
+    if not nulls:
+        return ["There is no null control in this run, so no attack can be credited with anything."]
+    sentences = []
+    ordinary = [row for row in nulls.values() if row.success_strict]
+    if ordinary:
+        sentences.append(
+            f"The control null, ordinary batches with no perturbation, itself succeeds under strict at T' = "
+            f"{', '.join(str(row.steps) for row in sorted(ordinary, key=lambda r: r.steps))}: there the trajectory passes, not the "
+            "attack."
+        )
+    for arm in dict.fromkeys(row.arm for row in spoofs if row.arm not in _CONTROLS):
+        own = [row for row in spoofs if row.arm == arm and (row.steps, row.interval, row.seed) in nulls]
+        pairs = [(row, nulls[row.steps, row.interval, row.seed]) for row in own]
+        if pairs:
+            sentences.append(_one_attack(arm, pairs))
+    return sentences
+
+
+def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
+    better = [row for row, null in pairs if _beats(row, null)]
+    ratios = [_ratio(row.error_l2, null.error_l2) for row, null in pairs]
+    costs = [_ratio(row.device_s, null.device_s) for row, null in pairs]
+    gained = [row for row, null in pairs if row.success_strict and not null.success_strict]
+    lost = [row for row, null in pairs if null.success_strict and not row.success_strict]
+    where = "at every T'" if len(better) == len(pairs) else f"at T' = {', '.join(str(r.steps) for r in better)}"
+    text = f"{arm} beats null in all four metrics {where}" if better else f"{arm} does not beat null"
+    text += f" (l2 error {_span(ratios, 'x')} null's, device time {_span(costs, 'x')})"
+    if gained:
+        return (
+            f"{text}, and succeeds under strict where null does not, at T' = {', '.join(str(r.steps) for r in gained)}."
+        )
+    if lost:
+        return f"{text}, but fails under strict where null succeeds, at T' = {', '.join(str(r.steps) for r in lost)}."
+    return f"{text}; under strict it changes no outcome."
+
+
+def _beats(row: TrialRow, null: TrialRow) -> bool:
+    return all(_ratio(getattr(row, f"error_{m}"), getattr(null, f"error_{m}")) < 1.0 for m in METRICS)
+
+
+def _ratio(value: float | None, reference: float | None) -> float:
+    return float("nan") if value is None or not reference else value / reference
+
+
+def _span(values: Sequence[float], unit: str) -> str:
+    low, high = min(values), max(values)
+    return f"{_plain(low)}{unit}" if _plain(low) == _plain(high) else f"{_plain(low)}{unit} to {_plain(high)}{unit}"
+
+
+def _plain(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:.1f} %"
+
+
+def _conditions(row: TrialRow) -> str:
+    words = dict(part.split("=", 1) for part in row.replay.split())
+    return f"{words.get('augmentation', '?')} augmentation"
+
+
+def _names(rows: Sequence[TrialRow]) -> str:
+    by_arm: dict[str, list[str]] = {}
+    for row in rows:
+        by_arm.setdefault(row.arm, []).append(str(row.steps))
+    return "; ".join(f"{arm} (T' = {', '.join(steps)})" for arm, steps in by_arm.items())

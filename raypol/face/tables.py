@@ -1,0 +1,133 @@
+"""The demo's table and a verdict's, as rich renderables."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from raypol.core.distances import METRICS
+from raypol.core.policies import Verdict
+from raypol.store.results import TrialRow
+
+_WIDE: Final = 168
+"""Columns of a terminal that takes the whole table side by side; narrower ones get it in two halves."""
+
+Cell = Callable[[TrialRow], str | Text]
+
+
+def arms_table(rows: Sequence[TrialRow], *, width: int) -> RenderableType:
+    """A row per arm; `jump` is added per (T', k): it is a number, not a spoof."""
+    identity: list[tuple[str, Cell]] = [
+        ("arm", lambda r: r.arm),
+        ("T'", lambda r: str(r.steps)),
+        ("k", lambda r: str(r.interval)),
+    ]
+    seen: list[tuple[str, Cell]] = [
+        ("intervals\nverified", lambda r: f"{r.intervals_verified}/{r.num_intervals}" if r.num_intervals else ""),
+        *((f"error\n{m}", _error(m)) for m in METRICS),
+        ("removed\nshare l2", lambda r: _number(r.removed_share_l2, ".2f")),
+        ("published\nverdict", lambda r: _verdict(r.accepted_published, r.rejected_by_published)),
+        ("strict\nverdict", lambda r: _verdict(r.accepted_strict, r.rejected_by)),
+    ]
+    cost: list[tuple[str, Cell]] = [
+        ("device\ns", lambda r: _number(r.device_s, ".2f")),
+        ("/ proof's\ntime", lambda r: _number(r.ratio_time, ".2f")),
+        ("step\nequiv.", lambda r: _number(r.step_equivalents, ".1f")),
+        ("size\nMB", lambda r: _number(None if r.size_bytes is None else r.size_bytes / 1e6, ".2f")),
+        ("/ proof's\nsize", lambda r: _number(r.ratio_size, ".2f")),
+        ("success\npubl./strict", _success),
+        ("bound by", _bound),
+    ]
+    rows = list(_with_jump(rows))
+    if width >= _WIDE:
+        return _table(rows, identity + seen + cost, "What each arm did")
+    return Group(
+        _table(rows, identity + seen, "What the verifier saw"), "", _table(rows, identity + cost, "What each arm cost")
+    )
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """Each check with its numbers."""
+    table = Table(title=f"policy {verdict.policy}", title_justify="left", box=None, pad_edge=False)
+    for column in ("check", "outcome", "what was seen"):
+        table.add_column(column)
+    for check in verdict.checks:
+        outcome = Text("passed", "green") if check.passed else Text("FAILED", "red bold")
+        table.add_row(check.name, outcome, check.detail)
+    return table
+
+
+def _table(rows: Iterable[TrialRow], columns: list[tuple[str, Cell]], title: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
+    )
+    left = {"arm", "published\nverdict", "strict\nverdict", "success\npubl./strict", "bound by"}
+    for name, _ in columns:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in left, vertical="top")
+    previous = None
+    for row in rows:
+        if previous is not None and (row.steps, row.interval) != previous:
+            table.add_section()
+            table.add_row()
+        previous = (row.steps, row.interval)
+        table.add_row(*(cell(row) for _, cell in columns))
+    return table
+
+
+def _with_jump(rows: Sequence[TrialRow]) -> Iterable[TrialRow]:
+    """The rows with one for `jump` before the first spoof of each (T', k)."""
+    shown = set()
+    for row in rows:
+        if row.arm != "honest" and row.status == "ok" and (row.steps, row.interval) not in shown:
+            shown.add((row.steps, row.interval))
+            yield TrialRow(
+                sweep_id=row.sweep_id, trial_id="", proof_id="", arm="jump (no update)", attack="jump", dataset=row.dataset,
+                model=row.model, steps=row.steps, interval=row.interval, batch_size=row.batch_size, seed=row.seed, device="",
+                device_name="", status="ok", error_l1=row.jump_l1, error_l2=row.jump_l2, error_linf=row.jump_linf,
+                error_cos=row.jump_cos,
+            )  # fmt: skip
+        yield row
+
+
+def _error(metric: str) -> Cell:
+    return lambda row: _number(getattr(row, f"error_{metric}"), ".2g")
+
+
+def _number(value: float | None, form: str) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return format(value, form)
+
+
+def _verdict(accepted: bool | None, rejected_by: str | None) -> Text:
+    if accepted is None:
+        return Text("-")
+    if accepted:
+        return Text("accepted", "green")
+    return Text("rejected: " + (rejected_by or "").replace(",", ", "), "red")
+
+
+def _success(row: TrialRow) -> Text:
+    if row.status != "ok":
+        return Text(row.status, "red bold")
+    if row.success is None or row.success_strict is None:
+        return Text("-")
+    text = Text("yes" if row.success else "no", "green" if row.success else "red")
+    return text + Text(" / ") + Text("yes" if row.success_strict else "no", "green" if row.success_strict else "red")
+
+
+def _bound(row: TrialRow) -> str:
+    if row.status != "ok":
+        return row.message.splitlines()[0] if row.message else ""
+    if row.bound_by is None:
+        return "-"
+    if row.success:
+        return f"closest: {row.bound_by}"
+    parts = row.bound_by.split(",")
+    errors = [part for part in parts if part.startswith("error_")]
+    if len(errors) == len(METRICS):
+        parts = [part for part in parts if part not in errors] + ["all errors"]
+    return ", ".join(part.replace("rejected:", "rejected by ") for part in parts)

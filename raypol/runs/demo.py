@@ -1,0 +1,125 @@
+"""The demo: an honest proof and eight kinds of spoofs on a real dataset, at three (T', k), judged by both policies."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from raypol.cluster.runners import Runner
+from raypol.core.attacks import find_attack
+from raypol.core.policies import RELATIVE
+from raypol.core.spoofing import SpoofConfig
+from raypol.core.verifier import Conditions
+from raypol.runs.honest import HonestProof, TrainConfig, honest_proofs, reference_distance
+from raypol.runs.trial import Outcome, Study, Trial, run_honest, run_trial
+from raypol.runs.verify import Examination
+from raypol.store.location import Location
+
+ARMS: Final[dict[str, Any]] = {
+    "null": find_attack("null"),
+    "infinitesimal": find_attack("infinitesimal"),
+    "forged_momentum": find_attack("forged_momentum"),
+    "I-tail": find_attack("i_tail"),
+    "II": find_attack("zhang2022_ii"),
+    "III-gradient": find_attack("iii"),
+    "III-loss": find_attack("iii_loss"),
+    "III-invisible": find_attack("iii_invisible"),
+}
+"""Arm -> attack. III-invisible is the loss objective by signed steps inside linf <= 8/255."""
+
+POINTS: Final = ((20, 10), (60, 10), (120, 20))
+"""(T', k): few large moves that the verifier sees, and two lengths at which they hide."""
+
+# Trials overlap so that one's sealing, which runs in order, does not leave the other workers idle.
+_CONCURRENT_TRIALS: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoRun:
+    """What the demo made, in the order of its table."""
+
+    study: Study
+    reference: HonestProof
+    outcomes: tuple[Outcome, ...]
+    """The honest proof first."""
+
+
+def run_demo(
+    runner: Runner,
+    results: Location,
+    train: TrainConfig,
+    *,
+    points: tuple[tuple[int, int], ...] = POINTS,
+    on_event: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
+    on_outcome: Callable[[Study, Outcome], None] = lambda _study, _outcome: None,
+) -> DemoRun:
+    """Run everything; each outcome is recorded in the store before it is handed on.
+
+    Args:
+        runner: where to work.
+        results: the results folder.
+        train: the honest training.
+        points: (T', k) of the spoofs.
+        on_event: told what was finished, how many are done, of how many; called from this thread.
+        on_outcome: handed each outcome as it comes, from this thread.
+    """
+    trials = [
+        Trial(arm=arm, attack=attack, spoof=SpoofConfig(steps=steps, interval=interval, seed=train.seed))
+        for steps, interval in points
+        for arm, attack in ARMS.items()
+    ]
+    total = len(trials) + 2
+    threads = runner.request("prover").threads
+    dataset = train.data.load()
+    device = runner.device("prover")
+    recipe = train.recipe(dataset, device=device, threads=threads)
+    other = replace(train, seed=train.seed + 1, interval=train.steps).recipe(dataset, device=device, threads=threads)
+    proof, reference = honest_proofs(
+        runner,
+        results,
+        [recipe, other],
+        train.data,
+        on_progress=lambda done, of: on_event(
+            f"training the honest proof and its reference: step {done}/{of}", 0, total
+        ),
+    )
+    on_event("honest proof and reference", 1, total)
+    study = Study(
+        sweep_id=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}",
+        results=results,
+        data=train.data,
+        proof=proof,
+        d_ref=reference_distance(proof.folder, reference.folder),
+        examination=Examination(conditions=Conditions()),
+        thresholds=RELATIVE,
+    )
+    honest = run_honest(runner, study)
+    on_outcome(study, honest)
+    on_event("honest proof verified", 2, total)
+    outcomes = [honest]
+    for done, outcome in enumerate(run_trials(runner, study, trials, honest), start=3):
+        outcomes.append(outcome)
+        on_outcome(study, outcome)
+        on_event(f"{outcome.row.arm}, T' = {outcome.row.steps}, k = {outcome.row.interval}", done, total)
+    order = {("honest", train.steps): -1} | {(t.arm, t.spoof.steps): i for i, t in enumerate(trials)}
+    outcomes.sort(key=lambda outcome: order[outcome.row.arm, outcome.row.steps])
+    return DemoRun(study=study, reference=reference, outcomes=tuple(outcomes))
+
+
+def run_trials(runner: Runner, study: Study, trials: list[Trial], honest: Outcome) -> Iterator[Outcome]:
+    """Outcomes as they come; a few trials are in work at once."""
+    stop = threading.Event()
+
+    def run(trial: Trial) -> Outcome | None:
+        return None if stop.is_set() else run_trial(runner, study, trial, honest.row)
+
+    with ThreadPoolExecutor(_CONCURRENT_TRIALS, thread_name_prefix="raypol-trial") as pool:
+        try:
+            for future in as_completed([pool.submit(run, trial) for trial in trials]):
+                outcome = future.result()
+                assert outcome is not None
+                yield outcome
+        finally:
+            stop.set()

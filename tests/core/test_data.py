@@ -1,0 +1,337 @@
+import gzip
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raypol.core import hashing
+from raypol.core.data import FASHION_MNIST_DEBIAN, DataOrder, Dataset, load_dataset
+from raypol.core.errors import InputError
+
+# --- the data sets -----------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_real_and_split_once_for_all(digits: Dataset) -> None:
+    from sklearn.datasets import load_digits
+
+    assert (len(digits), len(digits.test_labels)) == (1438, 359)
+    assert digits.image_shape == (1, 8, 8)
+    assert (int(digits.pixels.min()), int(digits.pixels.max())) == (0, 255)
+    bunch = load_digits()
+    original = sorted((label, *(image.flatten() * 255 / 16).round()) for image, label in zip(bunch.images, bunch.target))
+    pixels, labels = torch.cat([digits.pixels, digits.test_pixels]), torch.cat([digits.labels, digits.test_labels])
+    ours = sorted((int(label), *image.flatten().tolist()) for image, label in zip(pixels, labels, strict=True))
+    assert ours == original, "every digit is in exactly one half, with its own label"
+    assert digits.labels.bincount().min() > 120, "the split keeps every class"
+
+
+def test_digits_are_the_same_in_every_process(digits: Dataset) -> None:
+    # A proof names its dataset by this digest: were the split to change, every old proof would be of another dataset.
+    assert digits.sha256 == load_dataset("digits").sha256
+    assert digits.sha256.startswith("606dbad9c89c8e8a")
+
+
+def test_own_dataset_by_import_path() -> None:
+    dataset = load_dataset("tests.toys:two_stripes")
+    assert dataset.name == "tests.toys:two_stripes"
+    assert (len(dataset), len(dataset.test_labels), dataset.image_shape) == (40, 20, (3, 6, 5))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no_such_set",
+        "tests.toys:no_such_function",
+        "no_such_module:load",
+        "tests.toys:not_a_dataset",
+        "tests.toys:",
+        ":load",
+        ":",
+    ],
+)
+def test_a_name_that_means_no_dataset_is_an_error(name: str) -> None:
+    with pytest.raises(InputError, match="expected|possible"):
+        load_dataset(name)
+
+
+def _float_pixels(d: Dataset) -> dict[str, Any]:
+    return {"pixels": d.pixels.float()}
+
+
+def _flat_pixels(d: Dataset) -> dict[str, Any]:
+    return {"pixels": d.pixels.flatten(1)}
+
+
+def _short_labels(d: Dataset) -> dict[str, Any]:
+    return {"labels": d.labels[:-1]}
+
+
+def _int_labels(d: Dataset) -> dict[str, Any]:
+    return {"labels": d.labels.int()}
+
+
+def _label_too_large(d: Dataset) -> dict[str, Any]:
+    return {"num_classes": int(d.labels.max())}
+
+
+def _negative_label(d: Dataset) -> dict[str, Any]:
+    return {"labels": d.labels - 1}
+
+
+def _nothing(d: Dataset) -> dict[str, Any]:
+    return {"pixels": d.pixels[:0], "labels": d.labels[:0]}
+
+
+def _no_tests(d: Dataset) -> dict[str, Any]:
+    return {"test_pixels": d.test_pixels[:0], "test_labels": d.test_labels[:0]}
+
+
+def _other_test_size(d: Dataset) -> dict[str, Any]:
+    return {"test_pixels": d.test_pixels[..., :-1]}
+
+
+def _other_test_channels(d: Dataset) -> dict[str, Any]:
+    return {"test_pixels": d.test_pixels.expand(-1, 3, -1, -1)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _float_pixels,
+        _flat_pixels,
+        _short_labels,
+        _int_labels,
+        _label_too_large,
+        _negative_label,
+        _nothing,
+        _no_tests,
+        _other_test_size,
+        _other_test_channels,
+    ],
+)
+def test_a_dataset_that_does_not_fit_together_is_an_error(
+    change: Callable[[Dataset], dict[str, Any]], digits: Dataset
+) -> None:
+    with pytest.raises(InputError, match="dataset 'digits'"):
+        replace(digits, **change(digits))
+
+
+def test_point_digests_are_those_of_the_points_even_after_a_change(digits: Dataset) -> None:
+    original = digits.point_digests
+    assert np.array_equal(original, hashing.point_digests(digits.pixels, digits.labels))
+    assert digits.point_digests is original, "hashed once"
+    labels = digits.labels.clone()
+    labels[7] = (labels[7] + 1) % 10
+    other = replace(digits, labels=labels)
+    assert np.flatnonzero((other.point_digests != original).any(axis=1)).tolist() == [7]
+    assert other.sha256 != digits.sha256
+
+
+def test_moving_to_where_it_is_copies_nothing(digits: Dataset) -> None:
+    assert digits.to("cpu") is digits
+
+
+# --- the order of the data -----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 40), st.data())
+def test_any_step_can_be_asked_for_alone(num_points: int, data: st.DataObject) -> None:
+    batch_size = data.draw(st.integers(1, num_points))
+    steps = data.draw(st.lists(st.integers(0, 200), min_size=1, max_size=8))
+    kept = DataOrder(num_points, batch_size, 5)
+    for step in steps:
+        assert np.array_equal(kept(step), DataOrder(num_points, batch_size, 5)(step))
+        assert kept(step).shape == (batch_size,)
+    assert [a.tolist() for a in kept.steps(3, 6)] == [kept(step).tolist() for step in (3, 4, 5)]
+
+
+@given(st.integers(1, 40), st.data())
+def test_epochs_are_permutations_without_the_incomplete_batch(num_points: int, data: st.DataObject) -> None:
+    batch_size = data.draw(st.integers(1, num_points))
+    order = DataOrder(num_points, batch_size, 0)
+    per_epoch = num_points // batch_size
+    assert order.steps_per_epoch == per_epoch
+    for epoch in range(3):
+        seen = np.concatenate(list(order.steps(epoch * per_epoch, (epoch + 1) * per_epoch)))
+        assert len(np.unique(seen)) == per_epoch * batch_size
+        assert seen.min() >= 0
+        assert seen.max() < num_points
+
+
+def test_epochs_and_seeds_shuffle_differently() -> None:
+    order = DataOrder(100, 100, 0)
+    epochs = [order(step).tolist() for step in range(4)] + [DataOrder(100, 100, 1)(0).tolist(), list(range(100))]
+    assert len({tuple(epoch) for epoch in epochs}) == len(epochs)
+
+
+def test_every_point_takes_part_in_the_long_run() -> None:
+    order = DataOrder(10, 4, 0)  # two points are left out of each epoch, never the same ones for ever
+    assert set(np.concatenate(list(order.steps(0, 40))).tolist()) == set(range(10))
+
+
+def test_a_numpy_step_is_a_step() -> None:
+    assert np.array_equal(DataOrder(50, 7, 3)(int(np.int64(9))), DataOrder(50, 7, 3)(np.int64(9)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("num_points", "batch_size"), [(10, 0), (10, 11), (10, -1), (0, 1)])
+def test_a_batch_must_fit_the_dataset(num_points: int, batch_size: int) -> None:
+    with pytest.raises(InputError, match="expected batch_size"):
+        DataOrder(num_points, batch_size, 0)
+
+
+# --- idx files -------------------------------------------------------------------------------------------------------------
+
+Files = dict[str, bytes]
+TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
+TRAIN_LABELS, TEST_LABELS = "train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"
+
+
+def idx(array: npt.NDArray[np.uint8]) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def fashion_files() -> Files:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12, 5, 4), dtype=np.uint8)
+    labels = np.arange(12, dtype=np.uint8) % 10
+    return {TRAIN: idx(images[:8]), TRAIN_LABELS: idx(labels[:8]), TEST: idx(images[8:]), TEST_LABELS: idx(labels[8:])}
+
+
+def write(folder: Path, files: Files) -> Path:
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("zipped", [(), (TRAIN, TEST_LABELS), (TRAIN, TRAIN_LABELS, TEST, TEST_LABELS)])
+def test_fashion_mnist_from_idx_files_zipped_or_not(zipped: tuple[str, ...], tmp_path: Path) -> None:
+    files = fashion_files()
+    stored = {f"{n}.gz" if n in zipped else n: gzip.compress(b) if n in zipped else b for n, b in files.items()}
+    dataset = load_dataset("fashion_mnist", write(tmp_path, stored))
+    assert dataset.pixels.shape == (8, 1, 5, 4)
+    assert dataset.test_pixels.shape == (4, 1, 5, 4)
+    assert dataset.pixels.numpy().tobytes() == files[TRAIN][16:]
+    assert dataset.labels.tolist() == list(files[TRAIN_LABELS][8:])
+    assert dataset.test_labels.tolist() == list(files[TEST_LABELS][8:])
+
+
+def _cut(content: bytes) -> bytes:
+    return content[:-1]
+
+
+def _extend(content: bytes) -> bytes:
+    return content + b"\0"
+
+
+def _empty(_: bytes) -> bytes:
+    return b""
+
+
+def _header_only(content: bytes) -> bytes:
+    return content[:6]
+
+
+def _other_kind(content: bytes) -> bytes:
+    return content[:2] + b"\x0d" + content[3:]  # float32 by the idx convention
+
+
+def _other_magic(content: bytes) -> bytes:
+    return b"PK" + content[2:]
+
+
+def _huge_header(content: bytes) -> bytes:
+    return content[:4] + b"\xff" * 12 + content[16:]
+
+
+def _many_dimensions(content: bytes) -> bytes:
+    return content[:3] + b"\xff" + content[4:]
+
+
+def _no_images(content: bytes) -> bytes:
+    return content[:4] + bytes(4) + content[8:16]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_cut, _extend, _empty, _header_only, _other_kind, _other_magic, _huge_header, _many_dimensions, _no_images],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_damaged_image_file_is_an_error(damage: Callable[[bytes], bytes], zipped: bool, tmp_path: Path) -> None:
+    files = fashion_files()
+    damaged = damage(files.pop(TRAIN))
+    files[f"{TRAIN}.gz" if zipped else TRAIN] = gzip.compress(damaged) if zipped else damaged
+    with pytest.raises(InputError, match=r"idx|expected"):
+        load_dataset("fashion_mnist", write(tmp_path, files))
+
+
+@pytest.mark.parametrize("at", range(0, 150, 7))
+def test_a_damaged_gzip_file_is_an_error_wherever_the_damage_lies(at: int, tmp_path: Path) -> None:
+    files = fashion_files()
+    packed = bytearray(gzip.compress(files.pop(TRAIN), mtime=0))
+    if 4 <= at <= 9:
+        pytest.skip("time, flags and operating system in the gzip header do not touch the content")
+    packed[at] ^= 0xFF
+    with pytest.raises(InputError, match=r"idx|expected"):
+        load_dataset("fashion_mnist", write(tmp_path, {**files, f"{TRAIN}.gz": bytes(packed)}))
+
+
+def test_a_cut_gzip_file_is_an_error(tmp_path: Path) -> None:
+    files = fashion_files()
+    packed = gzip.compress(files.pop(TRAIN))
+    with pytest.raises(InputError, match="idx"):
+        load_dataset("fashion_mnist", write(tmp_path, {**files, f"{TRAIN}.gz": packed[: len(packed) // 2]}))
+
+
+@pytest.mark.parametrize("missing", [TRAIN, TRAIN_LABELS, TEST, TEST_LABELS])
+def test_a_missing_file_is_named(missing: str, tmp_path: Path) -> None:
+    files = fashion_files()
+    del files[missing]
+    with pytest.raises(InputError, match=missing):
+        load_dataset("fashion_mnist", write(tmp_path, files))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (TRAIN_LABELS, idx(np.zeros(7, dtype=np.uint8))),
+        (TRAIN_LABELS, idx(np.full(8, 10, dtype=np.uint8))),
+        (TRAIN_LABELS, idx(np.zeros((8, 1), dtype=np.uint8))),
+        (TRAIN, idx(np.zeros((8, 5), dtype=np.uint8))),
+        (TRAIN, idx(np.zeros((8, 1, 5, 4), dtype=np.uint8))),
+        (TEST, idx(np.zeros((4, 6, 4), dtype=np.uint8))),
+    ],
+    ids=["too few labels", "label 10", "labels 2-d", "images 2-d", "images 4-d", "test images of another size"],
+)
+def test_well_formed_files_that_do_not_fit_together_are_an_error(file: str, content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dataset 'fashion_mnist'"):
+        load_dataset("fashion_mnist", write(tmp_path, {**fashion_files(), file: content}))
+
+
+def test_an_empty_folder_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="train-images-idx3-ubyte"):
+        load_dataset("fashion_mnist", tmp_path)
+
+
+@pytest.mark.skipif(
+    not (FASHION_MNIST_DEBIAN / f"{TRAIN}.gz").is_file(),
+    reason=f"no {TRAIN}.gz in {FASHION_MNIST_DEBIAN} (Debian's dataset-fashion-mnist)",
+)
+def test_the_real_fashion_mnist() -> None:
+    dataset = load_dataset("fashion_mnist", FASHION_MNIST_DEBIAN)
+    assert (len(dataset), len(dataset.test_labels)) == (60_000, 10_000)
+    assert dataset.image_shape == (1, 28, 28)
+    assert dataset.labels.bincount().tolist() == [6000] * 10
+    assert dataset.test_labels.bincount().tolist() == [1000] * 10
+    # Xiao et al. give mean 0.2860 and standard deviation 0.3530 of the training pixels.
+    assert float(dataset.pixels.double().mean()) / 255 == pytest.approx(0.2860, abs=5e-5)
+    assert float(dataset.pixels.double().std()) / 255 == pytest.approx(0.3530, abs=5e-5)
+    assert math.prod(dataset.point_digests.shape) == 60_000 * 32
