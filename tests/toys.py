@@ -205,7 +205,9 @@ def copy_of(proof: MemoryProof) -> MemoryProof:
 def rehash(proof: MemoryProof, dataset: Dataset) -> None:
     """What a forger does after tampering: hash his own data as well as anyone, and seal."""
     for at, record in enumerate(proof.records):
-        legal = len(record.indices) and 0 <= record.indices.min() and record.indices.max() < len(dataset) + proof.num_points
+        legal = (
+            len(record.indices) and 0 <= record.indices.min() and record.indices.max() < len(dataset) + proof.num_points
+        )
         if not legal:
             continue
         own = record.indices >= len(dataset)

@@ -54,15 +54,29 @@ def augment(pixels: Tensor, transform: Transform, generator: torch.Generator) ->
     """
     if not transform.is_random:
         return pixels
+    return apply_draws(pixels, transform, draw(transform, len(pixels), generator))
+
+
+def draw(transform: Transform, count: int, generator: torch.Generator) -> Tensor:
+    """(3, count) int64: vertical offset, horizontal offset, mirrored or not, per image."""
+    draws_3B = torch.zeros(3, count, dtype=torch.int64)
+    if transform.crop_padding:
+        draws_3B[:2] = torch.randint(0, 2 * transform.crop_padding + 1, (2, count), generator=generator)
+    if transform.horizontal_flip:
+        draws_3B[2] = torch.rand(count, generator=generator) < 0.5
+    return draws_3B
+
+
+def apply_draws(pixels: Tensor, transform: Transform, draws_3B: Tensor) -> Tensor:
+    """Crop and mirror (B, C, H, W) pixels by what was drawn for each."""
     B, C, H, W = pixels.shape
     device = pixels.device
     pad = transform.crop_padding
-    offsets_2B = torch.randint(0, 2 * pad + 1, (2, B, 1), generator=generator)
-    rows_BH = offsets_2B[0] + torch.arange(H)
-    cols_BW = offsets_2B[1] + torch.arange(W)
+    top_B1, left_B1, mirrored_B1 = draws_3B[:, :, None]
+    rows_BH = top_B1 + torch.arange(H)
+    cols_BW = left_B1 + torch.arange(W)
     if transform.horizontal_flip:
-        flipped_B = torch.rand(B, 1, generator=generator) < 0.5
-        cols_BW = torch.where(flipped_B, cols_BW.flip(1), cols_BW)
+        cols_BW = torch.where(mirrored_B1 > 0, cols_BW.flip(1), cols_BW)
     padded = torch.nn.functional.pad(pixels, (pad, pad, pad, pad)) if pad else pixels
     # One flat gather: the fastest form of "window per image" measured on CPU, and a single kernel on a GPU.
     flat_BHW = (rows_BH[:, :, None] * (W + 2 * pad) + cols_BW[:, None, :]).reshape(B, 1, H * W).to(device)

@@ -7,7 +7,8 @@ X + R is kept in [0, 1]. Batch statistics are those of each claimed batch, as in
 through the model one by one; that is also what bounds the memory, whatever k is.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from raypol.core.augment import normalise
 from raypol.core.errors import InputError
-from raypol.core.seeds import derive_seed
 from raypol.core.training import Trainer
 
 Crafting = Literal["lbfgs", "signed", "adam", "select"]
@@ -61,6 +61,13 @@ class CraftingConfig:
             raise InputError(f"expected iterations >= 1 and retries >= 0, got {self.iterations} and {self.retries}")
         if not self.alpha >= 0.0:
             raise InputError(f"expected alpha >= 0, got {self.alpha}")
+        if not self.max_grad_norm2 >= 0.0 or not self.max_perturbation_norm2 >= 0.0:
+            raise InputError(
+                "expected max_grad_norm2 and max_perturbation_norm2 >= 0, "
+                f"got {self.max_grad_norm2} and {self.max_perturbation_norm2}"
+            )
+        if self.step_size is not None and not self.step_size > 0.0:
+            raise InputError(f"expected step_size > 0 or None, got {self.step_size}")
         if self.linf_limit is not None and not 0.0 < self.linf_limit <= 1.0:
             raise InputError(f"expected linf_limit in (0, 1] or None, got {self.linf_limit}")
         if self.crafting == "signed" and self.linf_limit is None and self.step_size is None:
@@ -107,14 +114,15 @@ def gradient_objective(
         goal: g* by parameter name; None = 0.
         batches_per_graph: how many batches' graphs may be in memory at once.
     """
-    parameters = list(trainer.parameters.values())
-    goals = [torch.zeros_like(p) if goal is None else goal[name] for name, p in trainer.parameters.items()]
+    trained = _trained(trainer)
+    parameters = list(trained.values())
+    goals = [torch.zeros_like(p) if goal is None else goal[name] for name, p in trained.items()]
     n = len(X_nBCHW)
 
-    def gradients(R: Tensor, part: slice, *, create_graph: bool) -> list[Tensor]:
+    def gradients(inputs: Sequence[Tensor], part: slice, *, create_graph: bool) -> list[Tensor]:
         total: list[Tensor] | None = None
-        for j, r in zip(range(n)[part], R, strict=True):
-            loss = batch_loss(trainer, X_nBCHW[j], r, y_nB[j], position=j) / n
+        for j, z in zip(range(n)[part], inputs, strict=True):
+            loss = batch_loss(trainer, z, y_nB[j], position=j) / n
             trainer.gradient_evals += 1
             grads = torch.autograd.grad(loss, parameters, create_graph=create_graph, materialize_grads=True)
             total = list(grads) if total is None else [a + b for a, b in zip(total, grads, strict=True)]
@@ -122,25 +130,25 @@ def gradient_objective(
         return total
 
     def evaluate(R: Tensor) -> tuple[float, Tensor]:
+        inputs, chain = perturbed_inputs(trainer, X_nBCHW, R)
+        leaves = [z.requires_grad_() for z in inputs]
         if n <= batches_per_graph:
-            leaf = R.detach().requires_grad_()
-            grads = gradients(leaf, slice(0, n), create_graph=True)
+            grads = gradients(leaves, slice(0, n), create_graph=True)
             value = sum_of_squares([g - t for g, t in zip(grads, goals, strict=True)])
             trainer.gradient_evals += n
-            (slope,) = torch.autograd.grad(value, leaf)
+            slopes = list(torch.autograd.grad(value, leaves))
         else:
-            slope = torch.empty_like(R)
-            summed = gradients(R.detach(), slice(0, n), create_graph=False)
+            summed = gradients([z.detach() for z in leaves], slice(0, n), create_graph=False)
             residual = [g.detach() - t for g, t in zip(summed, goals, strict=True)]
             value = sum_of_squares(residual)
+            slopes = []
             for begin in range(0, n, batches_per_graph):
                 part = slice(begin, min(begin + batches_per_graph, n))
-                leaf = R[part].detach().requires_grad_()
-                grads = gradients(leaf, part, create_graph=True)
+                grads = gradients(leaves[part], part, create_graph=True)
                 inner = torch.stack([(2.0 * r * g).sum() for r, g in zip(residual, grads, strict=True)]).sum()
                 trainer.gradient_evals += part.stop - part.start
-                (slope[part],) = torch.autograd.grad(inner, leaf)
-        return float(value.detach() + alpha * R.square().sum()), slope + 2.0 * alpha * R
+                slopes += torch.autograd.grad(inner, leaves[part])
+        return float(value.detach() + alpha * R.square().sum()), torch.stack(slopes) * chain + 2.0 * alpha * R
 
     return evaluate
 
@@ -150,18 +158,18 @@ def loss_objective(trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor, *, alpha: fl
     n = len(X_nBCHW)
 
     def evaluate(R: Tensor) -> tuple[float, Tensor]:
-        slope = torch.empty_like(R)
+        inputs, chain = perturbed_inputs(trainer, X_nBCHW, R)
+        slopes: list[Tensor] = []
         losses = []
         with weights_frozen(trainer):
-            for j in range(n):
-                leaf = R[j].detach().requires_grad_()
-                loss = batch_loss(trainer, X_nBCHW[j], leaf, y_nB[j], position=j) / n
+            for j, z in enumerate(inputs):
+                loss = batch_loss(trainer, z.requires_grad_(), y_nB[j], position=j) / n
                 trainer.gradient_evals += 1
-                (slope[j],) = torch.autograd.grad(loss, leaf)
+                slopes += torch.autograd.grad(loss, z)
                 losses.append(loss.detach())
         norm = torch.linalg.vector_norm(R)
         away = R / norm if float(norm) > 0.0 else torch.zeros_like(R)  # 0 is a subgradient of |R| at R = 0
-        return float(torch.stack(losses).sum() + alpha * norm), slope + alpha * away
+        return float(torch.stack(losses).sum() + alpha * norm), torch.stack(slopes) * chain + alpha * away
 
     return evaluate
 
@@ -196,8 +204,10 @@ def search(objective: ValueAndGradient, X: Tensor, config: CraftingConfig) -> Te
 
 def _minimise(optimizer: torch.optim.Optimizer, R: Tensor, objective: ValueAndGradient, *, steps: int) -> None:
     def closure() -> float:
-        value, R.grad = objective(R)
-        return value
+        value, slope = objective(R)
+        # A slope that is not finite would spoil the search of all other pixels, and torch's line search breaks on both.
+        R.grad = slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        return math.inf if math.isnan(value) else value
 
     for _ in range(steps):
         optimizer.step(closure)
@@ -228,11 +238,13 @@ def measure(
     trainer: Trainer, x_nBCHW: Tensor, y_nB: Tensor, goal: Mapping[str, Tensor] | None = None
 ) -> tuple[float, float]:
     """(mean loss, |mean gradient - g*|^2) of n batches at the trainer's weights."""
-    parameters = list(trainer.parameters.values())
-    total = [torch.zeros_like(p) if goal is None else -goal[name] for name, p in trainer.parameters.items()]
+    trained = _trained(trainer)
+    parameters = list(trained.values())
+    total = [torch.zeros_like(p) if goal is None else -goal[name] for name, p in trained.items()]
     losses = []
-    for j, (x, y) in enumerate(zip(x_nBCHW, y_nB, strict=True)):
-        loss = batch_loss(trainer, x, None, y, position=j) / len(x_nBCHW)
+    inputs, _ = perturbed_inputs(trainer, x_nBCHW, torch.zeros_like(x_nBCHW))
+    for j, (z, y) in enumerate(zip(inputs, y_nB, strict=True)):
+        loss = batch_loss(trainer, z, y, position=j) / len(x_nBCHW)
         trainer.gradient_evals += 1
         for summed, grad in zip(total, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True):
             summed += grad
@@ -240,15 +252,29 @@ def measure(
     return float(torch.stack(losses).sum()), float(sum_of_squares(total))
 
 
-def batch_loss(trainer: Trainer, x: Tensor, r: Tensor | None, y: Tensor, *, position: int) -> Tensor:
-    """The declared loss of a crafted batch. Dropout is drawn from the position, so that the loss is a function of x + r."""
-    torch.manual_seed(derive_seed(trainer.recipe.seed, "crafting dropout", position))
-    return trainer.loss(model_input(trainer, x, r), y)
+def batch_loss(trainer: Trainer, z: Tensor, y: Tensor, *, position: int) -> Tensor:
+    """The declared loss of a batch of inputs; dropout comes from the position, so that it is a function of the inputs."""
+    trainer.seed_draws("crafting dropout", position)
+    return trainer.loss(z, y)
 
 
-def model_input(trainer: Trainer, x: Tensor, r: Tensor | None) -> Tensor:
-    """What the model sees of a crafted batch: clamped to [0, 1], then the declared normalisation; spoofs do not augment."""
-    unit = x if r is None else (x + r).clamp(0.0, 1.0)
+def perturbed_inputs(trainer: Trainer, X_nBCHW: Tensor, R: Tensor) -> tuple[list[Tensor], Tensor]:
+    """What the model sees of X + R, batch by batch, and its derivative dZ/dR, entry by entry.
+
+    The chain is Z = (clamp(X + R, 0, 1) - mean) / std; spoofs declare no augmentation. Done for all batches at once and without
+    autograd, it costs a twentieth of the model's own pass instead of a fifth on a small model.
+    """
+    transform = trainer.recipe.transform
+    moved = X_nBCHW + R.detach()
+    unit = moved.clamp(0.0, 1.0)
+    chain = (unit == moved).to(unit.dtype)
+    if transform.std:
+        chain = chain / torch.tensor(transform.std, dtype=unit.dtype, device=unit.device).view(-1, 1, 1)
+    return list(torch.split(model_input(trainer, unit.flatten(0, 1)), X_nBCHW.shape[1])), chain
+
+
+def model_input(trainer: Trainer, unit: Tensor) -> Tensor:
+    """What the model sees of points in [0, 1]: the declared normalisation."""
     inputs = normalise(unit, trainer.recipe.transform)
     return inputs.contiguous(memory_format=torch.channels_last) if trainer.recipe.channels_last else inputs
 
@@ -258,10 +284,15 @@ def sum_of_squares(tensors: list[Tensor]) -> Tensor:
     return torch.stack([t.square().sum() for t in tensors]).sum()
 
 
+def _trained(trainer: Trainer) -> dict[str, torch.nn.Parameter]:
+    """The weights that have a gradient; a model may have frozen ones."""
+    return {name: parameter for name, parameter in trainer.parameters.items() if parameter.requires_grad}
+
+
 @contextmanager
 def weights_frozen(trainer: Trainer) -> Iterator[None]:
     """No gradients with respect to the weights inside: backward passes cost a third less."""
-    trained = [parameter for parameter in trainer.parameters.values() if parameter.requires_grad]
+    trained = _trained(trainer).values()
     for parameter in trained:
         parameter.requires_grad_(False)
     try:
@@ -269,3 +300,16 @@ def weights_frozen(trainer: Trainer) -> Iterator[None]:
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def statistics_frozen(trainer: Trainer) -> Iterator[None]:
+    """Norm layers use the batch's statistics inside, as in training, but do not record them: nobody trained here."""
+    norms = [module for module in trainer.model.modules() if getattr(module, "track_running_stats", False)]
+    for module in norms:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in norms:
+            module.track_running_stats = True

@@ -88,6 +88,7 @@ def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
     """
     if is_import_path(name):
         with torch.random.fork_rng(devices=[]):  # a constructor draws values; nobody else's stream should notice
+            torch.default_generator.manual_seed(0)  # prover and verifier must get the same buffers
             model = load_object(name)(in_channels=in_channels, num_classes=num_classes)
         if not isinstance(model, nn.Module):
             raise InputError(f"expected {name} to return a torch.nn.Module, got {type(model).__name__}")

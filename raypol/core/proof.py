@@ -5,6 +5,7 @@ Indices 0..N-1 mean points of the public dataset, indices from N on mean the pro
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, NamedTuple, Protocol
@@ -53,8 +54,15 @@ class OptimizerConfig:
 
     @property
     def lr(self) -> float:
-        """The initial learning rate."""
-        return float(self.options["lr"])
+        """The initial learning rate.
+
+        Raises:
+            InputError: the options name none, or not a finite number >= 0.
+        """
+        lr = self.options.get("lr")
+        if isinstance(lr, bool) or not isinstance(lr, int | float) or not 0.0 <= lr <= sys.float_info.max:
+            raise InputError(f"optimizer {self.name}: expected an option lr, a finite number >= 0, got {lr!r}")
+        return float(lr)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
 
+import numpy as np
 import torch
 
 from raypol.core import hashing
@@ -68,7 +69,7 @@ def prove(
         The cost of generating the proof: everything from the first step to the last checkpoint written.
 
     Raises:
-        InputError: training diverged (a loss is NaN or infinite), or the recipe does not fit the dataset.
+        InputError: training diverged (a loss or a weight is NaN or infinite), or the recipe does not fit the dataset.
     """
     if recipe.dataset_sha256 != dataset.sha256:
         raise InputError(f"the recipe names another dataset than the one given ({dataset.name})")
@@ -76,26 +77,29 @@ def prove(
     trainer = Trainer(recipe, dataset, device)
     start_state = initial_checkpoint(recipe, dataset)
     trainer.load(start_state)
-    pixels, labels = trainer.dataset.pixels, trainer.dataset.labels
+    pixels, labels, digests = trainer.dataset.pixels, trainer.dataset.labels, dataset.point_digests
 
     synchronise(trainer.device)
     started = time.perf_counter()
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
         background.write_checkpoint(start_state)
         for interval in recipe.intervals():
-            records, losses = [], []
-            for step in range(interval.start, interval.stop):
-                indices = order(step)
-                where = torch.from_numpy(indices).to(trainer.device)
-                losses.append(trainer.step(step, pixels[where], labels[where]))
-                records.append(BatchRecord(step, indices, hashing.step_digest(step, dataset.point_digests[indices])))
-            if not math.isfinite(mean_loss(losses)):
+            indices_nB = np.stack(list(order.steps(interval.start, interval.stop)))
+            where_nB = torch.from_numpy(indices_nB).to(trainer.device)
+            losses = trainer.run(interval.start, pixels[where_nB], labels[where_nB])
+            reached = trainer.snapshot(interval.stop)
+            if not math.isfinite(mean_loss(losses)) or not all(p.isfinite().all() for p in reached.parameters.values()):
                 raise InputError(
-                    f"training diverged between steps {interval.start} and {interval.stop} (loss is not finite); "
-                    "expected a learning rate at which the honest run converges"
+                    f"training diverged between steps {interval.start} and {interval.stop} (loss or weights are not "
+                    "finite); expected a learning rate at which the honest run converges"
                 )
-            background.write_batches(records)
-            background.write_checkpoint(trainer.snapshot(interval.stop))
+            background.write_batches(
+                [
+                    BatchRecord(step, indices, hashing.step_digest(step, digests[indices]))
+                    for step, indices in enumerate(indices_nB, start=interval.start)
+                ]
+            )
+            background.write_checkpoint(reached)
             if on_interval:
                 on_interval(interval)
     synchronise(trainer.device)
@@ -110,12 +114,13 @@ def synchronise(device: torch.device) -> None:
 
 
 class BackgroundSink:
-    """Runs a sink's writes in one other thread, in order; at most a few wait. The first error surfaces here."""
+    """Runs a sink's writes in one other thread, in order; at most a few wait. The first error surfaces here and ends them."""
 
     def __init__(self, sink: ProofSink) -> None:
         self._sink = sink
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="proof-sink")
         self._pending: deque[Future[None]] = deque()
+        self._failed = False
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +143,15 @@ class BackgroundSink:
         self._submit(lambda: self._sink.write_batches(records))
 
     def _submit(self, write: Callable[[], None]) -> None:
-        self._pending.append(self._thread.submit(write))
+        self._pending.append(self._thread.submit(self._run, write))
         while self._pending and (len(self._pending) > _MAX_PENDING or self._pending[0].done()):
             self._pending.popleft().result()
+
+    def _run(self, write: Callable[[], None]) -> None:
+        if self._failed:  # what follows a failed write would follow a hole
+            return
+        try:
+            write()
+        except BaseException:
+            self._failed = True
+            raise

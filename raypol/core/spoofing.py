@@ -19,7 +19,7 @@ from torch import Tensor
 
 from raypol.core import hashing
 from raypol.core.augment import to_unit
-from raypol.core.crafting import CraftingConfig, CraftStats, ValueAndGradient, measure, search, store
+from raypol.core.crafting import CraftingConfig, CraftStats, ValueAndGradient, measure, search, statistics_frozen, store
 from raypol.core.data import DataOrder, Dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import (
@@ -191,12 +191,13 @@ def craft_until_accepted(
     for attempt in range(config.retries + 1):
         drawn = [scene.batch(step, attempt) for step in steps]
         X_nBCHW, y_nB = torch.stack([X for _, X, _ in drawn]), torch.stack([y for _, _, y in drawn])
-        with scene.uncounted():
-            loss_before, norm2_before = measure(trainer, X_nBCHW, y_nB, goal)
-        R = search(objective(X_nBCHW, y_nB), X_nBCHW, config)
-        stored = store(X_nBCHW, R, config)
-        unit = to_unit(stored, trainer.dtype)
-        loss_after, norm2_after = measure(trainer, unit, y_nB, goal)
+        with statistics_frozen(trainer):
+            with scene.uncounted():
+                loss_before, norm2_before = measure(trainer, X_nBCHW, y_nB, goal)
+            R = search(objective(X_nBCHW, y_nB), X_nBCHW, config)
+            stored = store(X_nBCHW, R, config)
+            unit = to_unit(stored, trainer.dtype)
+            loss_after, norm2_after = measure(trainer, unit, y_nB, goal)
         R = unit - X_nBCHW
         norm2 = float(R.square().sum())
         # `not below` rather than `above`: a NaN is not accepted.

@@ -4,7 +4,7 @@ There is one implementation on purpose. An exact replay on the same machine then
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raypol.core.augment import augment, normalise, to_unit
+from raypol.core.augment import apply_draws, augment, draw, normalise, to_unit
 from raypol.core.data import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
@@ -23,6 +23,8 @@ from raypol.core.seeds import derive_seed, generator
 
 # Optimizers whose step needs a closure or sparse gradients cannot replay from (state, gradient).
 _UNUSABLE_OPTIMIZERS: Final = {"Optimizer", "LBFGS", "SparseAdam"}
+# Batches prepared at once: enough to spread the cost of tiny operations, few enough to stay in a core's cache.
+_PREPARED_BYTES: Final = 2 << 20
 _UNUSABLE_SCHEDULERS: Final = {"LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"}
 
 
@@ -39,13 +41,29 @@ def build_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> 
     }
     if config.name not in possible:
         raise InputError(f"unknown optimizer {config.name!r}; possible: {', '.join(sorted(possible))}")
-    lr = config.options.get("lr")
-    if isinstance(lr, bool) or not isinstance(lr, int | float) or not (0.0 <= lr < math.inf):
-        raise InputError(f"optimizer {config.name}: expected an option lr, a finite number >= 0, got {lr!r}")
+    options = {**config.options, "lr": config.lr}
     try:
-        return possible[config.name](parameters, **config.options)  # type: ignore[arg-type]
+        return possible[config.name](parameters, **options)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError) as err:
         raise InputError(f"optimizer {config.name} does not take {dict(config.options)}: {err}") from err
+
+
+class UpdateError(InputError):
+    """The declared optimizer cannot make a step: its options, or the state that it was given, break its arithmetic."""
+
+
+def update(optimizer: torch.optim.Optimizer) -> None:
+    """One step of the optimizer.
+
+    Raises:
+        UpdateError: it failed, as torch's optimizers do on a state with entries missing or a step counter below zero.
+    """
+    try:
+        optimizer.step()
+    except (torch.AcceleratorError, torch.OutOfMemoryError):
+        raise  # the machine's fault
+    except (ArithmeticError, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as err:
+        raise UpdateError(f"optimizer {type(optimizer).__name__} cannot make a step: {err!r}") from err
 
 
 def learning_rates(recipe: Recipe) -> npt.NDArray[np.float64]:
@@ -76,16 +94,18 @@ def _scheduled(optimizer_config: OptimizerConfig, schedule: ScheduleConfig, step
     optimizer = build_optimizer(optimizer_config, [nn.Parameter(torch.zeros(1))])
     group = optimizer.param_groups[0]
     try:
+        fixed = {key: group[key] for key in group if key not in {"lr", "params"}}
         scheduler = possible[schedule.name](optimizer, **schedule.options)  # type: ignore[arg-type]
-        fixed = {key: group[key] for key in group if key not in {"lr", "initial_lr", "params"}}
         rates = np.empty(steps)
+        changed = False
         for step in range(steps):
             rates[step] = group["lr"]
+            changed |= any(group[key] != value for key, value in fixed.items())
             optimizer.step()
             scheduler.step()
-    except (TypeError, ValueError, ZeroDivisionError) as err:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as err:
         raise InputError(f"schedule {schedule.name} does not take {dict(schedule.options)}: {err}") from err
-    if any(group[key] != value for key, value in fixed.items()):
+    if changed:
         raise InputError(f"schedule {schedule.name} changes more than the learning rate; that is not supported")
     return rates
 
@@ -109,13 +129,21 @@ class Trainer:
         self.dtype = DTYPES[precision or recipe.precision]  # type: ignore[index]
         self.dataset = dataset.to(self.device)
         self.lrs = learning_rates(recipe)
+        self._peak_lrs = np.maximum.accumulate(self.lrs[::-1])[::-1]
         self.gradient_evals = 0
+        channels = dataset.image_shape[0]
+        if recipe.transform.mean and len(recipe.transform.mean) != channels:
+            raise InputError(f"expected a transform for {channels} channels, got mean {recipe.transform.mean}")
         self._memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        model = build_model(recipe.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
+        model = build_model(recipe.model, in_channels=channels, num_classes=dataset.num_classes)
         self.model = model.to(self.device, self.dtype, memory_format=self._memory_format).train()  # type: ignore[call-overload]
         self.parameters = dict(self.model.named_parameters())
-        self.buffers = dict(self.model.named_buffers())
         self.optimizer = build_optimizer(recipe.optimizer, list(self.parameters.values()))
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """The model's buffers; asked anew each time, because a model may replace them."""
+        return dict(self.model.named_buffers())
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -180,6 +208,26 @@ class Trainer:
         unit = normalise(to_unit(pixels, self.dtype), transform)
         return unit.contiguous(memory_format=self._memory_format)
 
+    def inputs_of_steps(
+        self, pixels_nBCHW: Tensor, start: int, *, augmentation_seed: int | None = None
+    ) -> Iterator[Tensor]:
+        """The model's inputs for the batches of steps start, start + 1, ...: the same as `inputs` step by step.
+
+        Several steps are prepared at once: on a small model the dozen tiny operations of a batch cost 6 % of its step.
+        """
+        transform = self.recipe.transform
+        seed = self.recipe.seed if augmentation_seed is None else augmentation_seed
+        n, B = pixels_nBCHW.shape[:2]
+        at_once = max(_PREPARED_BYTES // (pixels_nBCHW[0].numel() * 4), 1) if n else 1
+        for first in range(0, n, at_once):
+            pixels = pixels_nBCHW[first : first + at_once].flatten(0, 1)
+            if transform.is_random:
+                steps = range(start + first, start + min(first + at_once, n))
+                draws = [draw(transform, B, generator(seed, "augmentation", step)) for step in steps]
+                pixels = apply_draws(pixels, transform, torch.cat(draws, dim=1))
+            unit = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self._memory_format)
+            yield from torch.split(unit, B)
+
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """The declared loss of one batch, a scalar, differentiable."""
         return F.cross_entropy(self.model(inputs), labels)
@@ -188,30 +236,61 @@ class Trainer:
 
     def step(self, step: int, pixels: Tensor, labels: Tensor, *, augmentation_seed: int | None = None) -> Tensor:
         """One declared update on one batch; returns the loss before it, detached, still on the device."""
-        torch.manual_seed(derive_seed(self.recipe.seed, "dropout", step))
+        return self._update(step, self.inputs(pixels, step, augmentation_seed=augmentation_seed), labels)
+
+    def run(
+        self, start: int, pixels_nBCHW: Tensor, labels_nB: Tensor, *, augmentation_seed: int | None = None
+    ) -> list[Tensor]:
+        """The declared updates of steps start, start + 1, ...; returns their losses as `step` does."""
+        inputs = self.inputs_of_steps(pixels_nBCHW, start, augmentation_seed=augmentation_seed)
+        return [
+            self._update(start + i, batch, labels)
+            for i, (batch, labels) in enumerate(zip(inputs, labels_nB, strict=True))
+        ]
+
+    def _update(self, step: int, inputs: Tensor, labels: Tensor) -> Tensor:
+        self.seed_draws("dropout", step)
         for group in self.optimizer.param_groups:
             group["lr"] = float(self.lrs[step])
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(self.inputs(pixels, step, augmentation_seed=augmentation_seed), labels)
+        loss = self.loss(inputs, labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        update(self.optimizer)
         self.gradient_evals += 1
         return loss.detach()
 
+    def seed_draws(self, what: str, step: int) -> None:
+        """Make the model's own random draws at this step repeatable, on the one device that draws them.
+
+        `torch.manual_seed` would do, but it visits every backend: 2 % of a small model's step.
+        """
+        seed = derive_seed(self.recipe.seed, what, step)
+        if self.device.type == "cuda":
+            with torch.cuda.device(self.device):
+                torch.cuda.manual_seed(seed)
+        else:
+            torch.default_generator.manual_seed(seed)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Copies of the latest step's gradients, of the parameters that have one."""
+        return {name: p.grad.detach().clone() for name, p in self.parameters.items() if p.grad is not None}
+
     @torch.no_grad()
-    def drift(self, checkpoint: Checkpoint, num_steps: int) -> dict[str, Tensor]:
-        """Where the optimizer's state alone would carry the weights: `num_steps` updates with zero gradient.
+    def drift(self, checkpoint: Checkpoint, num_steps: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Where `num_steps` updates with these same gradients would carry the weights.
 
         This expresses an optimizer state, whatever its kind, in the unit of the weights, so that a recorded and a
-        replayed state can be compared under the thresholds of the weights.
+        replayed state can be compared under the thresholds of the weights. The gradients are not zero, or second
+        moments would leave no trace; the learning rate is the largest still to come, or a forged momentum could wait
+        for it through an interval with next to none.
         """
         self.load(checkpoint)
-        for parameter in self.parameters.values():
-            parameter.grad = torch.zeros_like(parameter)
+        for name, parameter in self.parameters.items():
+            parameter.grad = gradients[name].clone() if name in gradients else None
         for step in range(checkpoint.step, checkpoint.step + num_steps):
             for group in self.optimizer.param_groups:
-                group["lr"] = float(self.lrs[min(step, len(self.lrs) - 1)])
-            self.optimizer.step()
+                group["lr"] = float(self._peak_lrs[min(step, len(self.lrs) - 1)])
+            update(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         return {name: _copy(p) for name, p in self.parameters.items()}
 
@@ -232,11 +311,14 @@ class Trainer:
 
 def state_template(trainer: Trainer) -> dict[str, tuple[torch.Size, torch.dtype]]:
     """Shape and dtype of every entry that the declared optimizer's state has after a step, by "parameter/key"."""
-    parameters = {name: nn.Parameter(torch.zeros_like(p, device="cpu")) for name, p in trainer.parameters.items()}
+    declared = DTYPES[trainer.recipe.precision]  # a replay may compute in another precision than it compares in
+    parameters = {
+        name: nn.Parameter(torch.zeros_like(p, device="cpu", dtype=declared)) for name, p in trainer.parameters.items()
+    }
     optimizer = build_optimizer(trainer.recipe.optimizer, list(parameters.values()))
     for parameter in parameters.values():
         parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
+    update(optimizer)
     return {
         f"{name}/{key}": (value.shape, value.dtype)
         for name, parameter in parameters.items()

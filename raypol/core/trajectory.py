@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raypol.core.data import Dataset
 from raypol.core.errors import InputError
@@ -59,6 +59,7 @@ class Trajectory:
         self, target: Checkpoint, recipe: Recipe, dataset: Dataset, config: TrajectoryConfig, seed: int
     ) -> None:
         model = build_model(recipe.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
+        _reject_foreign(target, model)
         self.config = config
         self.steps = recipe.steps
         self.seed = seed
@@ -113,3 +114,18 @@ class Trajectory:
             else:
                 buffers[name] = fresh.clone()  # an index table or a mask: part of the model, not of its training
         return Checkpoint(step=step, parameters=self.weights(step), buffers=buffers, optimizer_state={})
+
+
+def _reject_foreign(target: Checkpoint, model: nn.Module) -> None:
+    """W_T comes from a file, which may be another model's."""
+    for kind, declared, stolen in (
+        ("parameter", dict(model.named_parameters()), target.parameters),
+        ("buffer", dict(model.named_buffers()), target.buffers),
+    ):
+        for name, tensor in declared.items():
+            if name not in stolen or stolen[name].shape != tensor.shape:
+                got = f"one of shape {tuple(stolen[name].shape)}" if name in stolen else "none"
+                raise InputError(
+                    f"the stolen model is not the declared one: expected a {kind} {name} of shape "
+                    f"{tuple(tensor.shape)}, got {got}"
+                )

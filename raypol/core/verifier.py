@@ -25,7 +25,7 @@ from raypol.core.errors import InputError
 from raypol.core.initial_laws import Constant, initial_laws, ks_p_value
 from raypol.core.proof import DTYPES, BatchRecord, Checkpoint, Interval, Points, Precision, ProofSource, Recipe
 from raypol.core.seeds import derive_seed, generator
-from raypol.core.training import Trainer, mean_loss, state_template
+from raypol.core.training import Trainer, UpdateError, mean_loss, state_template
 
 # A forged proof can be wrong in a million places; a verdict needs a few of them.
 _MAX_PROBLEMS: Final = 20
@@ -99,7 +99,7 @@ class IntervalReplay:
     state_problem: str
     """Empty, or why the recorded optimizer state cannot follow from the interval."""
     state_error: Distances
-    """Distance between where the recorded and the replayed state would carry W_t over the next k steps."""
+    """Distance between where the recorded and the replayed state would carry W_t over k steps; see `Trainer.drift`."""
     buffer_error: Distances
     """Of the norm layers' statistics; reported, never judged."""
     loss: float
@@ -190,8 +190,19 @@ def replay_interval(
     """
     start, claimed = source.checkpoint(interval.index), source.checkpoint(interval.index + 1)
     records = source.batches(interval.start, interval.stop)
-    replayed, loss = _retrain(source, trainer, start, records, conditions, perturbed=True)
-    state_problem, state_error = _compare_states(trainer, claimed, replayed, interval)
+    try:
+        replayed, loss = _retrain(source, trainer, start, records, conditions, perturbed=True)
+        state_problem, state_error = _compare_states(trainer, claimed, replayed, interval)
+    except UpdateError as err:  # a forged state: what follows from it is nothing
+        undefined = Distances(math.nan, math.nan, math.nan, math.nan)
+        return IntervalReplay(
+            interval=interval,
+            error=undefined,
+            state_problem=str(err),
+            state_error=undefined,
+            buffer_error=undefined,
+            loss=math.nan,
+        )
     reference = None
     if control is not None:
         begin = start if control_keeps_state else replace(start, optimizer_state={})
@@ -345,11 +356,15 @@ def _retrain(
 ) -> tuple[Checkpoint, float]:
     fresh = derive_seed(conditions.seed, "fresh augmentation") if conditions.augmentation == "fresh" else None
     trainer.load(start)
-    losses = []
+    indices_nB = np.stack([record.indices for record in records])
+    pixels, labels = gather(source, trainer.dataset, indices_nB.reshape(-1), perturbed=perturbed)
     with torch.random.fork_rng():
-        for record in records:
-            pixels, labels = gather(source, trainer.dataset, record.indices, perturbed=perturbed)
-            losses.append(trainer.step(record.step, pixels, labels, augmentation_seed=fresh))
+        losses = trainer.run(
+            start.step,
+            pixels.view(*indices_nB.shape, *pixels.shape[1:]),
+            labels.view(indices_nB.shape),
+            augmentation_seed=fresh,
+        )
     return trainer.snapshot(start.step + len(records)), mean_loss(losses)
 
 
@@ -361,6 +376,7 @@ def _compare_states(
     if recorded.keys() == own.keys() and all(torch.equal(recorded[name], own[name]) for name in own):
         return "", zero
     problem = ""
+    gradients = trainer.gradients()  # of the last replayed step
     missing = sorted(own.keys() - recorded.keys())
     emptied = sorted(n for n in own.keys() & recorded.keys() if not recorded[n].any() and own[n].any())
     if missing:
@@ -368,8 +384,8 @@ def _compare_states(
     elif emptied and len(emptied) == len(own):
         problem = f"all entries are zero at step {claimed.step}, the replayed ones are not"
     # Both from the recorded weights, so that only the states differ.
-    by_record = trainer.drift(claimed, interval.num_steps)
-    by_replay = trainer.drift(replace(claimed, optimizer_state=own), interval.num_steps)
+    by_record = trainer.drift(claimed, interval.num_steps, gradients)
+    by_replay = trainer.drift(replace(claimed, optimizer_state=own), interval.num_steps, gradients)
     return problem, parameter_distances(by_record, by_replay)
 
 
@@ -430,7 +446,6 @@ def _structure_problems(
         for name in recorded.keys() & expected.keys():
             shape, dtype = expected[name]
             tensor = recorded[name]
-            dtype = declared if kind == "optimizer" and dtype.is_floating_point and tensor.dim() > 0 else dtype
             if tensor.shape != shape or tensor.dtype != dtype:
                 problems.append(
                     f"step {checkpoint.step}: {kind} {name!r}: expected {dtype} {tuple(shape)}, "

@@ -1,7 +1,7 @@
 """How an arm looks, in every figure the same: colour, marker and line style, so that none of the three is needed alone.
 
-Colours are Okabe and Ito's (Color Universal Design, 2008), grey and indigo added for the ninth and tenth line; under simulated
-deutan, protan and tritan vision no two arms with markers come closer than a CIELAB distance of 16.
+Colours are Okabe and Ito's (Color Universal Design, 2008), with greys and an indigo added; under simulated deutan,
+protan and tritan vision no two arms with markers come closer than a CIELAB distance of 16.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-LineStyle = str | tuple[float, tuple[float, ...]]
+from matplotlib.typing import LineStyleType
 
 HONEST: Final = "honest"
 JUMP: Final = "jump"
@@ -21,7 +21,7 @@ class ArmStyle:
 
     colour: str
     marker: str
-    line: LineStyle
+    line: LineStyleType
 
 
 STYLES: Final[dict[str, ArmStyle]] = {
@@ -41,7 +41,7 @@ STYLES: Final[dict[str, ArmStyle]] = {
 # Taken by arms that users bring. Three independent draws: two strangers seldom share all three.
 _OTHER_COLOURS: Final = ("#882255", "#117733", "#6B4C1E", "#999933", "#AA4499", "#44AA99")
 _OTHER_MARKERS: Final = ("<", ">", "h", "*", "d", "8")
-_OTHER_LINES: Final[tuple[LineStyle, ...]] = ("-", (0, (4, 1.5)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
+_OTHER_LINES: Final[tuple[LineStyleType, ...]] = ("-", (0, (4, 1.5)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
 
 
 def style_of(arm: str) -> ArmStyle:

@@ -1,16 +1,18 @@
-"""What the figures share: pages measured in inches, scales that suit their values, series over T', legends, footnotes."""
+"""What the figures share: pages measured in inches, scales that suit their values, bands, legends, footnotes."""
 
 import math
 import statistics
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from itertools import pairwise
+from typing import Any, Final, Literal
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 INK: Final = "#222222"
 FAINT: Final = "#666666"
@@ -19,8 +21,11 @@ SMALL: Final = 7.5
 TEXT: Final = 9.0
 _LINE_IN: Final = 0.155
 """Height of a line of small text, in inches."""
-_CHARACTER_IN: Final = 0.062
+_CHARACTER_IN: Final = 0.056
 """Width of an average character of small text, in inches; on the safe side."""
+
+Entry = tuple[Artist | tuple[Artist, ...], str]
+"""Handle (several are drawn over each other) and label of a legend."""
 
 _MANY_TIMES: Final = 4.0
 """Values whose largest is this many times the smallest get a log axis."""
@@ -80,19 +85,24 @@ def choose_scale(values: Iterable[float], keep: Iterable[float] = (), *, clip: b
 
 
 def apply_scale(ax: Axes, scale: Scale, *, below: bool, above: bool) -> None:
-    """Limits, ticks at round numbers, and plain tick labels."""
+    """Limits, and ticks at round numbers; none in the strips, where the axis means nothing."""
     limits = scale.limits(below=below, above=above)
     if scale.kind == "log":
         ax.set_yscale("log")
         decades = math.log10(limits[1] / limits[0])
         subs = (1, 1.5, 2, 3, 5, 7) if decades < 0.9 else (1, 2, 5) if decades < 2.2 else (1,)
-        ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7 if decades >= 2.2 else 20))
-        ax.yaxis.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=100))
+        major: Locator = LogLocator(subs=subs, numticks=7 if decades >= 2.2 else 20)
+        minor: Locator = LogLocator(subs=tuple(range(1, 10)), numticks=100)
     else:
-        ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+        major, minor = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]), NullLocator()
+    ax.set_ylim(*limits)
+    edges = ax.transData.inverted().transform(ax.transAxes.transform([(0, STRIP * below), (0, 1 - STRIP * above)]))
+    first, last = float(edges[0][1]), float(edges[1][1])
+    for locator, set_locator in ((major, ax.yaxis.set_major_locator), (minor, ax.yaxis.set_minor_locator)):
+        set_locator(FixedLocator([tick for tick in locator.tick_values(*limits) if first < tick < last]))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_ylim(*limits)
+    ax.spines["left"].set_bounds(first, last)
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -107,7 +117,7 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def apply_steps(ax: Axes, labels: dict[int, str]) -> None:
-    """The T' axis: a tick where there is data, on the scale that spreads the ticks better; crowded labels are dropped."""
+    """The T' axis: ticks where there is data, on the scale that spreads them better; crowded labels are dropped."""
     steps = sorted(labels)
     if not steps:
         ax.set_xticks([])
@@ -115,20 +125,22 @@ def apply_steps(ax: Axes, labels: dict[int, str]) -> None:
 
     def closest(place: Callable[[float], float]) -> float:
         span = place(steps[-1]) - place(steps[0])
-        return min((place(b) - place(a)) / span for a, b in zip(steps, steps[1:], strict=False))
+        return min((place(b) - place(a)) / span for a, b in pairwise(steps))
 
     log = len(steps) > 1 and closest(math.log) > closest(float) + 1e-9
     place: Callable[[float], float] = math.log10 if log else float
     first, span = place(steps[0]), place(steps[-1]) - place(steps[0])
-    air = 0.1 * span or 1.0
+    air = 0.16 * span or 1.0  # markers of one T' stand side by side
     if log:
         ax.set_xscale("log")
         ax.set_xlim(10 ** (first - air), 10 ** (first + span + air))
     else:
         ax.set_xlim(first - air, first + span + air)
+    inches = ax.get_window_extent().width / ax.figure.dpi * span / (span + 2 * air)
+    needed = 0.08 + _CHARACTER_IN * 1.15 * max(len(line) for label in labels.values() for line in label.split("\n"))
     shown = [steps[-1]]
     for step in reversed(steps[:-1]):
-        if (place(shown[-1]) - place(step)) / span >= 0.13:
+        if (place(shown[-1]) - place(step)) / span * inches >= needed:
             shown.append(step)
     ax.xaxis.set_major_locator(FixedLocator(shown))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: labels.get(round(value), "")))
@@ -194,7 +206,7 @@ def lay_out(
     *,
     title: str,
     subtitle: str = "",
-    entries: Sequence[tuple[Artist, str]] = (),
+    entries: Sequence[Sequence[Entry]] = (),
     notes: Sequence[str] = (),
 ) -> Page:
     """A page of the given width whose height follows from what is on it.
@@ -204,7 +216,7 @@ def lay_out(
         body_height: inches for the axes and their labels.
         title: first line, bold; wrapped if long.
         subtitle: further lines, small.
-        entries: (handle, label) of the legend.
+        entries: of the legend, in groups that start a column each.
         notes: footnotes.
     """
     margin = 0.2
@@ -212,10 +224,8 @@ def lay_out(
     head = textwrap.wrap(title, int(per_line * SMALL / (TEXT + 2)))
     under = textwrap.wrap(subtitle, per_line)
     foot = [line for note in notes for line in textwrap.wrap(note, per_line, subsequent_indent="   ")]
-    labels = [textwrap.shorten(label, 60, placeholder="...") or "(no name)" for _, label in entries]
-    longest = max(map(len, labels), default=1) * _CHARACTER_IN * 8.0 / SMALL + 0.75
-    columns = max(1, min(len(entries), int((width - 2 * margin) / longest)))
-    legend_height = 0.19 * math.ceil(len(entries) / columns) + 0.12 if entries else 0.0
+    columns = _columns([group for group in entries if group], width - 2 * margin)
+    legend_height = 0.19 * len(columns[0]) + 0.12 if columns else 0.0
     foot_height = _LINE_IN * len(foot) + 0.1 * bool(foot)
     head_height = 0.22 * len(head) + 0.17 * len(under) + 0.1
     height = margin / 2 + foot_height + legend_height + body_height + head_height + margin / 2
@@ -232,21 +242,49 @@ def lay_out(
     for line in foot:
         figure.text(margin / width, y / height, line, fontsize=SMALL, color=FAINT, va="top", parse_math=False)
         y -= _LINE_IN
-    if entries:
-        # A leading "_" would make matplotlib leave the entry out.
+    if columns:
+        handles: list[Any] = [handle for column in columns for handle, _ in column]
         legend = figure.legend(
-            [handle for handle, _ in entries],
-            [f" {label}" if label.startswith("_") else label for label in labels],
+            handles,
+            [label for column in columns for _, label in column],
             loc="lower center",
             bbox_to_anchor=(0.5, (margin / 2 + foot_height) / height),
             borderaxespad=0.0,
-            ncols=columns,
+            ncols=len(columns),
             fontsize=8.0,
             frameon=False,
             handlelength=3.2,
             columnspacing=1.6,
             labelspacing=0.35,
         )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        for entry in legend.get_texts():
+            entry.set_parse_math(False)
     return Page(figure, (margin, margin / 2 + foot_height + legend_height, width - 2 * margin, body_height))
+
+
+def _columns(groups: Sequence[Sequence[Entry]], width: float) -> list[list[Entry]]:
+    """The groups in as few rows as fit the width, each group in columns of its own, padded to equal length."""
+    for rows in range(1, max(map(len, groups), default=0) + 1):
+        columns = []
+        for group in groups:
+            for first in range(0, len(group), rows):
+                column = [(handle, _entry_label(label)) for handle, label in group[first : first + rows]]
+                blank: Entry = (Line2D([], [], linestyle="none"), " ")
+                columns.append([*column, *[blank] * (rows - len(column))])
+        needed = sum(0.75 + _CHARACTER_IN * 8.0 / SMALL * max(len(label) for _, label in c) for c in columns)
+        if needed <= width or rows == max(map(len, groups)):
+            return columns
+    return []
+
+
+def _entry_label(label: str) -> str:
+    # Matplotlib leaves entries out whose label begins with "_".
+    short = textwrap.shorten(label, 60, placeholder="...")
+    return f" {short}" if not short or short.startswith("_") else short
+
+
+def enumerate_briefly(names: Sequence[str], *, most: int = 6) -> str:
+    """Names joined by semicolons, each once, the first few of many."""
+    distinct = list(dict.fromkeys(names))
+    rest = len(distinct) - most
+    return "; ".join(distinct[:most]) + (f"; and {rest} more" if rest > 0 else "")

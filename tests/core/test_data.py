@@ -27,7 +27,9 @@ def test_digits_are_real_and_split_once_for_all(digits: Dataset) -> None:
     assert digits.image_shape == (1, 8, 8)
     assert (int(digits.pixels.min()), int(digits.pixels.max())) == (0, 255)
     bunch = load_digits()
-    original = sorted((label, *(image.flatten() * 255 / 16).round()) for image, label in zip(bunch.images, bunch.target))
+    original = sorted(
+        (label, *(image.flatten() * 255 / 16).round()) for image, label in zip(bunch.images, bunch.target)
+    )
     pixels, labels = torch.cat([digits.pixels, digits.test_pixels]), torch.cat([digits.labels, digits.test_labels])
     ours = sorted((int(label), *image.flatten().tolist()) for image, label in zip(pixels, labels, strict=True))
     assert ours == original, "every digit is in exactly one half, with its own label"
@@ -273,12 +275,11 @@ def test_a_damaged_image_file_is_an_error(damage: Callable[[bytes], bytes], zipp
         load_dataset("fashion_mnist", write(tmp_path, files))
 
 
-@pytest.mark.parametrize("at", range(0, 150, 7))
+# Bytes 4 to 9 of the gzip header are time, flags and operating system: they do not touch the content.
+@pytest.mark.parametrize("at", [0, 2, 3, *range(10, 150, 7)])
 def test_a_damaged_gzip_file_is_an_error_wherever_the_damage_lies(at: int, tmp_path: Path) -> None:
     files = fashion_files()
     packed = bytearray(gzip.compress(files.pop(TRAIN), mtime=0))
-    if 4 <= at <= 9:
-        pytest.skip("time, flags and operating system in the gzip header do not touch the content")
     packed[at] ^= 0xFF
     with pytest.raises(InputError, match=r"idx|expected"):
         load_dataset("fashion_mnist", write(tmp_path, {**files, f"{TRAIN}.gz": bytes(packed)}))

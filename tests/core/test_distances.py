@@ -204,7 +204,9 @@ def test_normalised_divides_each_metric(value: float, reference: float, expected
     assert found == Distances(expected, expected, expected, expected)
 
 
-@pytest.mark.parametrize(("value", "reference"), [(math.nan, 1.0), (1.0, math.nan), (math.nan, 0.0), (math.inf, math.inf)])
+@pytest.mark.parametrize(
+    ("value", "reference"), [(math.nan, 1.0), (1.0, math.nan), (math.nan, 0.0), (math.inf, math.inf)]
+)
 def test_normalising_never_makes_a_number_out_of_nan(value: float, reference: float) -> None:
     found = Distances(value, value, value, value).normalised(Distances(reference, reference, reference, reference))
     assert not found.is_finite

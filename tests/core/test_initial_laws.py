@@ -147,7 +147,9 @@ def test_kaiming_normal_is_torchs() -> None:
 
 
 def test_a_module_without_bias_has_no_law_for_it() -> None:
-    assert list(initial_laws(nn.Sequential(nn.Linear(3, 2, bias=False), nn.BatchNorm1d(2, affine=False)))) == ["0.weight"]
+    assert list(initial_laws(nn.Sequential(nn.Linear(3, 2, bias=False), nn.BatchNorm1d(2, affine=False)))) == [
+        "0.weight"
+    ]
 
 
 def test_an_unknown_parameter_is_named_with_the_way_out() -> None:
@@ -182,7 +184,12 @@ def test_the_residual_networks_follow_kaiming_and_constants(name: str) -> None:
 # --- draws -------------------------------------------------------------------------------------------------------------
 
 LAWS: dict[str, Law] = {"conv": Normal(0.2), "linear": Uniform(0.1), "bias": Uniform(0.1), "scale": Constant(1.0)}
-SHAPES = {"conv": torch.Size([8, 4, 3, 3]), "linear": torch.Size([10, 30]), "bias": torch.Size([1]), "scale": torch.Size([8])}
+SHAPES = {
+    "conv": torch.Size([8, 4, 3, 3]),
+    "linear": torch.Size([10, 30]),
+    "bias": torch.Size([1]),
+    "scale": torch.Size([8]),
+}
 
 
 @pytest.mark.parametrize("seed", range(30))

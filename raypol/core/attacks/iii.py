@@ -74,11 +74,11 @@ def zhang2022_attack3_imagenet() -> AttackIII:
 
 
 def loss_attack3() -> AttackIII:
-    """Loss objective by L-BFGS with a line search.
+    """Loss objective by L-BFGS, 10 iterations.
 
     alpha 0.01, because |R| is not squared: where |grad_R L| < alpha, R = 0 is the minimum, and at 0.1 it always is.
     """
-    return AttackIII(objective="loss", line_search="strong_wolfe", alpha=0.01, max_perturbation_norm2=100.0)
+    return AttackIII(objective="loss", alpha=0.01, max_perturbation_norm2=100.0)
 
 
 def invisible_attack3() -> AttackIII:
@@ -118,7 +118,7 @@ def _select(scene: Scene, interval: Interval) -> Crafted:
             [
                 F.cross_entropy(
                     scene.trainer.model(
-                        model_input(scene.trainer, to_unit(data.pixels[i : i + 1000], scene.trainer.dtype), None)
+                        model_input(scene.trainer, to_unit(data.pixels[i : i + 1000], scene.trainer.dtype))
                     ),
                     data.labels[i : i + 1000],
                     reduction="none",

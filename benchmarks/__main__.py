@@ -1,0 +1,192 @@
+"""`python -m benchmarks [--device cuda] [--repeats 7]`: prints a table of ratios with their bounds.
+
+Both sides of a ratio are run in turn (A B A B ...), so that a machine whose speed drifts drifts for both; the median of the
+pairwise ratios is what counts. Needs no Ray but for the last line, which is left out where Ray is not installed.
+"""
+
+import argparse
+import importlib.util
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from raypol.cluster.inventory import device_name
+from raypol.cluster.jobs import DataSource, ReplayJob, run_replay
+from raypol.core.attacks import method_of
+from raypol.core.attacks.iii import loss_attack3
+from raypol.core.augment import Transform
+from raypol.core.data import Dataset, load_dataset
+from raypol.core.proof import MemoryProof, Recipe
+from raypol.core.prover import data_order, initial_checkpoint, prove, synchronise
+from raypol.core.spoofing import SpoofConfig, craft_interval, declare, make_scene, seal_spoof
+from raypol.core.training import Trainer
+from raypol.core.verifier import Conditions, replay_interval
+from raypol.store.location import open_location
+from raypol.store.proofs import ParquetProof, new_proof
+
+K = 20
+STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One line of the table."""
+
+    claim: str
+    values: list[float]
+    bound: str
+    holds: Callable[[float], bool]
+
+    def line(self) -> str:
+        """Median, spread and bound."""
+        median = statistics.median(self.values)
+        spread = f"{min(self.values):.2f} .. {max(self.values):.2f}"
+        verdict = "holds" if self.holds(median) else "MISSED"
+        return f"{self.claim:<66} {median:>6.2f}   {spread:>14}   n={len(self.values)}   {self.bound:>8}   {verdict}"
+
+
+def main() -> None:
+    """Run all benchmarks and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--repeats", type=int, default=7, help="pairs per ratio, at least 5 (default: 7)")
+    arguments = parser.parse_args()
+    if arguments.repeats < 5:
+        parser.error("expected at least 5 repeats")
+    torch.set_num_threads(1)
+    device = torch.device(arguments.device)
+    print(f"{device_name(arguments.device)}, torch {torch.__version__}, 1 thread; resnet8 on digits, batch 64, k = {K}")
+    print(f"{'ratio':<66} {'median':>6}   {'min .. max':>14}")
+    for ratio in _ratios(device, arguments.repeats):
+        print(ratio.line(), flush=True)
+
+
+def _ratios(device: torch.device, repeats: int) -> Iterator[Ratio]:
+    dataset = load_dataset("digits").to(device)
+    recipe = _recipe(dataset)
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder)
+        _prove(recipe, dataset, results, device)  # warm-up: kernels chosen, caches filled
+        _bare_loop(recipe, dataset, device)
+        pairs = [
+            (_prove(recipe, dataset, results, device), _bare_loop(recipe, dataset, device)) for _ in range(repeats)
+        ]
+        claim = "proving with checkpoints and hashes / bare training loop"
+        yield Ratio(claim, [a / b for a, b in pairs], "<= 1.10", lambda r: r <= 1.10)
+
+        pairs = [(_replay(results, dataset, device), _bare_loop(recipe, dataset, device)) for _ in range(repeats)]
+        yield Ratio("replay / bare training loop", [a / b for a, b in pairs], "<= 1.10", lambda r: r <= 1.10)
+
+        spoofs = [
+            _spoof(results, dataset, device) / (_bare_loop(recipe, dataset, device) / STEPS) for _ in range(repeats)
+        ]
+        claim = "III-loss, 10 L-BFGS iterations: honest steps per claimed step"
+        yield Ratio(claim, spoofs, "<= 10", lambda r: r <= 10.0)
+
+        if importlib.util.find_spec("ray") is not None:
+            claim = "two actors / one actor: intervals per second"
+            yield Ratio(claim, _two_actors(results, repeats), ">= 1.7", lambda r: r >= 1.7)
+
+
+def _recipe(dataset: Dataset) -> Recipe:
+    transform = Transform(crop_padding=1, mean=(0.3,), std=(0.37,))
+    return Recipe(
+        dataset="digits", dataset_sha256=dataset.sha256, model="resnet8", steps=STEPS, interval=K, batch_size=64,
+        transform=transform,
+    )  # fmt: skip
+
+
+def _bare_loop(recipe: Recipe, dataset: Dataset, device: torch.device) -> float:
+    """Seconds for the same steps on the same batches, ready as tensors, with nothing recorded: plain torch."""
+    trainer = Trainer(recipe, dataset, device)
+    trainer.load(initial_checkpoint(recipe, dataset))
+    order = data_order(recipe, dataset)
+    batches = []
+    for step in range(recipe.steps):
+        where = torch.from_numpy(order(step)).to(device)
+        batches.append((trainer.inputs(dataset.pixels[where], step), dataset.labels[where]))
+    model, optimizer = trainer.model, trainer.optimizer
+    synchronise(device)
+    started = time.perf_counter()
+    for inputs, labels in batches:
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    synchronise(device)
+    return time.perf_counter() - started
+
+
+def _prove(recipe: Recipe, dataset: Dataset, results: Path, device: torch.device) -> float:
+    """Seconds to generate the proof into Parquet, from the first step until the last file is closed."""
+    with new_proof(open_location(results), "bench", recipe, len(dataset)) as writer:
+        # Building the model and drawing W_0 is start-up, for the bare loop too; the cost starts with the first step.
+        cost = prove(recipe, dataset, writer, device=device)
+        started = time.perf_counter()
+        writer.finish(cost, {})
+    return cost.device_s + time.perf_counter() - started
+
+
+def _replay(results: Path, dataset: Dataset, device: torch.device) -> float:
+    """Seconds to read and re-train every interval."""
+    source = ParquetProof(open_location(results / "proofs" / "bench"))
+    trainer = Trainer(source.recipe, dataset, device)
+    synchronise(device)
+    started = time.perf_counter()
+    for interval in source.recipe.intervals():
+        outcome = replay_interval(source, trainer, interval, Conditions(augmentation="recorded"))
+        assert device.type != "cpu" or outcome.error.l2 == 0.0
+    synchronise(device)
+    return time.perf_counter() - started
+
+
+def _spoof(results: Path, dataset: Dataset, device: torch.device) -> float:
+    """Device seconds per claimed step: crafting, carrying the true optimizer state, recording."""
+    source = ParquetProof(open_location(results / "proofs" / "bench"))
+    attack = replace(loss_attack3(), iterations=10, retries=0)
+    spoof = SpoofConfig(steps=2 * K, interval=K)
+    recipe = declare(source.recipe, spoof)
+    scene = make_scene(recipe, dataset, source.checkpoint(len(source.checkpoint_steps) - 1), spoof, device)
+    method = method_of(attack)
+    crafted = [craft_interval(method, scene, interval, attack) for interval in recipe.intervals()]
+    cost = seal_spoof(method, scene, attack, spoof, iter(crafted), MemoryProof(recipe, len(dataset)))
+    return sum((made.cost for made in crafted), cost).device_s / recipe.steps
+
+
+def _two_actors(results: Path, repeats: int) -> list[float]:
+    """Intervals per second of two single-thread actors over one, the same replays."""
+    import ray
+
+    from raypol.cluster.placement import parse_device
+    from raypol.cluster.runners import ROLES, RayRunner
+
+    devices = {role: parse_device("cpu") for role in ROLES}
+    job = ReplayJob(
+        proof=str(results / "proofs" / "bench"),
+        data=DataSource(name="digits"),
+        device="cpu",
+        conditions=Conditions(),
+        intervals=tuple(range(STEPS // K)),
+    )
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)  # room for all three actors
+    with RayRunner(devices, max_actors=2) as two, RayRunner(devices, max_actors=1) as one:
+
+        def seconds(runner: RayRunner) -> float:
+            started = time.perf_counter()
+            for future in [runner.submit("verifier", run_replay, job) for _ in range(8)]:
+                future.result()
+            return time.perf_counter() - started
+
+        seconds(two), seconds(one)
+        ratios = [seconds(one) / seconds(two) for _ in range(repeats)]
+    ray.shutdown()
+    return ratios
+
+
+if __name__ == "__main__":
+    main()

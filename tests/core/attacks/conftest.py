@@ -1,0 +1,34 @@
+"""The real if small case that the attacks are tried on, and what they are compared with."""
+
+import pytest
+
+from raypol.core.attacks import find_attack
+from raypol.core.data import Dataset, load_dataset
+from raypol.core.proof import MemoryProof
+from raypol.core.spoofing import SpoofConfig
+from tests.scenes import Forged, forge, stolen_digits
+
+CLAIMED = SpoofConfig(steps=20, interval=5)
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def stolen() -> MemoryProof:
+    """Honest resnet8 on digits."""
+    return stolen_digits()
+
+
+@pytest.fixture(scope="session")
+def claimed() -> SpoofConfig:
+    """T' = 20, k = 5, the honest batch size and schedule, the true state carried."""
+    return CLAIMED
+
+
+@pytest.fixture(scope="session")
+def null(stolen: MemoryProof, dataset: Dataset, claimed: SpoofConfig) -> Forged:
+    """The control on the same trajectory with the same first batches, unperturbed."""
+    return forge(find_attack("null"), stolen, dataset, claimed)

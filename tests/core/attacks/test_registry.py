@@ -1,0 +1,176 @@
+"""Attacks by name: what is there, the published numbers, and attacks of one's own."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+
+from raypol.core.attacks import METHODS, PRESETS, find_attack, method_of, register_attack
+from raypol.core.attacks.i import AttackI
+from raypol.core.attacks.ii import AttackII
+from raypol.core.attacks.iii import AttackIII
+from raypol.core.errors import InputError
+from raypol.core.spoofing import AttackMethod
+from tests.scenes import INVERT, SHORT, Forged, Invert, forge, small_recipe, tiny, train
+
+OWN = "tests.scenes:INVERT"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needy:
+    """A configuration without defaults."""
+
+    strength: float
+
+
+NEEDY = AttackMethod(config=Needy, craft=INVERT.craft)
+IMPOSTOR = AttackMethod(config=AttackII, craft=INVERT.craft)
+
+
+def test_every_preset_can_be_run() -> None:
+    for name, config in PRESETS.items():
+        assert method_of(find_attack(name)).config is type(config)
+
+
+# SPEC section 4: published settings.
+PUBLISHED: list[tuple[str, dict[str, Any]]] = [
+    ("zhang2022_i", {"crafting": "lbfgs", "iterations": 100, "alpha": 1.0}),
+    (
+        "zhang2022_ii",
+        {
+            "objective": "gradient",
+            "crafting": "lbfgs",
+            "iterations": 10,
+            "alpha": 1.0,
+            "max_grad_norm2": 30.0,
+            "max_perturbation_norm2": 30.0,
+            "retries": 10,
+        },
+    ),
+    (
+        "zhang2022_iii",
+        {
+            "objective": "gradient",
+            "crafting": "lbfgs",
+            "iterations": 10,
+            "tolerance_grad": 0.1,
+            "alpha": 0.1,
+            "max_grad_norm2": 15.0,
+            "max_perturbation_norm2": 20.0,
+            "retries": 30,
+        },
+    ),
+    ("zhang2022_iii_imagenet", {"alpha": 0.4, "max_grad_norm2": 2.0, "max_perturbation_norm2": 5.0, "retries": 30}),
+]
+
+
+@pytest.mark.parametrize(("name", "numbers"), PUBLISHED)
+def test_published_presets_have_the_published_numbers(name: str, numbers: dict[str, Any]) -> None:
+    config = find_attack(name)
+    assert {field: getattr(config, field) for field in numbers} == numbers
+    assert config.linf_limit is None
+    assert config.line_search == "none"
+
+
+def test_the_invisible_preset_is_invisible() -> None:
+    config = find_attack("iii_invisible")
+    assert config.crafting == "signed"
+    assert config.objective == "loss"
+    assert config.linf_limit == 8 / 255
+    assert config.max_perturbation_norm2 == math.inf
+
+
+def test_attack_one_has_no_published_limits() -> None:
+    assert AttackI().max_grad_norm2 == math.inf
+    assert AttackI().max_perturbation_norm2 == math.inf
+
+
+def test_fields_are_replaced_and_the_preset_is_not() -> None:
+    before = find_attack("iii")
+    assert find_attack("iii", alpha=0.7, iterations=3) == AttackIII(alpha=0.7, iterations=3)
+    assert find_attack("iii") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "expected"),
+    [
+        ("iv", {}, ["'iv'", "forged_momentum", "iii_select", "zhang2022_ii", "my_pkg.attacks:METHOD"]),
+        ("", {}, ["iii_select"]),
+        ("II", {}, ["ii"]),
+        ("iii", {"beta": 1.0}, ["beta", "alpha", "linf_limit", "batches_per_graph"]),
+        ("null", {"alpha": 1.0}, ["alpha", "it has no fields"]),
+        ("infinitesimal", {"momentum": 0.9}, ["momentum", "possible: lr"]),
+        ("iii", {"objective": "margin"}, ["'margin'", "gradient, loss"]),
+        ("ii", {"objective": "margin"}, ["'margin'", "gradient, loss"]),
+        ("iii", {"batches_per_graph": 0}, ["batches_per_graph >= 1", "got 0"]),
+        ("infinitesimal", {"lr": 0.0}, ["lr > 0", "got 0.0"]),
+        ("infinitesimal", {"lr": math.nan}, ["lr > 0"]),
+        ("forged_momentum", {"lr": -1.0}, ["lr > 0"]),
+        ("forged_momentum", {"momentum": 1.0}, ["momentum in (0, 1)"]),
+        ("forged_momentum", {"momentum": 0.0}, ["momentum in (0, 1)"]),
+        ("no_such_package.attacks:METHOD", {}, ["no_such_package", "module:object"]),
+        ("tests.scenes:NO_SUCH_ATTACK", {}, ["NO_SUCH_ATTACK"]),
+        ("tests.scenes:tiny", {}, ["AttackMethod", "function"]),
+        ("tests.scenes:", {}, ["tests.scenes:"]),
+        (":INVERT", {}, [":INVERT"]),
+        (OWN, {"often": 2}, ["often", "possible: every"]),
+        ("tests.core.attacks.test_registry:NEEDY", {}, ["NEEDY", "defaults", "strength"]),
+        ("tests.core.attacks.test_registry:IMPOSTOR", {}, ["IMPOSTOR", "AttackII", "another attack"]),
+    ],
+)
+def test_what_cannot_be_found_is_answered_with_what_can(
+    name: str, overrides: dict[str, Any], expected: list[str]
+) -> None:
+    methods, presets = dict(METHODS), dict(PRESETS)
+    with pytest.raises(InputError) as caught:
+        find_attack(name, **overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert [part for part in expected if part not in message] == []
+    assert {**methods, Invert: INVERT} == {**METHODS, Invert: INVERT}
+    assert presets == PRESETS
+
+
+def forged_by_name(name: str, **overrides: object) -> Forged:
+    dataset = tiny()
+    config = find_attack(name, **overrides)
+    assert method_of(config).craft is INVERT.craft
+    return forge(config, train(small_recipe(dataset), dataset), dataset, SHORT)
+
+
+def test_an_own_attack_by_import_path_works_end_to_end() -> None:
+    made = forged_by_name(OWN, every=4)
+    assert made.proof.num_points == len({i for r in made.proof.records for i in r.indices.tolist() if i >= 48})
+    assert made.proof.num_points > 0
+    assert "hashes" not in made.rejected_by("strict")
+    assert find_attack(OWN) == Invert(every=1)
+
+
+def test_an_own_attack_can_be_registered_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(METHODS, Invert, raising=False)  # and put back afterwards
+    monkeypatch.setitem(PRESETS, "inverted", None)
+    register_attack("inverted", Invert(every=8), INVERT)
+    made = forged_by_name("inverted")
+    assert made.proof.num_points == sum(-(-len(r.indices) // 8) for r in made.proof.records) - repeated_points(made)
+    with pytest.raises(InputError, match="inverted"):
+        find_attack("inverte")
+
+
+def repeated_points(made: Forged) -> int:
+    own = [i for r in made.proof.records for i in r.indices.tolist() if i >= 48]
+    return len(own) - len(set(own))
+
+
+def test_a_method_is_registered_with_a_configuration_of_its_own_kind() -> None:
+    before = dict(PRESETS)
+    with pytest.raises(InputError, match="expected a Invert dataclass, got AttackII"):
+        register_attack("mine", AttackII(), INVERT)
+    with pytest.raises(InputError, match="another attack"):
+        register_attack("mine", AttackII(), IMPOSTOR)
+    assert before == PRESETS
+    assert method_of(AttackII()).craft is not INVERT.craft
+
+
+def test_every_configuration_says_what_its_fields_mean() -> None:
+    assert all(fields(config) is not None and type(config).__doc__ for config in PRESETS.values())

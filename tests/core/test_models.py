@@ -1,0 +1,125 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from raypol.core.errors import InputError
+from raypol.core.imports import is_import_path, load_object
+from raypol.core.models import BasicBlock, build_model, count_parameters
+
+OWN_MODELS = ["mlp", "dropout_mlp", "group_norm_net", "scaled_mlp", "random_features", "warming_mlp", "frozen_body"]
+
+
+def resnet20_names() -> list[str]:
+    names = ["conv1.weight", "bn1.weight", "bn1.bias"]
+    for layer in (1, 2, 3):
+        for block in (0, 1, 2):
+            for part in ("conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"):
+                names.append(f"layer{layer}.{block}.{part}")
+    return [*names, "linear.weight", "linear.bias"]
+
+
+def test_resnet20_has_the_published_size_and_names() -> None:
+    model = build_model("resnet20", in_channels=3, num_classes=10)
+    assert count_parameters(model) == 269_722
+    assert [name for name, _ in model.named_parameters()] == resnet20_names()
+    assert [name for name, _ in model.named_buffers()] == [
+        f"{name.removesuffix('.weight')}.{kind}"
+        for name in resnet20_names()
+        if ".bn" in f".{name}" and name.endswith(".weight")
+        for kind in ("running_mean", "running_var", "num_batches_tracked")
+    ]
+
+
+def test_only_trainable_scalars_count() -> None:
+    model = build_model("tests.toys:frozen_body", in_channels=1, num_classes=10)
+    assert count_parameters(model) == 12 * 10 + 10
+
+
+@pytest.mark.parametrize(("name", "channels"), [("resnet8", 1), ("resnet8", 3), ("resnet20", 3)])
+@pytest.mark.parametrize("size", [8, 32, 7])
+def test_logits_come_out_for_any_image_size(name: str, channels: int, size: int) -> None:
+    model = build_model(name, in_channels=channels, num_classes=7)
+    assert model(torch.rand(2, channels, size, size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(("planes", "stride"), [(4, 1), (8, 2), (8, 1), (4, 2)])
+def test_a_block_without_its_convolutions_is_the_parameter_free_shortcut(planes: int, stride: int) -> None:
+    block = BasicBlock(4, planes, stride)
+    nn.init.zeros_(block.bn2.weight)
+    x = torch.randn(3, 4, 6, 6)
+    expected = torch.zeros(3, planes, 6 // stride, 6 // stride)
+    before = (planes - 4) // 2
+    expected[:, before : before + 4] = F.relu(x[:, :, ::stride, ::stride])
+    assert torch.equal(block(x), expected)
+
+
+def test_the_first_block_of_a_stage_halves_the_image() -> None:
+    model = build_model("resnet20", in_channels=3, num_classes=10)
+    x = torch.rand(2, 3, 32, 32)
+    sizes = []
+    x = F.relu(model.get_submodule("bn1")(model.get_submodule("conv1")(x)))
+    for layer in ("layer1", "layer2", "layer3"):
+        x = model.get_submodule(layer)(x)
+        sizes.append(tuple(x.shape[1:]))
+    assert sizes == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
+
+
+@pytest.mark.parametrize("name", ["resnet8", *(f"tests.toys:{own}" for own in OWN_MODELS)])
+def test_building_leaves_the_callers_random_numbers_alone(name: str) -> None:
+    state = torch.get_rng_state()
+    build_model(name, in_channels=1, num_classes=10)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", [f"tests.toys:{own}" for own in OWN_MODELS])
+def test_own_models_by_import_path(name: str) -> None:
+    model = build_model(name, in_channels=1, num_classes=10)
+    assert model(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet8", "tests.toys:random_features"])
+def test_a_model_is_built_the_same_whenever_it_is_built(name: str) -> None:
+    # What a constructor draws into a buffer is drawn again by the verifier: it must be the same.
+    first = build_model(name, in_channels=1, num_classes=10)
+    torch.rand(7)
+    again = build_model(name, in_channels=1, num_classes=10)
+    for (key, a), (_, b) in zip(first.named_buffers(), again.named_buffers(), strict=True):
+        assert torch.equal(a, b), key
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet21", "unknown model 'resnet21'; possible: resnet20, resnet8"),
+        ("tests.toys:no_such_model", "cannot import"),
+        ("tests.no_such_module:mlp", "cannot import"),
+        ("tests.toys:", "cannot import"),
+        (":mlp", "cannot import"),
+        ("tests.toys:not_a_module", "to return a torch.nn.Module, got str"),
+    ],
+)
+def test_a_name_that_means_no_model_is_an_error(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_model(name, in_channels=1, num_classes=10)
+
+
+# --- import paths ----------------------------------------------------------------------------------------------------------
+
+
+def test_objects_are_found_by_module_and_dotted_name() -> None:
+    assert load_object("math:pi") == math.pi
+    assert load_object("pathlib:Path.cwd")() == Path.cwd()
+    assert is_import_path("a:b")
+    assert not is_import_path("resnet20")
+
+
+def test_a_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [])
+    (tmp_path / "a_module_of_my_own.py").write_text("ANSWER = 42\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_object("a_module_of_my_own:ANSWER") == 42
