@@ -205,10 +205,7 @@ def copy_of(proof: MemoryProof) -> MemoryProof:
 def rehash(proof: MemoryProof, dataset: Dataset) -> None:
     """What a forger does after tampering: hash his own data as well as anyone, and seal."""
     for at, record in enumerate(proof.records):
-        legal = (
-            len(record.indices) and 0 <= record.indices.min() and record.indices.max() < len(dataset) + proof.num_points
-        )
-        if not legal:
+        if any(not 0 <= index < len(dataset) + proof.num_points for index in record.indices):
             continue
         own = record.indices >= len(dataset)
         digests = np.empty((len(record.indices), hashing.DIGEST_BYTES), dtype=np.uint8)

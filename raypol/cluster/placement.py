@@ -1,6 +1,7 @@
 """From the device that a party names to what Ray is asked for; pure, tested without Ray.
 
-Spellings: `cpu` (one core, one thread), `cpu:2`, `gpu`, `gpu:0.5` (a share of any GPU), `T4`, `V100:0.25` (Ray's accelerator names).
+Spellings: `cpu` (one core, one thread), `cpu:2`, `gpu`, `gpu:0.5` (a share of any GPU), and Ray's accelerator names: `T4`,
+`V100:0.25`.
 """
 
 import re

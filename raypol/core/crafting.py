@@ -30,7 +30,7 @@ class CraftingConfig:
     """How R is searched and when a batch is accepted; shared by attacks I, II and III."""
 
     crafting: Crafting = "lbfgs"
-    """lbfgs (published); signed: signed-gradient steps inside an linf ball; adam; select: no R, points of lowest loss (III only)."""
+    """lbfgs (published); signed: signed-gradient steps in an linf ball; adam; select: no R, points of lowest loss (III only)."""
     iterations: int = 10
     """Iterations of the search."""
     alpha: float = 1.0

@@ -6,6 +6,7 @@ There is one implementation on purpose. An exact replay on the same machine then
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -140,6 +141,16 @@ class Trainer:
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = build_optimizer(recipe.optimizer, list(self.parameters.values()))
 
+    @cached_property
+    def _state_places(self) -> dict[str, tuple[torch.device, torch.dtype]]:
+        """Where and as what torch keeps each entry of the state: a step counter is not kept like a moment."""
+        tiny = {
+            name: nn.Parameter(torch.zeros([1] * p.dim(), dtype=self.dtype, device=self.device))
+            for name, p in self.parameters.items()
+        }
+        state = _state_after_a_step(self.recipe.optimizer, tiny)
+        return {name: (value.device, value.dtype) for name, value in state.items()}
+
     @property
     def buffers(self) -> dict[str, Tensor]:
         """The model's buffers; asked anew each time, because a model may replace them."""
@@ -158,8 +169,7 @@ class Trainer:
         for name, tensor in checkpoint.optimizer_state.items():
             parameter_name, _, key = name.rpartition("/")
             parameter = self.parameters[parameter_name]
-            on_device = self.device if tensor.dim() > 0 else "cpu"  # step counters stay where torch keeps them
-            value = tensor.to(on_device, self.dtype if tensor.is_floating_point() and tensor.dim() > 0 else None)
+            value = tensor.to(*self._state_places.get(name, (self.device, tensor.dtype)))
             if value.shape == parameter.shape and value.dim() == 4:
                 value = value.contiguous(memory_format=self._memory_format)
             self.optimizer.state[parameter][key] = value.clone() if value is tensor else value
@@ -315,12 +325,17 @@ def state_template(trainer: Trainer) -> dict[str, tuple[torch.Size, torch.dtype]
     parameters = {
         name: nn.Parameter(torch.zeros_like(p, device="cpu", dtype=declared)) for name, p in trainer.parameters.items()
     }
-    optimizer = build_optimizer(trainer.recipe.optimizer, list(parameters.values()))
+    state = _state_after_a_step(trainer.recipe.optimizer, parameters)
+    return {name: (value.shape, value.dtype) for name, value in state.items()}
+
+
+def _state_after_a_step(config: OptimizerConfig, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    optimizer = build_optimizer(config, list(parameters.values()))
     for parameter in parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     update(optimizer)
     return {
-        f"{name}/{key}": (value.shape, value.dtype)
+        f"{name}/{key}": value
         for name, parameter in parameters.items()
         for key, value in optimizer.state.get(parameter, {}).items()
         if isinstance(value, Tensor)

@@ -21,7 +21,7 @@ from raypol.core import hashing
 from raypol.core.augment import to_unit
 from raypol.core.data import Dataset
 from raypol.core.distances import METRICS, Distances, parameter_distances
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, reject_choice
 from raypol.core.initial_laws import Constant, initial_laws, ks_p_value
 from raypol.core.proof import DTYPES, BatchRecord, Checkpoint, Interval, Points, Precision, ProofSource, Recipe
 from raypol.core.seeds import derive_seed, generator
@@ -241,6 +241,8 @@ def select_intervals(
     intervals = recipe.intervals()
     if selection == "all":
         return intervals
+    if selection not in ("top_q", "random"):
+        reject_choice("selection", selection, ("all", "top_q", "random"))
     if query_budget < 1:
         raise InputError(f"expected a query budget (Q) >= 1 interval per epoch, got {query_budget}")
     steps_per_epoch = max(dataset_size // recipe.batch_size, 1)
@@ -513,6 +515,11 @@ def _point_problems(points: Points, dataset: Dataset) -> list[str]:
     problems = []
     if tuple(points.pixels.shape[1:]) != dataset.image_shape:
         problems.append(f"an own point has shape {tuple(points.pixels.shape[1:])}, expected {dataset.image_shape}")
+    if points.pixels.dtype not in (torch.uint8, torch.float32) or points.labels.dtype != torch.int64:
+        problems.append(
+            f"an own point has {points.pixels.dtype} pixels and a {points.labels.dtype} label, "
+            "expected uint8 or float32 and int64"
+        )
     if points.pixels.is_floating_point():
         if not torch.isfinite(points.pixels).all():
             problems.append("an own point has NaN or infinite pixels")

@@ -29,7 +29,6 @@ from raypol.core.policies import RELATIVE, Thresholds, find_policy
 from raypol.core.proof import Precision
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
-
 from raypol.face.demo import show_demo
 from raypol.face.progress import progress
 from raypol.face.tables import verdict_table

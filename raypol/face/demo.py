@@ -1,7 +1,5 @@
 """`raypol demo`: run it, then show the table, the paragraph, the figures, and where everything lies."""
 
-import json
-import shlex
 import sys
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from raypol.runs.tracking import Tracker
 from raypol.store.location import Location
 
 # Width of the table where there is no terminal to ask: a log is read without wrapping.
-_LOG_WIDTH = 200
+_LOG_WIDTH = 180
 
 
 def show_demo(runner: Runner, results: Location, train: TrainConfig, *, out: Console, err: Console) -> DemoRun:
@@ -31,10 +29,11 @@ def show_demo(runner: Runner, results: Location, train: TrainConfig, *, out: Con
     with progress(err) as update:
         run = run_demo(runner, results, train, on_event=update, on_outcome=tracker.log)
     rows = [outcome.row for outcome in run.outcomes]
-    width = out.width if out.is_terminal else _LOG_WIDTH
-    out.print(arms_table(rows, width=width), width=width)
+    if not out.is_terminal:
+        out = Console(highlight=False, width=_LOG_WIDTH)
+    out.print(arms_table(rows, width=out.width))
     answer = tell(rows)
-    out.print(f"\n{answer}\n", soft_wrap=not out.is_terminal)
+    out.print(f"\n{answer}\n")
     drawn = draw(run, Path(results.path) / "figures")
     tracker.finish(run.study, answer, drawn)
     for line in closing_lines(run, drawn, tracker, Path(results.path)):
@@ -68,15 +67,15 @@ def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Pat
     pictures = ", ".join(_short(path) for path in drawn if path.suffix == ".png")
     query = (
         "SELECT arm, steps, interval, round(error_l2, 4) AS error_l2, round(device_s, 2) AS device_s, success, success_strict, "
-        f"rejected_by FROM '{place}/trials/*.parquet' WHERE sweep_id = '{run.study.sweep_id}' ORDER BY steps, error_l2"
+        f"rejected_by FROM '{place}/trials/*.parquet' WHERE sweep_id = '{run.study.sweep_id}' "  # noqa: S608 - for a person
+        "ORDER BY steps, error_l2"
     )
-    code = f"import duckdb; print(duckdb.sql({json.dumps(query)}))"
     ui = tracker.ui_command.replace(f"sqlite:///{folder}", f"sqlite:///{place}")
     if ui.startswith("mlflow "):
         ui = f"{_short(Path(sys.executable).parent)}/{ui}"
     return [
         f"results:  {place} (trials/ and intervals/ in Parquet, proofs/ as folders, {pictures})",
-        f"query:    {python} -c {shlex.quote(code)}",
+        f'query:    {python} -c "import duckdb; print(duckdb.sql(\\"{query}\\"))"',
         f"MLflow:   {ui}",
     ]
 

@@ -28,7 +28,7 @@ from raypol.face.drawing import (
     plain_axes,
     real,
 )
-from raypol.face.pen import DOT, RING, STRIP_COLOUR, Pen, fill_of, is_not_measured, is_strict_apart, marker_look
+from raypol.face.pen import RING, STRIKE, STRIP_COLOUR, Pen, fill_of, is_not_measured, is_strict_apart, marker_look
 from raypol.store.results import TrialRow
 
 _DODGE_PT: Final = 4.0
@@ -222,12 +222,13 @@ def _draw_panel(ax: Axes, panel: _Panel, scale: Scale | None, sweep: _Sweep) -> 
 
 
 def _dodge(ax: Axes, sweep: _Sweep) -> float:
-    """Points between two arms' markers, so that those of one T' keep clear of the next."""
-    steps = sweep.steps
+    """Points between two arms' markers, so that those of one T' keep clear of the next and of the panel's sides."""
+    steps, arms, to_points = sweep.steps, max(len(sweep.arms), 1), 72.0 / ax.figure.dpi
     if len(steps) < 2:
-        return _DODGE_ALONE_PT
-    places = [float(ax.transData.transform((step, 1.0))[0]) * 72.0 / ax.figure.dpi for step in steps]
-    return min(_DODGE_PT, 0.6 * min(b - a for a, b in pairwise(places)) / len(sweep.arms))
+        return min(_DODGE_ALONE_PT, 0.9 * ax.get_window_extent().width * to_points / arms)
+    places = [float(ax.transData.transform((step, 1.0))[0]) * to_points for step in steps]
+    closest = min(b - a for a, b in pairwise(places))
+    return min(_DODGE_PT, 0.6 * closest / arms, 0.28 * (places[-1] - places[0]) / arms)
 
 
 def _step_labels(sweep: _Sweep, *, with_interval: bool) -> dict[int, str]:
@@ -262,8 +263,8 @@ def _legend(sweep: _Sweep) -> tuple[list[Entry], list[Entry]]:
     if "half" in fills:
         signs.append((Line2D([], [], **marker_look(grey, "half")), "half: some of its rows do"))
     if any(map(is_strict_apart, every)):
-        dotted = (Line2D([], [], **marker_look(grey, "filled")), Line2D([], [], **DOT))
-        signs.append((dotted, "white dot: strict verifier rejects"))
+        struck = (Line2D([], [], **marker_look(grey, "filled")), Line2D([], [], **STRIKE))
+        signs.append((struck, "struck out: strict verifier rejects"))
     if any(map(is_not_measured, every)):
         signs.append((Line2D([], [], **RING), "ring: simulated or estimated"))
     if sweep.below or sweep.above:

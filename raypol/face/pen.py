@@ -126,7 +126,7 @@ class Pen:
             gid=f"{gid}:{fill}",
         )
         if is_strict_apart(rows):
-            self.ax.plot([x], [y], **DOT, transform=transform, zorder=5, clip_on=False, gid=f"{gid}:dot")
+            self.ax.plot([x], [y], **STRIKE, transform=transform, zorder=5, clip_on=False, gid=f"{gid}:strike")
 
     def note_strips(self) -> None:
         """Name the strips on the left, and give their numbers on the right."""
@@ -163,11 +163,11 @@ RING: Final[dict[str, Any]] = {
     "markeredgewidth": 0.7,
     "linestyle": "none",
 }
-DOT: Final[dict[str, Any]] = {
-    "marker": "o",
-    "markersize": 2.6,
-    "markerfacecolor": "white",
-    "markeredgewidth": 0.0,
+STRIKE: Final[dict[str, Any]] = {
+    "marker": (2, 0, -45),
+    "markersize": _MARKER_PT + 6,
+    "markeredgecolor": INK,
+    "markeredgewidth": 1.0,
     "linestyle": "none",
 }
 

@@ -52,8 +52,7 @@ def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
     if ordinary:
         sentences.append(
             f"The control null, ordinary batches with no perturbation, itself succeeds under strict at T' = "
-            f"{', '.join(str(row.steps) for row in sorted(ordinary, key=lambda r: r.steps))}: there the trajectory passes, not the "
-            "attack."
+            f"{_steps(sorted(ordinary, key=lambda r: r.steps))}: there the trajectory passes, not the attack."
         )
     for arm in dict.fromkeys(row.arm for row in spoofs if row.arm not in _CONTROLS):
         own = [row for row in spoofs if row.arm == arm and (row.steps, row.interval, row.seed) in nulls]
@@ -64,34 +63,44 @@ def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
 
 
 def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
-    better = [row for row, null in pairs if _beats(row, null)]
-    ratios = [_ratio(row.error_l2, null.error_l2) for row, null in pairs]
-    costs = [_ratio(row.device_s, null.device_s) for row, null in pairs]
+    """In which metrics, at how many T', the attack's error is below null's, at what price, and whether it mattered."""
+    lower = {
+        m: sum(_ratio(getattr(r, f"error_{m}"), getattr(n, f"error_{m}")) < 1.0 for r, n in pairs) for m in METRICS
+    }
+    errors = _span([_ratio(row.error_l2, null.error_l2) for row, null in pairs])
+    costs = _span([_ratio(row.device_s, null.device_s) for row, null in pairs])
     gained = [row for row, null in pairs if row.success_strict and not null.success_strict]
     lost = [row for row, null in pairs if null.success_strict and not row.success_strict]
-    where = "at every T'" if len(better) == len(pairs) else f"at T' = {', '.join(str(r.steps) for r in better)}"
-    text = f"{arm} beats null in all four metrics {where}" if better else f"{arm} does not beat null"
-    text += f" (l2 error {_span(ratios, 'x')} null's, device time {_span(costs, 'x')})"
+    counts = ", ".join(f"{m} {count}" for m, count in lower.items())
+    text = (
+        f"{arm}: errs less than null at {counts} of {len(pairs)} T' (l2 error {errors} of null's, device time {costs})"
+    )
     if gained:
-        return (
-            f"{text}, and succeeds under strict where null does not, at T' = {', '.join(str(r.steps) for r in gained)}."
-        )
+        return f"{text}; it succeeds under strict where null does not, at T' = {_steps(gained)}."
     if lost:
-        return f"{text}, but fails under strict where null succeeds, at T' = {', '.join(str(r.steps) for r in lost)}."
-    return f"{text}; under strict it changes no outcome."
+        reasons = sorted({part.split(":")[-1] for row in lost for part in _why(row)})
+        return f"{text}; it fails under strict where null succeeds, at T' = {_steps(lost)}, for {', '.join(reasons)}."
+    return f"{text}; no outcome changes."
 
 
-def _beats(row: TrialRow, null: TrialRow) -> bool:
-    return all(_ratio(getattr(row, f"error_{m}"), getattr(null, f"error_{m}")) < 1.0 for m in METRICS)
+def _why(row: TrialRow) -> list[str]:
+    """What stops a spoof under strict: the checks that reject it, else the conditions that do not hold."""
+    if row.rejected_by:
+        return row.rejected_by.split(",")
+    return (row.bound_by or "unknown reasons").split(",")
+
+
+def _steps(rows: Sequence[TrialRow]) -> str:
+    return ", ".join(str(row.steps) for row in rows)
 
 
 def _ratio(value: float | None, reference: float | None) -> float:
     return float("nan") if value is None or not reference else value / reference
 
 
-def _span(values: Sequence[float], unit: str) -> str:
-    low, high = min(values), max(values)
-    return f"{_plain(low)}{unit}" if _plain(low) == _plain(high) else f"{_plain(low)}{unit} to {_plain(high)}{unit}"
+def _span(values: Sequence[float]) -> str:
+    low, high = _plain(min(values)), _plain(max(values))
+    return f"{low}x" if low == high else f"{low}x to {high}x"
 
 
 def _plain(value: float | None) -> str:

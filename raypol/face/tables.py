@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -12,41 +13,55 @@ from raypol.core.distances import METRICS
 from raypol.core.policies import Verdict
 from raypol.store.results import TrialRow
 
-_WIDE: Final = 168
-"""Columns of a terminal that takes the whole table side by side; narrower ones get it in two halves."""
-
 Cell = Callable[[TrialRow], str | Text]
+Column = tuple[str, Cell]
+
+_LEGEND: Final = (
+    "verified: intervals replayed. error: normalised reproduction error, largest over intervals (eps_repr / d_ref). removed "
+    "share: (null - attack) / (null - jump) in l2; - where ordinary batches err no more than no update at all. step equiv.: "
+    "device time per claimed step in honest steps. success: accepted, all four errors below the proof's, less time and storage than the proof."
+)
 
 
 def arms_table(rows: Sequence[TrialRow], *, width: int) -> RenderableType:
-    """A row per arm; `jump` is added per (T', k): it is a number, not a spoof."""
-    identity: list[tuple[str, Cell]] = [
+    """A row per arm; `jump` is added per (T', k): it is a number, not a spoof.
+
+    All columns in one table if the width takes them, else in as few tables as it takes, each with the arm's name.
+    """
+    identity: list[Column] = [
         ("arm", lambda r: r.arm),
         ("T'", lambda r: str(r.steps)),
         ("k", lambda r: str(r.interval)),
     ]
-    seen: list[tuple[str, Cell]] = [
-        ("intervals\nverified", lambda r: f"{r.intervals_verified}/{r.num_intervals}" if r.num_intervals else ""),
-        *((f"error\n{m}", _error(m)) for m in METRICS),
-        ("removed\nshare l2", lambda r: _number(r.removed_share_l2, ".2f")),
-        ("published\nverdict", lambda r: _verdict(r.accepted_published, r.rejected_by_published)),
-        ("strict\nverdict", lambda r: _verdict(r.accepted_strict, r.rejected_by)),
-    ]
-    cost: list[tuple[str, Cell]] = [
-        ("device\ns", lambda r: _number(r.device_s, ".2f")),
-        ("/ proof's\ntime", lambda r: _number(r.ratio_time, ".2f")),
-        ("step\nequiv.", lambda r: _number(r.step_equivalents, ".1f")),
-        ("size\nMB", lambda r: _number(None if r.size_bytes is None else r.size_bytes / 1e6, ".2f")),
-        ("/ proof's\nsize", lambda r: _number(r.ratio_size, ".2f")),
-        ("success\npubl./strict", _success),
-        ("bound by", _bound),
+    groups: list[list[Column]] = [
+        [
+            ("verified", lambda r: f"{r.intervals_verified}/{r.num_intervals}" if r.num_intervals else ""),
+            *((f"error\n{m}", _error(m)) for m in METRICS),
+            ("removed\nshare", lambda r: _number(r.removed_share_l2, ".2f")),
+        ],
+        [
+            ("device\ns", lambda r: _number(r.device_s, ".2f")),
+            ("/ proof's\ntime", lambda r: _number(r.ratio_time, ".2f")),
+            ("step\nequiv.", lambda r: _number(r.step_equivalents, ".1f")),
+            ("size\nMB", lambda r: _number(None if r.size_bytes is None else r.size_bytes / 1e6, ".2f")),
+            ("/ proof's\nsize", lambda r: _number(r.ratio_size, ".2f")),
+        ],
+        [
+            ("published\nverdict", lambda r: _verdict(r.accepted_published, r.rejected_by_published)),
+            ("strict\nverdict", lambda r: _verdict(r.accepted_strict, r.rejected_by)),
+            ("success\npubl./strict", _success),
+            ("bound by", _bound),
+        ],
     ]
     rows = list(_with_jump(rows))
-    if width >= _WIDE:
-        return _table(rows, identity + seen + cost, "What each arm did")
-    return Group(
-        _table(rows, identity + seen, "What the verifier saw"), "", _table(rows, identity + cost, "What each arm cost")
-    )
+    tables, columns = [], list(identity)
+    for group in groups:
+        if len(columns) > len(identity) and _width(_table(rows, columns + group)) > width:
+            tables.append(_table(rows, columns))
+            columns = list(identity)
+        columns += group
+    tables.append(_table(rows, columns))
+    return Group(*(part for table in tables for part in (table, "")), _LEGEND)
 
 
 def verdict_table(verdict: Verdict) -> Table:
@@ -60,17 +75,20 @@ def verdict_table(verdict: Verdict) -> Table:
     return table
 
 
-def _table(rows: Iterable[TrialRow], columns: list[tuple[str, Cell]], title: str) -> Table:
-    table = Table(
-        title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
-    )
+def _width(table: Table) -> int:
+    """Columns that the table takes unwrapped."""
+    console = Console(width=10_000)
+    return int(Measurement.get(console, console.options, table).maximum)
+
+
+def _table(rows: Iterable[TrialRow], columns: list[Column]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     left = {"arm", "published\nverdict", "strict\nverdict", "success\npubl./strict", "bound by"}
     for name, _ in columns:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in left, vertical="top")
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name != "bound by", vertical="top")
     previous = None
     for row in rows:
         if previous is not None and (row.steps, row.interval) != previous:
-            table.add_section()
             table.add_row()
         previous = (row.steps, row.interval)
         table.add_row(*(cell(row) for _, cell in columns))

@@ -23,13 +23,13 @@ ARMS: Final[dict[str, Any]] = {
     "forged_momentum": find_attack("forged_momentum"),
     "I-tail": find_attack("i_tail"),
     "II": find_attack("zhang2022_ii"),
-    "III-gradient": find_attack("iii"),
+    "III-gradient": find_attack("iii", batches_per_graph=20),  # small images: an interval's graphs fit in memory
     "III-loss": find_attack("iii_loss"),
     "III-invisible": find_attack("iii_invisible"),
 }
 """Arm -> attack. III-invisible is the loss objective by signed steps inside linf <= 8/255."""
 
-POINTS: Final = ((20, 10), (60, 10), (120, 20))
+POINTS: Final = ((20, 10), (50, 10), (100, 20))
 """(T', k): few large moves that the verifier sees, and two lengths at which they hide."""
 
 # Trials overlap so that one's sealing, which runs in order, does not leave the other workers idle.

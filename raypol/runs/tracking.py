@@ -44,7 +44,7 @@ class Tracker:
         self._experiment_id = ""
         self._client: MlflowClient | None = None
         with self._survive("open the tracking store"):
-            self._client = self._open(results, experiment)
+            self._client = self._open(experiment)
 
     def log(self, study: Study, outcome: Outcome) -> None:
         """One flat run per trial: params, metrics, one metric point per interval, where its files lie."""
@@ -88,11 +88,12 @@ class Tracker:
             return f"open {self.uri}"
         return f"mlflow ui --backend-store-uri {self.uri}"
 
-    def _open(self, results: Location, experiment: str) -> "MlflowClient":
+    def _open(self, experiment: str) -> "MlflowClient":
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         from mlflow import MlflowClient  # 1 to 2 s of import, and only the driver needs it
+
+        for noisy in ("mlflow", "alembic"):  # after the import, which sets its own levels
+            logging.getLogger(noisy).setLevel(logging.WARNING)
 
         with _one_creator(self.uri):
             client = MlflowClient(tracking_uri=self.uri)

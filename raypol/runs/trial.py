@@ -1,4 +1,4 @@
-"""One trial: (proof, attack, T', k, strength, seed, device) -> spoof -> verdict -> rows (SPEC section 7, the way of one trial)."""
+"""One trial: (proof, attack, T', k, strength, seed, device) -> spoof -> verdict -> rows (SPEC section 7)."""
 
 import math
 import time

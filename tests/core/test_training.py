@@ -359,3 +359,35 @@ def test_schedules_do_not_warn() -> None:
         warnings.simplefilter("error")
         for name, options in SCHEDULES.items():
             learning_rates(plain(schedule=ScheduleConfig(name=name, options=options)))
+
+
+# --- several steps at once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("at_once", [1, 4, 1000])
+def test_steps_prepared_together_see_the_same_bits_as_alone(
+    batch_size: int, channels: int, at_once: int, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raypol.core.training._PREPARED_BYTES", at_once * batch_size * channels * 64 * 4)
+    dataset = replace(
+        digits, pixels=digits.pixels.repeat(1, channels, 1, 1), test_pixels=digits.test_pixels.repeat(1, channels, 1, 1)
+    )
+    transform = Transform(crop_padding=2, horizontal_flip=True, mean=(0.3,) * channels, std=(0.4,) * channels)
+    recipe = toy_recipe(dataset, model="resnet8", batch_size=batch_size, transform=transform)
+    indices = np.stack([data_order(recipe, dataset)(step) for step in range(10)])
+    together, alone = Trainer(recipe, dataset), Trainer(recipe, dataset)
+    for step, inputs in enumerate(together.inputs_of_steps(dataset.pixels[indices], 0)):
+        assert torch.equal(inputs, alone.inputs(dataset.pixels[indices[step]], step))
+    for trainer in (together, alone):
+        trainer.load(initial_checkpoint(recipe, dataset))
+    losses = [float(loss) for loss in together.run(0, dataset.pixels[indices], dataset.labels[indices])]
+    assert losses == make_steps(alone, 0, 10)
+    assert same(together.snapshot(10), alone.snapshot(10))
+
+
+def test_no_steps_are_no_inputs(digits: Dataset) -> None:
+    trainer = Trainer(toy_recipe(digits), digits)
+    assert list(trainer.inputs_of_steps(digits.pixels[:0].reshape(0, 16, 1, 8, 8), 0)) == []
+    assert trainer.run(0, digits.pixels[:0].reshape(0, 16, 1, 8, 8), digits.labels[:0].reshape(0, 16)) == []

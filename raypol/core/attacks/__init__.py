@@ -68,11 +68,11 @@ def find_attack(name: str, **overrides: object) -> Any:  # noqa: ANN401 - config
         method = load_object(name)
         if not isinstance(method, AttackMethod):
             raise InputError(f"expected {name} to be a raypol AttackMethod, got {type(method).__name__}")
-        _add_method(name, method)
         try:
             config = method.config()
         except TypeError as err:
             raise InputError(f"attack {name!r}: expected defaults for all fields of its configuration ({err})") from err
+        _add_method(name, method)
     elif name in PRESETS:
         config = PRESETS[name]
     else:

@@ -1,7 +1,7 @@
 """Attack I-tail: train honestly from W_0 for a short while, then attack I on the last interval only.
 
-Zhang et al. 2022 (arXiv:2108.09454), section IV: the honest part costs little and is beyond reproach; all of the distance to W_T is
-left to the last interval, where `top_q` looks first.
+Zhang et al. 2022 (arXiv:2108.09454), section IV: the honest part costs little and is beyond reproach; all of the
+distance to W_T is left to the last interval, where `top_q` looks first.
 
 Threat model: as attack II. Differences from the paper: as attack I.
 """
