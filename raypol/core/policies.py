@@ -15,6 +15,7 @@ from raypol.core.distances import METRICS, Distances
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path, load_object
 from raypol.core.initial_laws import SIGNIFICANCE
+from raypol.core.scoring import largest
 from raypol.core.verifier import Evidence, IntervalReplay
 
 
@@ -218,7 +219,8 @@ def _against_thresholds(
         return Check(name=name, passed=False, detail="no interval was replayed")
     worst_ratio, worst = -1.0, ""
     num_failed = 0
-    numbers: dict[str, float] = {metric: max(error[metric] for _, error in compared) for metric in METRICS}
+    highest = largest(error for _, error in compared)
+    numbers: dict[str, float] = {metric: highest[metric] for metric in METRICS}
     for replay, error in compared:
         limit = thresholds.at(replay.interval.stop / evidence.recipe.steps, d_ref)
         passed = within(error, limit) and replay.loss == replay.loss and abs(replay.loss) != float("inf")

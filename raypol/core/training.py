@@ -135,6 +135,10 @@ class Trainer:
         channels = dataset.image_shape[0]
         if recipe.transform.mean and len(recipe.transform.mean) != channels:
             raise InputError(f"expected a transform for {channels} channels, got mean {recipe.transform.mean}")
+        if self.device.type == "cuda":
+            # float32 means float32 (cuDNN's default is TF32), and a replay on the same GPU repeats every bit.
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.deterministic = True
         self._memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         model = build_model(recipe.model, in_channels=channels, num_classes=dataset.num_classes)
         self.model = model.to(self.device, self.dtype, memory_format=self._memory_format).train()  # type: ignore[call-overload]
@@ -290,9 +294,8 @@ class Trainer:
         """Where `num_steps` updates with these same gradients would carry the weights.
 
         This expresses an optimizer state, whatever its kind, in the unit of the weights, so that a recorded and a
-        replayed state can be compared under the thresholds of the weights. The gradients are not zero, or second
-        moments would leave no trace; the learning rate is the largest still to come, or a forged momentum could wait
-        for it through an interval with next to none.
+        replayed state can be compared under the thresholds of the weights. The learning rate is the largest still to
+        come, or a forged momentum could wait for it through an interval with next to none.
         """
         self.load(checkpoint)
         for name, parameter in self.parameters.items():

@@ -24,6 +24,7 @@ from raypol.core.distances import METRICS, Distances, parameter_distances
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.initial_laws import Constant, initial_laws, ks_p_value
 from raypol.core.proof import DTYPES, BatchRecord, Checkpoint, Interval, Points, Precision, ProofSource, Recipe
+from raypol.core.scoring import largest
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.training import Trainer, UpdateError, mean_loss, state_template
 
@@ -378,17 +379,22 @@ def _compare_states(
     if recorded.keys() == own.keys() and all(torch.equal(recorded[name], own[name]) for name in own):
         return "", zero
     problem = ""
-    gradients = trainer.gradients()  # of the last replayed step
+    last = trainer.gradients()  # of the last replayed step
     missing = sorted(own.keys() - recorded.keys())
     emptied = sorted(n for n in own.keys() & recorded.keys() if not recorded[n].any() and own[n].any())
     if missing:
         problem = f"{len(missing)} entries missing at step {claimed.step}, first {missing[0]}"
     elif emptied and len(emptied) == len(own):
         problem = f"all entries are zero at step {claimed.step}, the replayed ones are not"
-    # Both from the recorded weights, so that only the states differ.
-    by_record = trainer.drift(claimed, interval.num_steps, gradients)
-    by_replay = trainer.drift(replace(claimed, optimizer_state=own), interval.num_steps, gradients)
-    return problem, parameter_distances(by_record, by_replay)
+    # Without a gradient momentum shows most plainly; without one second moments leave no trace.
+    still = {name: torch.zeros_like(gradient) for name, gradient in last.items()}
+    apart = []
+    for gradients in (still, last):
+        # Both from the recorded weights, so that only the states differ.
+        by_record = trainer.drift(claimed, interval.num_steps, gradients)
+        by_replay = trainer.drift(replace(claimed, optimizer_state=own), interval.num_steps, gradients)
+        apart.append(parameter_distances(by_record, by_replay))
+    return problem, largest(apart)
 
 
 def _survey_checkpoint(

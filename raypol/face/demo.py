@@ -67,7 +67,7 @@ def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Pat
     pictures = ", ".join(_short(path) for path in drawn if path.suffix == ".png")
     query = (
         "SELECT arm, steps, interval, round(error_l2, 4) AS error_l2, round(device_s, 2) AS device_s, success, success_strict, "
-        f"rejected_by FROM '{place}/trials/*.parquet' WHERE sweep_id = '{run.study.sweep_id}' "  # noqa: S608 - for a person
+        f"rejected_by FROM '{place}/trials/*.parquet' WHERE sweep_id = '{run.study.sweep_id}' "
         "ORDER BY steps, error_l2"
     )
     ui = tracker.ui_command.replace(f"sqlite:///{folder}", f"sqlite:///{place}")

@@ -17,9 +17,10 @@ Cell = Callable[[TrialRow], str | Text]
 Column = tuple[str, Cell]
 
 _LEGEND: Final = (
-    "verified: intervals replayed. error: normalised reproduction error, largest over intervals (eps_repr / d_ref). removed "
-    "share: (null - attack) / (null - jump) in l2; - where ordinary batches err no more than no update at all. step equiv.: "
-    "device time per claimed step in honest steps. success: accepted, all four errors below the proof's, less time and storage than the proof."
+    "verified: intervals replayed. error: normalised reproduction error, largest over intervals (eps_repr / d_ref). "
+    "removed share: (null - attack) / (null - jump) in l2; - where ordinary batches err no more than no update at all. "
+    "step equiv.: device time per claimed step in honest steps. "
+    "success: accepted, all four errors below the proof's, less time and storage than the proof."
 )
 
 

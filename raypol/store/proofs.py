@@ -80,18 +80,18 @@ class PointsFormat:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """Bytes by part. Weights and optimizer state share files, so they are counted as raw tensor bytes."""
+    """Bytes by part, without the manifest. Weights and optimizer state share files: they are counted as raw bytes."""
 
     weights: int = 0
     optimizer_state: int = 0
     indices_and_hashes: int = 0
     points: int = 0
     overhead: int = 0
-    """Parquet's own structure in the weight files, and the manifest."""
+    """Parquet's own structure in the weight files."""
 
     @property
     def total(self) -> int:
-        """Bytes of all files."""
+        """Bytes of all Parquet files."""
         return self.weights + self.optimizer_state + self.indices_and_hashes + self.points + self.overhead
 
 

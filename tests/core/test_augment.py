@@ -1,3 +1,5 @@
+"""Crops and flips against a slow per-image oracle; seeds."""
+
 import pytest
 import torch
 from hypothesis import given
@@ -75,7 +77,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(transform: Transform) -> No
 def test_every_offset_and_both_orientations_occur() -> None:
     pixels = torch.arange(1, 10, dtype=torch.uint8).reshape(1, 1, 3, 3).expand(4000, 1, 3, 3)
     found = augment(pixels, Transform(crop_padding=1, horizontal_flip=True), generator(0))
-    kinds, counts = found.reshape(4000, 9).unique(dim=0, return_counts=True)
+    kinds, counts = torch.unique(found.reshape(4000, 9), dim=0, return_counts=True)
     assert len(kinds) == 3 * 3 * 2
     assert counts.min() > 4000 / 18 * 0.7  # 222 +- 14 expected: five standard deviations
 
@@ -132,7 +134,7 @@ def test_an_impossible_transform_is_an_error(options: dict[str, object]) -> None
         Transform(**options)  # type: ignore[arg-type]
 
 
-# --- seeds -------------------------------------------------------------------------------------------------------------
+# --- seeds -----------------------------------------------------------------------------------------------------------
 
 
 def test_streams_are_told_apart_by_root_and_by_every_name() -> None:

@@ -132,7 +132,7 @@ def test_bounding_the_memory_changes_nothing_but_rounding(n: int, B: int, batche
 
 @pytest.mark.parametrize("kind", ["gradient", "loss"])
 def test_where_a_point_leaves_the_unit_interval_the_slope_is_that_of_clamping(kind: str) -> None:
-    """Outside the model sees no change; on the border, where black and white pixels start, it does (torch's clamp: not)."""
+    """Outside, the model sees no change; on the border, where black and white pixels start, it does."""
     trainer = workbench()
     X, y, R = batches(2)
     X[0, 0], R[0, 0] = 0.0, 0.0

@@ -1,3 +1,5 @@
+"""Datasets, their files, and the order in which their points are used."""
+
 import gzip
 import math
 import struct
@@ -17,7 +19,7 @@ from raypol.core import hashing
 from raypol.core.data import FASHION_MNIST_DEBIAN, DataOrder, Dataset, load_dataset
 from raypol.core.errors import InputError
 
-# --- the data sets -----------------------------------------------------------------------------------------------------
+# --- the data sets ---------------------------------------------------------------------------------------------------
 
 
 def test_digits_are_real_and_split_once_for_all(digits: Dataset) -> None:
@@ -28,7 +30,7 @@ def test_digits_are_real_and_split_once_for_all(digits: Dataset) -> None:
     assert (int(digits.pixels.min()), int(digits.pixels.max())) == (0, 255)
     bunch = load_digits()
     original = sorted(
-        (label, *(image.flatten() * 255 / 16).round()) for image, label in zip(bunch.images, bunch.target)
+        (label, *(image.flatten() * 255 / 16).round()) for image, label in zip(bunch.images, bunch.target, strict=True)
     )
     pixels, labels = torch.cat([digits.pixels, digits.test_pixels]), torch.cat([digits.labels, digits.test_labels])
     ours = sorted((int(label), *image.flatten().tolist()) for image, label in zip(pixels, labels, strict=True))
@@ -61,7 +63,7 @@ def test_own_dataset_by_import_path() -> None:
     ],
 )
 def test_a_name_that_means_no_dataset_is_an_error(name: str) -> None:
-    with pytest.raises(InputError, match="expected|possible"):
+    with pytest.raises(InputError, match=r"expected|possible"):
         load_dataset(name)
 
 
@@ -142,7 +144,7 @@ def test_moving_to_where_it_is_copies_nothing(digits: Dataset) -> None:
     assert digits.to("cpu") is digits
 
 
-# --- the order of the data -----------------------------------------------------------------------------------------------
+# --- the order of the data -------------------------------------------------------------------------------------------
 
 
 @given(st.integers(1, 40), st.data())
@@ -190,7 +192,7 @@ def test_a_batch_must_fit_the_dataset(num_points: int, batch_size: int) -> None:
         DataOrder(num_points, batch_size, 0)
 
 
-# --- idx files -------------------------------------------------------------------------------------------------------------
+# --- idx files -------------------------------------------------------------------------------------------------------
 
 Files = dict[str, bytes]
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"

@@ -1,3 +1,5 @@
+"""The four distances: identities, scipy as an oracle, accuracy, and what is not a number."""
+
 import math
 
 import numpy as np
@@ -47,7 +49,7 @@ def test_norms_obey_the_triangle_inequality_and_their_order(abc: tuple[Vector, V
     ab, bc, ac = between(a, b), between(b, c), between(a, c)
     for metric in ("l1", "l2", "linf"):
         # Relative slack of a few float64 roundings.
-        assert ac[metric] <= (ab[metric] + bc[metric]) * (1 + 1e-12)  # type: ignore[index]
+        assert ac[metric] <= (ab[metric] + bc[metric]) * (1 + 1e-12)
     assert ab.linf <= ab.l2 * (1 + 1e-12)
     assert ab.l2 <= ab.l1 * (1 + 1e-12)
     assert 0.0 <= ab.cos <= 2.0

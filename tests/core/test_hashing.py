@@ -1,3 +1,5 @@
+"""Hashes bind pixel, label, order and step; the root binds everything."""
+
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -32,7 +34,7 @@ def differing(a: Digests, b: Digests) -> list[int]:
     return np.flatnonzero((a != b).any(axis=1)).tolist()
 
 
-# --- points ------------------------------------------------------------------------------------------------------------
+# --- points ----------------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, N - 1), st.integers(0, C - 1), st.integers(0, H - 1), st.integers(0, W - 1), st.integers(1, 255))
@@ -78,7 +80,7 @@ def test_a_points_digest_does_not_depend_on_its_neighbours_or_on_memory_layout()
     assert point_digests(PIXELS[:0], LABELS[:0]).shape == (0, 32)
 
 
-# --- steps -------------------------------------------------------------------------------------------------------------
+# --- steps -----------------------------------------------------------------------------------------------------------
 
 
 @given(st.permutations(range(N)))
@@ -107,7 +109,7 @@ def test_step_digest_is_the_documented_construction() -> None:
     assert step_digest(12, DIGESTS[[3, 0]]) == expected
 
 
-# --- tensors and checkpoints ---------------------------------------------------------------------------------------------
+# --- tensors and checkpoints -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -157,11 +159,12 @@ def test_checkpoint_digest_binds_step_names_and_which_tensor_bears_which() -> No
 def test_a_parameter_is_not_a_buffer_of_the_same_name() -> None:
     tensor = {"w": torch.ones(2)}
     kinds = ["parameters", "buffers", "optimizer_state"]
-    made = [Checkpoint(step=0, **{**dict.fromkeys(kinds, {}), kind: tensor}) for kind in kinds]
+    empty: dict[str, Any] = {kind: {} for kind in kinds}
+    made = [Checkpoint(step=0, **{**empty, kind: tensor}) for kind in kinds]
     assert len({checkpoint_digest(0, checkpoint.tensor_digests()) for checkpoint in made}) == 3
 
 
-# --- the root ------------------------------------------------------------------------------------------------------------
+# --- the root --------------------------------------------------------------------------------------------------------
 
 OTHER: dict[str, Any] = {
     "dataset": "fashion_mnist",

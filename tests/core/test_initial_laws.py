@@ -1,3 +1,5 @@
+"""The verifier's test of W_0, torch's own laws, and the adversary's closest legal start."""
+
 import itertools
 import math
 from collections.abc import Callable
@@ -181,7 +183,7 @@ def test_the_residual_networks_follow_kaiming_and_constants(name: str) -> None:
             assert law == Constant(1.0 if parameter.endswith("weight") else 0.0)
 
 
-# --- draws -------------------------------------------------------------------------------------------------------------
+# --- draws -----------------------------------------------------------------------------------------------------------
 
 LAWS: dict[str, Law] = {"conv": Normal(0.2), "linear": Uniform(0.1), "bias": Uniform(0.1), "scale": Constant(1.0)}
 SHAPES = {
@@ -206,7 +208,7 @@ def test_same_generator_same_weights_other_generator_other_weights() -> None:
     assert not torch.equal(first["conv"], other["conv"])
 
 
-# --- the adversary's closest legal start -------------------------------------------------------------------------------
+# --- the adversary's closest legal start -----------------------------------------------------------------------------
 
 
 def trained() -> dict[str, Tensor]:

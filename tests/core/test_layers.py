@@ -1,3 +1,5 @@
+"""The core imports nothing above science, checked in a fresh process."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,9 @@ print(*sorted(sys.modules))
 
 def loaded_by(code: str) -> set[str]:
     """Modules that a fresh Python holds after running the code."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=100, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=100, check=False
+    )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 

@@ -1,3 +1,5 @@
+"""Residual networks as published, own models by import path."""
+
 import math
 from pathlib import Path
 
@@ -108,7 +110,7 @@ def test_a_name_that_means_no_model_is_an_error(name: str, message: str) -> None
         build_model(name, in_channels=1, num_classes=10)
 
 
-# --- import paths ----------------------------------------------------------------------------------------------------------
+# --- import paths ----------------------------------------------------------------------------------------------------
 
 
 def test_objects_are_found_by_module_and_dotted_name() -> None:

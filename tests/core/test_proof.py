@@ -1,3 +1,5 @@
+"""The records of a proof: steps and intervals, canonical form, own points."""
+
 import json
 from dataclasses import replace
 from typing import Any
@@ -48,7 +50,7 @@ def test_intervals_cover_every_step_once(steps: int, interval: int) -> None:
     ],
 )
 def test_an_impossible_recipe_is_an_error(changes: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="expected|possible"):
+    with pytest.raises(InputError, match=r"expected|possible"):
         replace(PLAIN, **changes)
 
 
@@ -124,5 +126,5 @@ def test_a_memory_proof_reads_back_what_was_written(honest: MemoryProof, digits:
     assert [record.step for record in honest.batches(8, 16)] == list(range(8, 16))
     assert len(honest.batches(0, 22)) == 22
     assert honest.num_points == 0
-    assert all(0 <= r.indices.min() and r.indices.max() < len(digits) for r in honest.records)
+    assert all(r.indices.min() >= 0 and r.indices.max() < len(digits) for r in honest.records)
     assert toy_recipe(digits).dataset_sha256 == honest.recipe.dataset_sha256

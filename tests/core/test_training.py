@@ -1,3 +1,5 @@
+"""The update rule: schedules against torch's own, state in and out, drift."""
+
 import itertools
 import math
 import warnings
@@ -61,7 +63,7 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-# --- learning rates ----------------------------------------------------------------------------------------------------
+# --- learning rates --------------------------------------------------------------------------------------------------
 
 SCHEDULES: dict[str, Mapping[str, Any]] = {
     "MultiStepLR": {"milestones": [5, 11], "gamma": 0.2},
@@ -157,7 +159,7 @@ def test_an_impossible_schedule_is_an_error(name: str, options: Mapping[str, Any
         learning_rates(plain(schedule=ScheduleConfig(name=name, options=options)))
 
 
-# --- the optimizer -----------------------------------------------------------------------------------------------------
+# --- the optimizer ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_plain_sgd_has_no_state(digits: Dataset) -> None:
     assert checkpoint.optimizer_state == state_template(trainer) == {}
 
 
-# --- load and snapshot ---------------------------------------------------------------------------------------------------
+# --- load and snapshot -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
@@ -269,7 +271,7 @@ def test_rounding_is_all_that_precision_and_memory_format_change(digits: Dataset
             torch.testing.assert_close(other.parameters[name].double(), value, rtol=0, atol=1e-4)
 
 
-# --- batches ---------------------------------------------------------------------------------------------------------------
+# --- batches ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -321,7 +323,7 @@ def test_accuracy_is_the_share_of_right_answers_in_evaluation_mode(digits: Datas
     assert trainer.model.training
 
 
-# --- drift -----------------------------------------------------------------------------------------------------------------
+# --- drift -----------------------------------------------------------------------------------------------------------
 
 
 def without_gradient(recipe: Recipe, checkpoint: Checkpoint, num_steps: int, rate: float) -> dict[str, Tensor]:
@@ -361,7 +363,7 @@ def test_schedules_do_not_warn() -> None:
             learning_rates(plain(schedule=ScheduleConfig(name=name, options=options)))
 
 
-# --- several steps at once -------------------------------------------------------------------------------------------------
+# --- several steps at once -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])

@@ -1,3 +1,5 @@
+"""Honest proofs replay exactly; tampering is rejected by the check that should see it."""
+
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +18,16 @@ from raypol.core.data import Dataset
 from raypol.core.distances import METRICS, Distances, Metric
 from raypol.core.errors import InputError
 from raypol.core.policies import Thresholds, Verdict, published, strict
-from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, OptimizerConfig, Points, Precision, Recipe, ScheduleConfig
+from raypol.core.proof import (
+    BatchRecord,
+    Checkpoint,
+    MemoryProof,
+    OptimizerConfig,
+    Points,
+    Precision,
+    Recipe,
+    ScheduleConfig,
+)
 from raypol.core.prover import initial_checkpoint
 from raypol.core.training import Trainer
 from raypol.core.verifier import (
@@ -44,7 +55,7 @@ def rejected_by(verdict: Verdict) -> set[str]:
     return set(verdict.rejected_by.split(",")) - {""}
 
 
-# --- an honest proof is accepted -----------------------------------------------------------------------------------------
+# --- an honest proof is accepted -------------------------------------------------------------------------------------
 
 
 def assert_exact(proof: MemoryProof, dataset: Dataset, conditions: Conditions = RECORDED) -> None:
@@ -123,7 +134,7 @@ def test_a_float64_replay_of_a_float32_proof_differs_by_rounding(model: str, opt
     assert strict(evidence, Thresholds(), None).is_valid
 
 
-# --- tampering -------------------------------------------------------------------------------------------------------------
+# --- tampering -------------------------------------------------------------------------------------------------------
 
 CONV = "layer2.0.conv1.weight"
 STATE = f"{CONV}/momentum_buffer"
@@ -396,9 +407,7 @@ CASES: dict[str, Case] = {
     "W_0 off a constant": Case(
         tamper=edit_entry(0, "parameters", "bn1.weight", nudge), seen_by={"initial_state", "replay"}
     ),
-    "W_0 off a zero": Case(
-        tamper=edit_entry(0, "parameters", "bn1.bias", nudge), seen_by={"initial_state"}
-    ),
+    "W_0 off a zero": Case(tamper=edit_entry(0, "parameters", "bn1.bias", nudge), seen_by={"initial_state"}),
     "statistics before any data": Case(
         tamper=edit_entry(0, "buffers", "bn1.running_mean", nudge), seen_by={"initial_state"}
     ),
@@ -501,7 +510,9 @@ def test_tampering_is_rejected_by_the_check_that_should_see_it(name: str, honest
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_tampering_is_rejected_even_when_hashed_and_sealed_anew(name: str, honest: MemoryProof, digits: Dataset) -> None:
+def test_tampering_is_rejected_even_when_hashed_and_sealed_anew(
+    name: str, honest: MemoryProof, digits: Dataset
+) -> None:
     case, proof = CASES[name], copy_of(honest)
     dataset = case.tamper(proof, digits) or digits
     rehash(proof, dataset)
@@ -579,7 +590,7 @@ def test_digests_that_a_file_claims_are_recomputed(honest: MemoryProof, digits: 
         assert rejected_by(judge(proof, digits)) == {"hashes"}
 
 
-# --- forged optimizer state ------------------------------------------------------------------------------------------------
+# --- forged optimizer state ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -654,7 +665,7 @@ def test_forged_second_moments_are_seen_though_they_do_not_move_by_themselves(
     assert all(replayed.error == NONE for replayed in evidence.replays), "the weights alone give nothing away"
     # The slack is a tenth of what the weights move by in that interval.
     moved = evidence.survey.movements[1]
-    slack = Thresholds(**{metric: 0.1 * moved[metric] for metric in METRICS})
+    slack = Thresholds(l1=0.1 * moved.l1, l2=0.1 * moved.l2, linf=0.1 * moved.linf, cos=0.1 * moved.cos)
     assert published(evidence, slack, None).is_valid
     assert rejected_by(strict(evidence, slack, None)) == {"optimizer_state"}
 
@@ -697,7 +708,7 @@ def test_an_honest_warm_up_is_not_the_states_fault_under_fresh_augmentation(digi
     assert max(r.state_error.l2 for r in replays) < 2.0 * max(r.error.l2 for r in replays)
 
 
-# --- what published takes on trust, strict does not ----------------------------------------------------------------------------
+# --- what published takes on trust, strict does not ------------------------------------------------------------------
 
 
 def odd_scale(start: Checkpoint) -> Checkpoint:
@@ -741,7 +752,7 @@ def test_honest_training_from_a_forged_start(
     assert rejected_by(strict(evidence, EXACT, None)) == by_strict
 
 
-# --- own points ------------------------------------------------------------------------------------------------------------------
+# --- own points ------------------------------------------------------------------------------------------------------
 
 
 def proof_with_own_points(dataset: Dataset, dtype: torch.dtype) -> tuple[MemoryProof, Recipe]:
@@ -799,18 +810,22 @@ def test_control_of_an_honest_interval_is_its_own_error(honest: MemoryProof, rec
     assert emptied.error == NONE
 
 
-# --- the survey ------------------------------------------------------------------------------------------------------------------
+# --- the survey ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
-@pytest.mark.parametrize("name", ["honest", "one weight", "wrong shape", "NaN weight", "negative index", "repeated step"])
+@pytest.mark.parametrize(
+    "name", ["honest", "one weight", "wrong shape", "NaN weight", "negative index", "repeated step"]
+)
 def test_a_survey_can_be_sharded(name: str, cut: int, honest: MemoryProof, digits: Dataset) -> None:
     proof = copy_of(honest)
     if name != "honest":
         CASES[name].tamper(proof, digits)
     trainer = Trainer(proof.recipe, digits)
     whole = survey(proof, trainer, 0, 4)
-    assert repr(survey(proof, trainer, 0, cut) + survey(proof, trainer, cut, 4)) == repr(whole)  # NaN is not equal to NaN
+    assert repr(survey(proof, trainer, 0, cut) + survey(proof, trainer, cut, 4)) == repr(
+        whole
+    )  # NaN is not equal to NaN
 
 
 def test_wrong_checkpoint_steps_are_reported_once(honest: MemoryProof, digits: Dataset) -> None:
@@ -839,7 +854,7 @@ def test_many_problems_are_cut_short(honest: MemoryProof, digits: Dataset) -> No
     assert 0 < len(found.hashes) <= 20
 
 
-# --- which intervals -------------------------------------------------------------------------------------------------------------
+# --- which intervals -------------------------------------------------------------------------------------------------
 
 
 @st.composite

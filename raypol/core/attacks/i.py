@@ -68,6 +68,8 @@ def goal_gradient(trainer: Trainer, step: int, following: dict[str, Tensor]) -> 
     group = trainer.optimizer.param_groups[0]
     if trainer.recipe.optimizer.name != "SGD" or group["nesterov"] or group["maximize"]:
         raise InputError("attack i inverts one step of SGD (no nesterov, no maximize); declare that optimizer")
+    if group["momentum"] > 0.0 and group["dampening"] == 1.0:
+        raise InputError("attack i needs a gradient that counts; with dampening 1 none but the first does")
     lr, mu, decay = float(trainer.lrs[step]), group["momentum"], group["weight_decay"]
     if lr <= 0.0:
         raise InputError(f"attack i needs a positive learning rate, the declared one is {lr} at step {step}")

@@ -74,21 +74,22 @@ def zhang2022_attack3_imagenet() -> AttackIII:
 
 
 def loss_attack3() -> AttackIII:
-    """Loss objective by L-BFGS, 10 iterations.
+    """Loss objective by L-BFGS, 10 iterations. It is first order throughout: no limit on |grad|^2, which would cost a step.
 
     alpha 0.01, because |R| is not squared: where |grad_R L| < alpha, R = 0 is the minimum, and at 0.1 it always is.
     """
-    return AttackIII(objective="loss", alpha=0.01, max_perturbation_norm2=100.0)
+    return AttackIII(objective="loss", alpha=0.01, max_grad_norm2=float("inf"), max_perturbation_norm2=100.0)
 
 
 def invisible_attack3() -> AttackIII:
-    """Loss objective by 8 signed-gradient steps inside linf <= 8/255; the ball is the limit, so |R|^2 has none."""
+    """Loss objective by 8 signed-gradient steps inside linf <= 8/255; the ball is the limit, no other is needed."""
     return AttackIII(
         objective="loss",
         crafting="signed",
         iterations=8,
         linf_limit=8 / 255,
         alpha=0.0,
+        max_grad_norm2=float("inf"),
         max_perturbation_norm2=float("inf"),
     )
 

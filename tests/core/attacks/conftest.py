@@ -8,8 +8,6 @@ from raypol.core.proof import MemoryProof
 from raypol.core.spoofing import SpoofConfig
 from tests.scenes import Forged, forge, stolen_digits
 
-CLAIMED = SpoofConfig(steps=20, interval=5)
-
 
 @pytest.fixture(scope="session")
 def dataset() -> Dataset:
@@ -24,8 +22,8 @@ def stolen() -> MemoryProof:
 
 @pytest.fixture(scope="session")
 def claimed() -> SpoofConfig:
-    """T' = 20, k = 5, the honest batch size and schedule, the true state carried."""
-    return CLAIMED
+    """T' = 60, k = 10: moves about as large as what ordinary batches do in an interval, where an attack can matter."""
+    return SpoofConfig(steps=60, interval=10)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def step_with(trainer: Trainer, step: int, gradient: dict[str, Tensor]) -> None:
 def test_a_step_with_the_goal_gradient_lands_on_the_next_point(
     honest_steps: int, optimizer: OptimizerConfig, schedule: ScheduleConfig
 ) -> None:
-    """From a fresh state, where torch's first momentum is the bare gradient, and from a lived-in one; twice in a row."""
+    """From a fresh state, where torch's first momentum is the bare gradient, and from a used one; twice in a row."""
     trainer = Trainer(small_recipe(DATA, precision="float64", optimizer=optimizer, schedule=schedule), DATA)
     for step in range(honest_steps):
         trainer.step(step, DATA.pixels[:16], DATA.labels[:16])
@@ -90,30 +90,34 @@ def test_updates_that_cannot_be_inverted_are_refused(changes: dict[str, Any], me
 
 # --- by effect -----------------------------------------------------------------------------------------------------
 
-EAGER = AttackI(alpha=0.0, crafting="signed", linf_limit=0.25, iterations=6, retries=0)
+EAGER = AttackI(alpha=0.0, crafting="signed", linf_limit=0.1, iterations=5, retries=0)
+FEW_STEPS = SpoofConfig(steps=15, interval=5)
 
 
 @pytest.fixture(scope="module")
-def crafted(stolen: MemoryProof, dataset: Dataset, claimed: SpoofConfig) -> Forged:
-    return forge(EAGER, stolen, dataset, claimed)
+def crafted(stolen: MemoryProof, dataset: Dataset) -> Forged:
+    return forge(EAGER, stolen, dataset, FEW_STEPS)
 
 
 def test_every_step_gets_nearer_to_its_goal_gradient(crafted: Forged) -> None:
-    assert len(crafted.stats) == crafted.proof.recipe.steps
+    assert len(crafted.stats) == 15
     assert all(stats.grad_norm2_after < stats.grad_norm2_before for stats in crafted.stats)
 
 
-def test_gradient_matching_lowers_the_reproduction_error(crafted: Forged, null: Forged) -> None:
-    assert crafted.mean_error_l2 < 0.98 * null.mean_error_l2
-    assert all(ours.error.l2 < theirs.error.l2 for ours, theirs in zip(crafted.replays, null.replays, strict=True))
+def test_gradient_matching_lowers_the_reproduction_error(
+    crafted: Forged, stolen: MemoryProof, dataset: Dataset
+) -> None:
+    control = forge(find_attack("null"), stolen, dataset, FEW_STEPS)
+    # About 5 % lower, under any of three seeds, with 8 iterations; half of it is asked for with 5.
+    assert crafted.mean_error_l2 < 0.975 * control.mean_error_l2
+    assert all(ours.error.l2 < theirs.error.l2 for ours, theirs in zip(crafted.replays, control.replays, strict=True))
 
 
-def test_lbfgs_gets_nearer_too(stolen: MemoryProof, dataset: Dataset, null: Forged) -> None:
-    config = find_attack("i", iterations=5, alpha=0.0)
-    made = forge(config, stolen, dataset, SpoofConfig(steps=10, interval=5))
+def test_lbfgs_gets_nearer_too(stolen: MemoryProof, dataset: Dataset) -> None:
+    config = find_attack("i", iterations=5, alpha=0.0, line_search="strong_wolfe")
+    made = forge(config, stolen, dataset, SpoofConfig(steps=5, interval=5))
     assert all(stats.grad_norm2_after < stats.grad_norm2_before for stats in made.stats)
     assert made.proof.num_points > 0
-    del null
 
 
 def test_the_search_follows_the_weights_that_its_updates_reach() -> None:
@@ -121,8 +125,6 @@ def test_the_search_follows_the_weights_that_its_updates_reach() -> None:
     stolen = train(small_recipe(DATA, optimizer=sgd(momentum=0.9, weight_decay=1e-3)), DATA)
     made = forge(replace(EAGER, iterations=2), stolen, DATA, replace(SHORT, carry="exact"))
     assert all(zero(error) for error in made.state_errors)
-    # At W_{t-k} the first step's goal is W_{t-k+1} - W_{t-k} and the momentum so far: the goal's size grows with the state
-    # when the claimed path moves otherwise than the momentum does.
     first_of_each = [crafted.stats[0] for crafted in made.made]
     assert len(first_of_each) == 3
     restarted = forge(replace(EAGER, iterations=2), stolen, DATA, replace(SHORT, carry="restart"))

@@ -15,8 +15,8 @@ from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train, z
 
 
 @pytest.fixture(scope="module")
-def tail(stolen: MemoryProof, dataset: Dataset, claimed: SpoofConfig) -> Forged:
-    return forge(find_attack("i_tail", iterations=4), stolen, dataset, claimed)
+def tail(stolen: MemoryProof, dataset: Dataset) -> Forged:
+    return forge(find_attack("i_tail", iterations=4), stolen, dataset, SpoofConfig(steps=20, interval=5))
 
 
 def test_the_honest_prefix_replays_with_error_exactly_zero(tail: Forged) -> None:

@@ -1,0 +1,107 @@
+"""The controls, null and infinitesimal: what every attack is compared with."""
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+import torch
+
+from raypol.core.attacks import find_attack
+from raypol.core.data import Dataset
+from raypol.core.distances import METRICS
+from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
+from raypol.core.spoofing import SpoofConfig
+from raypol.core.training import learning_rates
+from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train, zero
+
+DATA = tiny()
+
+# --- null ----------------------------------------------------------------------------------------------------------
+
+
+def test_null_uses_ordinary_points_alone(null: Forged, dataset: Dataset) -> None:
+    assert null.proof.num_points == 0
+    assert all(record.indices.max() < len(dataset) for record in null.proof.records)
+    assert null.stats == ()
+
+
+def test_null_is_not_near_the_claimed_path(null: Forged) -> None:
+    """A control that passed would make every attack look good."""
+    assert null.rejected_by("published") == "replay"
+    assert null.rejected_by("strict") == "replay"
+
+
+def test_nulls_error_is_where_its_own_batches_lead(null: Forged, dataset: Dataset) -> None:
+    """Replayed by hand with a plain torch loop: SGD, momentum and weight decay from the formula."""
+    proof, index = null.proof, 2
+    interval = proof.recipe.interval_at(index)
+    start, claimed = proof.checkpoints[index], proof.checkpoints[index + 1]
+    from raypol.core.models import build_model
+
+    model = build_model("resnet8", in_channels=1, num_classes=10).train()
+    with torch.no_grad():
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            tensor.copy_({**start.parameters, **start.buffers}[name])
+    momentum = {name: start.optimizer_state[f"{name}/momentum_buffer"].clone() for name, _ in model.named_parameters()}
+    for record in proof.records[interval.start : interval.stop]:
+        model.zero_grad()
+        where = torch.from_numpy(record.indices)
+        loss = torch.nn.functional.cross_entropy(model(dataset.pixels[where].float() / 255.0), dataset.labels[where])
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                assert parameter.grad is not None
+                momentum[name] = 0.9 * momentum[name] + parameter.grad + 1e-4 * parameter
+                parameter -= 0.05 * momentum[name]
+    squared = sum(float((p.detach() - claimed.parameters[n]).square().sum()) for n, p in model.named_parameters())
+    # float32 in another order (and memory format) over ten steps.
+    assert squared**0.5 == pytest.approx(null.replays[index].error.l2, rel=1e-3)
+
+
+# --- infinitesimal -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def infinitesimal(stolen: MemoryProof, dataset: Dataset, claimed: SpoofConfig) -> Forged:
+    return forge(find_attack("infinitesimal"), stolen, dataset, claimed)
+
+
+def test_the_error_of_an_infinitesimal_rate_is_the_movement_itself(infinitesimal: Forged) -> None:
+    movements = infinitesimal.evidence.survey.movements
+    assert len(movements) == 6
+    for replay, movement in zip(infinitesimal.replays, movements, strict=True):
+        for metric in METRICS:
+            # The weights do move, by at most lr k |g| / (1 - mu) = 1e-4 of a gradient of order 1.
+            assert replay.error[metric] == pytest.approx(movement[metric], rel=1e-3)
+            assert movement[metric] > 0.0
+
+
+def test_a_smaller_rate_gives_the_movement_more_exactly(stolen: MemoryProof, dataset: Dataset) -> None:
+    made = forge(find_attack("infinitesimal", lr=1e-12), stolen, dataset, SpoofConfig(steps=10, interval=5))
+    for replay, movement in zip(made.replays, made.evidence.survey.movements, strict=True):
+        for metric in METRICS:
+            assert replay.error[metric] == pytest.approx(movement[metric], rel=1e-9)
+
+
+@pytest.mark.parametrize("carry", ["exact", "restart", "none"])
+@pytest.mark.parametrize("hyperparameters", ["published", "honest_schedule"])
+def test_the_declared_rate_is_constant_whatever_was_honest(
+    hyperparameters: Literal["published", "honest_schedule"], carry: Literal["exact", "restart", "none"]
+) -> None:
+    schedule = ScheduleConfig(name="StepLR", options={"step_size": 3})
+    stolen = train(small_recipe(DATA, optimizer=sgd(momentum=0.8), schedule=schedule), DATA)
+    spoof = replace(SHORT, carry=carry, hyperparameters=hyperparameters)
+    made = forge(find_attack("infinitesimal", lr=1e-7), stolen, DATA, spoof)
+    assert learning_rates(made.proof.recipe).tolist() == [1e-7] * 7
+    momentum = {"published": 0.9, "honest_schedule": 0.8}[hyperparameters] if carry != "none" else 0.0
+    assert made.proof.recipe.optimizer.options["momentum"] == momentum
+    assert made.proof.num_points == 0
+    if carry == "exact":
+        assert all(zero(error) for error in made.state_errors)
+
+
+def test_it_works_for_optimizers_whose_step_does_not_scale_with_the_gradient() -> None:
+    stolen = train(small_recipe(DATA, optimizer=OptimizerConfig(name="Adam", options={"lr": 1e-3})), DATA)
+    made = forge(find_attack("infinitesimal", lr=1e-9), stolen, DATA)
+    for replay, movement in zip(made.replays, made.evidence.survey.movements, strict=True):
+        assert replay.error.l2 == pytest.approx(movement.l2, rel=1e-5)

@@ -1,0 +1,71 @@
+"""`forged_momentum`: an invented buffer does all the work. Accepted by `published`, rejected by `strict`, and by which check."""
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from raypol.core.attacks import find_attack
+from raypol.core.attacks.forged_momentum import ForgedMomentum
+from raypol.core.data import Dataset
+from raypol.core.proof import MemoryProof, OptimizerConfig
+from raypol.core.spoofing import SpoofConfig
+from raypol.core.trajectory import TrajectoryConfig
+from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train
+
+DATA = tiny()
+
+
+@pytest.fixture(scope="module")
+def forged(stolen: MemoryProof, dataset: Dataset) -> Forged:
+    return forge(find_attack("forged_momentum"), stolen, dataset, SpoofConfig(steps=7, interval=3))
+
+
+def test_it_reproduces_large_moves_with_an_error_near_zero(forged: Forged) -> None:
+    moved = forged.evidence.survey.movements
+    for replay, movement in zip(forged.replays, moved, strict=True):
+        assert movement.l2 > 0.5
+        # lr k |g| / (1 - mu) with lr = 1e-6 and |g| of order 1, and float32 rounding of 20,000 weights.
+        assert replay.error.l2 < 1e-4 * movement.l2
+        assert replay.error.linf < 1e-4
+
+
+def test_the_published_verifier_accepts_it_and_strict_sees_the_state(forged: Forged) -> None:
+    assert forged.rejected_by("published") == ""
+    assert forged.rejected_by("strict") == "optimizer_state"
+    assert forged.evidence.survey.state_at_start
+
+
+def test_one_interval_is_enough(stolen: MemoryProof, dataset: Dataset) -> None:
+    made = forge(ForgedMomentum(), stolen, dataset, SpoofConfig(steps=1, interval=1))
+    assert made.rejected_by("published") == ""
+    assert made.rejected_by("strict") == "optimizer_state"
+
+
+def test_it_needs_no_data_of_its_own(forged: Forged) -> None:
+    assert forged.proof.num_points == 0
+    assert all(crafted.cost.gradient_evals == 0 for crafted in forged.made)
+
+
+@pytest.mark.parametrize("carry", ["exact", "restart", "none"])
+@pytest.mark.parametrize(
+    "optimizer", [sgd(), sgd(momentum=0.5, nesterov=True), OptimizerConfig(name="Adam", options={"lr": 1e-3})]
+)
+def test_it_declares_an_optimizer_of_its_own_whatever_the_honest_one(
+    optimizer: OptimizerConfig, carry: Literal["exact", "restart", "none"]
+) -> None:
+    if carry == "none" and optimizer.name != "SGD":
+        pytest.skip("carry none needs SGD")
+    stolen = train(small_recipe(DATA, optimizer=optimizer), DATA)
+    made = forge(ForgedMomentum(momentum=0.7), stolen, DATA, replace(SHORT, carry=carry))
+    assert made.proof.recipe.optimizer == OptimizerConfig(name="SGD", options={"lr": 1e-6, "momentum": 0.7})
+    assert made.rejected_by("published") == ""
+    assert made.rejected_by("strict") == "optimizer_state"
+
+
+@pytest.mark.parametrize("path", ["linear", "eased", "noisy"])
+def test_it_follows_any_path(path: Literal["linear", "eased", "noisy"]) -> None:
+    stolen = train(small_recipe(DATA), DATA)
+    made = forge(ForgedMomentum(), stolen, DATA, replace(SHORT, trajectory=TrajectoryConfig(path=path)))
+    assert made.rejected_by("published") == ""
+    assert all(replay.error.linf < 1e-4 for replay in made.replays)

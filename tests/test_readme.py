@@ -1,0 +1,55 @@
+"""The README's code runs, and its claims about files hold."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+RAYPOL = Path(sys.executable).parent / "raypol"
+
+
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_example_without_ray_runs_and_accepts_the_honest_proof(tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(python_blocks()[0])
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "True" in lines[1:3]
+    assert "ray" not in done.stderr
+
+
+def test_own_model_and_dataset_are_proved_and_verified_by_import_path(tmp_path: Path) -> None:
+    (tmp_path / "my_lab.py").write_text(python_blocks()[1])
+    names = ["--model", "my_lab:make_net", "--dataset", "my_lab:load"]
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([RAYPOL, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
+
+    proved = run("prove", *names, "--steps", "60", "--interval", "20", "--batch-size", "32", "--results", "results")
+    assert proved.returncode == 0, proved.stderr
+    folder = proved.stdout.splitlines()[-1]
+    assert (tmp_path / folder / "manifest.json").is_file()
+    assert run("verify", folder, *names).returncode == 0
+    refused = run("verify", folder)
+    assert refused.returncode == 2
+    assert "code outside raypol" in refused.stderr
+
+
+@pytest.mark.parametrize("name", re.findall(r"\]\((docs/[^)]+)\)", README))
+def test_pictures_are_there(name: str) -> None:
+    assert (Path(__file__).parent.parent / name).stat().st_size > 10_000
+
+
+def test_every_make_target_named_is_there() -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
+    for target in set(re.findall(r"`?make ([a-z-]+)`?", README)):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
