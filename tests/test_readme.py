@@ -51,5 +51,5 @@ def test_pictures_are_there(name: str) -> None:
 
 def test_every_make_target_named_is_there() -> None:
     makefile = (Path(__file__).parent.parent / "Makefile").read_text()
-    for target in set(re.findall(r"`?make ([a-z-]+)`?", README)):
+    for target in set(re.findall(r"(?:`|^ {4})make ([a-z-]+)", README, flags=re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target

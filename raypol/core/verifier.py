@@ -319,7 +319,12 @@ def evidence(
 
 
 def gather(
-    source: ProofSource, dataset: Dataset, indices: npt.NDArray[np.int64], *, perturbed: bool = True
+    source: ProofSource,
+    dataset: Dataset,
+    indices: npt.NDArray[np.int64],
+    *,
+    perturbed: bool = True,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
     """Pixels (B, C, H, W) and labels (B,) that the indices mean, on the dataset's device.
 
@@ -328,6 +333,7 @@ def gather(
         dataset: the public dataset, for indices below its size.
         indices: (B,), legal.
         perturbed: False looks up the points that the own ones were made from.
+        dtype: of the pixels where own points are floats, so that the dataset's among them are divided by 255 in it.
     """
     own = np.flatnonzero(indices >= len(dataset))
     device = dataset.pixels.device
@@ -342,8 +348,8 @@ def gather(
     if perturbed:
         places = torch.from_numpy(own).to(device)
         if points.pixels.dtype != pixels.dtype:
-            pixels = to_unit(pixels)
-        pixels[places] = points.pixels.to(device)
+            pixels = to_unit(pixels, dtype)
+        pixels[places] = points.pixels.to(device, pixels.dtype)
         labels[places] = points.labels.to(device)
     return pixels, labels
 
@@ -360,7 +366,7 @@ def _retrain(
     fresh = derive_seed(conditions.seed, "fresh augmentation") if conditions.augmentation == "fresh" else None
     trainer.load(start)
     indices_nB = np.stack([record.indices for record in records])
-    pixels, labels = gather(source, trainer.dataset, indices_nB.reshape(-1), perturbed=perturbed)
+    pixels, labels = gather(source, trainer.dataset, indices_nB.reshape(-1), perturbed=perturbed, dtype=trainer.dtype)
     with torch.random.fork_rng():
         losses = trainer.run(
             start.step,

@@ -156,7 +156,7 @@ def honest_proofs(
                 waiting.append(None)
                 continue
             job = ProveJob(
-                results=results.uri,
+                results=results.address,
                 proof_id=proof_id,
                 recipe=recipe,
                 data=data,

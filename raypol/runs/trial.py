@@ -112,9 +112,9 @@ def forge(
     """Craft all intervals in parallel, then seal: the spoof's manifest, its whole cost, and what crafting did."""
     started = time.perf_counter()
     base = SpoofJob(
-        results=results.uri,
+        results=results.address,
         proof_id=proof_id,
-        target=target.uri,
+        target=target.address,
         attack=trial.attack,
         attack_path=trial.attack_path,
         spoof=trial.spoof,

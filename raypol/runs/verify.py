@@ -81,7 +81,7 @@ def examine_proof(
     device = runner.device("verifier")
     workers = runner.num_workers("verifier")
     read: list[Future[Survey]] = [
-        runner.submit("verifier", run_survey, SurveyJob(proof=folder.uri, data=data, device=device, positions=part))
+        runner.submit("verifier", run_survey, SurveyJob(proof=folder.address, data=data, device=device, positions=part))
         for part in shards(max(len(source.checkpoint_steps), 1), workers)
     ]
     found = sum((future.result() for future in read), Survey())
@@ -101,7 +101,7 @@ def examine_proof(
                 "verifier",
                 run_replay,
                 ReplayJob(
-                    proof=folder.uri,
+                    proof=folder.address,
                     data=data,
                     device=device,
                     conditions=examination.conditions,

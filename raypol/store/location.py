@@ -35,6 +35,11 @@ class Location:
         return self.path.rstrip("/").rsplit("/", 1)[-1]
 
     @property
+    def address(self) -> str:
+        """For another process, whatever its current folder is."""
+        return self.path if self.is_local else self.uri
+
+    @property
     def is_local(self) -> bool:
         """True if this is a path of this machine."""
         return isinstance(self.filesystem, fs.LocalFileSystem)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from raypol.core import hashing
-from raypol.core.augment import Transform
+from raypol.core.augment import Transform, to_unit
 from raypol.core.data import Dataset
 from raypol.core.distances import METRICS, Distances, Metric
 from raypol.core.errors import InputError
@@ -752,12 +752,46 @@ def test_honest_training_from_a_forged_start(
     assert rejected_by(strict(evidence, EXACT, None)) == by_strict
 
 
+# --- a recipe that nothing can be built from -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "resnet21"},
+        {"model": "tests.toys:no_such_model"},
+        {"model": "tests.toys:unlawful"},
+        {"optimizer": OptimizerConfig(name="NoSuchOptimizer")},
+        {"optimizer": OptimizerConfig(options={})},
+        {"optimizer": OptimizerConfig(name="Adam", options={"lr": 0.1, "capturable": True})},
+        {"optimizer": OptimizerConfig(options={"lr": 0.1, "momentum": "much"})},
+        {"schedule": ScheduleConfig(name="NoSuchLR")},
+        {"schedule": ScheduleConfig(name="StepLR", options={"step_size": 0})},
+        {"schedule": ScheduleConfig(name="OneCycleLR", options={"max_lr": 0.1, "total_steps": 23})},
+        {"schedule": ScheduleConfig(name="StepLR", base_steps=10**9)},
+        {"transform": Transform(mean=(0.1, 0.2), std=(1.0, 1.0))},
+    ],
+)
+def test_a_recipe_that_cannot_be_built_is_an_input_error_and_no_other(
+    changes: dict[str, Any], honest: MemoryProof, digits: Dataset
+) -> None:
+    proof = copy_of(honest)
+    proof.recipe = replace(proof.recipe, **changes)
+    if changes.get("model") == "tests.toys:unlawful":
+        assert "structure" in rejected_by(judge(proof, digits)), "never loaded, so its laws are never asked for"
+        return
+    with pytest.raises(InputError):
+        judge(proof, digits)
+
+
 # --- own points ------------------------------------------------------------------------------------------------------
 
 
-def proof_with_own_points(dataset: Dataset, dtype: torch.dtype) -> tuple[MemoryProof, Recipe]:
-    """Honest steps on batches whose first half are own, slightly changed points."""
-    recipe = toy_recipe(dataset, steps=6, interval=3)
+def proof_with_own_points(
+    dataset: Dataset, dtype: torch.dtype, precision: Precision = "float32"
+) -> tuple[MemoryProof, Recipe]:
+    """Honest steps on batches whose first half are own, slightly changed points; every second batch is all dataset."""
+    recipe = toy_recipe(dataset, steps=6, interval=3, precision=precision)
     proof, trainer = MemoryProof(recipe, len(dataset)), Trainer(recipe, dataset)
     start = initial_checkpoint(recipe, dataset)
     proof.write_checkpoint(start)
@@ -765,12 +799,19 @@ def proof_with_own_points(dataset: Dataset, dtype: torch.dtype) -> tuple[MemoryP
     rng = torch.Generator().manual_seed(0)
     for step in range(6):
         sources = torch.randint(0, len(dataset), (16,), generator=rng)
+        if step % 2:
+            with torch.random.fork_rng():
+                trainer.step(step, dataset.pixels[sources], dataset.labels[sources])
+            proof.records.append(BatchRecord(step, sources.numpy(), b""))
+            if step in (2, 5):
+                proof.write_checkpoint(trainer.snapshot(step + 1))
+            continue
         pixels = dataset.pixels[sources[:8]] ^ 0x10
         own = pixels if dtype == torch.uint8 else pixels.float() / 255.0
         labels = dataset.labels[sources[:8]]
         indices = proof.add_points(Points(pixels=own, labels=labels, sources=sources[:8]))
         rest = dataset.pixels[sources[8:]]
-        batch = torch.cat([own, rest if dtype == torch.uint8 else rest.float() / 255.0])
+        batch = torch.cat([own, rest]) if dtype == torch.uint8 else torch.cat([own, to_unit(rest, trainer.dtype)])
         with torch.random.fork_rng():
             trainer.step(step, batch, torch.cat([labels, dataset.labels[sources[8:]]]))
         proof.records.append(BatchRecord(step, np.concatenate([indices, sources[8:].numpy()]), b""))
@@ -781,9 +822,12 @@ def proof_with_own_points(dataset: Dataset, dtype: torch.dtype) -> tuple[MemoryP
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_own_points_replay_exactly_and_their_control_does_not(dtype: torch.dtype, digits: Dataset) -> None:
-    proof, recipe = proof_with_own_points(digits, dtype)
-    assert_exact(proof, digits)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_own_points_replay_exactly_and_their_control_does_not(
+    dtype: torch.dtype, precision: Precision, digits: Dataset
+) -> None:
+    proof, recipe = proof_with_own_points(digits, dtype, precision)
+    assert_exact(proof, digits, Conditions(augmentation="recorded", precision=precision))
     trainer = Trainer(recipe, digits)
     for interval in recipe.intervals():
         replayed = replay_interval(proof, trainer, interval, RECORDED, control=Trainer(recipe, digits))
