@@ -49,6 +49,73 @@ def check_requests(requests: Iterable[DeviceRequest], nodes: Sequence[NodeOffer]
         raise InputError(f"no live node offers {', '.join(missing)}; there is {describe(nodes)}")
 
 
+def allot(requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], most: int) -> dict[DeviceRequest, int]:
+    """How many actors of each request to start so that all of them run at once: one each, then in turn what still fits.
+
+    Actors that do not fit would wait for a device without a word, for as long as the others live.
+
+    Args:
+        requests: distinct ones.
+        nodes: the live nodes.
+        most: at most so many actors per request.
+
+    Returns:
+        Count by request, the hardest to place first: they should be started in this order.
+
+    Raises:
+        InputError: not even one of each fits beside the others; lists what is asked for and what there is.
+    """
+    check_requests(requests, nodes)
+    free = [_Free(node) for node in nodes]
+    # The hardest to place first: named models before any GPU, large before small.
+    order = sorted(requests, key=lambda r: (not r.accelerator, -r.amount))
+    counts = dict.fromkeys(order, 0)
+    for request in order:
+        if not any(node.take(request) for node in free):
+            asked = " beside ".join(map(str, requests))
+            raise InputError(f"the live nodes do not offer {asked} at the same time; there is {describe(nodes)}")
+        counts[request] = 1
+    growing = [request for request in order if most > 1]
+    while growing:
+        for request in tuple(growing):
+            counts[request] += any(node.take(request) for node in free)
+        growing = [request for request in growing if counts[request] < most and any(node.has(request) for node in free)]
+    return counts
+
+
+class _Free:
+    """What is left of one node while actors are placed on it."""
+
+    def __init__(self, node: NodeOffer) -> None:
+        self._node = node
+        self._cpus = int(node.cpus)
+        self._gpus = [10_000] * int(node.gpus)  # in Ray's smallest share, so that sums are exact
+
+    def has(self, request: DeviceRequest) -> bool:
+        """True if one more actor with this request fits."""
+        if request.kind == "cpu":
+            return self._cpus >= request.amount
+        return self._node.fits(request) > 0 and self._places(request) != []
+
+    def take(self, request: DeviceRequest) -> bool:
+        """Place one actor here, if it fits."""
+        if not self.has(request):
+            return False
+        if request.kind == "cpu":
+            self._cpus -= int(request.amount)
+        else:
+            share = round(min(request.amount, 1.0) * 10_000)
+            for gpu in self._places(request):
+                self._gpus[gpu] -= share
+        return True
+
+    def _places(self, request: DeviceRequest) -> list[int]:
+        """The GPUs that one actor would use; empty if there are too few. The fullest that still take a share come first."""
+        share, needed = round(min(request.amount, 1.0) * 10_000), max(int(request.amount), 1)
+        able = sorted((left, i) for i, left in enumerate(self._gpus) if left >= share)
+        return [i for _, i in able[:needed]] if len(able) >= needed else []
+
+
 def describe(nodes: Sequence[NodeOffer]) -> str:
     """All nodes in one line."""
     if not nodes:

@@ -6,6 +6,7 @@ driver. Every job can be repeated: it replaces what an earlier try left.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from raypol.cluster.inventory import device_name
 from raypol.core.attacks import METHODS, method_of
 from raypol.core.crafting import CraftStats
 from raypol.core.data import Dataset, load_dataset
+from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path
-from raypol.core.proof import Cost, Recipe
+from raypol.core.proof import Checkpoint, Cost, Recipe
 from raypol.core.prover import prove
 from raypol.core.spoofing import (
     AttackMethod,
@@ -40,6 +42,11 @@ class DataSource:
 
     name: str
     folder: str | None = None
+    """Absolute: a worker's current folder may be another."""
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            object.__setattr__(self, "folder", str(Path(self.folder).expanduser().absolute()))
 
     def load(self) -> Dataset:
         """The dataset; read once per process."""
@@ -56,6 +63,7 @@ class ProveJob:
     """Train honestly and write the proof."""
 
     results: str
+    """`for_workers`, as in every job."""
     proof_id: str
     recipe: Recipe
     data: DataSource
@@ -86,7 +94,7 @@ class SpoofJob:
 
     def shard_location(self, shard: tuple[int, int]) -> Location:
         """Where a shard's crafted intervals wait to be sealed."""
-        return open_location(self.results) / ".staging" / f"{self.proof_id}-crafted" / f"{shard[0]:08d}.parquet"
+        return open_location(self.results) / ".staging" / _crafted_name(self.proof_id) / f"{shard[0]:08d}.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +114,8 @@ class SurveyJob:
     data: DataSource
     device: str
     positions: tuple[int, int]
+    accuracy: bool = True
+    """Also measure each recorded model's test accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +132,26 @@ class ReplayJob:
     control_keeps_state: bool = True
 
 
+def for_workers(location: Location) -> str:
+    """A location's name that means the same in every process: a local path is made absolute."""
+    return location.path if location.is_local else location.uri
+
+
+def final_checkpoint(proof: ParquetProof) -> Checkpoint:
+    """W_T of a proof.
+
+    Raises:
+        InputError: the proof records no weights at its last step.
+    """
+    recorded = proof.checkpoint_steps
+    if not recorded or recorded[-1] != proof.recipe.steps:
+        raise InputError(
+            f"{proof.folder}: expected weights at the last step, {proof.recipe.steps}; "
+            f"the last recorded are of {f'step {recorded[-1]}' if recorded else 'no step'}"
+        )
+    return proof.checkpoint(len(recorded) - 1)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceFacts:
     """What a worker computes on."""
@@ -135,6 +165,7 @@ def run_prove(job: ProveJob) -> Manifest:
     """The prover's job; returns the manifest, the weights stay in the store."""
     dataset = job.data.load()
     results = open_location(job.results)
+    _clear_staging(results, job.proof_id)
     with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer:
         cost = prove(job.recipe, dataset, writer, device=job.device)
         return writer.finish(cost, job.environment)
@@ -146,7 +177,7 @@ def run_craft(job: SpoofJob) -> SpoofOutcome:
     intervals = scene.recipe.intervals()[job.shard[0] : job.shard[1]]
     crafted = [craft_interval(method, scene, interval, job.attack) for interval in intervals]
     target = job.shard_location(job.shard)
-    (open_location(job.results) / ".staging" / f"{job.proof_id}-crafted").make_folder()
+    (open_location(job.results) / ".staging" / _crafted_name(job.proof_id)).make_folder()
     write_shard(target, crafted)
     return _outcome(crafted)
 
@@ -157,6 +188,7 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
     results = open_location(job.results)
     shards = [job.shard_location(shard) for shard in job.shards]
     sealed: list[CraftStats] = []
+    _clear_staging(results, job.proof_id, keep=_crafted_name(job.proof_id))
     with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer:
         cost = seal_spoof(
             method,
@@ -168,7 +200,7 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
             on_interval=lambda made: sealed.extend(made.stats),
         )
         manifest = writer.finish(cost, job.environment)
-    (results / ".staging" / f"{job.proof_id}-crafted").remove()
+    remove_crafted(results, job.proof_id)
     return SpoofOutcome(cost=cost, stats=tuple(sealed), manifest=manifest)
 
 
@@ -176,7 +208,7 @@ def run_survey(job: SurveyJob) -> Survey:
     """The verifier's reading part."""
     source = ParquetProof(open_location(job.proof))
     trainer = Trainer(source.recipe, job.data.load(), job.device)
-    return survey(source, trainer, *job.positions)
+    return survey(source, trainer, *job.positions, accuracy=job.accuracy)
 
 
 def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:
@@ -211,6 +243,24 @@ def spoof_recipe(honest: Recipe, spoof: SpoofConfig, attack: object) -> Recipe:
     return method.declare(declare(honest, spoof), attack)
 
 
+def remove_crafted(results: Location, proof_id: str) -> None:
+    """Remove the shards that wait to be sealed, if there are any."""
+    (results / ".staging" / _crafted_name(proof_id)).remove()
+
+
+def _crafted_name(proof_id: str) -> str:
+    return f"{proof_id}-crafted"
+
+
+def _clear_staging(results: Location, proof_id: str, keep: str = "") -> None:
+    """Remove what a try that was killed left of this proof. Only locally, where a lock says that nobody else makes it now."""
+    if results.is_local:
+        staging = results / ".staging"
+        for name in {path.split("/", 1)[0] for path, _ in staging.files()}:
+            if name.startswith(f"{proof_id}-") and name != keep:
+                (staging / name).remove()
+
+
 def _spoof_scene(job: SpoofJob) -> tuple[AttackMethod[Any], Scene]:
     if is_import_path(job.attack_path):
         from raypol.core.attacks import find_attack
@@ -219,7 +269,7 @@ def _spoof_scene(job: SpoofJob) -> tuple[AttackMethod[Any], Scene]:
     target = ParquetProof(open_location(job.target))
     dataset = job.data.load()
     recipe = spoof_recipe(target.recipe, job.spoof, job.attack)
-    stolen = target.checkpoint(len(target.checkpoint_steps) - 1)
+    stolen = final_checkpoint(target)
     return METHODS[type(job.attack)], make_scene(recipe, dataset, stolen, job.spoof, job.device)
 
 

@@ -6,11 +6,12 @@ Spellings: `cpu` (one core, one thread), `cpu:2`, `gpu`, `gpu:0.5` (a share of a
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from raypol.core.errors import InputError
 
 _SPELLING = re.compile(r"^(?P<name>[A-Za-z][A-Za-z0-9_-]*)(:(?P<amount>[0-9]*\.?[0-9]+))?$")
+_MOST: Final = 1_000_000  # more of anything than a node has; keeps the numbers printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,9 @@ class DeviceRequest:
 
     def __str__(self) -> str:
         name = self.accelerator or self.kind
-        return name if self.amount == 1.0 else f"{name}:{self.amount:g}"
+        if self.amount == 1.0:
+            return name
+        return f"{name}:{int(self.amount) if self.amount.is_integer() else self.amount}"
 
     @property
     def torch_device(self) -> str:
@@ -48,11 +51,13 @@ def parse_device(text: str) -> DeviceRequest:
     if match is None:
         raise InputError(f"unknown device {text!r}; possible: cpu, cpu:2, gpu, gpu:0.5, T4, V100:0.5")
     name, amount = match["name"], float(match["amount"] or 1)
+    if amount > _MOST:
+        raise InputError(f"device {text!r}: expected an amount of at most {_MOST}")
     if name.lower() == "cpu":
-        if amount < 1 or amount != int(amount):
+        if amount < 1 or not amount.is_integer():
             raise InputError(f"device {text!r}: expected a whole number of CPU cores >= 1")
         return DeviceRequest("cpu", amount)
-    if amount <= 0 or (amount > 1 and amount != int(amount)) or round(amount, 4) != amount:
+    if amount <= 0 or (amount > 1 and not amount.is_integer()) or round(amount, 4) != amount:
         raise InputError(
             f"device {text!r}: expected a share of a GPU in (0, 1] to four digits, or a whole number of GPUs"
         )

@@ -4,8 +4,10 @@ A party (prover, spoofer, verifier) names a device. Parties that name the same d
 slot, so that a laptop's two cores hold two actors and not six.
 """
 
+import ctypes
 import os
 import queue
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +17,7 @@ from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 import torch
 
-from raypol.cluster.inventory import NodeOffer, check_requests, offers_from_ray, this_machine, usable_cores
+from raypol.cluster.inventory import NodeOffer, allot, check_requests, offers_from_ray, this_machine, usable_cores
 from raypol.cluster.jobs import DeviceFacts, run_facts
 from raypol.cluster.placement import DeviceRequest, ray_options
 from raypol.core.errors import InputError
@@ -25,8 +27,11 @@ R = TypeVar("R")
 Role = Literal["prover", "spoofer", "verifier"]
 ROLES: Final[tuple[Role, ...]] = ("prover", "spoofer", "verifier")
 
-# A worker that dies is started again and its job repeated, a bounded number of times; jobs replace what an earlier try left.
-_MAX_RESTARTS: Final = 3
+# A job whose worker dies is repeated, a bounded number of times; jobs replace what an earlier try left. The worker itself is
+# started again however often: a job that kills it must not take the next jobs' worker with it.
+_MAX_RETRIES: Final = 3
+_ALWAYS: Final = -1
+_CONNECT_S: Final = 5.0
 # The driver's objects are configurations and verdicts; the default store (30 % of memory) would be wasted on them.
 _OBJECT_STORE_BYTES: Final = 128 << 20
 
@@ -75,6 +80,7 @@ class LocalRunner:
         self._devices = {role: devices[role] for role in ROLES}
         self._facts: dict[DeviceRequest, DeviceFacts] = {}
         self._before = torch.get_num_threads()
+        self._worker = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="raypol-local")
 
     def __enter__(self) -> Self:
@@ -83,6 +89,11 @@ class LocalRunner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and self._worker:
+            # Nobody waits for the job that runs; it ends as if Ctrl-C had reached it, and cleans up behind itself.
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._worker), ctypes.py_object(KeyboardInterrupt)
+            )
         self.close()
 
     def device(self, role: Role) -> str:
@@ -114,11 +125,14 @@ class LocalRunner:
         self._thread.shutdown(cancel_futures=True)
         torch.set_num_threads(self._before)
 
-    @staticmethod
-    def _run(threads: int, function: Callable[[J], R], job: J) -> R:
+    def _run(self, threads: int, function: Callable[[J], R], job: J) -> R:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        return function(job)
+        self._worker = threading.get_ident()
+        try:
+            return function(job)
+        finally:
+            self._worker = 0
 
 
 class Party:
@@ -154,20 +168,18 @@ class RayRunner:
 
         self._ray = ray
         self._devices = {role: devices[role] for role in ROLES}
+        self._pools: dict[DeviceRequest, _ActorPool] = {}
+        self._facts: dict[DeviceRequest, DeviceFacts] = {}
         self._started = not ray.is_initialized()
         if self._started:
             _init(address)
         try:
-            nodes = offers_from_ray(ray.nodes())
-            check_requests(self._devices.values(), nodes)
             distinct = list(dict.fromkeys(self._devices.values()))
-            self._pools = {
-                request: _ActorPool(ray, request, min(_share(request, distinct, nodes), max_actors or 1 << 30))
-                for request in distinct
-            }
-            # Asked now, while no long job is in the queue.
-            asked = {request: pool.submit(run_facts, request.torch_device) for request, pool in self._pools.items()}
-            self._facts = {request: future.result() for request, future in asked.items()}
+            counts = allot(distinct, offers_from_ray(ray.nodes()), max_actors or 1 << 30)
+            for request, count in counts.items():
+                pool = self._pools[request] = _ActorPool(ray, request, count)
+                # Asked now, while no long job is in the queue; and before easier requests take this one's place.
+                self._facts[request] = pool.submit(run_facts, request.torch_device).result()
         except BaseException:
             self.close()
             raise
@@ -202,7 +214,7 @@ class RayRunner:
 
     def close(self) -> None:
         """Stop the actors, and Ray if it was started here."""
-        for pool in getattr(self, "_pools", {}).values():
+        for pool in self._pools.values():
             pool.close()
         if self._started:
             self._ray.shutdown()
@@ -213,9 +225,9 @@ class _ActorPool:
 
     def __init__(self, ray: Any, request: DeviceRequest, size: int) -> None:  # noqa: ANN401 - Ray is untyped
         self._ray = ray
-        self.size = max(size, 1)
+        self.size = size
         remote = ray.remote(Party)
-        options = {"max_restarts": _MAX_RESTARTS, "max_task_retries": _MAX_RESTARTS, **ray_options(request)}
+        options = {"max_restarts": _ALWAYS, "max_task_retries": _MAX_RETRIES, **ray_options(request)}
         self._actors = [remote.options(**options).remote(request.threads) for _ in range(self.size)]
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for actor in self._actors:
@@ -243,7 +255,7 @@ class _ActorPool:
         except self._ray.exceptions.RayActorError as err:
             reason = str(err).strip().splitlines()[0]
             raise RuntimeError(
-                f"a worker was lost and could not be replaced in {_MAX_RESTARTS} tries: {reason}"
+                f"the worker of {function.__name__} was lost in each of {_MAX_RETRIES + 1} tries: {reason}"
             ) from err
         return result
 
@@ -266,9 +278,13 @@ def _init(address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
         try:
+            _knock(address)
             ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as err:
-            raise InputError(f"cannot reach a Ray cluster at {address!r}: {str(err).splitlines()[0]}") from err
+        except (OSError, OverflowError, ValueError, RuntimeError) as err:
+            reason = next(iter(str(err).splitlines()), type(err).__name__)
+            raise InputError(
+                f"cannot reach a Ray cluster at {address!r}: {reason}; expected host:port of a head node, or auto"
+            ) from err
         return
     # A cluster of this process alone has nobody to authenticate; a token on disk would only be in the way.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -281,7 +297,8 @@ def _init(address: str | None) -> None:
     )
 
 
-def _share(request: DeviceRequest, distinct: list[DeviceRequest], nodes: list[NodeOffer]) -> int:
-    """How many actors of a request to start: what fits, divided among the requests that compete for the same kind."""
-    rivals = sum(other.kind == request.kind for other in distinct)
-    return max(sum(node.fits(request) for node in nodes) // rivals, 1)
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens at host:port; Ray itself would go on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()

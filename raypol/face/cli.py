@@ -282,6 +282,7 @@ class Verify(Work):
             selection=self.select,
             query_budget=self.query_budget,
             expected_root=self.root,
+            accuracy=self.policy not in ("published", "strict"),
         )
         with self.open_runner() as runner, progress(_err) as update:
             update("reading checkpoints", 0, manifest.recipe.num_intervals)

@@ -38,6 +38,8 @@ class Examination:
     selection: Selection = "all"
     query_budget: int = 1
     expected_root: str | None = None
+    accuracy: bool = True
+    """Also measure each recorded model's test accuracy; no check but performance_trend needs it."""
 
 
 def shards(count: int, workers: int) -> list[tuple[int, int]]:
@@ -81,7 +83,11 @@ def examine_proof(
     device = runner.device("verifier")
     workers = runner.num_workers("verifier")
     read: list[Future[Survey]] = [
-        runner.submit("verifier", run_survey, SurveyJob(proof=folder.address, data=data, device=device, positions=part))
+        runner.submit(
+            "verifier",
+            run_survey,
+            SurveyJob(proof=folder.address, data=data, device=device, positions=part, accuracy=examination.accuracy),
+        )
         for part in shards(max(len(source.checkpoint_steps), 1), workers)
     ]
     found = sum((future.result() for future in read), Survey())

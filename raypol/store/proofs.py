@@ -416,9 +416,9 @@ class ParquetProof:
         table = self._batch_file.read_row_group(group)
         _reject_nulls(table, f"{self.folder}/batches.parquet")
         indices = table.column("indices").combine_chunks()
-        values, offsets = indices.values.to_numpy(), indices.offsets.to_numpy()
         if indices.values.null_count:
             raise InputError(f"{self.folder}/batches.parquet: an index is null")
+        values, offsets = indices.values.to_numpy(), indices.offsets.to_numpy()
         steps, digests = table.column("step").to_pylist(), table.column("sha256").to_pylist()
         return [
             BatchRecord(step, values[offsets[i] : offsets[i + 1]].copy(), digest)

@@ -28,7 +28,7 @@ from raypol.core.proof import (
     Recipe,
     ScheduleConfig,
 )
-from raypol.core.prover import initial_checkpoint
+from raypol.core.prover import initial_checkpoint, prove
 from raypol.core.training import Trainer
 from raypol.core.verifier import (
     Conditions,
@@ -101,6 +101,21 @@ def test_own_models_replay_exactly(model: str, optimizer: str, digits: Dataset) 
     config = OptimizerConfig(name=optimizer, options=OPTIMIZERS[optimizer])
     recipe = toy_recipe(digits, model=f"tests.toys:{model}", steps=10, interval=4, optimizer=config)
     assert_exact(honest_proof(recipe, digits), digits)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("model", ["resnet8", *(f"tests.toys:{own}" for own in OWN_MODELS)])
+@pytest.mark.parametrize(("optimizer", "fused"), [("SGD", False), ("Adam", False), ("Adam", True)])
+def test_a_gpu_replays_own_models_exactly_too(model: str, optimizer: str, fused: bool, digits: Dataset) -> None:
+    config = OptimizerConfig(name=optimizer, options={**OPTIMIZERS[optimizer], "fused": fused})
+    recipe = toy_recipe(digits, model=model, steps=10, interval=4, optimizer=config, device="cuda")
+    proof = MemoryProof(recipe, len(digits))
+    prove(recipe, digits, proof, device="cuda")
+    proof.seal()
+    evidence = examine(proof, digits, RECORDED, device="cuda")
+    assert all(replayed.error == NONE and replayed.state_error == NONE for replayed in evidence.replays)
+    assert strict(evidence, EXACT, None).is_valid
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -3,7 +3,6 @@
 Two kinds. What is not a proof at all cannot be read. What is well-formed but false is read, and rejected by a check.
 """
 
-import gc
 import json
 import os
 import pickle
@@ -146,6 +145,16 @@ def garbage(name: str) -> Damage:
     return damage
 
 
+def replaced(name: str, content: Callable[[Path], bytes]) -> Damage:
+    """One file replaced, and the manifest's size adjusted."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(content(folder))
+        fix_sizes(folder)
+
+    return damage
+
+
 def column_type(name: str, column: str, kind: pa.DataType) -> Damage:
     """One column of another type."""
 
@@ -268,9 +277,9 @@ UNREADABLE: dict[str, tuple[Damage, str]] = {
         f"{name} garbage": (garbage(name), "not a readable Parquet file")
         for name in (WEIGHTS, "batches.parquet", "points.parquet")
     },
-    "weights empty": (lambda f: ((f / WEIGHTS).write_bytes(b""), fix_sizes(f)), "not a readable Parquet file"),
+    "weights empty": (replaced(WEIGHTS, lambda _: b""), "not a readable Parquet file"),
     "weights another file": (
-        lambda f: (shutil.copy(f / "batches.parquet", f / WEIGHTS), fix_sizes(f)),
+        replaced(WEIGHTS, lambda folder: (folder / "batches.parquet").read_bytes()),
         "expected columns kind, name, dtype, shape, data, sha256",
     ),
     "column missing": (table(WEIGHTS, lambda t: t.drop_columns(["sha256"])), "expected columns"),
@@ -334,12 +343,6 @@ def test_what_is_not_a_proof_is_an_input_error_of_one_line(damage: Damage, expec
     assert expected in message
     assert "\n" not in message
     assert len(message) < 1000
-
-
-@pytest.mark.parametrize(("damage", "expected"), UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_what_is_not_a_proof_is_not_examined_either(damage: Damage, expected: str, folder: Path) -> None:
-    del expected
-    damage(folder)
     with pytest.raises(InputError):
         judge(folder)
 
@@ -357,7 +360,6 @@ def no_more_than(num_bytes: int) -> Iterator[None]:
     _POOLS.append(own)
     before = pa.default_memory_pool()
     pa.set_memory_pool(own)
-    gc.collect()
     tracemalloc.start()
     try:
         yield
@@ -391,14 +393,14 @@ def tensors_of_one_value(folder: Path) -> None:
 
 
 def compressed_zeros(folder: Path) -> None:
-    """One tensor of half a gibibyte, compressed to next to nothing."""
+    """One tensor of 128 MiB, compressed to next to nothing."""
     schema = pq.read_schema(folder / WEIGHTS)
     columns = {
         "kind": ["parameter"],
         "name": ["0.weight"],
         "dtype": ["uint8"],
-        "shape": [[1 << 29]],
-        "data": [bytes(1 << 29)],
+        "shape": [[1 << 27]],
+        "data": [bytes(1 << 27)],
         "sha256": [bytes(32)],
     }
     pq.write_table(pa.table(columns, schema=schema), folder / WEIGHTS, compression="zstd", use_dictionary=False)

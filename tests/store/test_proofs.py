@@ -341,12 +341,14 @@ def test_a_spoof_read_back_is_the_same_and_judged_the_same(spoof: MemoryProof, f
 @pytest.mark.parametrize("how", ["path", "string", "uri", "uri with a slash"])
 def test_a_folder_copied_elsewhere_verifies_there(how: str, spoof: MemoryProof, pristine: Path, tmp_path: Path) -> None:
     elsewhere = Path(shutil.copytree(pristine, tmp_path / "some where else" / "renamed #2"))
-    where: str | Path = {
+    uri = elsewhere.as_uri()
+    ways: dict[str, str | Path] = {
         "path": elsewhere,
         "string": str(elsewhere),
-        "uri": elsewhere.as_uri(),
-        "uri with a slash": f"{elsewhere.as_uri()}/",
-    }[how]
+        "uri": uri,
+        "uri with a slash": f"{uri}/",
+    }
+    where = ways[how]
     read = ParquetProof(open_location(where))
     assert_same(read, spoof)
     assert examine(read, DATA, RECORDED).computed_root == spoof.root

@@ -9,6 +9,7 @@ import torch
 from raypol.core.attacks import find_attack
 from raypol.core.data import Dataset
 from raypol.core.distances import METRICS
+from raypol.core.models import build_model
 from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.training import learning_rates
@@ -36,8 +37,6 @@ def test_nulls_error_is_where_its_own_batches_lead(null: Forged, dataset: Datase
     proof, index = null.proof, 2
     interval = proof.recipe.interval_at(index)
     start, claimed = proof.checkpoints[index], proof.checkpoints[index + 1]
-    from raypol.core.models import build_model
-
     model = build_model("resnet8", in_channels=1, num_classes=10).train()
     with torch.no_grad():
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -52,7 +51,7 @@ def test_nulls_error_is_where_its_own_batches_lead(null: Forged, dataset: Datase
             for name, parameter in model.named_parameters():
                 assert parameter.grad is not None
                 momentum[name] = 0.9 * momentum[name] + parameter.grad + 1e-4 * parameter
-                parameter -= 0.05 * momentum[name]
+                parameter.sub_(0.05 * momentum[name])
     squared = sum(float((p.detach() - claimed.parameters[n]).square().sum()) for n, p in model.named_parameters())
     # float32 in another order (and memory format) over ten steps.
     assert squared**0.5 == pytest.approx(null.replays[index].error.l2, rel=1e-3)

@@ -1,6 +1,7 @@
 """Attack II, by its effect: vanishing gradients (or losses), batch by batch, and a lower reproduction error than null."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,12 @@ from raypol.core.spoofing import SpoofConfig
 from raypol.core.training import Trainer
 from tests.scenes import Forged, forge
 
-VISIBLE = {"linf_limit": 0.1, "retries": 0, "max_grad_norm2": math.inf, "max_perturbation_norm2": math.inf}
+VISIBLE: dict[str, Any] = {
+    "linf_limit": 0.1,
+    "retries": 0,
+    "max_grad_norm2": math.inf,
+    "max_perturbation_norm2": math.inf,
+}
 CASES = {
     "loss, signed": AttackII(objective="loss", crafting="signed", iterations=5, alpha=0.0, **VISIBLE),
     "gradient, signed": AttackII(crafting="signed", iterations=4, alpha=0.0, **{**VISIBLE, "linf_limit": 0.05}),
@@ -21,7 +27,7 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(scope="module", params=CASES.values(), ids=list(CASES))
 def crafted(
     request: pytest.FixtureRequest, stolen: MemoryProof, dataset: Dataset, claimed: SpoofConfig
 ) -> tuple[AttackII, Forged]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,12 @@ from raypol.core.spoofing import SpoofConfig
 from raypol.core.training import Trainer
 from tests.scenes import SHORT, Forged, forge, small_recipe, tiny, train
 
-VISIBLE = {"linf_limit": 0.1, "retries": 0, "max_grad_norm2": math.inf, "max_perturbation_norm2": math.inf}
+VISIBLE: dict[str, Any] = {
+    "linf_limit": 0.1,
+    "retries": 0,
+    "max_grad_norm2": math.inf,
+    "max_perturbation_norm2": math.inf,
+}
 LOSS_SIGNED = AttackIII(objective="loss", crafting="signed", iterations=5, alpha=0.0, **VISIBLE)
 CASES = {
     "loss, signed": LOSS_SIGNED,
@@ -24,7 +30,7 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(scope="module", params=CASES.values(), ids=list(CASES))
 def crafted(
     request: pytest.FixtureRequest, stolen: MemoryProof, dataset: Dataset, claimed: SpoofConfig
 ) -> tuple[AttackIII, Forged]:
