@@ -63,7 +63,7 @@ class ProveJob:
     """Train honestly and write the proof."""
 
     results: str
-    """`for_workers`, as in every job."""
+    """`Location.address`, as every place in a job."""
     proof_id: str
     recipe: Recipe
     data: DataSource
@@ -130,11 +130,6 @@ class ReplayJob:
     control: Recipe | None = None
     """The ordinary hyperparameters of the unperturbed reference; None = do not replay it."""
     control_keeps_state: bool = True
-
-
-def for_workers(location: Location) -> str:
-    """A location's name that means the same in every process: a local path is made absolute."""
-    return location.path if location.is_local else location.uri
 
 
 def final_checkpoint(proof: ParquetProof) -> Checkpoint:

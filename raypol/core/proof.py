@@ -304,6 +304,9 @@ class MemoryProof:
 
     def add_points(self, points: Points) -> npt.NDArray[np.int64]:
         """See ProofSink."""
+        kind, first = _kind(points), _kind(self._points[0]) if self._points else _kind(points)
+        if kind != first:
+            raise InputError(f"expected own points like the first ones, pixels {first}, got {kind}")
         indices, fresh = self.own_points.add(hashing.point_digests(points.pixels, points.labels))
         if len(fresh):
             self._points.append(
@@ -341,6 +344,10 @@ class MemoryProof:
             seal.add_checkpoint(checkpoint)
         self.root = seal.root(self.recipe.canonical())
         return self.root
+
+
+def _kind(points: Points) -> tuple[torch.dtype, tuple[int, ...]]:
+    return points.pixels.dtype, tuple(points.pixels.shape[1:])
 
 
 class PointIndex:

@@ -143,6 +143,10 @@ class Trainer:
             torch.backends.cudnn.deterministic = True
         self._memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         model = build_model(recipe.model, in_channels=channels, num_classes=dataset.num_classes)
+        # Index tables and masks are part of the model: a forged one would send its lookups anywhere.
+        self.tables = {
+            name: b.clone() for name, b in model.named_buffers() if not b.is_floating_point() and b.numel() > 1
+        }
         self.model = model.to(self.device, self.dtype, memory_format=self._memory_format).train()  # type: ignore[call-overload]
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = build_optimizer(recipe.optimizer, list(self.parameters.values()))

@@ -466,6 +466,8 @@ def _structure_problems(
                     f"step {checkpoint.step}: {kind} {name!r}: expected {dtype} {tuple(shape)}, "
                     f"got {tensor.dtype} {tuple(tensor.shape)}"
                 )
+            elif kind == "buffer" and name in trainer.tables and not torch.equal(tensor, trainer.tables[name]):
+                problems.append(f"step {checkpoint.step}: {kind} {name!r} is not the declared model's")
     return problems
 
 

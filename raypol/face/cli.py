@@ -1,16 +1,20 @@
 """The command line: `raypol demo | prove | spoof | verify | cluster`.
 
-Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 130 interrupted. Results go to stdout, progress and
-errors to stderr.
+Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 failed for another reason (the traceback tells),
+130 interrupted. Results go to stdout, progress and errors to stderr.
 """
 
+import io
 import os
+import re
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, redirect_stderr
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Literal
+from itertools import groupby
+from typing import Annotated, Any, Final, Literal
 
 import tyro
 from rich.console import Console
@@ -31,15 +35,17 @@ from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
 from raypol.face.demo import show_demo
 from raypol.face.progress import progress
-from raypol.face.tables import verdict_table
+from raypol.face.tables import plain, verdict_table
 from raypol.runs.honest import TrainConfig, check_recipe, honest_proofs, reference_distance
+from raypol.runs.locking import only_maker
 from raypol.runs.trial import Trial, forge, spoof_id
 from raypol.runs.verify import Examination, Selection, allow_names, examine_proof
 from raypol.store.location import open_location, writable_folder
 from raypol.store.proofs import Manifest, read_manifest
 
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
+# No markup: what is shown comes from proofs and from users, whose brackets mean brackets.
+_out = Console(highlight=False, markup=False)
+_err = Console(stderr=True, highlight=False, markup=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,22 +205,23 @@ class Spoof(Work):
         with self.open_runner() as runner:
             proof_id = spoof_id(trial, honest.root, runner.facts("spoofer").name)
             folder = results / "proofs" / proof_id
-            if (folder / "manifest.json").exists():
-                _describe(read_manifest(folder), reused=True)
-                _print_last(folder.uri)
-                return 0
-            with progress(_err) as update:
-                update("crafting intervals", 0, recipe.num_intervals)
-                manifest, cost, stats = forge(
-                    runner,
-                    results,
-                    proof_id=proof_id,
-                    target=target,
-                    trial=trial,
-                    recipe=recipe,
-                    data=data,
-                    on_progress=lambda done, of: update("crafting intervals", done, of),
-                )
+            with only_maker(results, [proof_id]):
+                if (folder / "manifest.json").exists():
+                    _describe(read_manifest(folder), reused=True)
+                    _print_last(folder.uri)
+                    return 0
+                with progress(_err) as update:
+                    update("crafting intervals", 0, recipe.num_intervals)
+                    manifest, cost, stats = forge(
+                        runner,
+                        results,
+                        proof_id=proof_id,
+                        target=target,
+                        trial=trial,
+                        recipe=recipe,
+                        data=data,
+                        on_progress=lambda done, of: update("crafting intervals", done, of),
+                    )
         _describe(replace(manifest, generation=cost), reused=False)
         if stats:
             accepted = sum(s.accepted for s in stats)
@@ -364,13 +371,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences Ray's notice about CPU-only actors
-    command = tyro.cli(
-        Command,
-        prog="raypol",
-        description="Which proof-of-learning spoofs pass which verifier, for which T', k and strength, at what cost.",
-        args=arguments,
-    )
-    sys.exit(_guarded(command))
+    sys.exit(_guarded(_parse(arguments)))
+
+
+def _parse(arguments: Sequence[str]) -> Any:  # noqa: ANN401 - any of the commands
+    """The command behind the arguments; a wrong one becomes one line and exit code 2."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(
+                Command,
+                prog="raypol",
+                description="Which proof-of-learning spoofs pass which verifier, for which T', k and strength, at what cost.",
+                args=arguments,
+            )
+    except SystemExit as end:
+        if end.code != 2:  # --help
+            sys.stderr.write(said.getvalue())
+            raise
+        name = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
+        _fail(f"{usage_error(said.getvalue())}; see {' '.join(filter(None, ('raypol', name, '--help')))}")
+        sys.exit(2)
+
+
+_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "cluster")
+_FRAME: Final = re.compile(r"\x1b\[[0-9;]*m|[─-╿]")
+
+
+def usage_error(box: str) -> str:
+    """The complaint of tyro, a box of several lines, as one line without its title and its reference to --help."""
+    lines = [_FRAME.sub("", line).strip() for line in box.splitlines()[1:-1]]
+    parts = [" ".join(part).rstrip(".") for ruled, part in groupby(lines, key=lambda line: not line) if not ruled]
+    parts = [part for part in parts if not part.startswith("For full helptext")]
+    said = [part for part in parts if not part.startswith("Perhaps you meant:")]
+    nearest = " ".join(part for part in parts if part not in said)
+    options = dict.fromkeys(re.findall(r"(?<!\S)--(?!help\b)[a-z][a-z0-9-]*(?=[ ,])", nearest))
+    return "; ".join([*said, f"perhaps you meant {' or '.join(options)}"] if options else said)
 
 
 def _guarded(command: Any) -> int:  # noqa: ANN401 - any of the commands
@@ -379,13 +415,24 @@ def _guarded(command: Any) -> int:  # noqa: ANN401 - any of the commands
         code: int = command.run()
     except InputError as err:
         if command.debug:
-            raise
-        _err.print(f"error: {err}", style="red", markup=False, soft_wrap=True)
+            traceback.print_exc()
+        _fail(str(err))
         return 2
     except KeyboardInterrupt:
         _err.print("interrupted; what was finished is kept, run the same command again to go on", style="yellow")
         return 130
+    except Exception:
+        # Python's own exit code for this is 1, which would say that a proof was rejected.
+        traceback.print_exc()
+        return 3
     return code
+
+
+def _fail(message: str) -> None:
+    """The one line that says what is wrong."""
+    line = plain(f"error: {' '.join(message.split())}")
+    line.stylize("red")
+    _err.print(line, soft_wrap=True)
 
 
 def _describe(manifest: Manifest, *, reused: bool) -> None:

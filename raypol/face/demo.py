@@ -1,7 +1,10 @@
 """`raypol demo`: run it, then show the table, the paragraph, the figures, and where everything lies."""
 
+import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -11,7 +14,7 @@ from raypol.face import figures
 from raypol.face.progress import progress
 from raypol.face.story import tell
 from raypol.face.tables import arms_table
-from raypol.runs.demo import DemoRun, run_demo
+from raypol.runs.demo import ARMS, POINTS, DemoRun, run_demo
 from raypol.runs.honest import TrainConfig
 from raypol.runs.images import pick_pairs
 from raypol.runs.tracking import Tracker
@@ -19,21 +22,33 @@ from raypol.store.location import Location
 
 # Width of the table where there is no terminal to ask: a log is read without wrapping.
 _LOG_WIDTH = 180
+# What means something between double quotes.
+_PYTHON = '\\"'
+_SHELL = '\\"$`'
 
 
-def show_demo(runner: Runner, results: Location, train: TrainConfig, *, out: Console, err: Console) -> DemoRun:
-    """Run the demo and print what it found."""
+def show_demo(
+    runner: Runner,
+    results: Location,
+    train: TrainConfig,
+    *,
+    out: Console,
+    err: Console,
+    points: Sequence[tuple[int, int]] = POINTS,
+    arms: Mapping[str, Any] = ARMS,
+) -> DemoRun:
+    """Run the demo and print what it found; see `run_demo` for points and arms."""
     if not results.is_local:
         raise InputError(f"the demo draws its figures into a local folder, got {results}")
     tracker = Tracker(results, "raypol-demo")
     with progress(err) as update:
-        run = run_demo(runner, results, train, on_event=update, on_outcome=tracker.log)
+        run = run_demo(runner, results, train, points=points, arms=arms, on_event=update, on_outcome=tracker.log)
     rows = [outcome.row for outcome in run.outcomes]
     if not out.is_terminal:
-        out = Console(highlight=False, width=_LOG_WIDTH)
+        out = Console(file=out.file, highlight=False, width=_LOG_WIDTH)
     out.print(arms_table(rows, width=out.width))
     answer = tell(rows)
-    out.print(f"\n{answer}\n")
+    out.print(f"\n{answer}\n", markup=False)
     drawn = draw(run, Path(results.path) / "figures")
     tracker.finish(run.study, answer, drawn)
     for line in closing_lines(run, drawn, tracker, Path(results.path)):
@@ -65,19 +80,27 @@ def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Pat
     """Where the results lie, a DuckDB query to copy, the MLflow command to copy."""
     python, place = _short(Path(sys.executable)), _short(folder)
     pictures = ", ".join(_short(path) for path in drawn if path.suffix == ".png")
+    glob = f"{place}/trials/*.parquet".replace("'", "''")
     query = (
         "SELECT arm, steps, interval, round(error_l2, 4) AS error_l2, round(device_s, 2) AS device_s, success, success_strict, "
-        f"rejected_by FROM '{place}/trials/*.parquet' WHERE sweep_id = '{run.study.sweep_id}' "
+        f"rejected_by FROM '{glob}' WHERE sweep_id = '{run.study.sweep_id}' "
         "ORDER BY steps, error_l2"
     )
+    code = f'import duckdb; print(duckdb.sql("{_escaped(query, _PYTHON)}"))'
     ui = tracker.ui_command.replace(f"sqlite:///{folder}", f"sqlite:///{place}")
-    if ui.startswith("mlflow "):
-        ui = f"{_short(Path(sys.executable).parent)}/{ui}"
+    program, option, store = ui.partition(" --backend-store-uri ")
+    if option:
+        ui = f"{shlex.quote(_short(Path(sys.executable).parent))}/{program}{option}{shlex.quote(store)}"
     return [
         f"results:  {place} (trials/ and intervals/ in Parquet, proofs/ as folders, {pictures})",
-        f'query:    {python} -c "import duckdb; print(duckdb.sql(\\"{query}\\"))"',
+        f'query:    {shlex.quote(python)} -c "{_escaped(code, _SHELL)}"',
         f"MLflow:   {ui}",
     ]
+
+
+def _escaped(text: str, special: str) -> str:
+    """The same text between double quotes."""
+    return "".join(f"\\{c}" if c in special else c for c in text)
 
 
 def _short(path: Path) -> str:

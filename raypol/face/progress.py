@@ -19,7 +19,7 @@ def progress(console: Console) -> Iterator[Update]:
     """Show what the updates say while the block runs."""
     if console.is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -31,13 +31,13 @@ def progress(console: Console) -> Iterator[Update]:
             yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
         return
     started = time.monotonic()
-    last = -_SECONDS_BETWEEN_LINES
+    last, said = -_SECONDS_BETWEEN_LINES, None
 
     def line(what: str, done: int, of: int) -> None:
-        nonlocal last
+        nonlocal last, said
         now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN_LINES or done == of:
-            last = now
+        if now - started - last >= _SECONDS_BETWEEN_LINES or (done == of and (what, done, of) != said):
+            last, said = now - started, (what, done, of)
             console.print(f"[{now - started:6.1f} s] {done}/{of} {what}", markup=False, highlight=False)
 
     yield line

@@ -1,11 +1,10 @@
 """What a run says, in plain words, every number taken from its rows."""
 
+import math
 from collections.abc import Sequence
 
 from raypol.core.distances import METRICS
 from raypol.store.results import TrialRow
-
-_CONTROLS = ("null", "infinitesimal")
 
 
 def tell(rows: Sequence[TrialRow]) -> str:
@@ -17,7 +16,7 @@ def tell(rows: Sequence[TrialRow]) -> str:
     if honest is not None:
         sentences.append(
             f"The honest proof trained {honest.model} on {honest.dataset} for {honest.steps} steps to "
-            f"{_percent(honest.accuracy_final)} test accuracy in {honest.device_s:.1f} device seconds; replayed under "
+            f"{_percent(honest.accuracy_final)} test accuracy in {_seconds(honest.device_s)} device seconds; replayed under "
             f"{_conditions(honest)} its largest normalised l2 error is {_plain(honest.error_l2)}, and it is "
             f"{'accepted' if honest.accepted_published else 'REJECTED'} by published and "
             f"{'accepted' if honest.accepted_strict else 'REJECTED'} by strict."
@@ -54,11 +53,10 @@ def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
             f"The control null, ordinary batches with no perturbation, itself succeeds under strict at T' = "
             f"{_steps(sorted(ordinary, key=lambda r: r.steps))}: there the trajectory passes, not the attack."
         )
-    for arm in dict.fromkeys(row.arm for row in spoofs if row.arm not in _CONTROLS):
+    for arm in dict.fromkeys(row.arm for row in spoofs if row.arm != "null"):
         own = [row for row in spoofs if row.arm == arm and (row.steps, row.interval, row.seed) in nulls]
         pairs = [(row, nulls[row.steps, row.interval, row.seed]) for row in own]
-        if pairs:
-            sentences.append(_one_attack(arm, pairs))
+        sentences.append(_one_attack(arm, pairs) if pairs else f"{arm}: null was not measured at its T'.")
     return sentences
 
 
@@ -99,14 +97,21 @@ def _ratio(value: float | None, reference: float | None) -> float:
 
 
 def _span(values: Sequence[float]) -> str:
-    low, high = _plain(min(values)), _plain(max(values))
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return "unknown"
+    low, high = _plain(min(known)), _plain(max(known))
     return f"{low}x" if low == high else f"{low}x to {high}x"
 
 
 def _plain(value: float | None) -> str:
-    if value is None:
+    if value is None or math.isnan(value):
         return "unknown"
     return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
+def _seconds(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f}"
 
 
 def _percent(value: float | None) -> str:

@@ -72,8 +72,13 @@ def verdict_table(verdict: Verdict) -> Table:
         table.add_column(column)
     for check in verdict.checks:
         outcome = Text("passed", "green") if check.passed else Text("FAILED", "red bold")
-        table.add_row(check.name, outcome, check.detail)
+        table.add_row(plain(check.name), outcome, plain(check.detail))
     return table
+
+
+def plain(said: str) -> Text:
+    """Words of a proof's or a user's as they are: brackets are no markup, and control characters cannot steer a terminal."""
+    return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
 
 
 def _width(table: Table) -> int:
@@ -92,7 +97,8 @@ def _table(rows: Iterable[TrialRow], columns: list[Column]) -> Table:
         if previous is not None and (row.steps, row.interval) != previous:
             table.add_row()
         previous = (row.steps, row.interval)
-        table.add_row(*(cell(row) for _, cell in columns))
+        cells = (cell(row) for _, cell in columns)
+        table.add_row(*(plain(shown) if isinstance(shown, str) else shown for shown in cells))
     return table
 
 

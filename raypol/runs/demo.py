@@ -1,7 +1,8 @@
 """The demo: an honest proof and eight kinds of spoofs on a real dataset, at three (T', k), judged by both policies."""
 
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -51,7 +52,8 @@ def run_demo(
     results: Location,
     train: TrainConfig,
     *,
-    points: tuple[tuple[int, int], ...] = POINTS,
+    points: Sequence[tuple[int, int]] = POINTS,
+    arms: Mapping[str, Any] = ARMS,
     on_event: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
     on_outcome: Callable[[Study, Outcome], None] = lambda _study, _outcome: None,
 ) -> DemoRun:
@@ -62,13 +64,14 @@ def run_demo(
         results: the results folder.
         train: the honest training.
         points: (T', k) of the spoofs.
+        arms: attack by arm, the null control among them.
         on_event: told what was finished, how many are done, of how many; called from this thread.
         on_outcome: handed each outcome as it comes, from this thread.
     """
     trials = [
         Trial(arm=arm, attack=attack, spoof=SpoofConfig(steps=steps, interval=interval, seed=train.seed))
         for steps, interval in points
-        for arm, attack in ARMS.items()
+        for arm, attack in arms.items()
     ]
     total = len(trials) + 2
     threads = runner.request("prover").threads
@@ -87,7 +90,7 @@ def run_demo(
     )
     on_event("honest proof and reference", 1, total)
     study = Study(
-        sweep_id=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}",
+        sweep_id=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}",
         results=results,
         data=train.data,
         proof=proof,
@@ -103,8 +106,8 @@ def run_demo(
         outcomes.append(outcome)
         on_outcome(study, outcome)
         on_event(f"{outcome.row.arm}, T' = {outcome.row.steps}, k = {outcome.row.interval}", done, total)
-    order = {("honest", train.steps): -1} | {(t.arm, t.spoof.steps): i for i, t in enumerate(trials)}
-    outcomes.sort(key=lambda outcome: order[outcome.row.arm, outcome.row.steps])
+    order = {(t.arm, t.spoof.steps, t.spoof.interval): i for i, t in enumerate(trials)}
+    outcomes[1:] = sorted(outcomes[1:], key=lambda o: order[o.row.arm, o.row.steps, o.row.interval])
     return DemoRun(study=study, reference=reference, outcomes=tuple(outcomes))
 
 

@@ -30,11 +30,17 @@ def versions_text() -> str:
 @lru_cache(maxsize=1)
 def commit() -> str:
     """Commit of raypol's source tree, "-dirty" if it has changes; empty if raypol does not run from a checkout."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve()
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603, S607
+        command = ["git", "-C", str(here.parent), *words]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+        except (OSError, subprocess.TimeoutExpired):  # no git here, or a very slow disk
+            return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
+    if not git("ls-files", "--error-unmatch", here.name):
+        return ""  # installed into somebody else's checkout, such as their .venv
     revision = git("rev-parse", "HEAD")
     return f"{revision}-dirty" if revision and git("status", "--porcelain", "--untracked-files=no", ".") else revision

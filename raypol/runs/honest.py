@@ -7,9 +7,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from filelock import FileLock
-
-from raypol.cluster.jobs import DataSource, ProveJob, run_prove
+from raypol.cluster.jobs import DataSource, ProveJob, final_checkpoint, run_prove
 from raypol.cluster.runners import Runner
 from raypol.core.augment import Transform
 from raypol.core.data import Dataset
@@ -18,6 +16,7 @@ from raypol.core.errors import InputError
 from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.training import Trainer
 from raypol.runs.environment import versions
+from raypol.runs.locking import only_maker
 from raypol.store.location import Location
 from raypol.store.proofs import Manifest, ParquetProof, read_manifest
 
@@ -143,17 +142,11 @@ def honest_proofs(
         proof_id_of("proof", {"recipe": recipe.canonical().decode(), "environment": sorted(environment.items())})
         for recipe in recipes
     ]
-    locks = [FileLock(f"{(results / '.locks').path}/{proof_id}.lock") for proof_id in ids] if results.is_local else []
-    if locks:
-        (results / ".locks").make_folder()
-    for lock in sorted(locks, key=lambda lock: lock.lock_file):
-        lock.acquire()
-    try:
-        waiting: list[Future[Manifest] | None] = []
-        for proof_id, recipe in zip(ids, recipes, strict=True):
-            folder = results / "proofs" / proof_id
-            if (folder / "manifest.json").exists():
-                waiting.append(None)
+    wanted = dict(zip(ids, recipes, strict=True))  # each once
+    with only_maker(results, wanted):
+        making: dict[str, Future[Manifest]] = {}
+        for proof_id, recipe in wanted.items():
+            if (results / "proofs" / proof_id / "manifest.json").exists():
                 continue
             job = ProveJob(
                 results=results.address,
@@ -163,32 +156,29 @@ def honest_proofs(
                 device=runner.device("prover"),
                 environment=environment,
             )
-            waiting.append(runner.submit("prover", run_prove, job))
-        found = []
-        for proof_id, future in zip(ids, waiting, strict=True):
-            folder = results / "proofs" / proof_id
+            making[proof_id] = runner.submit("prover", run_prove, job)
+        found = {}
+        for proof_id in wanted:
+            folder, future = results / "proofs" / proof_id, making.get(proof_id)
             while future is not None and not future.done():
-                on_progress(*_written(results, ids, recipes))
+                on_progress(*_written(results, wanted))
                 wait([future], timeout=_POLL_S)
             manifest = future.result() if future is not None else read_manifest(folder)
-            found.append(HonestProof(folder=folder, manifest=manifest, reused=future is None))
-        return found
-    finally:
-        for lock in locks:
-            lock.release()
+            found[proof_id] = HonestProof(folder=folder, manifest=manifest, reused=future is None)
+        return [found[proof_id] for proof_id in ids]
 
 
-def _written(results: Location, ids: Sequence[str], recipes: Sequence[Recipe]) -> tuple[int, int]:
+def _written(results: Location, wanted: Mapping[str, Recipe]) -> tuple[int, int]:
     """(steps recorded so far, steps in all), seen in the store: a worker anywhere shows its progress this way."""
     done = 0
-    for proof_id, recipe in zip(ids, recipes, strict=True):
+    for proof_id, recipe in wanted.items():
         if (results / "proofs" / proof_id / "manifest.json").exists():
             done += recipe.steps
             continue
         names = [name for name, _ in (results / ".staging").files() if name.startswith(f"{proof_id}-")]
         weights = sum("/weights/step=" in name and name.endswith(".parquet") for name in names)
         done += min(max(weights - 1, 0) * recipe.interval, recipe.steps)
-    return done, sum(recipe.steps for recipe in recipes)
+    return done, sum(recipe.steps for recipe in wanted.values())
 
 
 def reference_distance(first: Location, second: Location) -> Distances:
@@ -201,7 +191,7 @@ def reference_distance(first: Location, second: Location) -> Distances:
     same = replace(a.recipe, seed=0, interval=1) == replace(b.recipe, seed=0, interval=1)
     if not same or a.recipe.seed == b.recipe.seed:
         raise InputError(f"d_ref needs two honest proofs that differ only in seed; {first} and {second} do not")
-    ends = [source.checkpoint(len(source.checkpoint_steps) - 1).parameters for source in (a, b)]
+    ends = [final_checkpoint(source).parameters for source in (a, b)]
     try:
         return parameter_distances(*ends)
     except ValueError as err:

@@ -90,6 +90,9 @@ class Tracker:
 
     def _open(self, experiment: str) -> "MlflowClient":
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # MLflow's own patience with a server that is away is 4 minutes a call if it refuses, 16 if it is silent.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         from mlflow import MlflowClient  # 1 to 2 s of import, and only the driver needs it
 
         for noisy in ("mlflow", "alembic"):  # after the import, which sets its own levels
@@ -101,7 +104,7 @@ class Tracker:
             if found is not None:
                 self._experiment_id = found.experiment_id
             elif self.uri.startswith("sqlite"):
-                artifacts = Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / experiment
+                artifacts = Path(self.uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts" / experiment
                 self._experiment_id = client.create_experiment(experiment, artifact_location=artifacts.as_uri())
             else:
                 self._experiment_id = client.create_experiment(experiment)
@@ -128,6 +131,8 @@ class Tracker:
         points += [Metric("accuracy", value, now, step) for step, value in accuracies.items() if math.isfinite(value)]
         tags = {key: str(row[key]) for key in ("trial_id", "proof_id", "status", "rejected_by", "bound_by", "commit")}
         tags |= {
+            "mlflow.source.name": "raypol",
+            "mlflow.source.git.commit": outcome.row.commit,
             "success": str(bool(row["success"])).lower(),
             "success_strict": str(bool(row["success_strict"])).lower(),
             "simulated": str(row["simulated"]).lower(),
@@ -156,7 +161,7 @@ class Tracker:
         recipe = study.proof.manifest.recipe
         dataset = Dataset(
             name=recipe.dataset,
-            digest=recipe.dataset_sha256[:32],
+            digest=recipe.dataset_sha256[:12],
             source_type="raypol",
             source=json.dumps({"name": recipe.dataset}),
         )
@@ -183,7 +188,8 @@ class Tracker:
             yield
         except Exception as err:
             self._client = None
-            self.problem = f"MLflow at {self.uri} could not {what} ({type(err).__name__}: {str(err).splitlines()[0]})"
+            reason = next(iter(str(err).splitlines()), "")
+            self.problem = f"MLflow at {self.uri} could not {what} ({type(err).__name__}: {reason})"
             _log.warning("%s; the results are in Parquet and complete", self.problem)
 
 

@@ -4,11 +4,20 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from raypol.cluster.jobs import DataSource, SpoofJob, SpoofOutcome, run_craft, run_seal, spoof_recipe
+from raypol.cluster.jobs import (
+    DataSource,
+    SpoofJob,
+    SpoofOutcome,
+    remove_crafted,
+    run_craft,
+    run_seal,
+    spoof_recipe,
+)
 from raypol.cluster.runners import Role, Runner
 from raypol.core.attacks import method_of
 from raypol.core.crafting import CraftStats
@@ -19,11 +28,14 @@ from raypol.core.scoring import Standing, judge_success, largest, mean, overall_
 from raypol.core.spoofing import SpoofConfig, declare
 from raypol.core.verifier import Evidence
 from raypol.runs.environment import commit, versions, versions_text
-from raypol.runs.honest import HonestProof, check_recipe, proof_id_of
+from raypol.runs.honest import HonestProof, proof_id_of
+from raypol.runs.locking import only_maker
 from raypol.runs.verify import Examination, examine_proof, shards
 from raypol.store.location import Location
 from raypol.store.proofs import Manifest
 from raypol.store.results import IntervalRow, TrialRow, write_trial
+
+T = TypeVar("T", str, int, float)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,13 +136,21 @@ def forge(
     )
     crafted: list[SpoofOutcome] = []
     parts: list[tuple[int, int]] = []
-    if not method_of(trial.attack).sequential(trial.attack, trial.spoof):
-        parts = shards(recipe.num_intervals, runner.num_workers("spoofer"))
-        work = [runner.submit("spoofer", run_craft, replace(base, shard=part)) for part in parts]
-        for part, future in zip(parts, work, strict=True):
-            crafted.append(future.result())
-            on_progress(part[1], recipe.num_intervals)
-    sealed = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts))).result()
+    work: list[Future[SpoofOutcome]] = []
+    try:
+        if not method_of(trial.attack).sequential(trial.attack, trial.spoof):
+            parts = shards(recipe.num_intervals, runner.num_workers("spoofer"))
+            work = [runner.submit("spoofer", run_craft, replace(base, shard=part)) for part in parts]
+            for part, future in zip(parts, work, strict=True):
+                crafted.append(future.result())
+                on_progress(part[1], recipe.num_intervals)
+        sealed = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts))).result()
+    except BaseException as err:
+        running = [future for future in work if not future.cancel()]
+        if isinstance(err, Exception):  # who pressed Ctrl-C does not wait
+            wait(running)
+        remove_crafted(results, proof_id)
+        raise
     assert sealed.manifest is not None
     cost = sum((part.cost for part in crafted), sealed.cost)
     stats = tuple(s for part in crafted for s in part.stats) or sealed.stats
@@ -140,6 +160,7 @@ def forge(
 def spoof_id(trial: Trial, target_id: str, device: str, *, sweep_id: str = "") -> str:
     """Name of the spoof's folder: says nothing about the attack, a verifier must not be told."""
     content = {
+        "arm": trial.arm,
         "attack": repr(trial.attack),
         "spoof": repr(trial.spoof),
         "target": target_id,
@@ -151,17 +172,17 @@ def spoof_id(trial: Trial, target_id: str, device: str, *, sweep_id: str = "") -
 
 
 def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, started: str) -> Outcome:
-    check_recipe(recipe, study.data.load())
     proof_id = spoof_id(trial, study.proof.proof_id, runner.facts("spoofer").name, sweep_id=study.sweep_id)
-    manifest, cost, stats = forge(
-        runner,
-        study.results,
-        proof_id=proof_id,
-        target=study.proof.folder,
-        trial=trial,
-        recipe=recipe,
-        data=study.data,
-    )
+    with only_maker(study.results, [proof_id]):
+        manifest, cost, stats = forge(
+            runner,
+            study.results,
+            proof_id=proof_id,
+            target=study.proof.folder,
+            trial=trial,
+            recipe=recipe,
+            data=study.data,
+        )
     evidence, verify_s = examine_proof(
         runner,
         study.results / "proofs" / proof_id,
@@ -270,7 +291,9 @@ def _compare(
         success=by_published.is_success,
         success_strict=by_strict.is_success,
         bound_by=by_published.bound_by,
-        step_equivalents=cost.device_s / manifest.recipe.steps / honest_step_s if same_work else None,
+        step_equivalents=cost.device_s / manifest.recipe.steps / honest_step_s
+        if same_work and honest_step_s > 0.0
+        else None,
         proof_reference=honest.proof_id,
         **{f"ratio_{name}": ratio for name, ratio in by_published.ratios.items()},  # type: ignore[arg-type]
     )
@@ -286,7 +309,6 @@ def _trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, start
         role="spoofer",
         started_at=started,
     )
-    config = asdict(trial.attack)
     path = trial.spoof.trajectory
     trial_id = proof_id_of("trial", {"sweep": study.sweep_id, "spoof": spoof_id(trial, study.proof.proof_id, "")})
     return replace(
@@ -295,11 +317,11 @@ def _trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, start
         steps=trial.spoof.steps,
         interval=trial.spoof.interval,
         seed=trial.spoof.seed,
-        objective=config.get("objective"),
-        crafting=config.get("crafting"),
-        iterations=config.get("iterations"),
-        alpha=config.get("alpha"),
-        linf_limit=config.get("linf_limit"),
+        objective=_own(trial.attack, "objective", str),
+        crafting=_own(trial.attack, "crafting", str),
+        iterations=_own(trial.attack, "iterations", int),
+        alpha=_own(trial.attack, "alpha", float),
+        linf_limit=_own(trial.attack, "linf_limit", float),
         trajectory=path.path,
         initial=path.initial,
         noise=path.noise if path.path == "noisy" else 0.0,
@@ -372,6 +394,14 @@ def _with_stats(row: TrialRow, stats: Sequence[CraftStats]) -> TrialRow:
         retries=average("retries"),
         acceptance_rate=average("accepted"),
     )
+
+
+def _own(attack: object, name: str, kind: type[T]) -> T | None:
+    """A hyperparameter that has a column; None if the attack has none of this name, or means something else by it."""
+    value = getattr(attack, name, None)
+    if kind is float and isinstance(value, int):
+        value = float(value)
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 def _attack_name(attack: object) -> str:

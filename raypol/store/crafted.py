@@ -26,6 +26,7 @@ _SCHEMA = pa.schema(
         ("stop", pa.int64()),
         ("sources", pa.list_(pa.int64())),
         ("labels", pa.list_(pa.int64())),
+        ("dtype", pa.string()),
         ("pixels", pa.large_binary()),
     ]
 )
@@ -34,10 +35,15 @@ _SCHEMA = pa.schema(
 def write_shard(target: Location, crafted: Sequence[Crafted]) -> None:
     """Write one shard: a row per step; statistics and costs per interval in the file's metadata."""
     rows: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
-    notes: dict[str, Any] = {"dtype": None, "shape": None, "stats": {}, "cost": {}}
+    notes: dict[str, Any] = {"shape": None, "stats": {}, "cost": {}}
     for made in crafted:
         inline = made.follow or made.start_state is not None
         assert not inline, "such intervals are crafted while sealing"
+        if len(made.batches) != made.interval.num_steps:
+            raise ValueError(
+                f"steps {made.interval.start}..{made.interval.stop - 1}: expected {made.interval.num_steps} crafted "
+                f"batches, the attack made {len(made.batches)}"
+            )
         notes["stats"][made.interval.index] = [asdict(stats) for stats in made.stats]
         notes["cost"][made.interval.index] = asdict(made.cost)
         for batch in made.batches:
@@ -46,9 +52,9 @@ def write_shard(target: Location, crafted: Sequence[Crafted]) -> None:
             rows["stop"].append(made.interval.stop)
             rows["sources"].append(batch.sources)
             rows["labels"].append(batch.labels.numpy())
+            rows["dtype"].append(None if batch.pixels is None else str(batch.pixels.dtype).removeprefix("torch."))
             rows["pixels"].append(None if batch.pixels is None else bytes(hashing.raw_bytes(batch.pixels)))
             if batch.pixels is not None:
-                notes["dtype"] = str(batch.pixels.dtype).removeprefix("torch.")
                 notes["shape"] = list(batch.pixels.shape[1:])
     table = pa.table(rows, schema=_SCHEMA).replace_schema_metadata({b"raypol": json.dumps(notes).encode()})
     with atomic_output(target) as stream:
@@ -77,6 +83,6 @@ def _batch(row: dict[str, Any], notes: dict[str, Any]) -> CraftedBatch:
     sources = np.asarray(row["sources"], dtype=np.int64)
     pixels = None
     if row["pixels"] is not None:
-        flat = torch.frombuffer(bytearray(row["pixels"]), dtype=getattr(torch, notes["dtype"]))
+        flat = torch.frombuffer(bytearray(row["pixels"]), dtype=getattr(torch, row["dtype"]))
         pixels = flat.view(len(sources), *notes["shape"])
     return CraftedBatch(sources, torch.tensor(row["labels"], dtype=torch.int64), pixels)

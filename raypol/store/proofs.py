@@ -28,6 +28,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from raypol.core import hashing
 from raypol.core.errors import InputError
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, PointIndex, Points, Recipe
+from raypol.store.footers import RowGroup, read_row_groups
 from raypol.store.location import Location, atomic_output
 
 FORMAT: Final = "raypol-proof"
@@ -64,8 +65,6 @@ _MAX_GROUP_ROWS: Final = 100_000
 _MAX_DIMENSIONS: Final = 64  # torch's
 _MAX_SHOWN: Final = 80
 _WEIGHTS_SLACK: Final = 1 << 20
-# Of values; RLE is that of the levels. A dictionary repeats a value of any size for a few bits.
-_LITERAL_ENCODINGS: Final = {"PLAIN", "RLE"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -284,6 +283,20 @@ def new_proof(results: Location, proof_id: str, recipe: Recipe, num_dataset_poin
         raise
 
 
+@dataclass(frozen=True, slots=True)
+class _ParquetFile:
+    """An open file of bounded row groups."""
+
+    reader: pq.ParquetFile
+    groups: list[RowGroup]
+
+    def read(self, group: int) -> pa.Table:
+        table = self.reader.read_row_group(group)
+        if len(table) != self.groups[group].num_rows:
+            raise pa.ArrowInvalid(f"a row group has {len(table)} rows, its footer says {self.groups[group].num_rows}")
+        return table
+
+
 class ParquetProof:
     """A proof in a folder: the ProofSource of verifiers and adversaries. Files are opened when needed.
 
@@ -294,8 +307,8 @@ class ParquetProof:
     def __init__(self, folder: Location) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
-        self._batch_file: pq.ParquetFile | None = None
-        self._point_file: pq.ParquetFile | None = None
+        self._batch_file: _ParquetFile | None = None
+        self._point_file: _ParquetFile | None = None
         self._batch_group = lru_cache(maxsize=4)(self._read_batch_group)
         self._point_group = lru_cache(maxsize=8)(self._read_point_group)
 
@@ -326,13 +339,14 @@ class ParquetProof:
         with self._damage(name):
             file = self._open(name, _WEIGHTS)
             size = self.manifest.files[name]
-            unfolded = sum(_unfolded_bytes(file, group) for group in range(file.metadata.num_row_groups))
-            if unfolded > size + _WEIGHTS_SLACK or file.metadata.num_rows > _MAX_GROUP_ROWS:
+            unfolded = sum(group.unfolded_bytes for group in file.groups)
+            num_tensors = sum(group.num_rows for group in file.groups)
+            if unfolded > size + _WEIGHTS_SLACK or num_tensors > _MAX_GROUP_ROWS:
                 raise InputError(
-                    f"{self.folder}/{name}: {file.metadata.num_rows} tensors would unfold to {unfolded} bytes, "
+                    f"{self.folder}/{name}: {num_tensors} tensors would unfold to {unfolded} bytes, "
                     f"expected at most {_MAX_GROUP_ROWS} and the {size} bytes of the file"
                 )
-            rows = file.read().to_pylist()
+            rows = file.reader.read().to_pylist()
         groups: dict[str, dict[str, torch.Tensor]] = {"parameter": {}, "buffer": {}, "optimizer": {}}
         digests = {}
         for row in rows:
@@ -357,7 +371,7 @@ class ParquetProof:
             if self._batch_file is None:
                 self._batch_file = self._open("batches.parquet", _BATCHES)
             records: list[BatchRecord] = []
-            for group, first, last in _groups_between(self._batch_file.metadata, start, stop):
+            for group, first, last in _groups_between(self._batch_file.groups, start, stop):
                 records += self._batch_group(group)[first:last]
         return records
 
@@ -366,9 +380,7 @@ class ParquetProof:
         with self._damage("points.parquet"):
             if self._point_file is None:
                 self._point_file = self._open("points.parquet", _points_schema(self.manifest.points))
-            rows = np.cumsum(
-                [0, *(self._point_file.metadata.row_group(i).num_rows for i in range(self._point_file.num_row_groups))]
-            )
+            rows = np.cumsum([0, *(group.num_rows for group in self._point_file.groups)])
             if rows[-1] != self.manifest.points.count:
                 raise InputError(
                     f"{self.folder}: the manifest says {self.manifest.points.count} points, points.parquet has {rows[-1]}"
@@ -382,7 +394,7 @@ class ParquetProof:
         every = _concatenate(parts)
         return _take(every, np.argsort(np.concatenate(order)))
 
-    def _open(self, name: str, schema: pa.Schema) -> pq.ParquetFile:
+    def _open(self, name: str, schema: pa.Schema) -> "_ParquetFile":
         target = self.folder / name
         expected = self.manifest.files.get(name)
         if expected is None:
@@ -391,18 +403,20 @@ class ParquetProof:
         if size != expected:
             what = "is missing" if size < 0 else f"has {size} bytes"
             raise InputError(f"{target}: {what}, the manifest says {expected} bytes; the proof folder is not complete")
-        file = pq.ParquetFile(target.path, filesystem=target.filesystem, memory_map=False)
-        if not file.schema_arrow.equals(schema):
+        stream = target.filesystem.open_input_file(target.path)
+        reader = pq.ParquetFile(stream)
+        if not reader.schema_arrow.equals(schema):
             raise InputError(f"{target}: expected columns {', '.join(map(str, schema.names))} of raypol's types")
-        for group in range(file.metadata.num_row_groups):
-            unfolded, rows = _unfolded_bytes(file, group), file.metadata.row_group(group).num_rows
+        groups = read_row_groups(stream, schema, where=str(target))
+        for group in groups:
+            unfolded, rows = group.unfolded_bytes, group.num_rows
             if not 0 <= unfolded <= max(_MAX_GROUP_BYTES, size + _WEIGHTS_SLACK) or rows > _MAX_GROUP_ROWS:
                 what = f"to {unfolded} bytes" if unfolded >= 0 else "to any size"
                 raise InputError(
                     f"{target}: a row group of {rows} rows would unfold {what}, "
                     f"expected at most {_MAX_GROUP_ROWS} and {_MAX_GROUP_BYTES} bytes"
                 )
-        return file
+        return _ParquetFile(reader, groups)
 
     @contextmanager
     def _damage(self, name: str) -> Iterator[None]:
@@ -413,7 +427,7 @@ class ParquetProof:
 
     def _read_batch_group(self, group: int) -> list[BatchRecord]:
         assert self._batch_file is not None
-        table = self._batch_file.read_row_group(group)
+        table = self._batch_file.read(group)
         _reject_nulls(table, f"{self.folder}/batches.parquet")
         indices = table.column("indices").combine_chunks()
         if indices.values.null_count:
@@ -427,7 +441,7 @@ class ParquetProof:
 
     def _read_point_group(self, group: int) -> Points:
         assert self._point_file is not None
-        table = self._point_file.read_row_group(group)
+        table = self._point_file.read(group)
         _reject_nulls(table, f"{self.folder}/points.parquet")
         raw = b"".join(table.column("pixels").to_pylist())
         pixels = torch.frombuffer(bytearray(raw), dtype=_DTYPES[self.manifest.points.dtype])
@@ -535,35 +549,19 @@ def _reject_nulls(table: pa.Table, where: str) -> None:
             raise InputError(f"{where}: column {name} has nulls")
 
 
-def _groups_between(metadata: pq.FileMetaData, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+def _groups_between(groups: Sequence[RowGroup], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
     """(row group, first, last) of the rows start..stop-1, first and last relative to the group."""
     begin = 0
-    for group in range(metadata.num_row_groups):
-        end = begin + metadata.row_group(group).num_rows
+    for at, group in enumerate(groups):
+        end = begin + group.num_rows
         if begin < stop and start < end:
-            yield group, max(start - begin, 0), min(stop, end) - begin
+            yield at, max(start - begin, 0), min(stop, end) - begin
         begin = end
 
 
 def _per_group(most: int, row_bytes: int) -> int:
     """Rows of a row group that unfolds to at most _GROUP_BYTES."""
     return max(1, min(most, _GROUP_BYTES // row_bytes))
-
-
-def _unfolded_bytes(file: pq.ParquetFile, group: int) -> int:
-    """What a row group takes in memory by the file's own account; -1 if a column of free length hides it."""
-    metadata = file.metadata.row_group(group)
-    total = 0
-    for i in range(metadata.num_columns):
-        column = metadata.column(i)
-        if column.physical_type == "BYTE_ARRAY":
-            if column.compression != "UNCOMPRESSED" or not _LITERAL_ENCODINGS.issuperset(column.encodings):
-                return -1
-            total += column.total_uncompressed_size
-        else:
-            width = file.schema.column(i).length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else 8
-            total += max(column.num_values, metadata.num_rows) * width
-    return total
 
 
 def _points_schema(points: PointsFormat) -> pa.Schema:

@@ -1,0 +1,1 @@
+"""Tests of the core: on a CPU, offline, with toy models."""

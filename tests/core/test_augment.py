@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -21,8 +21,8 @@ def one_by_one(pixels: Tensor, transform: Transform, rng: torch.Generator) -> Te
     """The slow, obvious augmentation: per image pad, cut out, mirror. The draws come in the declared order."""
     B, C, H, W = pixels.shape
     pad = transform.crop_padding
-    offsets = torch.randint(0, 2 * pad + 1, (2, B, 1), generator=rng)
-    flips = torch.rand(B, 1, generator=rng) < 0.5 if transform.horizontal_flip else torch.zeros(B, 1, dtype=torch.bool)
+    offsets = torch.randint(0, 2 * pad + 1, (2, B), generator=rng) if pad else torch.zeros(2, B, dtype=torch.int64)
+    flips = torch.rand(B, generator=rng) < 0.5 if transform.horizontal_flip else torch.zeros(B, dtype=torch.bool)
     out = []
     for i in range(B):
         canvas = torch.zeros(C, H + 2 * pad, W + 2 * pad, dtype=pixels.dtype)
@@ -33,6 +33,10 @@ def one_by_one(pixels: Tensor, transform: Transform, rng: torch.Generator) -> Te
     return torch.stack(out) if out else pixels.clone()
 
 
+@example(B=8, C=2, H=4, W=6, pad=0, flip=True, seed=0)
+@example(B=8, C=2, H=4, W=6, pad=2, flip=False, seed=0)
+@example(B=8, C=2, H=4, W=6, pad=2, flip=True, seed=0)
+@example(B=0, C=1, H=1, W=1, pad=0, flip=True, seed=0)
 @given(
     st.integers(0, 5),
     st.integers(1, 3),

@@ -113,6 +113,15 @@ def test_points_that_differ_in_label_or_dtype_are_two_points() -> None:
     assert as_floats[0].tolist() == [100]
 
 
+@pytest.mark.parametrize("other", [torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 1, 8, 8)])
+def test_own_points_of_one_proof_have_one_shape_and_dtype(other: torch.Tensor) -> None:
+    proof = MemoryProof(PLAIN, 100)
+    proof.add_points(points([1, 2]))
+    with pytest.raises(InputError, match="expected own points like the first ones"):
+        proof.add_points(replace(points([3]), pixels=other))
+    assert proof.num_points == 2
+
+
 def test_no_points_are_points_too() -> None:
     none = Points.empty((3, 4, 5))
     assert len(none) == 0

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from raypol.core.attacks import find_attack
@@ -51,8 +52,6 @@ def folder(pristine: Path, tmp_path: Path) -> Path:
 
 def read_everything(source: ProofSource) -> None:
     """Touch every file of a proof."""
-    import numpy as np
-
     for position in range(len(source.checkpoint_steps)):
         source.checkpoint(position)
     source.batches(0, source.recipe.steps)

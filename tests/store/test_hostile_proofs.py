@@ -28,8 +28,8 @@ from raypol.core.proof import MemoryProof
 from raypol.core.verifier import examine
 from raypol.store.location import open_location
 from raypol.store.proofs import ParquetProof
-from tests.scenes import RECORDED, all_bits, bits, tiny
-from tests.store.conftest import read_everything
+from tests.scenes import RECORDED, all_bits, bits, small_recipe, tiny, train
+from tests.store.conftest import read_everything, write
 
 DATA = tiny()
 GENEROUS = Thresholds(l1=1e9, l2=1e9, linf=1e9, cos=2.0)
@@ -620,6 +620,18 @@ def test_a_changed_pixel_names_the_step_that_uses_it(folder: Path, spoof: Memory
     assert f"step {step}" in detail
 
 
+@pytest.mark.parametrize("step", [0, 4, 12])
+def test_a_forged_index_table_is_rejected_before_anything_is_looked_up_in_it(step: int, tmp_path: Path) -> None:
+    write(train(small_recipe(DATA, model="tests.scenes:reordering_net"), DATA), open_location(tmp_path))
+    folder = tmp_path / "proofs" / "p"
+    assert judge(folder).is_valid
+    beyond = np.full(16, 10**6, np.int64).tobytes()
+    rewrite(
+        f"weights/step={step}.parquet", lambda rows: next(r for r in rows if r["name"] == "order").update(data=beyond)
+    )(folder)
+    assert "structure" in judge(folder).rejected_by.split(",")
+
+
 # --- any byte ------------------------------------------------------------------------------------------------------
 
 
@@ -637,7 +649,7 @@ def assert_bound_parts_are_the_same(read: ParquetProof, written: MemoryProof) ->
     assert bits(ours.labels) == bits(theirs.labels)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(
     st.sampled_from(["manifest.json", "batches.parquet", "points.parquet", "weights/step=0.parquet", WEIGHTS]),
     st.floats(0.0, 1.0, exclude_max=True),

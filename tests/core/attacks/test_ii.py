@@ -22,8 +22,7 @@ VISIBLE: dict[str, Any] = {
 }
 CASES = {
     "loss, signed": AttackII(objective="loss", crafting="signed", iterations=5, alpha=0.0, **VISIBLE),
-    "gradient, signed": AttackII(crafting="signed", iterations=4, alpha=0.0, **{**VISIBLE, "linf_limit": 0.05}),
-    "gradient, lbfgs": AttackII(iterations=5, alpha=0.1, line_search="strong_wolfe", **VISIBLE),
+    "gradient, lbfgs": AttackII(iterations=4, alpha=0.1, line_search="strong_wolfe", **VISIBLE),
 }
 
 

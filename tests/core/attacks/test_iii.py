@@ -26,7 +26,7 @@ VISIBLE: dict[str, Any] = {
 LOSS_SIGNED = AttackIII(objective="loss", crafting="signed", iterations=5, alpha=0.0, **VISIBLE)
 CASES = {
     "loss, signed": LOSS_SIGNED,
-    "gradient, lbfgs": AttackIII(iterations=6, alpha=0.0, line_search="strong_wolfe", **VISIBLE),
+    "gradient, lbfgs": AttackIII(iterations=4, alpha=0.0, line_search="strong_wolfe", **VISIBLE),
 }
 
 

@@ -24,8 +24,8 @@ class Needy:
     strength: float
 
 
-NEEDY = AttackMethod(config=Needy, craft=INVERT.craft)
-IMPOSTOR = AttackMethod(config=AttackII, craft=INVERT.craft)
+NEEDY: AttackMethod[Any] = AttackMethod(config=Needy, craft=INVERT.craft)
+IMPOSTOR: AttackMethod[Any] = AttackMethod(config=AttackII, craft=INVERT.craft)
 
 
 def test_every_preset_can_be_run() -> None:

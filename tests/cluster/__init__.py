@@ -1,0 +1,1 @@
+"""Devices asked for and found, runners, jobs."""
