@@ -5,12 +5,13 @@ slot, so that a laptop's two cores hold two actors and not six.
 """
 
 import ctypes
+import logging
 import os
 import queue
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypeVar
@@ -22,6 +23,8 @@ from raypol.cluster.jobs import DeviceFacts, run_facts
 from raypol.cluster.placement import DeviceRequest, ray_options
 from raypol.core.errors import InputError
 
+_log = logging.getLogger(__name__)
+
 J = TypeVar("J")
 R = TypeVar("R")
 Role = Literal["prover", "spoofer", "verifier"]
@@ -32,6 +35,7 @@ ROLES: Final[tuple[Role, ...]] = ("prover", "spoofer", "verifier")
 _MAX_RETRIES: Final = 3
 _ALWAYS: Final = -1
 _CONNECT_S: Final = 5.0
+_PATIENCE_S: Final = 30.0
 # The driver's objects are configurations and verdicts; the default store (30 % of memory) would be wasted on them.
 _OBJECT_STORE_BYTES: Final = 128 << 20
 
@@ -179,7 +183,10 @@ class RayRunner:
             for request, count in counts.items():
                 pool = self._pools[request] = _ActorPool(ray, request, count)
                 # Asked now, while no long job is in the queue; and before easier requests take this one's place.
-                self._facts[request] = pool.submit(run_facts, request.torch_device).result()
+                asked = pool.submit(run_facts, request.torch_device)
+                if not wait([asked], timeout=_PATIENCE_S).done:
+                    _log.warning("waiting for %s: the cluster has it, but others seem to use it", request)
+                self._facts[request] = asked.result()
         except BaseException:
             self.close()
             raise

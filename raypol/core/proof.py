@@ -24,6 +24,8 @@ Precision = Literal["float32", "float64"]
 DTYPES: Final[dict[Precision, torch.dtype]] = {"float32": torch.float32, "float64": torch.float64}
 
 MAX_STEPS: Final = 100_000_000
+# torch's scheduler is asked step by step, and a stretched schedule costs its claimant nothing: a minute at the most.
+MAX_BASE_STEPS: Final = 5_000_000
 MAX_BATCH: Final = 1_000_000
 
 
@@ -75,6 +77,10 @@ class ScheduleConfig:
     """Keyword arguments of its constructor, in steps."""
     base_steps: int = 0
     """0, or the number of steps of the run whose schedule is stretched (or squeezed) to this one's length."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.base_steps <= MAX_BASE_STEPS:
+            raise InputError(f"expected base_steps in 0..{MAX_BASE_STEPS}, got {self.base_steps}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ import math
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -499,12 +499,12 @@ def read_manifest(folder: Location) -> Manifest:
             f"{folder}: {_shown(missing[0])} {state}, the manifest says {manifest.files[missing[0]]} bytes; "
             "expected the whole folder as it was written"
         )
+    if manifest.recipe.steps * hashing.DIGEST_BYTES > manifest.files["batches.parquet"]:  # hashes do not compress
+        raise InputError(
+            f"{path}: claims {manifest.recipe.steps} steps; a batches.parquet of {manifest.files['batches.parquet']} bytes "
+            "cannot hold their hashes"
+        )
     return manifest
-
-
-def to_json(value: Recipe | Manifest) -> dict[str, Any]:
-    """As plain dictionaries."""
-    return asdict(value)
 
 
 def _tensor(row: dict[str, Any], *, where: str) -> torch.Tensor:

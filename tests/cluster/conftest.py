@@ -11,14 +11,14 @@ from tests.studies import on
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """A local Ray of two CPUs that was not started by a runner."""
+    """A local Ray that was not started by a runner: a CPU for each of `two_actors` and one for a test's own actor."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
     ray.init(
         address="local",  # anything else may attach to somebody's cluster
-        num_cpus=2,
+        num_cpus=3,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
@@ -30,6 +30,6 @@ def ray_session() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def two_actors(ray_session: None) -> Iterator[RayRunner]:
-    """A runner with an actor per CPU, on the shared Ray."""
-    with RayRunner(on("cpu")) as runner:
+    """A runner with two actors on the shared Ray."""
+    with RayRunner(on("cpu"), max_actors=2) as runner:
         yield runner

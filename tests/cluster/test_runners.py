@@ -208,15 +208,15 @@ def test_an_error_that_does_not_pickle_arrives_as_some_error(two_actors: RayRunn
 @pytest.mark.parametrize(
     ("devices", "said"),
     [
-        (dict.fromkeys(ROLES, "P40"), r"no live node offers P40; there is \S+: 2 CPU, no GPU$"),
-        (dict.fromkeys(ROLES, "cpu:3"), r"no live node offers cpu:3; there is \S+: 2 CPU, no GPU$"),
+        (dict.fromkeys(ROLES, "P40"), r"no live node offers P40; there is \S+: 3 CPU, no GPU$"),
+        (dict.fromkeys(ROLES, "cpu:4"), r"no live node offers cpu:4; there is \S+: 3 CPU, no GPU$"),
         (
             {"prover": "gpu:2", "spoofer": "cpu", "verifier": "T4:0.5"},
-            r"no live node offers T4:0.5, gpu:2; there is \S+: 2 CPU, no GPU$",
+            r"no live node offers T4:0.5, gpu:2; there is \S+: 3 CPU, no GPU$",
         ),
         (
-            {"prover": "cpu:2", "spoofer": "cpu", "verifier": "cpu"},
-            r"do not offer cpu:2 beside cpu at the same time; there is \S+: 2 CPU, no GPU$",
+            {"prover": "cpu:3", "spoofer": "cpu", "verifier": "cpu"},
+            r"do not offer cpu:3 beside cpu at the same time; there is \S+: 3 CPU, no GPU$",
         ),
     ],
 )
