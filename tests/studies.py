@@ -44,10 +44,8 @@ def trial(arm: str, **changes: Any) -> Trial:  # noqa: ANN401 - any field of Tri
 def prepare(runner: Runner, results: Location, *, sweep_id: str = "test", train: TrainConfig = TRAIN) -> Study:
     """The honest proof and its reference, made or found, ready for trials."""
     dataset = train.data.load()
-    recipes = [
-        replace(train, **changed).recipe(dataset, device="cpu", threads=1)
-        for changed in ({}, {"seed": train.seed + 1, "interval": train.steps})
-    ]
+    other = replace(train, seed=train.seed + 1, interval=train.steps)
+    recipes = [config.recipe(dataset, device="cpu", threads=1) for config in (train, other)]
     proof, reference = honest_proofs(runner, results, recipes, train.data)
     return Study(
         sweep_id=sweep_id,
@@ -58,5 +56,3 @@ def prepare(runner: Runner, results: Location, *, sweep_id: str = "test", train:
         examination=Examination(conditions=Conditions()),
         thresholds=RELATIVE,
     )
-
-

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.studies import on
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
+def ray_session() -> Iterator[ModuleType]:
     """A local Ray that was not started by a runner: a CPU for each of `two_actors` and one for a test's own actor."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -24,12 +25,13 @@ def ray_session() -> Iterator[None]:
         logging_level="ERROR",
         object_store_memory=128 << 20,
     )
-    yield
+    yield ray
     ray.shutdown()
 
 
 @pytest.fixture(scope="session")
-def two_actors(ray_session: None) -> Iterator[RayRunner]:
+def two_actors(ray_session: ModuleType) -> Iterator[RayRunner]:
     """A runner with two actors on the shared Ray."""
     with RayRunner(on("cpu"), max_actors=2) as runner:
         yield runner
+    assert ray_session.is_initialized()

@@ -137,7 +137,9 @@ def test_no_more_actors_than_asked() -> None:
     cpus=st.integers(0, 6),
     gpus=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "T4", "V100"])), min_size=1, max_size=3),
     asked=st.sets(
-        st.sampled_from(["cpu", "cpu:2", "gpu", "gpu:0.5", "gpu:0.3", "gpu:2", "T4", "V100:0.25"]), min_size=1, max_size=4
+        st.sampled_from(["cpu", "cpu:2", "gpu", "gpu:0.5", "gpu:0.3", "gpu:2", "T4", "V100:0.25"]),
+        min_size=1,
+        max_size=4,
     ),
 )
 def test_nothing_is_handed_out_twice(cpus: int, gpus: list[tuple[int, str]], asked: set[str]) -> None:

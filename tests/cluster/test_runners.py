@@ -4,24 +4,24 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import wait
+from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
-from raypol.cluster import runners
+from raypol.cluster.inventory import usable_cores
 from raypol.cluster.jobs import ProveJob, run_facts, run_prove
 from raypol.cluster.placement import parse_device
-from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, cluster_offers
+from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, Role, cluster_offers
+from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
-from raypol.core.spoofing import AttackMethod
 from raypol.runs.trial import Outcome, run_honest, run_trial
 from raypol.store.location import open_location
 from raypol.store.proofs import ParquetProof
-from tests.scenes import Invert
 from tests.studies import QUICK_ARMS, TRAIN, on, prepare, trial
 
 # --- jobs that are sent to workers -----------------------------------------------------------------------------------
@@ -115,11 +115,11 @@ def test_local_jobs_run_one_after_the_other_in_order() -> None:
         assert {runner.device(role) for role in ROLES} == {"cpu"}
 
 
-@pytest.mark.skipif(runners.usable_cores() < 2, reason="needs two cores")
+@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
 def test_local_jobs_compute_with_the_threads_of_their_role() -> None:
     before = torch.get_num_threads()
     devices = {**on("cpu"), "verifier": parse_device("cpu:2")}
-    with LocalRunner(devices) as runner:  # type: ignore[arg-type]
+    with LocalRunner(devices) as runner:
         assert runner.facts("verifier").threads == 2
         assert runner.facts("prover").threads == 1
         assert runner.submit("verifier", where_am_i, None).result()[:2] == (os.getpid(), 2)
@@ -134,11 +134,18 @@ def test_what_this_machine_has_not_is_refused(spelling: str) -> None:
 
 def test_an_error_outside_ends_the_local_job_that_runs(tmp_path: Path) -> None:
     started = time.monotonic()
-    with pytest.raises(RuntimeError, match="somewhere else"), LocalRunner(on()) as runner:
-        running = runner.submit("prover", endless, Errand(folder=str(tmp_path)))
-        waiting = runner.submit("prover", square, 3)
-        appears(tmp_path / "running")
-        raise RuntimeError("somewhere else")
+    submitted: list[Future[Any]] = []
+
+    def work() -> None:
+        with LocalRunner(on()) as runner:
+            submitted.append(runner.submit("prover", endless, Errand(folder=str(tmp_path))))
+            submitted.append(runner.submit("prover", square, 3))
+            appears(tmp_path / "running")
+            raise RuntimeError("somewhere else")
+
+    with pytest.raises(RuntimeError, match="somewhere else"):
+        work()
+    running, waiting = submitted
     assert time.monotonic() - started < 20
     assert waiting.cancelled()
     assert isinstance(running.exception(), KeyboardInterrupt)
@@ -220,34 +227,30 @@ def test_an_error_that_does_not_pickle_arrives_as_some_error(two_actors: RayRunn
         ),
     ],
 )
-def test_a_device_that_no_node_offers_is_an_error_at_once(ray_session: None, devices: Any, said: str) -> None:  # noqa: ANN401
+def test_a_device_that_no_node_offers_is_an_error_at_once(
+    ray_session: ModuleType, devices: dict[Role, str], said: str
+) -> None:
     started = time.monotonic()
     with pytest.raises(InputError, match=said):
         RayRunner({role: parse_device(text) for role, text in devices.items()})
     assert time.monotonic() - started < 10
-    import ray
-
-    assert ray.is_initialized()
+    assert ray_session.is_initialized()
 
 
 @pytest.mark.ray
-def test_a_runner_leaves_a_ray_that_it_did_not_start(ray_session: None) -> None:
-    import ray
-
+def test_a_runner_leaves_a_ray_that_it_did_not_start(ray_session: ModuleType) -> None:
     with RayRunner(on(), max_actors=1) as runner:
         assert runner.num_workers("prover") == 1
         assert runner.submit("prover", square, 5).result(60) == 25
-    assert ray.is_initialized()
+    assert ray_session.is_initialized()
     with pytest.raises(RuntimeError):
         runner.submit("prover", square, 5)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "localhost:99999", "no such host:1", "nonsense"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:9", "ray://127.0.0.1:9", "localhost:99999", "no such host:1", "nonsense"]
+)
 def test_a_cluster_that_is_not_there_is_told_at_once(address: str) -> None:
-    import ray
-
-    if ray.is_initialized():
-        pytest.skip("this process is connected to Ray already")
     started = time.monotonic()
     with pytest.raises(InputError, match=rf"cannot reach a Ray cluster at '{address}': .*host:port") as caught:
         cluster_offers(address)
@@ -258,7 +261,8 @@ def test_a_cluster_that_is_not_there_is_told_at_once(address: str) -> None:
 # --- the same results ------------------------------------------------------------------------------------------------
 
 # What a clock says, when it was, and what is computed from a clock.
-TIMES = {"device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "started_at", "bound_by", "success", "success_strict"}  # fmt: skip
+TIMES = {"device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "started_at"}
+TIMES |= {"bound_by", "success", "success_strict"}
 
 
 def study_rows(runner: LocalRunner | RayRunner, results: Path) -> tuple[list[Outcome], dict[str, str]]:
@@ -279,25 +283,25 @@ def test_ray_and_this_process_find_the_same_to_the_bit(two_actors: RayRunner, tm
     for local, remote in zip(here, there, strict=True):
         assert local.row.status == remote.row.status == "ok", local.row.message
         for column in fields(local.row):
-            if column.name not in TIMES:
-                assert getattr(local.row, column.name) == pytest.approx(
-                    getattr(remote.row, column.name), rel=0, abs=0, nan_ok=True
-                ), (local.row.arm, column.name)
-        assert repr(local.intervals) == repr(remote.intervals)  # as repr, NaN equals NaN
+            if column.name not in TIMES:  # as repr, NaN equals NaN
+                found = repr(getattr(local.row, column.name)), repr(getattr(remote.row, column.name))
+                assert found[0] == found[1], (local.row.arm, column.name)
+        assert repr(local.intervals) == repr(remote.intervals)
     for folder in ("here", "there"):
         left = [path for path in (tmp_path / folder / ".staging").rglob("*") if path.is_file()]
         assert left == []
 
 
 @pytest.mark.ray
-def test_a_worker_killed_while_it_proves_leaves_the_same_proof_and_nothing_else(
-    ray_session: None, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("ray_session")
+def test_a_worker_killed_while_it_proves_leaves_the_same_proof_and_nothing_else(tmp_path: Path) -> None:
     dataset = TRAIN.data.load()
     recipe = TRAIN.recipe(dataset, device="cpu", threads=1)
 
     def job(name: str, steps: int) -> ProveJob:
-        long = type(recipe)(**{f.name: getattr(recipe, f.name) for f in fields(recipe)} | {"steps": steps, "interval": 5})
+        long = type(recipe)(
+            **{f.name: getattr(recipe, f.name) for f in fields(recipe)} | {"steps": steps, "interval": 5}
+        )
         return ProveJob(
             results=str(tmp_path / name),
             proof_id="proof-abc",
@@ -336,26 +340,22 @@ def test_relative_folders_mean_the_drivers(
 
 @pytest.mark.ray
 def test_an_own_attack_by_import_path_is_known_to_the_workers(two_actors: RayRunner, tmp_path: Path) -> None:
-    method: AttackMethod[Any] = __import__("tests.scenes", fromlist=["INVERT"]).INVERT
-    assert method.config is Invert
     study = prepare(two_actors, open_location(tmp_path))
     honest = run_honest(two_actors, study)
-    own = trial("mine", attack=Invert(), attack_path="tests.scenes:INVERT")
+    own = trial("mine", attack=find_attack("tests.scenes:INVERT"), attack_path="tests.scenes:INVERT")
     outcome = run_trial(two_actors, study, own, honest.row)
     assert (outcome.row.status, outcome.row.num_points) == ("ok", 320), outcome.row.message
 
 
 @pytest.mark.ray
-def test_closing_answers_who_waits(ray_session: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("ray_session")
+def test_closing_answers_who_waits(tmp_path: Path) -> None:
     runner = RayRunner(on(), max_actors=1)
     running = runner.submit("prover", endless, Errand(folder=str(tmp_path)))
     waiting = runner.submit("prover", square, 2)
     appears(tmp_path / "running")
     started = time.monotonic()
     runner.close()
-    wait([running, waiting], timeout=30)
-    assert time.monotonic() - started < 30
-    assert running.done()
-    assert waiting.cancelled() or waiting.exception() is not None
-
-
+    assert time.monotonic() - started < 20
+    assert isinstance(running.exception(1), RuntimeError)
+    assert waiting.cancelled()

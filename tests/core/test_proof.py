@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from raypol.core.data import Dataset
 from raypol.core.errors import InputError
 from raypol.core.hashing import point_digests
-from raypol.core.proof import Checkpoint, Cost, MemoryProof, OptimizerConfig, Points, Recipe
+from raypol.core.proof import Checkpoint, Cost, MemoryProof, OptimizerConfig, Points, Recipe, ScheduleConfig
 from tests.toys import toy_recipe
 
 PLAIN = Recipe(dataset="d", dataset_sha256="0", model="resnet8", steps=10, interval=4, batch_size=2)
@@ -137,3 +137,9 @@ def test_a_memory_proof_reads_back_what_was_written(honest: MemoryProof, digits:
     assert honest.num_points == 0
     assert all(r.indices.min() >= 0 and r.indices.max() < len(digits) for r in honest.records)
     assert toy_recipe(digits).dataset_sha256 == honest.recipe.dataset_sha256
+
+
+@pytest.mark.parametrize("base_steps", [-1, 10**9])
+def test_a_stretched_schedule_is_bounded(base_steps: int) -> None:
+    with pytest.raises(InputError, match="base_steps"):
+        ScheduleConfig(name="StepLR", base_steps=base_steps)

@@ -783,7 +783,6 @@ def test_honest_training_from_a_forged_start(
         {"schedule": ScheduleConfig(name="NoSuchLR")},
         {"schedule": ScheduleConfig(name="StepLR", options={"step_size": 0})},
         {"schedule": ScheduleConfig(name="OneCycleLR", options={"max_lr": 0.1, "total_steps": 23})},
-        {"schedule": ScheduleConfig(name="StepLR", base_steps=10**9)},
         {"transform": Transform(mean=(0.1, 0.2), std=(1.0, 1.0))},
     ],
 )
