@@ -8,7 +8,7 @@ from raypol.store.results import TrialRow
 
 
 def tell(rows: Sequence[TrialRow]) -> str:
-    """One paragraph: what the honest proof was, what passed, what succeeded, and whether each attack beat its control."""
+    """A paragraph: what the honest proof was, what passed, what succeeded. Then a line per arm: did it beat its control?"""
     honest = next((row for row in rows if row.arm == "honest"), None)
     spoofs = [row for row in rows if row.arm != "honest" and row.status == "ok"]
     failed = [row for row in rows if row.status != "ok"]
@@ -35,24 +35,32 @@ def tell(rows: Sequence[TrialRow]) -> str:
         only_published = [row for row in spoofs if row.success and not row.success_strict]
         if only_published:
             sentences.append(f"Under published alone also: {_names(only_published)}.")
-        sentences += _against_control(spoofs)
+        sentences.append(_control(spoofs))
     if failed:
         sentences.append(f"{len(failed)} trials failed and are rows with status error: {_names(failed)}.")
-    return " ".join(sentences)
+    return "\n".join([" ".join(filter(None, sentences)), *(f"- {line}" for line in _against_control(spoofs))])
+
+
+def _control(spoofs: Sequence[TrialRow]) -> str:
+    """What the control alone achieves."""
+    nulls = [row for row in spoofs if row.arm == "null"]
+    if not nulls:
+        return "There is no null control in this run, so no attack can be credited with anything."
+    ordinary = sorted((row for row in nulls if row.success_strict), key=lambda row: row.steps)
+    if not ordinary:
+        return "The control null, ordinary batches with no perturbation, never succeeds under strict."
+    return (
+        f"The control null, ordinary batches with no perturbation, itself succeeds under strict at T' = {_steps(ordinary)}: "
+        "there the trajectory passes, not the attack."
+    )
 
 
 def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
     """Per attack: did it lower the error of the same trajectory with ordinary batches, and did that change anything?"""
     nulls = {(row.steps, row.interval, row.seed): row for row in spoofs if row.arm == "null"}
     if not nulls:
-        return ["There is no null control in this run, so no attack can be credited with anything."]
+        return []
     sentences = []
-    ordinary = [row for row in nulls.values() if row.success_strict]
-    if ordinary:
-        sentences.append(
-            f"The control null, ordinary batches with no perturbation, itself succeeds under strict at T' = "
-            f"{_steps(sorted(ordinary, key=lambda r: r.steps))}: there the trajectory passes, not the attack."
-        )
     for arm in dict.fromkeys(row.arm for row in spoofs if row.arm != "null"):
         own = [row for row in spoofs if row.arm == arm and (row.steps, row.interval, row.seed) in nulls]
         pairs = [(row, nulls[row.steps, row.interval, row.seed]) for row in own]
@@ -69,16 +77,16 @@ def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
     costs = _span([_ratio(row.device_s, null.device_s) for row, null in pairs])
     gained = [row for row, null in pairs if row.success_strict and not null.success_strict]
     lost = [row for row, null in pairs if null.success_strict and not row.success_strict]
-    counts = ", ".join(f"{m} {count}" for m, count in lower.items())
+    counts = ", ".join(f"in {m} at {count}" for m, count in lower.items())
     text = (
-        f"{arm}: errs less than null at {counts} of {len(pairs)} T' (l2 error {errors} of null's, device time {costs})"
+        f"{arm} errs less than null {counts} of {len(pairs)} T' (l2 error {errors} of null's) for {costs} of its time"
     )
     if gained:
-        return f"{text}; it succeeds under strict where null does not, at T' = {_steps(gained)}."
+        return f"{text}: it succeeds under strict where null does not, at T' = {_steps(gained)}."
     if lost:
         reasons = sorted({part.split(":")[-1] for row in lost for part in _why(row)})
-        return f"{text}; it fails under strict where null succeeds, at T' = {_steps(lost)}, for {', '.join(reasons)}."
-    return f"{text}; no outcome changes."
+        return f"{text}: it fails under strict where null succeeds, at T' = {_steps(lost)}, because of {', '.join(reasons)}."
+    return f"{text}: it changes no outcome under strict."
 
 
 def _why(row: TrialRow) -> list[str]:

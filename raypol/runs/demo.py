@@ -30,7 +30,7 @@ ARMS: Final[dict[str, Any]] = {
 }
 """Arm -> attack. III-invisible is the loss objective by signed steps inside linf <= 8/255."""
 
-POINTS: Final = ((20, 10), (50, 10), (100, 20))
+POINTS: Final = ((20, 10), (50, 10), (160, 20))
 """(T', k): few large moves that the verifier sees, and two lengths at which they hide."""
 
 # Trials overlap so that one's sealing, which runs in order, does not leave the other workers idle.

@@ -44,6 +44,8 @@ class WeighingRunner(LocalRunner):
         self.weights: dict[str, int] = {}
 
     def submit(self, role: Role, function: Callable[[J], R], job: J) -> "Future[R]":
+        """See Runner."""
+
         def weighed(sent: bytes) -> R:
             result: R = pickle.loads(self._weigh(function(pickle.loads(sent)), f"{function.__name__} answers"))  # noqa: S301 - our own
             return result
@@ -166,7 +168,7 @@ def test_sealing_clears_a_killed_try_but_not_its_own_shards(tmp_path: Path, stol
     assert [path.name for path in (tmp_path / "proofs").iterdir()] == ["proof-2"]
 
 
-def test_an_attack_on_a_proof_without_its_last_weights_says_so(tmp_path: Path, stolen: Path) -> None:
+def test_an_attack_on_a_proof_without_its_last_weights_says_so(stolen: Path) -> None:
     folder = stolen / "proofs" / "proof-1"
     proof = ParquetProof(open_location(folder))
     assert final_checkpoint(proof).step == 40

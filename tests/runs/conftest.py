@@ -1,0 +1,39 @@
+"""An honest proof with its row and a few spoofs, shared by tests that only look."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from raypol.cluster.runners import LocalRunner
+from raypol.runs.trial import Outcome, Study, run_honest, run_trial
+from raypol.store.location import open_location
+from tests.studies import QUICK_ARMS, on, prepare, trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """A finished study."""
+
+    study: Study
+    honest: Outcome
+    spoofs: dict[str, Outcome]
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[LocalRunner]:
+    """This process."""
+    with LocalRunner(on()) as runner:
+        yield runner
+
+
+@pytest.fixture(scope="session")
+def recorded(local: LocalRunner, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """Every quick arm at T' = 10, k = 5. Do not write into its folder: copy it."""
+    folder = tmp_path_factory.mktemp("recorded")
+    study = prepare(local, open_location(folder), sweep_id="recorded")
+    honest = run_honest(local, study)
+    spoofs = {arm: run_trial(local, study, trial(arm), honest.row) for arm in QUICK_ARMS}
+    return Recorded(study=study, honest=honest, spoofs=spoofs, folder=folder)
