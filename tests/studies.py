@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+import duckdb
+
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import ROLES, Role, Runner
 from raypol.core.attacks import find_attack
@@ -56,3 +58,10 @@ def prepare(runner: Runner, results: Location, *, sweep_id: str = "test", train:
         examination=Examination(conditions=Conditions()),
         thresholds=RELATIVE,
     )
+
+
+def query(sql: str) -> list[tuple[Any, ...]]:
+    """What DuckDB answers."""
+    found = duckdb.sql(sql)
+    assert found is not None
+    return list(found.fetchall())

@@ -168,7 +168,7 @@ class Strength:
 class Spoof(Work):
     """Forge a proof for the final weights of another one. Prints the spoof's folder last; judge it with `raypol verify`."""
 
-    proof_dir: tyro.conf.Positional[str]
+    proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
     """Folder of the honest proof whose final weights are stolen: RESULTS/proofs/<proof_id>."""
     attack: str = "iii"
     """Preset: null, infinitesimal, forged_momentum, i, i_tail, ii, iii, iii_loss, iii_invisible, iii_select, zhang2022_i,
@@ -237,7 +237,7 @@ class Spoof(Work):
 class Verify(Work):
     """Verify a proof folder. Prints each check with its numbers. Exit code 0 accepted, 1 rejected, 2 bad input."""
 
-    proof_dir: tyro.conf.Positional[str]
+    proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
     """Folder of the proof, wherever it was copied to."""
     policy: str = "strict"
     """published (what the published verifier looks at), strict, strict_trend (accuracy must rise too), or an own one by import

@@ -20,6 +20,7 @@ def tell(rows: Sequence[TrialRow]) -> str:
             f"{_conditions(honest)} its largest normalised l2 error is {_plain(honest.error_l2)}, and it is "
             f"{'accepted' if honest.accepted_published else 'REJECTED'} by published and "
             f"{'accepted' if honest.accepted_strict else 'REJECTED'} by strict."
+            + (f" ({honest.message[0].upper()}{honest.message[1:]}.)" if honest.message else "")
         )
     if spoofs:
         for policy in ("published", "strict"):

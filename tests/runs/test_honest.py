@@ -213,7 +213,7 @@ def test_a_killed_run_leaves_no_proof_and_can_be_run_again(tmp_path: Path) -> No
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     assert not list(tmp_path.glob("proofs/*"))
-    again = subprocess.run(process.args, capture_output=True, text=True, timeout=120, check=False)  # type: ignore[call-overload]
+    again = subprocess.run(process.args, capture_output=True, text=True, timeout=120, check=False)
     assert again.returncode == 0, again.stderr
     (folder,) = tmp_path.glob("proofs/*")
     assert again.stdout.splitlines()[-1] == str(folder)
