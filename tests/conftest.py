@@ -1,12 +1,24 @@
 """Shared fixtures. Everything runs on one CPU thread: two threads round differently, and the machine may have one."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import cast
+
 import pytest
 import torch
 from hypothesis import settings
+from rich.console import Console
 
+from raypol.cluster.runners import LocalRunner
 from raypol.core.augment import Transform
 from raypol.core.data import Dataset, load_dataset
 from raypol.core.proof import MemoryProof, Recipe, ScheduleConfig
+from raypol.face.demo import show_demo
+from raypol.runs.demo import DemoRun, run_demo
+from raypol.store.location import open_location
+from tests.studies import FEW_ARMS, QUICK_ARMS, TRAIN, on
 from tests.toys import honest_proof, toy_recipe
 
 torch.set_num_threads(1)
@@ -36,3 +48,33 @@ def recipe(digits: Dataset) -> Recipe:
 def honest(recipe: Recipe, digits: Dataset) -> MemoryProof:
     """An honest, sealed proof. Shared by all tests: tamper with a `copy_of` it."""
     return honest_proof(recipe, digits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A demo of two arms, then one of all quick arms at (T', k) = (10, 5) and (10, 4) in the same, awkwardly named folder."""
+
+    first: DemoRun
+    second: DemoRun
+    folder: Path
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """Shared by all tests: only look."""
+    folder = tmp_path_factory.mktemp('it\'s a "demo" for $5 & more `x`')
+    results, points = open_location(folder), ((10, 5), (10, 4))
+    out, err = Console(file=StringIO(), width=80), Console(file=StringIO(), width=80)
+    with pytest.MonkeyPatch.context() as patched, LocalRunner(on()) as runner:
+        patched.setenv("MLFLOW_TRACKING_URI", "")
+        first = run_demo(runner, results, TRAIN, points=points[:1], arms=FEW_ARMS)
+        second = show_demo(runner, results, TRAIN, out=out, err=err, points=points, arms=QUICK_ARMS)
+        yield Shown(
+            first=first,
+            second=second,
+            folder=folder,
+            out=cast("StringIO", out.file).getvalue(),
+            err=cast("StringIO", err.file).getvalue(),
+        )

@@ -32,6 +32,8 @@ QUICK_ARMS: Final[Mapping[str, Any]] = {
 }
 """The demo's arms with next to no search: what is tested is the way, not the attack."""
 
+FEW_ARMS: Final = {arm: QUICK_ARMS[arm] for arm in ("null", "III-loss")}
+
 
 def on(spelling: str = "cpu") -> dict[Role, DeviceRequest]:
     """Every role on the same device."""

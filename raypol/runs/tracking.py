@@ -8,10 +8,11 @@ import json
 import logging
 import math
 import os
+import sqlite3
 import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -104,7 +105,7 @@ class Tracker:
             if found is not None:
                 self._experiment_id = found.experiment_id
             elif self.uri.startswith("sqlite"):
-                artifacts = Path(self.uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts" / experiment
+                artifacts = _database(self.uri).parent / "mlartifacts" / experiment
                 self._experiment_id = client.create_experiment(experiment, artifact_location=artifacts.as_uri())
             else:
                 self._experiment_id = client.create_experiment(experiment)
@@ -199,7 +200,12 @@ def tracking_uri(results: Location) -> str:
     if configured:
         return configured
     folder = Path(results.path) if results.is_local else Path.cwd()
-    return f"sqlite:///{folder.absolute()}/mlflow.db"
+    path = str(folder.absolute()).replace("%", "%25").replace("?", "%3F")  # they mean something in a URI
+    return f"sqlite:///{path}/mlflow.db"
+
+
+def _database(uri: str) -> Path:
+    return Path(urllib.parse.unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
 
 
 @contextmanager
@@ -208,9 +214,11 @@ def _one_creator(uri: str) -> Iterator[None]:
     if not uri.startswith("sqlite:///"):
         yield
         return
-    database = Path(uri.removeprefix("sqlite:///"))
+    database = _database(uri)
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{database}.lock"):
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA schema_version")  # fails at once where MLflow would try for 100 s
         yield
 
 

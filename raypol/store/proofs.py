@@ -309,6 +309,7 @@ class ParquetProof:
         self.manifest = read_manifest(folder)
         self._batch_file: _ParquetFile | None = None
         self._point_file: _ParquetFile | None = None
+        self._checkpoint = lru_cache(maxsize=2)(self._read_checkpoint)
         self._batch_group = lru_cache(maxsize=4)(self._read_batch_group)
         self._point_group = lru_cache(maxsize=8)(self._read_point_group)
 
@@ -333,7 +334,10 @@ class ParquetProof:
         return self.manifest.points.count
 
     def checkpoint(self, position: int) -> Checkpoint:
-        """See ProofSource."""
+        """See ProofSource. The latest two are kept: one interval's end is the next one's start."""
+        return self._checkpoint(position)
+
+    def _read_checkpoint(self, position: int) -> Checkpoint:
         step = self.manifest.checkpoint_steps[position]
         name = f"weights/step={step}.parquet"
         with self._damage(name):

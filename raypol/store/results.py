@@ -169,5 +169,7 @@ def _write(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> 
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
+    if isinstance(value, str):  # a message may quote a file name that is no Unicode
+        return value.encode("utf-8", "backslashreplace").decode()
     # Parquet has no NaN for "undefined" that SQL aggregates would skip; NULL is that.
     return None if isinstance(value, float) and math.isnan(value) else value

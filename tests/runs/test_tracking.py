@@ -35,6 +35,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 class Seen:
     """What is in the store afterwards."""
 
+    folder: Path
     tracker: Tracker
     client: MlflowClient
     runs: dict[str, Run]
@@ -54,7 +55,7 @@ def failed(recorded: Recorded) -> Outcome:
 @pytest.fixture(scope="module")
 def seen(recorded: Recorded, failed: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     """The honest proof, two spoofs and a failure, logged and summed up."""
-    folder = tmp_path_factory.mktemp("with a space # and 100%41")
+    folder = tmp_path_factory.mktemp("a space, 100%41 and # or ?")
     figure = folder / "panels.png"
     figure.write_bytes(b"a picture")
     with pytest.MonkeyPatch.context() as patched:
@@ -67,13 +68,14 @@ def seen(recorded: Recorded, failed: Outcome, tmp_path_factory: pytest.TempPathF
         answer = "Nothing **succeeds**.\n\nReally."
         tracker.finish(recorded.study, answer, [figure])
         assert tracker.problem == ""
-        client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+        assert (folder / "mlflow.db").exists()
+        client = MlflowClient(tracking_uri=tracker.uri)
         experiment = client.get_experiment_by_name("test experiment")
         assert experiment is not None
         found = client.search_runs([experiment.experiment_id])
         (summary,) = [run for run in found if "raypol.summary" in run.data.tags]
         runs = {run.data.params["arm"]: run for run in found if run is not summary}
-        yield Seen(tracker=tracker, client=client, runs=runs, summary=summary, answer=answer)
+        yield Seen(folder=folder, tracker=tracker, client=client, runs=runs, summary=summary, answer=answer)
 
 
 def test_runs_are_flat_and_share_the_sweep(seen: Seen) -> None:
@@ -133,7 +135,9 @@ def test_dataset_and_final_model_are_logged(seen: Seen, recorded: Recorded) -> N
     run = seen.runs["III-loss"]
     (logged,) = run.inputs.dataset_inputs
     recipe = recorded.study.proof.manifest.recipe
-    assert (logged.dataset.name, logged.dataset.digest) == ("digits", recipe.dataset_sha256[:32])
+    assert logged.dataset.name == "digits"
+    assert len(logged.dataset.digest) >= 8
+    assert recipe.dataset_sha256.startswith(logged.dataset.digest)
     assert [(tag.key, tag.value) for tag in logged.tags] == [("mlflow.data.context", "training")]
     models = seen.client.search_logged_models(experiment_ids=[run.info.experiment_id])
     (model,) = [m for m in models if m.source_run_id == run.info.run_id]
@@ -157,8 +161,7 @@ def test_the_summary_carries_the_answer_the_figures_and_the_compare_link(seen: S
 
 
 def test_a_second_run_goes_into_the_same_experiment(seen: Seen, recorded: Recorded) -> None:
-    folder = Path(seen.tracker.uri.removeprefix("sqlite:///")).parent
-    again = Tracker(open_location(folder), "test experiment")
+    again = Tracker(open_location(seen.folder), "test experiment")
     again.log(replace_sweep(recorded, "another"), recorded.honest)
     assert again.problem == ""
     found = seen.client.search_runs([seen.summary.info.experiment_id], "tags.`raypol.sweep_id` = 'another'")
@@ -214,7 +217,6 @@ def assert_goes_on_without(tracker: Tracker, recorded: Recorded) -> None:
         "sqlite:////proc/no/such.db",
         "file:///tmp/no-files",
         "nonsense://x",
-        "http://no.such.host.invalid",
     ],
 )
 def test_a_store_that_cannot_be_reached_is_a_problem_and_no_error(
@@ -263,24 +265,34 @@ def test_an_error_without_words_is_survived_too(tmp_path: Path, monkeypatch: pyt
 
 # --- at once ---------------------------------------------------------------------------------------------------------
 
+# One process pays for the imports, its four children open the store.
 _OPEN = """
-import sys
+import os, sys
+from mlflow import MlflowClient
 from raypol.runs.tracking import Tracker
 from raypol.store.location import open_location
-tracker = Tracker(open_location(sys.argv[1]), "at once")
-sys.exit(tracker.problem)
+children = []
+for _ in range(4):
+    child = os.fork()
+    if not child:
+        problem = Tracker(open_location(sys.argv[1]), "at once").problem
+        print(problem, file=sys.stderr)
+        os._exit(bool(problem))
+    children.append(child)
+sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 """
 
 
 def test_four_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    opened = [
-        subprocess.Popen(
-            [sys.executable, "-c", _OPEN, str(tmp_path)], stderr=subprocess.PIPE, text=True, env=environment
-        )
-        for _ in range(4)
-    ]
-    said = [process.communicate(timeout=150)[1] for process in opened]
-    assert [process.returncode for process in opened] == [0] * 4, said
+    done = subprocess.run(
+        [sys.executable, "-c", _OPEN, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     assert [e.name for e in client.search_experiments()].count("at once") == 1
