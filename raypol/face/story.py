@@ -120,16 +120,16 @@ def _plain(value: float | None) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.1f}"
+    return "unknown" if value is None or math.isnan(value) else f"{value:.1f}"
 
 
 def _percent(value: float | None) -> str:
-    return "unknown" if value is None else f"{100 * value:.1f} %"
+    return "unknown" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
 
 
 def _conditions(row: TrialRow) -> str:
-    words = dict(part.split("=", 1) for part in row.replay.split())
-    return f"{words.get('augmentation', '?')} augmentation"
+    words = dict(part.partition("=")[::2] for part in row.replay.split())
+    return f"{words.get('augmentation') or 'unknown'} augmentation"
 
 
 def _names(rows: Sequence[TrialRow]) -> str:

@@ -15,6 +15,8 @@ from raypol.store.results import TrialRow
 
 Cell = Callable[[TrialRow], str | Text]
 Column = tuple[str, Cell]
+_READABLE: Final = 34
+"""Characters of a column of words below which it is rather given a table of its own."""
 
 _LEGEND: Final = (
     "verified: intervals replayed. error: normalised reproduction error, largest over intervals (eps_repr / d_ref). "
@@ -50,6 +52,8 @@ def arms_table(rows: Sequence[TrialRow], *, width: int) -> RenderableType:
         [
             ("published\nverdict", lambda r: _verdict(r.accepted_published, r.rejected_by_published)),
             ("strict\nverdict", lambda r: _verdict(r.accepted_strict, r.rejected_by)),
+        ],
+        [
             ("success\npubl./strict", _success),
             ("bound by", _bound),
         ],
@@ -57,7 +61,7 @@ def arms_table(rows: Sequence[TrialRow], *, width: int) -> RenderableType:
     rows = list(_with_jump(rows))
     tables, columns = [], list(identity)
     for group in groups:
-        if len(columns) > len(identity) and _width(_table(rows, columns + group)) > width:
+        if len(columns) > len(identity) and _width(rows, columns + group) > width:
             tables.append(_table(rows, columns))
             columns = list(identity)
         columns += group
@@ -81,17 +85,21 @@ def plain(said: str) -> Text:
     return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
 
 
-def _width(table: Table) -> int:
-    """Columns that the table takes unwrapped."""
-    console = Console(width=10_000)
+def _width(rows: Iterable[TrialRow], columns: list[Column]) -> int:
+    """Characters that the table takes; words may be wrapped, but not into slivers."""
+    table, console = _table(rows, columns), Console(width=10_000)
+    for column in table.columns:
+        if not column.no_wrap:
+            column.max_width = _READABLE
     return int(Measurement.get(console, console.options, table).maximum)
 
 
 def _table(rows: Iterable[TrialRow], columns: list[Column]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    left = {"arm", "published\nverdict", "strict\nverdict", "success\npubl./strict", "bound by"}
+    words = {"published\nverdict", "strict\nverdict", "bound by"}
+    left = {"arm", "success\npubl./strict", *words}
     for name, _ in columns:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=name != "bound by", vertical="top")
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in words, vertical="top")
     previous = None
     for row in rows:
         if previous is not None and (row.steps, row.interval) != previous:

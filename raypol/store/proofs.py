@@ -14,7 +14,7 @@ import math
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -334,8 +334,14 @@ class ParquetProof:
         return self.manifest.points.count
 
     def checkpoint(self, position: int) -> Checkpoint:
-        """See ProofSource. The latest two are kept: one interval's end is the next one's start."""
-        return self._checkpoint(position)
+        """See ProofSource. The latest two files are kept, for one interval's end is the next one's start; tensors are copies."""
+        read = self._checkpoint(position)
+        return replace(
+            read,
+            parameters={name: tensor.clone() for name, tensor in read.parameters.items()},
+            buffers={name: tensor.clone() for name, tensor in read.buffers.items()},
+            optimizer_state={name: tensor.clone() for name, tensor in read.optimizer_state.items()},
+        )
 
     def _read_checkpoint(self, position: int) -> Checkpoint:
         step = self.manifest.checkpoint_steps[position]
