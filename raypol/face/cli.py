@@ -395,12 +395,12 @@ def _parse(arguments: Sequence[str]) -> Any:  # noqa: ANN401 - any of the comman
 
 
 _COMMANDS: Final = ("demo", "prove", "spoof", "verify", "cluster")
-_FRAME: Final = re.compile(r"\x1b\[[0-9;]*m|[─-╿]")
+_FRAME: Final = re.compile(r"\x1b\[[0-9;]*m|[─-╿]|(?<=\s)-{8,}(?=\s|$)")  # the last in a terminal without UTF-8
 
 
 def usage_error(box: str) -> str:
     """The complaint of tyro, a box of several lines, as one line without its title and its reference to --help."""
-    lines = [_FRAME.sub("", line).strip() for line in box.splitlines()[1:-1]]
+    lines = [_FRAME.sub("", line).strip() for line in box.splitlines()[1:]]
     parts = [" ".join(part).rstrip(".") for ruled, part in groupby(lines, key=lambda line: not line) if not ruled]
     parts = [part for part in parts if not part.startswith("For full helptext")]
     said = [part for part in parts if not part.startswith("Perhaps you meant:")]

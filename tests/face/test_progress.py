@@ -1,21 +1,20 @@
 """Progress on a terminal and in a log."""
 
-from collections.abc import Iterator
+import time
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from raypol.face import progress as module
 from raypol.face.progress import progress
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that have passed, to be set."""
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: 5000.0 + now[0])
-    yield now
+    monkeypatch.setattr(time, "monotonic", lambda: 5000.0 + now[0])
+    return now
 
 
 def log() -> tuple[Console, StringIO]:
@@ -73,7 +72,10 @@ def test_a_terminal_gets_a_bar_that_goes_away() -> None:
 
 
 def test_an_error_inside_passes_through() -> None:
-    console, _ = log()
-    with pytest.raises(ValueError, match="inside"), progress(console) as update:
-        update("training", 0, 1)
-        raise ValueError("inside")
+    def work() -> None:
+        with progress(log()[0]) as update:
+            update("training", 0, 1)
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        work()

@@ -258,8 +258,12 @@ def test_a_store_that_goes_away_in_between_turns_tracking_off(tmp_path: Path, re
 def test_an_error_without_words_is_survived_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://x")
     tracker = Tracker(open_location(tmp_path), "x")
-    with tracker._survive("say anything"):
+
+    def fail() -> None:
         raise AssertionError
+
+    with tracker._survive("say anything"):
+        fail()
     assert tracker.problem.endswith("could not say anything (AssertionError: )")
 
 
