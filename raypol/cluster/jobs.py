@@ -251,6 +251,7 @@ def _clear_staging(results: Location, proof_id: str, keep: str = "") -> None:
     """Remove what a try that was killed left of this proof. Only locally, where a lock says that nobody else makes it now."""
     if results.is_local:
         staging = results / ".staging"
+        staging.make_folder()  # listing it while another job creates it would be an error
         for name in {path.split("/", 1)[0] for path, _ in staging.files()}:
             if name.startswith(f"{proof_id}-") and name != keep:
                 (staging / name).remove()

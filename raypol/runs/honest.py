@@ -144,6 +144,8 @@ def honest_proofs(
     ]
     wanted = dict(zip(ids, recipes, strict=True))  # each once
     with only_maker(results, wanted):
+        # Before anybody lists it: pyarrow takes a folder that appears while it looks for an error.
+        (results / ".staging").make_folder()
         making: dict[str, Future[Manifest]] = {}
         for proof_id, recipe in wanted.items():
             if (results / "proofs" / proof_id / "manifest.json").exists():

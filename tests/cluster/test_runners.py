@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,8 +21,8 @@ from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
 from raypol.runs.trial import Outcome, run_honest, run_trial
 from raypol.store.location import open_location
-from raypol.store.proofs import ParquetProof
-from tests.studies import QUICK_ARMS, TRAIN, on, prepare, trial
+from raypol.store.proofs import Manifest, ParquetProof
+from tests.studies import TRAIN, on, prepare, trial
 
 # --- jobs that are sent to workers -----------------------------------------------------------------------------------
 
@@ -83,6 +83,12 @@ def endless(errand: Errand) -> None:
             time.sleep(0.01)
     finally:
         Path(errand.folder, "cleaned up").touch()
+
+
+def prove_and_tell_who(job: ProveJob) -> Manifest:
+    Path(job.results).mkdir(exist_ok=True)
+    Path(job.results, "pid").write_text(str(os.getpid()))
+    return run_prove(job)
 
 
 def appears(path: Path, seconds: float = 30) -> Path:
@@ -269,7 +275,8 @@ def study_rows(runner: LocalRunner | RayRunner, results: Path) -> tuple[list[Out
     """Outcomes by arm, and the root of every proof."""
     study = prepare(runner, open_location(results))
     outcomes = [run_honest(runner, study)]
-    outcomes += [run_trial(runner, study, trial(arm), outcomes[0].row) for arm in QUICK_ARMS]
+    arms = ("null", "forged_momentum", "I-tail", "II", "III-invisible")
+    outcomes += [run_trial(runner, study, trial(arm), outcomes[0].row) for arm in arms]
     roots = {o.row.arm: ParquetProof(open_location(results) / "proofs" / o.row.proof_id).root for o in outcomes}
     return outcomes, roots
 
@@ -293,35 +300,26 @@ def test_ray_and_this_process_find_the_same_to_the_bit(two_actors: RayRunner, tm
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("ray_session")
-def test_a_worker_killed_while_it_proves_leaves_the_same_proof_and_nothing_else(tmp_path: Path) -> None:
-    dataset = TRAIN.data.load()
-    recipe = TRAIN.recipe(dataset, device="cpu", threads=1)
+def test_a_worker_killed_while_it_proves_leaves_the_same_proof_and_nothing_else(
+    two_actors: RayRunner, tmp_path: Path
+) -> None:
+    recipe = replace(TRAIN, steps=150, interval=5).recipe(TRAIN.data.load(), device="cpu", threads=1)
 
-    def job(name: str, steps: int) -> ProveJob:
-        long = type(recipe)(
-            **{f.name: getattr(recipe, f.name) for f in fields(recipe)} | {"steps": steps, "interval": 5}
-        )
+    def job(name: str) -> ProveJob:
+        results = str(tmp_path / name)
         return ProveJob(
-            results=str(tmp_path / name),
-            proof_id="proof-abc",
-            recipe=long,
-            data=TRAIN.data,
-            device="cpu",
-            environment={},
+            results=results, proof_id="proof-abc", recipe=recipe, data=TRAIN.data, device="cpu", environment={}
         )
 
-    with RayRunner(on(), max_actors=1) as runner:
-        undisturbed = runner.submit("prover", run_prove, job("quiet", 150)).result(60)
-        pid = runner.submit("prover", where_am_i, None).result(60)[0]
-        future = runner.submit("prover", run_prove, job("killed", 150))
-        staging = tmp_path / "killed" / ".staging"
-        deadline = time.monotonic() + 30
-        while not list(staging.glob("*/weights/step=20.parquet")) and time.monotonic() < deadline:
-            time.sleep(0.002)
-        os.kill(pid, signal.SIGKILL)
-        assert not (tmp_path / "killed" / "proofs").exists(), "killed too late to mean anything"
-        assert future.result(60).root == undisturbed.root
+    undisturbed = run_prove(job("quiet"))
+    future = two_actors.submit("prover", prove_and_tell_who, job("killed"))
+    staging = tmp_path / "killed" / ".staging"
+    deadline = time.monotonic() + 30
+    while not list(staging.glob("*/weights/step=20.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(int((tmp_path / "killed" / "pid").read_text()), signal.SIGKILL)
+    assert not (tmp_path / "killed" / "proofs").exists(), "killed too late to mean anything"
+    assert future.result(60).root == undisturbed.root
     assert [path for path in staging.rglob("*") if path.is_file()] == []
 
 

@@ -1,7 +1,6 @@
 """The command line: the issue's spellings, exit codes that tell the truth, one line for bad input and nothing left behind."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -166,10 +165,13 @@ def test_relative_thresholds_with_their_reference(run: Run, made: Made, kind: st
     assert f"{kind} thresholds" in ran.out
 
 
-def test_a_copied_folder_verifies_elsewhere_and_a_script_can_tell(made: Made, tmp_path: Path) -> None:
-    shutil.copytree(made.proof, tmp_path / "here")
-    assert launch("verify", "here", "--policy", "strict", folder=tmp_path).code == 0
-    shutil.copytree(made.spoof, tmp_path / "there")
+def test_a_copied_folder_verifies_elsewhere(
+    run: Run, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made.proof, "here")
+    assert run("verify", "here", "--policy", "strict").code == 0
+    shutil.copytree(made.spoof, "there")
     assert launch("verify", "there", "--policy", "strict", folder=tmp_path).code == 1
 
 
@@ -537,13 +539,8 @@ def test_a_script_sees_one_line_too(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.ray
-def test_ray_from_the_command_line(made: Made, tmp_path: Path) -> None:
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    words = ["spoof", str(made.proof), *SPOOF, "--runner", "ray", "--results", "relative"]
-    done = subprocess.run(
-        [RAYPOL, *words], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / done.stdout.splitlines()[-1]
-    one, two = (json.loads((f / "manifest.json").read_text())["root"] for f in (folder, made.spoof))
-    assert one == two
+def test_ray_from_the_command_line(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    ran = launch("verify", made.proof.name, "--policy", "strict", "--runner", "ray", folder=made.proof.parent)
+    assert ran.code == 0, ran.err
+    assert "ACCEPTED" in ran.out

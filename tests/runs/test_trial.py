@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from raypol.cluster.runners import LocalRunner
-from raypol.core.attacks import find_attack, register_attack
+from raypol.core.attacks import METHODS, PRESETS, find_attack, register_attack
 from raypol.core.attacks.null import craft as ordinary
 from raypol.core.distances import METRICS
 from raypol.core.proof import Checkpoint, Interval
@@ -76,8 +76,15 @@ def _broken(scene: Scene, interval: Interval, start: Checkpoint, config: Broken)
 
 
 BROKEN = AttackMethod(config=Broken, craft=_broken)
-register_attack("odd", Odd(), AttackMethod(config=Odd, craft=ordinary))
-register_attack("broken", Broken(), BROKEN)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_attacks() -> Iterator[None]:
+    register_attack("odd", Odd(), AttackMethod(config=Odd, craft=ordinary))
+    register_attack("broken", Broken(), BROKEN)
+    yield
+    for name in ("odd", "broken"):  # other tests go through all presets
+        del METHODS[type(PRESETS.pop(name))]
 
 
 def leftovers(results: Path) -> list[Path]:
@@ -233,7 +240,7 @@ def test_how_a_number_was_obtained_is_in_its_row(recorded: Recorded) -> None:
 
 
 def test_what_has_no_value_is_null_and_not_nan(fresh: Fresh) -> None:
-    outcome = fresh.run(trial("nan", attack=find_attack("broken", way="not a number")))
+    outcome = fresh.run(trial("nan", attack=Broken(way="not a number")))
     row = outcome.row
     assert row.status == "ok", row.message
     assert not row.accepted_published
@@ -252,10 +259,10 @@ def test_what_has_no_value_is_null_and_not_nan(fresh: Fresh) -> None:
 
 
 FAILING: list[tuple[str, dict[str, Any], str]] = [
-    ("raises", {"attack": find_attack("broken", way="raises late")}, "RuntimeError: no idea what to do"),
+    ("raises", {"attack": Broken(way="raises late")}, "RuntimeError: no idea what to do"),
     (
         "short",
-        {"attack": find_attack("broken", way="too few batches")},
+        {"attack": Broken(way="too few batches")},
         "expected 5 crafted batches, the attack made 4",
     ),
     ("own path", {"attack": Odd(), "attack_path": "tests.runs.test_trial:NOTHING"}, "cannot import"),
@@ -292,7 +299,7 @@ def test_a_trial_that_fails_is_a_row_and_leaves_nothing(
 
 def test_the_other_trials_go_on(local: LocalRunner, fresh: Fresh) -> None:
     trials = [
-        trial("raises", attack=find_attack("broken", way="raises late")),
+        trial("raises", attack=Broken(way="raises late")),
         trial("null"),
         trial("unknown", attack=object()),
         trial("III-loss"),
@@ -325,12 +332,10 @@ def test_an_own_attack_may_mean_other_things_by_a_columns_name(fresh: Fresh) -> 
 
 
 def test_a_failed_trial_takes_its_place_when_run_again(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
-    attack = find_attack("broken", way="raises late")
+    attack = Broken(way="raises late")
     failed = fresh.run(trial("again", attack=attack))
     with monkeypatch.context() as patched:  # the user mends the attack
-        patched.setitem(
-            __import__("raypol.core.attacks", fromlist=["METHODS"]).METHODS, Broken, replace(BROKEN, craft=ordinary)
-        )
+        patched.setitem(METHODS, Broken, replace(BROKEN, craft=ordinary))
         mended = fresh.run(trial("again", attack=attack))
     assert failed.row.trial_id == mended.row.trial_id
     (kept,) = pq.read_table(fresh.folder / "trials" / f"{mended.row.trial_id}.parquet").to_pylist()
