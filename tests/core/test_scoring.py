@@ -89,6 +89,25 @@ def test_each_condition_alone_is_enough_to_fail(worse: str, value: float) -> Non
     assert found.bound_by == worse
 
 
+@pytest.mark.parametrize("value", [0.0, math.nan])
+@pytest.mark.parametrize("name", ["error_l2", "time"])
+def test_a_proof_that_gives_no_measure_is_not_beaten(name: str, value: float) -> None:
+    error = Distances(1.0, value if name == "error_l2" else 1.0, 1.0, 1.0)
+    proof = Standing(error=error, device_s=value if name == "time" else 10.0, size_bytes=1000)
+    found = judge_success(
+        Standing(error=alike(0.5), device_s=5.0, size_bytes=500), proof, accepted=True, rejected_by=""
+    )
+    assert found.failed == (name,)
+    assert found.ratios[name] == math.inf
+
+
+def test_all_that_failed_is_named_the_verdict_first() -> None:
+    spoof = Standing(error=alike(2.0), device_s=50.0, size_bytes=5000)
+    found = judge_success(spoof, PROOF, accepted=False, rejected_by="replay")
+    assert found.bound_by == ",".join(["rejected:replay", *CONDITIONS])
+    assert found.ratios == {**dict.fromkeys(CONDITIONS[:4], 2.0), "time": 5.0, "size": 5.0}
+
+
 def test_a_rejected_spoof_fails_by_the_checks_that_rejected_it() -> None:
     spoof = Standing(error=alike(0.5), device_s=5.0, size_bytes=500)
     found = judge_success(spoof, PROOF, accepted=False, rejected_by="replay,hashes")
