@@ -52,7 +52,7 @@ def honest(recipe: Recipe, digits: Dataset) -> MemoryProof:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A demo of two arms, then one of all quick arms at (T', k) = (10, 5) and (10, 4) in the same, awkwardly named folder."""
+    """A demo of two arms at (T', k) = (10, 5) and (10, 4), then one of all quick arms in the same, awkwardly named folder."""
 
     first: DemoRun
     second: DemoRun
@@ -69,8 +69,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     out, err = Console(file=StringIO(), width=80), Console(file=StringIO(), width=80)
     with pytest.MonkeyPatch.context() as patched, LocalRunner(on()) as runner:
         patched.setenv("MLFLOW_TRACKING_URI", "")
-        first = run_demo(runner, results, TRAIN, points=points[:1], arms=FEW_ARMS)
-        second = show_demo(runner, results, TRAIN, out=out, err=err, points=points, arms=QUICK_ARMS)
+        first = run_demo(runner, results, TRAIN, points=points, arms=FEW_ARMS)
+        second = show_demo(runner, results, TRAIN, out=out, err=err, points=points[:1], arms=QUICK_ARMS)
         yield Shown(
             first=first,
             second=second,

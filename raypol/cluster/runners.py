@@ -93,6 +93,8 @@ class LocalRunner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
         if kind is not None and self._worker:
             # Nobody waits for the job that runs; it ends as if Ctrl-C had reached it, and cleans up behind itself.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
@@ -295,6 +297,8 @@ def _init(address: str | None) -> None:
         return
     # A cluster of this process alone has nobody to authenticate; a token on disk would only be in the way.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    # Ray's 15 starves workers beside any other program, and their seconds are what we measure.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(
         address="local",
         num_cpus=usable_cores(),

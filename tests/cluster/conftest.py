@@ -15,6 +15,7 @@ def ray_session() -> Iterator[ModuleType]:
     """A local Ray that was not started by a runner: a CPU for each of `two_actors` and one for a test's own actor."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - at Ray's 15 a busy machine would not run them for minutes
     import ray
 
     ray.init(
