@@ -2,14 +2,16 @@
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
+from raypol.cluster.accelerators import canonical_accelerator
 from raypol.cluster.placement import DeviceRequest
 from raypol.core.errors import InputError
 
@@ -18,7 +20,7 @@ _ACCELERATOR_PREFIX = "accelerator_type:"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeOffer:
-    """One machine."""
+    """One machine, or `count` equal ones that the autoscaler may start."""
 
     name: str
     cpus: float
@@ -27,15 +29,35 @@ class NodeOffer:
     """Ray's names of the GPU models on it."""
     memory_bytes: int = 0
     labels: Mapping[str, str] | None = None
+    count: int = 1
+    """1 for a live node; for a node type, how many more of it can be started."""
 
     def fits(self, request: DeviceRequest) -> int:
-        """How many actors with this request the whole node holds."""
+        """How many actors with this request the whole node holds. A model counts only under the very name that Ray has for it."""
         if request.kind == "cpu":
             return int(self.cpus // request.amount)
         if request.accelerator and request.accelerator not in self.accelerators:
             return 0
         # A GPU's shares do not add up across GPUs: 0.6 fits once on each.
         return int(self.gpus) * int(1 / request.amount) if request.amount <= 1 else int(self.gpus // request.amount)
+
+
+def resolve(request: DeviceRequest, offers: Iterable[NodeOffer]) -> DeviceRequest:
+    """The request with its model spelled as the nodes spell it; Ray matches names and knows no aliases.
+
+    Where nodes spell one model in several ways, the spelling of most GPUs is taken: one request has one name. A model that
+    nobody offers stays canonical. Resolving again changes nothing.
+    """
+    if not request.accelerator:
+        return request
+    canonical = canonical_accelerator(request.accelerator)
+    gpus: Counter[str] = Counter()
+    for offer in offers:
+        for name in offer.accelerators:
+            if canonical_accelerator(name) == canonical:
+                gpus[name] += int(offer.gpus) * offer.count
+    best = min(gpus, key=lambda name: (-gpus[name], name != canonical, name), default=canonical)
+    return replace(request, accelerator=best)
 
 
 def check_requests(requests: Iterable[DeviceRequest], nodes: Sequence[NodeOffer]) -> None:

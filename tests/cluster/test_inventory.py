@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from raypol.cluster.inventory import (
     describe,
     device_name,
     offers_from_ray,
+    resolve,
     this_machine,
     usable_cores,
 )
@@ -45,7 +47,7 @@ def node(name: str = "a", cpus: float = 8, gpus: float = 0, *accelerators: str) 
         (node("a", 8, 2, "T4"), "T4", 2),
         (node("a", 8, 2, "T4"), "V100", 0),
         (node("a", 8, 2, "T4"), "gpu", 2),
-        (node("a", 8, 2, "T4"), "t4", 0),  # Ray's names have a case
+        (node("a", 8, 2, "T4"), "t4", 2),
         (node("a", 8, 2, "T4", "V100"), "V100:0.5", 4),
     ],
 )
@@ -85,6 +87,38 @@ def test_nodes_are_told_in_one_line() -> None:
     assert describe([node("a", 2), node("b", 8, 2, "T4", "V100"), node("c", 1, 1)]) == (
         "a: 2 CPU, no GPU; b: 8 CPU, 2 GPU (T4, V100); c: 1 CPU, 1 GPU (model unknown)"
     )
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("nodes", "asked", "spelled"),
+    [
+        ([node("a", 2, 1, "GeForce-RTX-2080-Ti")], "RTX2080Ti:0.5", "GeForce-RTX-2080-Ti"),
+        ([node("a", 2, 1, "Tesla-P40")], "p40", "Tesla-P40"),
+        ([node("a", 2, 1, "P40"), node("b", 2, 3, "Tesla-P40")], "p40", "Tesla-P40"),
+        ([node("a", 2, 2, "P40"), node("b", 2, 2, "Tesla-P40")], "p40", "P40"),
+        ([node("a", 2, 1, "RTX-2080")], "RTX2080Ti", "RTX-2080-Ti"),  # that node may have a plain RTX 2080
+        ([node("a", 2, 1, "GeForce-RTX-2080-Ti")], "RTX2080", "RTX-2080"),
+        ([node("a", 2, 1, "RTX-2080")], "2080", "RTX-2080"),
+        ([node("a", 2, 1, "OurCard")], "OurCard", "OurCard"),
+        ([node("a", 2, 1, "T4")], "V100", "V100"),
+        ([], "T4", "T4"),
+    ],
+)
+def test_a_model_is_asked_for_as_the_nodes_spell_it(nodes: list[NodeOffer], asked: str, spelled: str) -> None:
+    request = parse_device(asked)
+    resolved = resolve(request, nodes)
+    assert resolved == replace(request, accelerator=spelled)
+    assert str(resolved) == str(request)
+    assert resolve(resolved, nodes) == resolved
+    assert any(n.fits(resolved) for n in nodes) == any(spelled in n.accelerators for n in nodes)
+
+
+@pytest.mark.parametrize("asked", ["cpu:2", "gpu:0.5"])
+def test_a_request_without_a_model_has_no_name_to_resolve(asked: str) -> None:
+    assert resolve(parse_device(asked), [node("a", 2, 1, "T4")]) == parse_device(asked)
 
 
 # --- all at once -----------------------------------------------------------------------------------------------------

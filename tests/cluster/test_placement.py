@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raypol.cluster.placement import DeviceRequest, parse_device, ray_options
+from raypol.cluster.placement import DeviceRequest, parse_device, parse_devices, ray_options
 from raypol.core.errors import InputError
 
 SPELLINGS: list[tuple[str, DeviceRequest, dict[str, object], int]] = [
@@ -23,8 +23,8 @@ SPELLINGS: list[tuple[str, DeviceRequest, dict[str, object], int]] = [
     ("V100:0.25", DeviceRequest("gpu", 0.25, "V100"), {"num_cpus": 0, "num_gpus": 0.25, "accelerator_type": "V100"}, 1),
     (
         "GeForce-RTX-2080-Ti:1",
-        DeviceRequest("gpu", 1, "GeForce-RTX-2080-Ti"),
-        {"num_cpus": 0, "num_gpus": 1, "accelerator_type": "GeForce-RTX-2080-Ti"},
+        DeviceRequest("gpu", 1, "RTX-2080-Ti"),
+        {"num_cpus": 0, "num_gpus": 1, "accelerator_type": "RTX-2080-Ti"},
         1,
     ),
 ]
@@ -70,7 +70,8 @@ def test_a_spelling_and_what_ray_is_asked_for(
         "gpu:inf",
         "gpu:٢",  # a digit to Python, not to Ray
         "cpu:٢",
-        "4090",
+        "4091",  # no such card, and no name for one
+        "Some Other GPU",
         "T4\nV100",
         "gpu:" + "9" * 400,  # infinity as a float
         "cpu:" + "9" * 400,
@@ -96,3 +97,48 @@ def test_a_request_prints_as_a_spelling_of_itself(kind: str, amount: str | None)
     assert parse_device(str(parsed)) == parsed
     assert str(parse_device(str(parsed))) == str(parsed)
     assert parsed.amount == float(amount or 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "bundle"),
+    [
+        ("cpu", {"CPU": 1}),
+        ("cpu:2", {"CPU": 2}),
+        ("gpu", {"GPU": 1}),
+        ("gpu:2", {"GPU": 2}),
+        ("T4:0.5", {"GPU": 0.5, "accelerator_type:T4": 0.001}),
+        ("OurCard", {"GPU": 1, "accelerator_type:OurCard": 0.001}),
+    ],
+)
+def test_what_a_request_takes_out_of_a_placement_group(text: str, bundle: dict[str, float]) -> None:
+    assert parse_device(text).bundle() == bundle
+
+
+def test_a_list_of_devices() -> None:
+    assert parse_devices("T4, P40,RTX2080Ti,V100:0.5,cpu:2") == (
+        DeviceRequest("gpu", 1, "T4"),
+        DeviceRequest("gpu", 1, "P40"),
+        DeviceRequest("gpu", 1, "RTX-2080-Ti"),
+        DeviceRequest("gpu", 0.5, "V100"),
+        DeviceRequest("cpu", 2),
+    )
+    assert parse_devices("T4,T4:0.5") == (DeviceRequest("gpu", 1, "T4"), DeviceRequest("gpu", 0.5, "T4"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "expected spellings between commas"),
+        (",", "expected spellings between commas"),
+        ("T4,", "expected spellings between commas"),
+        ("T4,,V100", "expected spellings between commas"),
+        ("T4,V100,t4", "got T4 more than once"),
+        ("2080ti,GeForce-RTX-2080-Ti:1", "got RTX-2080-Ti more than once"),
+        ("cpu,cpu:1.0", "got cpu more than once"),
+        ("T4,gpu:1.5", "expected a share of a GPU"),
+    ],
+)
+def test_what_is_no_list_of_devices(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        parse_devices(text)
+    assert "\n" not in str(caught.value)
