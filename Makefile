@@ -5,7 +5,7 @@ RESULTS ?= results/demo
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test lint format types layers pytest bench clean
+.PHONY: help demo test lint format types layers pytest cluster-test autoscaler-test bench clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,13 @@ layers: .venv/.ready  ## import-linter: imports point down only
 	$(BIN)/lint-imports
 
 pytest: .venv/.ready  ## the test suite alone
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not machine"
+
+cluster-test: .venv/.ready  ## ray up, ray submit and ray job submit for real, through an sshd on loopback (Debian: openssh-server rsync)
+	$(BIN)/pytest -m machine tests/system/test_submit.py
+
+autoscaler-test: .venv/.ready  ## Ray's autoscaler starts the node types of cluster.yaml, simulated on this machine
+	$(BIN)/pytest -m machine tests/system/test_autoscaler.py
 
 bench: .venv/.ready  ## the four ratios the README quotes (about 5 minutes)
 	$(BIN)/python -m benchmarks
