@@ -1,0 +1,195 @@
+"""Cluster files for `ray up`: are they right, and which machines can they start? Nothing is started here, nothing is asked."""
+
+import copy
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from raypol.core.errors import InputError
+
+_PLACEHOLDER: Final = "CHANGE-ME"
+_ANY: Final = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeType:
+    """One kind of machine that a cluster file describes."""
+
+    name: str
+    is_head: bool
+    resources: Mapping[str, int]
+    """As Ray will offer them: CPU, GPU, accelerator_type:X."""
+    labels: Mapping[str, str]
+    min_workers: int
+    max_workers: int
+    machine: str
+    """The provider's name of the machine; empty if the provider has none."""
+    spot: bool
+    """True if the provider may take the machine away."""
+
+    @property
+    def accelerator(self) -> str:
+        """Ray's name of its GPU model; empty without GPU."""
+        named = (key.removeprefix("accelerator_type:") for key in self.resources if key.startswith("accelerator_type:"))
+        return next(named, "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterFile:
+    """A valid cluster file."""
+
+    path: str
+    name: str
+    provider: str
+    max_workers: int
+    """Of all types together."""
+    node_types: tuple[NodeType, ...]
+    """The head first."""
+    unfilled: tuple[str, ...]
+    """Values that still say CHANGE-ME, as `place: value`."""
+
+
+def read_cluster_file(path: str | Path) -> ClusterFile:
+    """Read a cluster file and check it against Ray's own schema.
+
+    What only the provider knows is not checked: whether an instance type, an image or a zone exists.
+
+    Raises:
+        InputError: what is wrong, in one line that begins with the path.
+    """
+    config = _load(Path(path))
+    try:
+        _check_shape(config)
+        prepared = _prepared(config)
+    except InputError as err:
+        raise InputError(f"{path}: {err}") from err
+    head = prepared["head_node_type"]
+    types = [_node_type(name, data, is_head=name == head) for name, data in prepared["available_node_types"].items()]
+    # A value that an anchor repeats is told once, where it stands first.
+    unfilled = {value: place for place, value in reversed(list(_strings(config))) if _PLACEHOLDER in value}
+    return ClusterFile(
+        path=str(path),
+        name=str(prepared["cluster_name"]),
+        provider=str(prepared["provider"]["type"]),
+        max_workers=int(prepared["max_workers"]),
+        node_types=tuple(sorted(types, key=lambda node: not node.is_head)),
+        unfilled=tuple(f"{place}: {value}" for value, place in reversed(unfilled.items())),
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text())
+    except FileNotFoundError as err:
+        raise InputError(f"{path}: no such cluster file") from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise InputError(f"{path}: cannot be read as text: {err}") from err
+    except yaml.YAMLError as err:
+        raise InputError(f"{path}: not YAML: {' '.join(str(err).split())}") from err
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: expected a mapping with cluster_name, provider, ...; got {_kind(config)}")
+    return config
+
+
+def _check_shape(config: Mapping[str, Any]) -> None:
+    """What Ray would answer with a KeyError, or with its defaults for another cluster."""
+    provider = config.get("provider")
+    if not isinstance(provider, dict) or not isinstance(provider.get("type"), str):
+        raise InputError("expected a provider with a type (aws, gcp, azure, local, ...)")
+    types = config.get("available_node_types")
+    if provider["type"] == "local":
+        if types:
+            raise InputError(
+                "available_node_types: Ray's on-premise provider has none; let machines join by `raypol join`"
+            )
+        return
+    if not isinstance(types, dict) or not types:
+        raise InputError("expected available_node_types with at least the head's")
+    for name, data in types.items():
+        if not isinstance(data, dict):
+            raise InputError(f"available_node_types.{name}: expected a mapping, got {_kind(data)}")
+    head = config.get("head_node_type")
+    if head not in types:
+        raise InputError(f"head_node_type: unknown node type {head!r}; possible: {', '.join(map(str, types))}")
+    for name, data in types.items():
+        _check_accelerator(name, data)
+
+
+def _check_accelerator(name: str, data: Mapping[str, Any]) -> None:
+    """The resource is what actors ask for, the label what selectors ask for: they must not contradict each other."""
+    resources, labels = data.get("resources"), data.get("labels", {})
+    if not isinstance(resources, dict) or not isinstance(labels, dict):
+        return  # the schema says it better
+    models = [key.removeprefix("accelerator_type:") for key in resources if str(key).startswith("accelerator_type:")]
+    label = labels.get("ray.io/accelerator-type")
+    if label is not None and label not in models:
+        raise InputError(
+            f"available_node_types.{name}: label ray.io/accelerator-type {label!r} without resource "
+            f"'accelerator_type:{label}'; the resources are {', '.join(map(str, resources)) or 'none'}"
+        )
+    if models and not resources.get("GPU"):
+        raise InputError(f"available_node_types.{name}: resource 'accelerator_type:{models[0]}' without GPU")
+
+
+def _prepared(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with Ray's defaults for its provider, checked as `ray up` does.
+
+    The one place that uses Ray's own module for it. That is private: its errors are of many types, and some go only to the
+    terminal.
+    """
+    from jsonschema import ValidationError
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            # First as it is, with what Ray would add if it were absent: preparing a wrong one fails with less to say.
+            validate_config({"cluster_name": "default", "cluster_synced_files": [], "max_workers": _ANY, **config})
+            prepared: dict[str, Any] = prepare_config(copy.deepcopy(config))
+            validate_config(prepared)
+    except ValidationError as err:
+        place = ".".join(map(str, err.absolute_path))
+        raise InputError(f"{place}: {err.message}" if place else err.message) from err
+    except NotImplementedError as err:
+        raise InputError(f"provider.type: {err}") from err
+    except Exception as err:
+        reason = " ".join((str(err) or said.getvalue() or type(err).__name__).split())
+        raise InputError(f"Ray does not take it: {reason}") from err
+    return prepared
+
+
+def _node_type(name: str, data: Mapping[str, Any], *, is_head: bool) -> NodeType:
+    node = data.get("node_config", {})
+    market = node.get("InstanceMarketOptions", {})
+    scheduling = node.get("scheduling", [])
+    return NodeType(
+        name=name,
+        is_head=is_head,
+        resources=dict(data.get("resources", {})),
+        labels=dict(data.get("labels", {})),
+        min_workers=int(data["min_workers"]),
+        max_workers=int(data["max_workers"]),
+        machine=str(node.get("InstanceType") or node.get("machineType") or ""),
+        spot=market.get("MarketType") == "spot" or any(part.get("preemptible") for part in scheduling),
+    )
+
+
+def _strings(value: object, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every string of a configuration with its place."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _strings(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _strings(inner, f"{place}[{position}]")
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
