@@ -1,4 +1,4 @@
-"""The command line: `raypol demo | prove | spoof | verify | cluster`.
+"""The command line: `raypol demo | prove | spoof | verify | cluster | join`.
 
 Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 failed for another reason (the traceback tells),
 130 interrupted. Results go to stdout, progress and errors to stderr.
@@ -34,6 +34,7 @@ from raypol.core.proof import Precision
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
 from raypol.face.demo import show_demo
+from raypol.face.join import Join
 from raypol.face.progress import progress
 from raypol.face.tables import plain, verdict_table
 from raypol.runs.honest import TrainConfig, check_recipe, honest_proofs, reference_distance
@@ -360,6 +361,7 @@ Command = (
     | Annotated[Spoof, tyro.conf.subcommand("spoof")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Cluster, tyro.conf.subcommand("cluster")]
+    | Annotated[Join, tyro.conf.subcommand("join")]
 )
 
 
@@ -394,7 +396,7 @@ def _parse(arguments: Sequence[str]) -> Any:  # noqa: ANN401 - any of the comman
         sys.exit(2)
 
 
-_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "cluster")
+_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "cluster", "join")
 _FRAME: Final = re.compile(r"\x1b\[[0-9;]*m|[─-╿]|(?<=\s)-{8,}(?=\s|$)")  # the last in a terminal without UTF-8
 
 
