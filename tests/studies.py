@@ -56,6 +56,7 @@ def prepare(runner: Runner, results: Location, *, sweep_id: str = "test", train:
         results=results,
         data=train.data,
         proof=proof,
+        prover_device=str(runner.request("prover")),
         d_ref=reference_distance(proof.folder, reference.folder),
         examination=Examination(conditions=Conditions()),
         thresholds=RELATIVE,

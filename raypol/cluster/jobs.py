@@ -1,10 +1,11 @@
 """The work of each party as plain functions of one typed, small job: they run in an actor or in this process alike.
 
 Jobs carry configuration and names of places. Weights and points go from the worker to the store and back, never through the
-driver. Every job can be repeated: it replaces what an earlier try left.
+driver. Every job can be repeated: it replaces what an earlier try left half done, and does not do again what one finished.
 """
 
-from dataclasses import dataclass, field
+import platform
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,15 @@ from typing import Any
 import torch
 
 from raypol.cluster.inventory import device_name
-from raypol.core.attacks import METHODS, method_of
+from raypol.core.attacks import METHODS, find_attack, method_of
 from raypol.core.crafting import CraftStats
 from raypol.core.data import Dataset, load_dataset
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path
-from raypol.core.proof import Checkpoint, Cost, Recipe
+from raypol.core.proof import Checkpoint, Cost, MemoryProof, Recipe
 from raypol.core.prover import prove
 from raypol.core.spoofing import (
     AttackMethod,
-    Crafted,
     Scene,
     SpoofConfig,
     craft_interval,
@@ -31,9 +31,9 @@ from raypol.core.spoofing import (
 )
 from raypol.core.training import Trainer
 from raypol.core.verifier import Conditions, IntervalReplay, Survey, replay_interval, survey
-from raypol.store.crafted import read_shards, write_shard
+from raypol.store.crafted import read_notes, read_receipt, read_shards, write_receipt, write_shard
 from raypol.store.location import Location, open_location
-from raypol.store.proofs import Manifest, ParquetProof, new_proof
+from raypol.store.proofs import Manifest, ParquetProof, new_proof, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,9 +92,14 @@ class SpoofJob:
     shards: tuple[tuple[int, int], ...] = ()
     """For sealing: the shards that were crafted; none = craft while sealing."""
 
+    @property
+    def workshop(self) -> Location:
+        """Folder of what is finished of this spoof: crafted shards, then the receipt of sealing."""
+        return open_location(self.results) / ".staging" / _workshop_name(self.proof_id)
+
     def shard_location(self, shard: tuple[int, int]) -> Location:
         """Where a shard's crafted intervals wait to be sealed."""
-        return open_location(self.results) / ".staging" / _crafted_name(self.proof_id) / f"{shard[0]:08d}.parquet"
+        return self.workshop / f"{shard[0]:08d}-{shard[1]:08d}.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +109,22 @@ class SpoofOutcome:
     cost: Cost
     stats: tuple[CraftStats, ...] = ()
     manifest: Manifest | None = None
+    reused: bool = False
+    """True if an earlier, interrupted run had finished it; the cost is from then."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeJob:
+    """Replay the first crafted intervals of a spoof that is not sealed yet."""
+
+    spoof: SpoofJob
+    """With the shards that are crafted, in order, from the first interval on."""
+    first: int
+    """Look at intervals 0, ..., first - 1."""
+    known: int
+    """Of which so many were looked at before."""
+    device: str
+    conditions: Conditions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,8 +173,14 @@ class DeviceFacts:
     """What a worker computes on."""
 
     name: str
+    """The model, as the driver or the kernel reports it."""
     kind: str
+    """torch's name of the device that jobs must use: cpu or cuda."""
     threads: int
+    node: str = ""
+    """The machine: host name, and under Ray the beginning of the node's id."""
+    simulated: bool = False
+    """True if the node only declares a GPU: the work runs on its CPU."""
 
 
 def run_prove(job: ProveJob) -> Manifest:
@@ -168,22 +195,28 @@ def run_prove(job: ProveJob) -> Manifest:
 
 def run_craft(job: SpoofJob) -> SpoofOutcome:
     """The spoofer's parallel part: craft a shard of intervals."""
+    target = job.shard_location(job.shard)
+    if target.exists():
+        return _outcome(read_notes(target), reused=True)
     method, scene = _spoof_scene(job)
     intervals = scene.recipe.intervals()[job.shard[0] : job.shard[1]]
     crafted = [craft_interval(method, scene, interval, job.attack) for interval in intervals]
-    target = job.shard_location(job.shard)
-    (open_location(job.results) / ".staging" / _crafted_name(job.proof_id)).make_folder()
+    job.workshop.make_folder()
     write_shard(target, crafted)
-    return _outcome(crafted)
+    return _outcome([(made.cost, made.stats) for made in crafted])
 
 
 def run_seal(job: SpoofJob) -> SpoofOutcome:
-    """The spoofer's part in order: carry the optimizer's state, write the spoof, remove the shards."""
-    method, scene = _spoof_scene(job)
+    """The spoofer's part in order: carry the optimizer's state, write the spoof, leave a receipt."""
     results = open_location(job.results)
+    folder, receipt = results / "proofs" / job.proof_id, job.workshop / "sealed.json"
+    if receipt.exists() and (folder / "manifest.json").exists():
+        cost, stats = read_receipt(receipt)
+        return SpoofOutcome(cost=cost, stats=stats, manifest=read_manifest(folder), reused=True)
+    method, scene = _spoof_scene(job)
     shards = [job.shard_location(shard) for shard in job.shards]
     sealed: list[CraftStats] = []
-    _clear_staging(results, job.proof_id, keep=_crafted_name(job.proof_id))
+    _clear_staging(results, job.proof_id, keep=_workshop_name(job.proof_id))
     with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer:
         cost = seal_spoof(
             method,
@@ -195,8 +228,20 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
             on_interval=lambda made: sealed.extend(made.stats),
         )
         manifest = writer.finish(cost, job.environment)
-    remove_crafted(results, job.proof_id)
+    job.workshop.make_folder()
+    write_receipt(receipt, cost, sealed)
     return SpoofOutcome(cost=cost, stats=tuple(sealed), manifest=manifest)
+
+
+def run_probe(job: ProbeJob) -> tuple[IntervalReplay, ...]:
+    """The verifier's look at a spoof's first intervals: exactly what replaying them will show once it is sealed."""
+    method, scene = _spoof_scene(job.spoof)
+    crafted = read_shards([job.spoof.shard_location(shard) for shard in job.spoof.shards])
+    proof = MemoryProof(scene.recipe, len(scene.dataset))
+    seal_spoof(method, scene, job.spoof.attack, job.spoof.spoof, crafted, proof, first=job.first)
+    trainer = Trainer(scene.recipe, scene.dataset, job.device, precision=job.conditions.precision)
+    wanted = scene.recipe.intervals()[job.known : job.first]
+    return tuple(replay_interval(proof, trainer, interval, job.conditions) for interval in wanted)
 
 
 def run_survey(job: SurveyJob) -> Survey:
@@ -229,7 +274,9 @@ def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:
 
 def run_facts(device: str) -> DeviceFacts:
     """What this worker computes on."""
-    return DeviceFacts(name=device_name(device), kind=device, threads=torch.get_num_threads())
+    return DeviceFacts(
+        name=device_name(device), kind=device, threads=torch.get_num_threads(), node=platform.node() or "this machine"
+    )
 
 
 def spoof_recipe(honest: Recipe, spoof: SpoofConfig, attack: object) -> Recipe:
@@ -238,12 +285,12 @@ def spoof_recipe(honest: Recipe, spoof: SpoofConfig, attack: object) -> Recipe:
     return method.declare(declare(honest, spoof), attack)
 
 
-def remove_crafted(results: Location, proof_id: str) -> None:
-    """Remove the shards that wait to be sealed, if there are any."""
-    (results / ".staging" / _crafted_name(proof_id)).remove()
+def remove_workshop(results: Location, proof_id: str) -> None:
+    """Remove what was kept of a spoof in the making, if there is anything."""
+    (results / ".staging" / _workshop_name(proof_id)).remove()
 
 
-def _crafted_name(proof_id: str) -> str:
+def _workshop_name(proof_id: str) -> str:
     return f"{proof_id}-crafted"
 
 
@@ -257,18 +304,22 @@ def _clear_staging(results: Location, proof_id: str, keep: str = "") -> None:
                 (staging / name).remove()
 
 
+# One scene is kept: a worker mostly crafts shard after shard of one spoof, and setting the scene costs as much as a small shard.
+_scenes: dict[str, Scene] = {}
+
+
 def _spoof_scene(job: SpoofJob) -> tuple[AttackMethod[Any], Scene]:
     if is_import_path(job.attack_path):
-        from raypol.core.attacks import find_attack
-
         find_attack(job.attack_path)  # makes the user's method known in this process
     target = ParquetProof(open_location(job.target))
-    dataset = job.data.load()
     recipe = spoof_recipe(target.recipe, job.spoof, job.attack)
-    stolen = final_checkpoint(target)
-    return METHODS[type(job.attack)], make_scene(recipe, dataset, stolen, job.spoof, job.device)
+    key = f"{target.root} {recipe!r} {replace(job, shard=(0, 0), shards=())!r}"
+    if key not in _scenes:
+        _scenes.clear()
+        _scenes[key] = make_scene(recipe, job.data.load(), final_checkpoint(target), job.spoof, job.device)
+    return METHODS[type(job.attack)], _scenes[key]
 
 
-def _outcome(crafted: list[Crafted]) -> SpoofOutcome:
-    cost = sum((made.cost for made in crafted), Cost())
-    return SpoofOutcome(cost=cost, stats=tuple(stats for made in crafted for stats in made.stats))
+def _outcome(made: list[tuple[Cost, tuple[CraftStats, ...]]], *, reused: bool = False) -> SpoofOutcome:
+    cost = sum((cost for cost, _ in made), Cost())
+    return SpoofOutcome(cost=cost, stats=tuple(one for _, stats in made for one in stats), reused=reused)

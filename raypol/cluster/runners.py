@@ -10,8 +10,9 @@ import os
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypeVar
@@ -25,6 +26,9 @@ from raypol.core.errors import InputError
 
 _log = logging.getLogger(__name__)
 
+SIMULATED_LABEL: Final = "raypol/simulated"
+"""Node label, "true" where GPUs are only declared."""
+
 J = TypeVar("J")
 R = TypeVar("R")
 Role = Literal["prover", "spoofer", "verifier"]
@@ -35,9 +39,18 @@ ROLES: Final[tuple[Role, ...]] = ("prover", "spoofer", "verifier")
 _MAX_RETRIES: Final = 3
 _ALWAYS: Final = -1
 _CONNECT_S: Final = 5.0
-_PATIENCE_S: Final = 30.0
+_QUIET_S: Final = 30.0
+"""After so long without an answer, whoever waits is told what for."""
+_HEARTBEAT_S: Final = 10.0
+_HEALTH: Final = "health"
+PATIENCE_S: Final = 900.0
+"""Longer than a cloud takes to start a machine."""
 # The driver's objects are configurations and verdicts; the default store (30 % of memory) would be wasted on them.
 _OBJECT_STORE_BYTES: Final = 128 << 20
+
+
+class WorkerLostError(RuntimeError):
+    """A worker died or stayed away too often; the job itself may be fine, and what it finished is kept."""
 
 
 class Runner(Protocol):
@@ -58,6 +71,10 @@ class Runner(Protocol):
 
     def facts(self, role: Role) -> DeviceFacts:
         """What a role really computes on."""
+        ...
+
+    def begin(self) -> None:
+        """A new trial begins; facts about where jobs ran start anew."""
         ...
 
     def num_workers(self, role: Role) -> int:
@@ -117,6 +134,9 @@ class LocalRunner:
             self._facts[request] = self.submit(role, run_facts, self.device(role)).result()
         return self._facts[request]
 
+    def begin(self) -> None:
+        """See Runner."""
+
     def num_workers(self, role: Role) -> int:
         """See Runner."""
         del role
@@ -147,18 +167,50 @@ class Party:
     def __init__(self, threads: int) -> None:
         torch.set_num_threads(threads)
 
-    def run(self, function: Callable[[Any], Any], job: object) -> object:
-        """function(job)."""
-        return function(job)
+    def run(self, function: Callable[[Any], Any], job: object) -> tuple[object, str]:
+        """function(job), and the node that did it."""
+        return function(job), _this_node()
+
+    def look(self, request: DeviceRequest) -> DeviceFacts:
+        """What this worker computes on.
+
+        Raises:
+            InputError: the node was to give a GPU, torch finds none, and the node does not call itself simulated.
+        """
+        import ray
+
+        device, simulated = request.torch_device, False
+        if device == "cuda" and not torch.cuda.is_available():
+            simulated = ray.get_runtime_context().get_node_labels().get(SIMULATED_LABEL) == "true"
+            if not simulated:
+                raise InputError(f"node {_this_node()} was to give {request}, but torch finds no CUDA device there")
+            device = "cpu"
+        return replace(run_facts(device), node=_this_node(), simulated=simulated)
+
+    def ping(self) -> str:
+        """The node that this worker lives on; answered while a job runs."""
+        return _this_node()
+
+
+def _this_node() -> str:
+    import ray
+
+    return f"{socket.gethostname()}/{ray.get_runtime_context().get_node_id()[:8]}"
 
 
 class RayRunner:
-    """Runs jobs on Ray actors, as many per device as fit."""
+    """Runs jobs on Ray actors, as many per device as fit, or as many as are asked for."""
 
     name = "ray"
 
     def __init__(
-        self, devices: Mapping[Role, DeviceRequest], *, address: str | None = None, max_actors: int | None = None
+        self,
+        devices: Mapping[Role, DeviceRequest],
+        *,
+        address: str | None = None,
+        max_actors: int | None = None,
+        workers: int | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """Connect or start Ray, compare what is asked for with what there is, start the actors.
 
@@ -166,9 +218,13 @@ class RayRunner:
             devices: what each role names.
             address: of a running cluster; None starts one on this machine for as long as this runner lives.
             max_actors: at most so many per device.
+            workers: exactly so many per device, without a look at the cluster: for whoever holds a reservation, such as the
+                placement group of a trial, or waits for the autoscaler.
+            patience_s: seconds that a worker may stay away before its job is given up.
 
         Raises:
             InputError: a device that no live node offers.
+            WorkerLostError: no worker came within the patience.
         """
         import ray
 
@@ -178,17 +234,17 @@ class RayRunner:
         self._facts: dict[DeviceRequest, DeviceFacts] = {}
         self._started = not ray.is_initialized()
         if self._started:
-            _init(address)
+            connect(address)
         try:
             distinct = list(dict.fromkeys(self._devices.values()))
-            counts = allot(distinct, offers_from_ray(ray.nodes()), max_actors or 1 << 30)
+            if workers is None:
+                counts = allot(distinct, offers_from_ray(ray.nodes()), max_actors or 1 << 30)
+            else:
+                counts = dict.fromkeys(distinct, workers)
             for request, count in counts.items():
-                pool = self._pools[request] = _ActorPool(ray, request, count)
+                pool = self._pools[request] = _ActorPool(ray, request, count, patience_s)
                 # Asked now, while no long job is in the queue; and before easier requests take this one's place.
-                asked = pool.submit(run_facts, request.torch_device)
-                if not wait([asked], timeout=_PATIENCE_S).done:
-                    _log.warning("waiting for %s: the cluster has it, but others seem to use it", request)
-                self._facts[request] = asked.result()
+                self._facts[request] = pool.look()
         except BaseException:
             self.close()
             raise
@@ -203,15 +259,22 @@ class RayRunner:
 
     def device(self, role: Role) -> str:
         """See Runner."""
-        return self._devices[role].torch_device
+        return self.facts(role).kind
 
     def request(self, role: Role) -> DeviceRequest:
         """See Runner."""
         return self._devices[role]
 
     def facts(self, role: Role) -> DeviceFacts:
-        """See Runner."""
-        return self._facts[self._devices[role]]
+        """See Runner; the nodes are those that did a role's jobs since `begin`."""
+        request = self._devices[role]
+        seen = self._pools[request].nodes
+        return replace(self._facts[request], node=" ".join(sorted(seen))) if seen else self._facts[request]
+
+    def begin(self) -> None:
+        """Forget which nodes did the jobs so far: a new trial begins."""
+        for pool in self._pools.values():
+            pool.nodes.clear()
 
     def num_workers(self, role: Role) -> int:
         """See Runner."""
@@ -232,10 +295,13 @@ class RayRunner:
 class _ActorPool:
     """Equal actors behind one queue: each thread owns one actor and takes the next job when its actor is free."""
 
-    def __init__(self, ray: Any, request: DeviceRequest, size: int) -> None:  # noqa: ANN401 - Ray is untyped
+    def __init__(self, ray: Any, request: DeviceRequest, size: int, patience_s: float) -> None:  # noqa: ANN401 - Ray is untyped
         self._ray = ray
+        self._request = request
+        self._patience_s = patience_s
         self.size = size
-        remote = ray.remote(Party)
+        self.nodes: set[str] = set()
+        remote = ray.remote(concurrency_groups={_HEALTH: 1})(Party)
         options = {"max_restarts": _ALWAYS, "max_task_retries": _MAX_RETRIES, **ray_options(request)}
         self._actors = [remote.options(**options).remote(request.threads) for _ in range(self.size)]
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -243,6 +309,25 @@ class _ActorPool:
             self._free.put(actor)
         self._mine = threading.local()
         self._threads = ThreadPoolExecutor(self.size, thread_name_prefix=f"raypol-{request}", initializer=self._adopt)
+
+    def look(self) -> DeviceFacts:
+        """What the actors compute on, once all of them are there; more than one model is named as such."""
+        asked = [actor.look.remote(self._request) for actor in self._actors]
+        if len(self._ray.wait(asked, num_returns=len(asked), timeout=_QUIET_S)[0]) < len(asked):
+            _log.warning("waiting for %s: the cluster has it, but others seem to use it", self._request)
+        found: list[DeviceFacts] = [
+            self._answer(reference, actor, "start") for reference, actor in zip(asked, self._actors, strict=True)
+        ]
+        kinds = sorted({facts.kind for facts in found})
+        if len(kinds) > 1:
+            raise InputError(
+                f"{self._request} is a real GPU on some nodes and a simulated one on others; name one of them"
+            )
+        return replace(
+            found[0],
+            name=" + ".join(sorted({facts.name for facts in found})),
+            node=" ".join(sorted({facts.node for facts in found})),
+        )
 
     def submit(self, function: Callable[[J], R], job: J) -> "Future[R]":
         return self._threads.submit(self._call, function, job)
@@ -257,30 +342,59 @@ class _ActorPool:
         self._mine.actor = self._free.get()
 
     def _call(self, function: Callable[[J], R], job: J) -> R:
+        actor = self._mine.actor
+        result: R
+        result, node = self._answer(actor.run.remote(function, job), actor, function.__name__)
+        self.nodes.add(node)
+        return result
+
+    def _answer(self, reference: Any, actor: Any, what: str) -> Any:  # noqa: ANN401 - Ray is untyped
+        """The result; a worker that is away too long is given up: Ray itself would wait without end for a lost device."""
+        heard = time.monotonic()
         try:
-            result: R = self._ray.get(self._mine.actor.run.remote(function, job))
+            while not self._ray.wait([reference], timeout=min(_HEARTBEAT_S, self._patience_s))[0]:
+                if self._alive(actor):
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > self._patience_s:
+                    raise WorkerLostError(
+                        f"no worker on {self._request} for {self._patience_s:g} s; its node is gone, or others use the device"
+                    )
+            return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as err:
             raise err.cause from None  # the worker's own error, as if it had been raised here
         except self._ray.exceptions.RayActorError as err:
             reason = str(err).strip().splitlines()[0]
-            raise RuntimeError(
-                f"the worker of {function.__name__} was lost in each of {_MAX_RETRIES + 1} tries: {reason}"
+            raise WorkerLostError(
+                f"the worker of {what} was lost in each of {_MAX_RETRIES + 1} tries: {reason}"
             ) from err
-        return result
+
+    def _alive(self, actor: Any) -> bool:  # noqa: ANN401 - Ray is untyped
+        asked = actor.ping.options(concurrency_group=_HEALTH, max_task_retries=0).remote()
+        try:
+            self._ray.get(asked, timeout=min(_HEARTBEAT_S, self._patience_s))
+        except (self._ray.exceptions.GetTimeoutError, self._ray.exceptions.RayActorError):
+            self._ray.cancel(asked)
+            return False
+        return True
 
 
 def cluster_offers(address: str) -> list[NodeOffer]:
     """What the cluster at this address has, node by node."""
     import ray
 
-    _init(address)
+    connect(address)
     try:
         return offers_from_ray(ray.nodes())
     finally:
         ray.shutdown()
 
 
-def _init(address: str | None) -> None:
+def connect(address: str | None) -> None:
+    """Connect to a running cluster, or start one of this machine alone.
+
+    Raises:
+        InputError: nobody answers at the address.
+    """
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -262,6 +262,7 @@ def seal_spoof(
     crafted: Iterator[Crafted] | None,
     sink: ProofSink,
     *,
+    first: int | None = None,
     on_interval: Callable[[Crafted], None] | None = None,
 ) -> Cost:
     """Write the spoof in order.
@@ -273,6 +274,7 @@ def seal_spoof(
         spoof: A's other choices.
         crafted: the intervals in order; None = craft each here, from its sealed start (sequential attacks).
         sink: where the spoof goes.
+        first: write only so many intervals, for a look at how they will be judged; None = all.
         on_interval: called with each interval as sealed, for progress and statistics.
 
     Returns:
@@ -281,7 +283,7 @@ def seal_spoof(
     stop = _clock(scene)
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
         start = scene.trajectory.checkpoint(0)
-        for interval in scene.recipe.intervals():
+        for interval in scene.recipe.intervals()[:first]:
             made = next(crafted) if crafted is not None else _craft(method, scene, interval, start, config)
             assert made.interval == interval, "crafted intervals come in order"
             if made.start_state is not None:

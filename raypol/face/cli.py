@@ -22,7 +22,7 @@ from rich.table import Table
 
 from raypol import __version__
 from raypol.cluster.inventory import NodeOffer, this_machine
-from raypol.cluster.jobs import DataSource, spoof_recipe
+from raypol.cluster.jobs import DataSource, remove_workshop, spoof_recipe
 from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, cluster_offers
 from raypol.core.attacks import find_attack
@@ -213,7 +213,7 @@ class Spoof(Work):
                     return 0
                 with progress(_err) as update:
                     update("crafting intervals", 0, recipe.num_intervals)
-                    manifest, cost, stats = forge(
+                    forged = forge(
                         runner,
                         results,
                         proof_id=proof_id,
@@ -223,7 +223,9 @@ class Spoof(Work):
                         data=data,
                         on_progress=lambda done, of: update("crafting intervals", done, of),
                     )
-        _describe(replace(manifest, generation=cost), reused=False)
+                remove_workshop(results, proof_id)
+        _describe(replace(forged.manifest, generation=forged.cost), reused=False)
+        stats = forged.stats
         if stats:
             accepted = sum(s.accepted for s in stats)
             _out.print(

@@ -94,6 +94,7 @@ def run_demo(
         results=results,
         data=train.data,
         proof=proof,
+        prover_device=str(runner.request("prover")),
         d_ref=reference_distance(proof.folder, reference.folder),
         examination=Examination(conditions=Conditions()),
         thresholds=RELATIVE,

@@ -7,6 +7,8 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
+from raypol.cluster.runners import Role, Runner
+
 _PACKAGES = ("raypol", "torch", "numpy", "scipy", "ray", "pyarrow", "mlflow")
 
 
@@ -25,6 +27,12 @@ def versions() -> dict[str, str]:
 def versions_text() -> str:
     """As one JSON string, for a results row."""
     return json.dumps(versions(), sort_keys=True)
+
+
+def environment_of(runner: Runner, role: Role) -> dict[str, str]:
+    """What a proof declares about where it was made: versions, the device's model, and whether that was simulated."""
+    facts = runner.facts(role)
+    return {**versions(), "device": facts.name, **({"simulated": "true"} if facts.simulated else {})}
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from raypol.core.distances import Distances, parameter_distances
 from raypol.core.errors import InputError
 from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.training import Trainer
-from raypol.runs.environment import versions
+from raypol.runs.environment import environment_of
 from raypol.runs.locking import only_maker
 from raypol.store.location import Location
 from raypol.store.proofs import Manifest, ParquetProof, read_manifest
@@ -137,7 +137,7 @@ def honest_proofs(
 
     Two runs in one folder do not make the same proof twice: the second waits for the first (local folders).
     """
-    environment = {**versions(), "device": runner.facts("prover").name}
+    environment = environment_of(runner, "prover")
     ids = [
         proof_id_of("proof", {"recipe": recipe.canonical().decode(), "environment": sorted(environment.items())})
         for recipe in recipes

@@ -7,18 +7,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, ParamSpec, TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from raypol.cluster.jobs import (
     DataSource,
+    ProbeJob,
     SpoofJob,
     SpoofOutcome,
-    remove_crafted,
+    remove_workshop,
     run_craft,
+    run_probe,
     run_seal,
     spoof_recipe,
 )
-from raypol.cluster.runners import Role, Runner
+from raypol.cluster.runners import Role, Runner, WorkerLostError
 from raypol.core.attacks import method_of
 from raypol.core.crafting import CraftStats
 from raypol.core.distances import METRICS, Distances
@@ -26,8 +30,8 @@ from raypol.core.policies import Thresholds, Verdict, published, strict
 from raypol.core.proof import Cost, Recipe
 from raypol.core.scoring import Standing, judge_success, largest, mean, overall_removed_share, removed_share
 from raypol.core.spoofing import SpoofConfig, declare
-from raypol.core.verifier import Evidence
-from raypol.runs.environment import commit, versions, versions_text
+from raypol.core.verifier import Evidence, IntervalReplay
+from raypol.runs.environment import commit, environment_of, versions, versions_text
 from raypol.runs.honest import HonestProof, proof_id_of
 from raypol.runs.locking import only_maker
 from raypol.runs.verify import Examination, examine_proof, shards
@@ -36,6 +40,16 @@ from raypol.store.proofs import Manifest
 from raypol.store.results import IntervalRow, TrialRow, write_trial
 
 T = TypeVar("T", str, int, float)
+P = ParamSpec("P")
+R = TypeVar("R")
+Keep = Literal["all", "successful", "none"]
+
+# Storage that is away for a minute costs a minute, not a trial: what is finished of it is found again.
+_STORAGE_PATIENCE_S: Final = 180.0
+# Shards do not depend on the number of workers, so that another cluster can go on with them.
+_CRAFTING_SHARDS: Final = 8
+_LOOKOUT_SHARE: Final = 4
+_LOOKOUT_FACTOR: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +64,8 @@ class Trial:
     """T', k, trajectory, declared hyperparameters, carry, seed."""
     attack_path: str = ""
     """Import path of an own attack; empty for a built-in one."""
+    trial_id: str = ""
+    """Name of its row; empty = from its content and the study's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +76,27 @@ class Study:
     results: Location
     data: DataSource
     proof: HonestProof
+    prover_device: str
+    """As asked for."""
     d_ref: Distances
     examination: Examination
     thresholds: Thresholds
+    early_stop: bool = False
+    """Stop a trial whose first intervals, replayed before the rest is crafted, already rule success out."""
+    keep: Keep = "all"
+    """Which spoofs stay in the results folder once they are judged."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forged:
+    """A spoof in the results folder."""
+
+    manifest: Manifest
+    cost: Cost
+    """Of all of it: crafting and sealing."""
+    stats: tuple[CraftStats, ...]
+    resumed: bool
+    """True if an interrupted try had finished part of it; device time is complete, wall time is of the last part."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,17 +130,33 @@ def run_honest(runner: Runner, study: Study) -> Outcome:
 
 
 def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> Outcome:
-    """Forge, verify, score and record one spoof. A trial that fails is a row with status "error", never an exception."""
+    """Forge, verify, score and record one spoof. A trial that fails is a row with status "error", never an exception.
+
+    What an earlier, interrupted try finished of it (crafted intervals, the sealed spoof) is not done again.
+
+    Raises:
+        OSError: the storage took nothing for minutes, not even the row.
+    """
     started = _now()
-    recipe = study.proof.manifest.recipe
+    runner.begin()
+    trial = replace(trial, trial_id=trial.trial_id or _trial_id(study, trial))
+    recipe, keep_workshop = study.proof.manifest.recipe, False
     try:
         recipe = spoof_recipe(study.proof.manifest.recipe, trial.spoof, trial.attack)
-        outcome = _run_trial(runner, study, trial, honest, recipe, started)
+        outcome = _storage_retries(_run_trial, runner, study, trial, honest, recipe, started)
+    except _RuledOutError as ruled_out:
+        outcome = _stopped(runner, study, trial, recipe, started, ruled_out)
     except Exception as err:
         row = _trial_row(runner, study, trial, replace(recipe, seed=0), started)
         lines = "".join(traceback.format_exception(err))
         outcome = Outcome(row=replace(row, status="error", message=f"{type(err).__name__}: {err}\n{lines}"))
-    write_trial(study.results, outcome.row, outcome.intervals)
+        keep_workshop = may_be_resumed(err)
+    _storage_retries(write_trial, study.results, outcome.row, outcome.intervals)
+    folder = _folder(trial)
+    if not keep_workshop:
+        remove_workshop(study.results, folder)
+    if study.keep == "none" or (study.keep == "successful" and not outcome.row.success):
+        (study.results / "proofs" / folder).remove()
     return outcome
 
 
@@ -120,8 +170,24 @@ def forge(
     recipe: Recipe,
     data: DataSource,
     on_progress: Callable[[int, int], None] = lambda _done, _of: None,
-) -> tuple[Manifest, Cost, tuple[CraftStats, ...]]:
-    """Craft all intervals in parallel, then seal: the spoof's manifest, its whole cost, and what crafting did."""
+    on_crafted: Callable[[SpoofJob, int], None] = lambda _job, _done: None,
+) -> Forged:
+    """Craft all intervals in parallel, then seal. What an interrupted try finished is taken up.
+
+    Whoever calls this calls `remove_workshop` once the spoof is judged.
+
+    Args:
+        runner: where to work.
+        results: the results folder.
+        proof_id: name of the spoof's folder.
+        target: folder of the proof whose last weights are stolen.
+        trial: the attack and its choices.
+        recipe: what the spoof will declare.
+        data: the adversary's dataset.
+        on_progress: told how many intervals are crafted, of how many.
+        on_crafted: handed the job with the shards that are crafted in order so far, and their number of intervals; what it raises
+            ends the forging.
+    """
     started = time.perf_counter()
     base = SpoofJob(
         results=results.address,
@@ -132,29 +198,35 @@ def forge(
         spoof=trial.spoof,
         data=data,
         device=runner.device("spoofer"),
-        environment={**versions(), "device": runner.facts("spoofer").name},
+        environment=environment_of(runner, "spoofer"),
     )
     crafted: list[SpoofOutcome] = []
     parts: list[tuple[int, int]] = []
     work: list[Future[SpoofOutcome]] = []
     try:
         if not method_of(trial.attack).sequential(trial.attack, trial.spoof):
-            parts = shards(recipe.num_intervals, runner.num_workers("spoofer"))
+            parts = shards(recipe.num_intervals, _CRAFTING_SHARDS)
             work = [runner.submit("spoofer", run_craft, replace(base, shard=part)) for part in parts]
-            for part, future in zip(parts, work, strict=True):
+            for number, (part, future) in enumerate(zip(parts, work, strict=True), start=1):
                 crafted.append(future.result())
                 on_progress(part[1], recipe.num_intervals)
+                on_crafted(replace(base, shards=tuple(parts[:number])), part[1])
         sealed = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts))).result()
     except BaseException as err:
         running = [future for future in work if not future.cancel()]
         if isinstance(err, Exception):  # who pressed Ctrl-C does not wait
             wait(running)
-        remove_crafted(results, proof_id)
+            if not may_be_resumed(err):
+                remove_workshop(results, proof_id)
         raise
     assert sealed.manifest is not None
     cost = sum((part.cost for part in crafted), sealed.cost)
-    stats = tuple(s for part in crafted for s in part.stats) or sealed.stats
-    return sealed.manifest, replace(cost, wall_s=time.perf_counter() - started), stats
+    return Forged(
+        manifest=sealed.manifest,
+        cost=replace(cost, wall_s=time.perf_counter() - started),
+        stats=tuple(s for part in crafted for s in part.stats) or sealed.stats,
+        resumed=sealed.reused or any(part.reused for part in crafted),
+    )
 
 
 def spoof_id(trial: Trial, target_id: str, device: str, *, sweep_id: str = "") -> str:
@@ -172,9 +244,9 @@ def spoof_id(trial: Trial, target_id: str, device: str, *, sweep_id: str = "") -
 
 
 def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, started: str) -> Outcome:
-    proof_id = spoof_id(trial, study.proof.proof_id, runner.facts("spoofer").name, sweep_id=study.sweep_id)
+    proof_id = _folder(trial)
     with only_maker(study.results, [proof_id]):
-        manifest, cost, stats = forge(
+        forged = forge(
             runner,
             study.results,
             proof_id=proof_id,
@@ -182,7 +254,9 @@ def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, rec
             trial=trial,
             recipe=recipe,
             data=study.data,
+            on_crafted=_Lookout(runner, study, honest, recipe) if study.early_stop else lambda _job, _done: None,
         )
+    manifest, cost = forged.manifest, forged.cost
     evidence, verify_s = examine_proof(
         runner,
         study.results / "proofs" / proof_id,
@@ -192,11 +266,133 @@ def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, rec
         control_keeps_state=not method_of(trial.attack).forges_state,
     )
     row = _trial_row(runner, study, trial, recipe, started)
-    row = replace(row, proof_id=proof_id, status="ok", verify_s=verify_s)
+    message = "taken up after an interruption; wall_s is of the last part" if forged.resumed else ""
+    row = replace(row, proof_id=proof_id, status="ok", verify_s=verify_s, message=message)
     row = _with_cost(row, manifest, cost)
-    row = _with_stats(row, stats)
+    row = _with_stats(row, forged.stats)
     outcome = _judge(row, evidence, study)
     return replace(outcome, row=_compare(outcome.row, honest, study.proof.manifest, cost, manifest, outcome.verdicts))
+
+
+class _RuledOutError(Exception):
+    """What was looked at first already rules success out."""
+
+    def __init__(self, reason: str, replays: Sequence[IntervalReplay], *, rejected: bool) -> None:
+        super().__init__(reason)
+        self.replays = replays
+        self.rejected = rejected
+
+
+class _Lookout:
+    """Replays a spoof's first intervals while the rest is crafted, and raises as soon as the spoof cannot succeed.
+
+    As in successive halving, looks are taken at geometrically growing depths; but a trial is held against the verifier's own
+    bound and the honest proof's error, not against other trials, so no trial that would have succeeded is ever stopped: the
+    error of a spoof is the largest over its intervals, and an interval replays the same now as later.
+    """
+
+    def __init__(self, runner: Runner, study: Study, honest: TrialRow, recipe: Recipe) -> None:
+        self._runner, self._study, self._honest, self._recipe = runner, study, honest, recipe
+        # A quarter at most: what is replayed here is replayed again at the end.
+        self._most = max(1, recipe.num_intervals // _LOOKOUT_SHARE)
+        self._next, self._known = 1, 0
+        self._replays: list[IntervalReplay] = []
+
+    def __call__(self, job: SpoofJob, done: int) -> None:
+        first = min(done, self._most)
+        if first < self._next or first <= self._known or done >= self._recipe.num_intervals:
+            return
+        study = self._study
+        probe = ProbeJob(
+            spoof=job,
+            first=first,
+            known=self._known,
+            device=self._runner.device("verifier"),
+            conditions=study.examination.conditions,
+        )
+        for replay in self._runner.submit("verifier", run_probe, probe).result():
+            self._replays.append(replay)
+            limit = study.thresholds.at(replay.interval.stop / self._recipe.steps, study.d_ref)
+            over = [m for m in METRICS if not replay.error[m] <= limit[m]]
+            normalised = replay.error.normalised(study.d_ref)
+            worse = [m for m in METRICS if not normalised[m] < _value(getattr(self._honest, f"error_{m}"))]
+            if over or worse:
+                where = f"steps {replay.interval.start} to {replay.interval.stop}"
+                reason = f"{where}: above delta in {', '.join(over)}" if over else ""
+                reason = reason or f"{where}: not below the honest proof's largest error in {', '.join(worse)}"
+                raise _RuledOutError(reason, self._replays, rejected=bool(over))
+        self._known, self._next = first, max(first + 1, _LOOKOUT_FACTOR * self._next)
+
+
+def _stopped(
+    runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str, ruled_out: _RuledOutError
+) -> Outcome:
+    """The row of a trial that was stopped early: its errors are those seen, the final ones could only be larger."""
+    row = _trial_row(runner, study, trial, recipe, started)
+    errors = [replay.error.normalised(study.d_ref) for replay in ruled_out.replays]
+    worst, average = largest(errors), mean(errors)
+    numbers: dict[str, Any] = {f"error_{m}": worst[m] for m in METRICS} | {
+        f"mean_error_{m}": average[m] for m in METRICS
+    }
+    verdict: dict[str, Any] = {"bound_by": "error"}
+    if ruled_out.rejected:
+        verdict = {
+            "accepted_published": False,
+            "accepted_strict": False,
+            "rejected_by": "replay",
+            "rejected_by_published": "replay",
+            "bound_by": "rejected:replay",
+        }
+    seen = f"stopped after {len(ruled_out.replays)} of {recipe.num_intervals} intervals: {ruled_out}"
+    return Outcome(
+        row=replace(
+            row,
+            **numbers,
+            **verdict,
+            status="stopped",
+            message=f"{seen}; errors are the largest and the mean of those seen",
+            num_intervals=recipe.num_intervals,
+            intervals_verified=len(ruled_out.replays),
+            success=False,
+            success_strict=False,
+        )
+    )
+
+
+def may_be_resumed(err: BaseException) -> bool:
+    """True if a trial failed through no fault of its own: a worker or the storage was lost, and another try may go on."""
+    return isinstance(err, WorkerLostError | OSError)
+
+
+def _storage_retries(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """function(...), again and again while the storage is away, for a bounded time."""
+    return Retrying(
+        retry=retry_if_exception(_is_storage),
+        wait=wait_exponential(multiplier=0.5, max=20),
+        stop=stop_after_delay(_STORAGE_PATIENCE_S),
+        reraise=True,
+    )(function, *args, **kwargs)
+
+
+def _is_storage(err: BaseException) -> bool:
+    """True for what may pass: not for a file that is not there or a place that must not be written."""
+    lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
+    return isinstance(err, OSError) and not isinstance(err, lasting)
+
+
+def _trial_id(study: Study, trial: Trial) -> str:
+    content = {
+        "sweep": study.sweep_id,
+        "spoof": spoof_id(trial, study.proof.proof_id, "", sweep_id=study.sweep_id),
+        "examination": repr(study.examination),
+        "thresholds": repr(study.thresholds),
+    }
+    return proof_id_of("trial", content)
+
+
+def _folder(trial: Trial) -> str:
+    """Name of the spoof's folder: says nothing about the attack, a verifier must not be told."""
+    return proof_id_of("proof", {"trial": trial.trial_id})
 
 
 def _judge(row: TrialRow, evidence: Evidence, study: Study) -> Outcome:
@@ -310,10 +506,9 @@ def _trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, start
         started_at=started,
     )
     path = trial.spoof.trajectory
-    trial_id = proof_id_of("trial", {"sweep": study.sweep_id, "spoof": spoof_id(trial, study.proof.proof_id, "")})
     return replace(
         row,
-        trial_id=trial_id,
+        trial_id=trial.trial_id,
         steps=trial.spoof.steps,
         interval=trial.spoof.interval,
         seed=trial.spoof.seed,
@@ -325,6 +520,7 @@ def _trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, start
         trajectory=path.path,
         initial=path.initial,
         noise=path.noise if path.path == "noisy" else 0.0,
+        noise_decay=path.noise_decay if path.path == "noisy" else None,
         hyperparameters=trial.spoof.hyperparameters,
         carry=trial.spoof.carry,
     )
@@ -350,6 +546,13 @@ def _row(
         device=str(runner.request(role)),
         device_name=facts.name,
         status="error",
+        node=facts.node,
+        prover_device=study.prover_device,
+        prover_device_name=study.proof.manifest.environment.get("device", ""),
+        verifier_device=str(runner.request("verifier")),
+        verifier_device_name=judge.name,
+        verifier_node=judge.node,
+        simulated=facts.simulated or judge.simulated or study.proof.manifest.environment.get("simulated") == "true",
         replay=f"augmentation={conditions.augmentation} precision={conditions.precision} "
         f"device={judge.kind} threads={judge.threads}",
         thresholds=_describe(study.thresholds),

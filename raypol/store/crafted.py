@@ -1,6 +1,6 @@
 """Crafted intervals on their way from the actors that craft to the one that seals: one Parquet file per shard.
 
-They never pass through the driver. A shard that is there is complete, so a repeated job may skip it.
+They never pass through the driver. A shard that is there is complete, so a repeated job skips it.
 """
 
 import json
@@ -77,6 +77,29 @@ def read_shards(shards: Sequence[Location]) -> Iterator[Crafted]:
                 stats=tuple(CraftStats(**stats) for stats in notes["stats"][str(index)]),
                 cost=Cost(**notes["cost"][str(index)]),
             )
+
+
+def read_notes(shard: Location) -> list[tuple[Cost, tuple[CraftStats, ...]]]:
+    """Cost and statistics of a shard's intervals, without its points."""
+    with shard.filesystem.open_input_file(shard.path) as stream:
+        notes = json.loads(pq.read_schema(stream).metadata[b"raypol"])
+    return [
+        (Cost(**cost), tuple(CraftStats(**stats) for stats in notes["stats"][index]))
+        for index, cost in notes["cost"].items()
+    ]
+
+
+def write_receipt(target: Location, cost: Cost, stats: Sequence[CraftStats]) -> None:
+    """Say that a spoof is sealed, and what that cost and did; kept apart from the proof, which a verifier sees."""
+    with atomic_output(target) as stream:
+        stream.write(json.dumps({"cost": asdict(cost), "stats": [asdict(one) for one in stats]}).encode())
+
+
+def read_receipt(receipt: Location) -> tuple[Cost, tuple[CraftStats, ...]]:
+    """What `write_receipt` wrote."""
+    with receipt.filesystem.open_input_file(receipt.path) as stream:
+        notes = json.loads(stream.read())
+    return Cost(**notes["cost"]), tuple(CraftStats(**stats) for stats in notes["stats"])
 
 
 def _batch(row: dict[str, Any], notes: dict[str, Any]) -> CraftedBatch:

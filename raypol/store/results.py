@@ -33,9 +33,20 @@ class TrialRow:
     batch_size: int
     seed: int
     device: str
+    """As asked for: the spoofer's (of the honest row: the prover's)."""
     device_name: str
+    """As the driver or the kernel reports it."""
     status: str
+    """ok | error | stopped (early: what was looked at first already rules success out)."""
     message: str = ""
+    node: str = ""
+    """Where the work was done: host/node, several if it moved."""
+    prover_device: str = ""
+    prover_device_name: str = ""
+    """Of the honest proof that this row is compared with."""
+    verifier_device: str = ""
+    verifier_device_name: str = ""
+    verifier_node: str = ""
     objective: str | None = None
     crafting: str | None = None
     iterations: int | None = None
@@ -46,7 +57,9 @@ class TrialRow:
     alpha: float | None = None
     linf_limit: float | None = None
     noise: float | None = None
+    noise_decay: float | None = None
     simulated: bool = False
+    """True if a GPU named here was only declared and a CPU did its work."""
     estimated: bool = False
     replay: str = ""
     thresholds: str = ""

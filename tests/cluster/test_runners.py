@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import Future
@@ -178,7 +179,10 @@ def test_single_thread_actors_compute_with_one_thread(two_actors: RayRunner) -> 
     assert len({pid for pid, _, _ in answers}) == 2
     assert os.getpid() not in {pid for pid, _, _ in answers}
     assert {(threads, by_environment) for _, threads, by_environment in answers} == {(1, 1)}
-    assert two_actors.facts("verifier") == run_facts("cpu") == two_actors.facts("prover")
+    facts = two_actors.facts("verifier")
+    assert facts == two_actors.facts("prover")
+    assert replace(facts, node=run_facts("cpu").node) == run_facts("cpu")
+    assert facts.node.startswith(f"{socket.gethostname()}/")
 
 
 @pytest.mark.ray
@@ -261,7 +265,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once(address: str) -> None:
 
 # What a clock says, when it was, and what is computed from a clock.
 TIMES = {"device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "started_at"}
-TIMES |= {"bound_by", "success", "success_strict"}
+TIMES |= {"bound_by", "success", "success_strict", "node", "verifier_node"}
 
 
 def study_rows(runner: LocalRunner | RayRunner, results: Path) -> tuple[list[Outcome], dict[str, str]]:
