@@ -83,9 +83,9 @@ def test_every_request_must_fit_on_one_live_node(nodes: list[NodeOffer], asked: 
 
 
 def test_nodes_are_told_in_one_line() -> None:
-    assert describe([]) == "no live node"
+    assert describe([]) == "there is no live node"
     assert describe([node("a", 2), node("b", 8, 2, "T4", "V100"), node("c", 1, 1)]) == (
-        "a: 2 CPU, no GPU; b: 8 CPU, 2 GPU (T4, V100); c: 1 CPU, 1 GPU (model unknown)"
+        "there is a: 2 CPU, no GPU; b: 8 CPU, 2 GPU (T4, V100); c: 1 CPU, 1 GPU (model unknown)"
     )
 
 
