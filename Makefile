@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 .PHONY: help demo test lint format types layers pytest cluster-test autoscaler-test bench clean
 
 help:  ## show the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 demo: .venv/.ready  ## the whole loop on the embedded dataset: proof, spoofs, verdicts, tables, figures (about 3 minutes)
 	$(BIN)/raypol demo --results $(RESULTS)
@@ -32,8 +32,8 @@ layers: .venv/.ready  ## import-linter: imports point down only
 pytest: .venv/.ready  ## the test suite alone
 	$(BIN)/pytest -m "not slow and not machine"
 
-cluster-test: .venv/.ready  ## ray up, ray submit and ray job submit for real, through an sshd on loopback (Debian: openssh-server rsync)
-	$(BIN)/pytest -m machine tests/system/test_submit.py
+cluster-test: .venv/.ready  ## ray up, ray submit, ray job submit for real, through an sshd on loopback (Debian: openssh-server rsync)
+	$(BIN)/pytest -m machine tests/system/test_join.py tests/system/test_submit.py
 
 autoscaler-test: .venv/.ready  ## Ray's autoscaler starts the node types of cluster.yaml, simulated on this machine
 	$(BIN)/pytest -m machine tests/system/test_autoscaler.py

@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from raypol.cluster.join import Gpu, has_kernels, plan_joining
 from raypol.core.errors import InputError
 
 _DRIVER_S = 30.0
+_CONNECT_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,8 @@ class Join:
     """HOST or HOST:PORT (6379) of the cluster's head node."""
     auth: Literal["token", "disabled"] | None = None
     """As on the head: token needs its ~/.ray/auth_token here; None = RAY_AUTH_MODE, else token if there is one."""
+    node_ip: str | None = None
+    """Address under which the other nodes reach this machine, such as the VPN's; None = Ray's guess."""
     block: bool = False
     """Stay in the foreground until Ray ends, as a service manager wants it."""
     dry_run: bool = False
@@ -42,12 +46,15 @@ class Join:
             raise InputError(
                 f"the head wants a token: copy its ~/.ray/auth_token to {_token_file()}, or use --auth disabled"
             )
-        words = joining.arguments() + (["--block"] if self.block else [])
+        words = joining.arguments()
+        words += [f"--node-ip-address={self.node_ip}"] if self.node_ip else []
+        words += ["--block"] if self.block else []
         sys.stdout.write(f"found {', '.join(gpu.name for gpu in gpus) or 'no GPU: offers its CPU cores'}\n")
         _check_kernels(gpus)
         sys.stdout.write(f"RAY_AUTH_MODE={auth} ray {shlex.join(words)}\n")
         sys.stdout.flush()
         if not self.dry_run:
+            _knock(joining.address)
             command = [sys.executable, "-m", "ray.scripts.scripts", *words]
             os.execve(sys.executable, command, os.environ | {"RAY_AUTH_MODE": auth})  # noqa: S606 - Ray takes over
         return 0
@@ -97,6 +104,17 @@ def _check_kernels(gpus: list[Gpu]) -> None:
         raise InputError(
             f"the driver shows {gpus[0].name}, but PyTorch {torch.__version__} cannot use it (no CUDA build?)"
         )
+
+
+def _knock(address: str) -> None:
+    """Ray itself would go on trying for a long time."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except OSError as err:
+        raise InputError(
+            f"nobody answers at {address}: {err}; is the head running, and does it let this machine in?"
+        ) from err
 
 
 def _token_file() -> Path:
