@@ -139,7 +139,9 @@ def check_requests(requests: Iterable[DeviceRequest], nodes: Sequence[NodeOffer]
 def check_group(requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING) -> None:
     """Raise unless all requests can be placed at once on the cluster at its largest, whatever runs there now.
 
-    For one trial's placement group, which would wait for ever without a word.
+    For one trial's placement group, which would wait for ever without a word. What is refused here has no room. The reverse
+    does not hold for shares of GPUs: Ray adds them up over a node's GPUs when it chooses nodes, and may choose one for ever
+    that cannot hold them. Waits stay bounded for that.
 
     Raises:
         InputError: lists what is asked for, what there is, and what can be started.
@@ -165,6 +167,20 @@ def wait_needed(
     left = scalable.left(nodes)
     packing = pack(resolved, [node.space for node in nodes], _types(left), left.most)
     return packing.started if packing.feasible else _pack_largest(requests, nodes, scalable).started
+
+
+def at_once(
+    group: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING, *, most: int
+) -> int:
+    """How many equal groups, at most `most`, have room at the same time on the cluster at its largest; 0 if not even one."""
+    few, many = 0, most
+    while few < many:
+        middle = (few + many + 1) // 2
+        if _pack_largest([*group] * middle, nodes, scalable).feasible:
+            few = middle
+        else:
+            many = middle - 1
+    return few
 
 
 def _pack_largest(requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable) -> Packing:

@@ -18,13 +18,11 @@ from typing import Annotated, Any, Final, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from raypol import __version__
-from raypol.cluster.inventory import NodeOffer, this_machine
 from raypol.cluster.jobs import DataSource, remove_workshop, spoof_recipe
 from raypol.cluster.placement import parse_device
-from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, cluster_offers
+from raypol.cluster.runners import ROLES, LocalRunner, RayRunner
 from raypol.core.attacks import find_attack
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
@@ -33,6 +31,7 @@ from raypol.core.policies import RELATIVE, Thresholds, find_policy
 from raypol.core.proof import Precision
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
+from raypol.face.cluster import Cluster
 from raypol.face.demo import show_demo
 from raypol.face.join import Join
 from raypol.face.progress import progress
@@ -329,34 +328,6 @@ class Verify(Work):
         return replace(base, **given)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cluster(Common):
-    """Show what this machine offers, or the nodes of a running Ray cluster."""
-
-    address: str | None = None
-    """Address of a running cluster (auto finds one on this machine); None shows this machine."""
-
-    def run(self) -> int:
-        """Run it."""
-        offers: Sequence[NodeOffer] = [this_machine()] if self.address is None else cluster_offers(self.address)
-        where = "this machine (no cluster asked)" if self.address is None else f"cluster at {self.address}"
-        table = Table(title=where, title_justify="left", box=None, pad_edge=False)
-        for column in ("node", "CPU", "GPU", "accelerators", "memory GB", "labels"):
-            table.add_column(column, justify="right" if column in ("CPU", "GPU", "memory GB") else "left")
-        for offer in offers:
-            table.add_row(
-                offer.name,
-                f"{offer.cpus:g}",
-                f"{offer.gpus:g}",
-                ", ".join(offer.accelerators) or "-",
-                f"{offer.memory_bytes / 1e9:.1f}",
-                ", ".join(f"{k}={v}" for k, v in sorted((offer.labels or {}).items())) or "-",
-            )
-        _out.print(table)
-        _out.print("devices to ask for with --device: " + ", ".join(_spellings(offers)), soft_wrap=True)
-        return 0
-
-
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Prove, tyro.conf.subcommand("prove")]
@@ -459,15 +430,3 @@ def _print_last(text: str) -> None:
     """The line that scripts read: plain, unwrapped."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-def _spellings(offers: Sequence[NodeOffer]) -> list[str]:
-    most = max((int(offer.cpus) for offer in offers), default=0)
-    found = ["cpu"] + ([f"cpu:{most}"] if most > 1 else [])
-    if any(offer.gpus for offer in offers):
-        found += [
-            "gpu",
-            "gpu:0.5",
-            *sorted({name for offer in offers for name in offer.accelerators if " " not in name}),
-        ]
-    return found

@@ -1,6 +1,7 @@
 """What nodes offer, and whether it is enough: one by one and at the same time."""
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,15 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raypol.cluster.inventory import (
+    NOTHING,
     NodeOffer,
+    Scalable,
     allot,
+    at_once,
+    check_group,
     check_requests,
     describe,
     device_name,
+    listed,
+    node_type_of,
     offers_from_ray,
     resolve,
     this_machine,
     usable_cores,
+    wait_needed,
 )
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.core.errors import InputError
@@ -193,6 +201,128 @@ def test_nothing_is_handed_out_twice(cpus: int, gpus: list[tuple[int, str]], ask
         assert counts[requests[0]] == min(sum(n.fits(requests[0]) for n in nodes), 100)
 
 
+def test_actors_are_counted_under_any_name_of_their_model() -> None:
+    nodes = [node("a", 2, 2, "GeForce-RTX-2080-Ti"), node("b", 2, 1, "T4")]
+    asked = [parse_device("RTX2080Ti"), parse_device("tesla-t4")]
+    assert allot(asked, nodes, 8) == {asked[0]: 2, asked[1]: 1}
+
+
+# --- what can be started ---------------------------------------------------------------------------------------------
+
+T4S = NodeOffer(name="t4s", cpus=4, gpus=1, accelerators=("T4",), count=2)
+V100S = NodeOffer(name="v100s", cpus=8, gpus=4, accelerators=("Tesla-V100-SXM2-16GB",), count=1)
+SCALABLE = Scalable(types=(T4S, V100S), most=2)
+HEAD = node("head", 2)
+LIVE_T4 = replace(node("w1", 4, 1, "T4"), node_type="t4s")
+
+
+def asked(text: str) -> list[DeviceRequest]:
+    return [parse_device(part) for part in text.split()]
+
+
+@pytest.mark.parametrize(
+    ("offer", "kind"),
+    [
+        (LIVE_T4, "t4s"),
+        (node("w1", 4, 1, "T4"), "t4s"),  # by its resources
+        (node("own", 16, 1, "T4"), ""),
+        (replace(node("w1", 4, 1, "T4"), node_type="elsewhere"), ""),
+        (HEAD, ""),
+    ],
+)
+def test_the_type_of_a_live_node(offer: NodeOffer, kind: str) -> None:
+    assert node_type_of(offer, SCALABLE) == kind
+
+
+def test_live_nodes_count_against_what_can_be_started() -> None:
+    left = SCALABLE.left([HEAD, LIVE_T4])
+    assert [kind.count for kind in left.types] == [1, 1]
+    assert left.most == 1
+    assert SCALABLE.left([HEAD]) == SCALABLE
+    assert [kind.count for kind in SCALABLE.left([LIVE_T4] * 5).types] == [0, 1]
+    assert SCALABLE.left([LIVE_T4] * 5).most == 0
+    assert NOTHING.left([HEAD]) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text", "waits"),
+    [
+        ([HEAD], "cpu:2", []),
+        ([HEAD], "cpu cpu cpu", ["cpu: t4s"]),
+        ([HEAD], "T4", ["T4: t4s"]),
+        ([HEAD, LIVE_T4], "T4", []),
+        ([HEAD, LIVE_T4], "T4 T4", ["T4: t4s"]),
+        ([HEAD, LIVE_T4], "T4:0.5 T4:0.5 V100:2 V100", ["V100:2: v100s"]),
+        ([HEAD], "T4 V100", ["T4: t4s", "V100: v100s"]),
+        ([HEAD, LIVE_T4], "V100 gpu:2 gpu", ["V100: v100s"]),
+        ([HEAD, LIVE_T4, LIVE_T4], "V100", ["V100: v100s"]),  # once an idle one has ended: two nodes in all
+    ],
+)
+def test_what_waits_for_the_autoscaler(nodes: list[NodeOffer], text: str, waits: list[str]) -> None:
+    check_group(asked(text), nodes, SCALABLE)
+    assert sorted(f"{request}: {kind}" for request, kind in wait_needed(asked(text), nodes, SCALABLE)) == waits
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("P40", "no live node and no type that the autoscaler can start offers P40"),
+        ("P40 T4 gpu:8 cpu:9", "offers P40, cpu:9, gpu:8"),
+        ("T4 T4 T4", "no room for 3 x T4 at the same time"),
+        ("T4 T4 V100", "no room for 2 x T4, V100 at the same time"),  # three nodes, but there may be two
+        ("cpu:8 cpu:8", "no room for 2 x cpu:8 at the same time"),
+        ("V100 gpu:4", "no room for V100, gpu:4 at the same time"),
+    ],
+)
+def test_what_the_cluster_at_its_largest_does_not_hold_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_group(asked(text), [HEAD, LIVE_T4], SCALABLE)
+    message = str(caught.value)
+    assert said in message
+    assert "there is head: 2 CPU, no GPU; w1: 4 CPU, 1 GPU (T4)" in message
+    assert message.endswith(
+        "the autoscaler can start t4s: 4 CPU, 1 GPU (T4), up to 2; v100s: 8 CPU, 4 GPU (V100), up to 1, 2 nodes in all"
+    )
+    assert "\n" not in message
+
+
+def test_a_group_on_live_nodes_alone() -> None:
+    nodes = [node("a", 4, 1, "T4"), node("b", 4, 1, "V100")]
+    check_group(asked("gpu T4 cpu cpu:4"), nodes)
+    assert wait_needed(asked("gpu T4"), nodes) == ()
+    with pytest.raises(InputError, match=r"no room for gpu, T4, V100:0\.5 at the same time; there is a: 4 CPU"):
+        check_group(asked("gpu T4 V100:0.5"), nodes)
+
+
+def test_a_name_that_two_cards_share_is_pointed_out() -> None:
+    with pytest.raises(InputError, match="RTX-2080 may or may not be RTX-2080-Ti") as caught:
+        check_requests(asked("RTX2080Ti"), [node("a", 2, 1, "RTX-2080")])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        check_requests(asked("RTX2080Ti"), [node("a", 2, 1, "RTX-3090")])
+    assert "may or may not" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "number"),
+    [("T4", 9, 2), ("T4 cpu", 9, 2), ("V100", 9, 4), ("V100", 3, 3), ("gpu:0.5", 99, 10), ("P40", 9, 0), ("cpu", 0, 0)],
+)
+def test_how_many_equal_groups_have_room_at_once(text: str, most: int, number: int) -> None:
+    # The cluster at its largest: the head and two of its types' nodes, a T4 and a V100 one or two T4 ones.
+    assert at_once(asked(text), [HEAD, LIVE_T4], SCALABLE, most=most) == number
+
+
+def test_a_large_cluster_is_described_shortly_and_checked_quickly() -> None:
+    nodes = [node(f"n{i}", 8, 4, ("T4", "Tesla-V100-SXM2-16GB")[i % 2]) for i in range(500)]
+    assert describe(nodes).endswith("; 492 more")
+    begin = time.perf_counter()
+    check_group(asked("T4 " * 100 + "V100:0.3 " * 100 + "cpu " * 50), nodes)
+    with pytest.raises(InputError):
+        check_group(asked("T4 " * 1001), nodes)
+    assert time.perf_counter() - begin < 10
+    assert listed(asked("T4 cpu T4")) == "2 x T4, cpu"
+
+
 # --- looking -----------------------------------------------------------------------------------------------------------
 
 # As `ray.nodes()` of ray 2.60 gave it, shortened: a head, a node with a GPU, one that has died.
@@ -230,6 +360,23 @@ def test_live_nodes_are_read_from_rays_own_account() -> None:
     assert worker.labels == {"ray.io/accelerator-type": "V100", "raypol/gpu": "v100"}
     assert (bare.name, bare.cpus, bare.gpus, bare.memory_bytes, bare.labels) == ("99", 0.0, 0.0, 0, {})
     assert offers_from_ray([]) == []
+
+
+def test_what_is_free_is_told_where_it_is_known() -> None:
+    available = {"1c8ca8e7753e53ac": {"CPU": 0.5}, "77": {"CPU": 8.0, "GPU": 1.5}}
+    head, worker, bare = offers_from_ray(RECORDED, available)
+    assert (head.free_cpus, head.free_gpus) == (0.5, 0.0)
+    assert (worker.free_cpus, worker.free_gpus) == (8.0, 1.5)
+    assert (bare.free_cpus, bare.free_gpus) == (0.0, 0.0)
+    assert all(offer.free_cpus is None for offer in offers_from_ray(RECORDED))
+
+
+def test_labels_tell_what_is_simulated_and_of_which_type() -> None:
+    labels = {"raypol/simulated": "true", "ray.io/node-group": "t4s"}
+    (offer,) = offers_from_ray([{"NodeID": "1", "Alive": True, "Resources": {"GPU": 1.0}, "Labels": labels}])
+    assert offer.simulated
+    assert offer.node_type == "t4s"
+    assert not any(offer.simulated for offer in offers_from_ray(RECORDED))
 
 
 def test_a_dead_node_offers_nothing() -> None:
