@@ -7,13 +7,14 @@ command line: `~/ray_bootstrap_config.yaml` under `ray up`.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
 from raypol.cluster.inventory import NOTHING, NodeOffer, Scalable, offer_from_resources, offers_from_ray
+from raypol.cluster.launcher import ClusterFile
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,18 @@ def scalable_offers() -> Scalable:
         if found.types:
             return found
     return NOTHING
+
+
+def view_of_file(file: ClusterFile) -> ClusterView:
+    """The cluster that a file for `ray up` describes, before anything is started: its head, and what it can scale to."""
+    offers = [
+        (kind, offer_from_resources(kind.name, kind.resources, kind.labels, count=kind.max_workers))
+        for kind in file.node_types
+    ]
+    return ClusterView(
+        nodes=tuple(replace(offer, count=1) for kind, offer in offers if kind.is_head),
+        scalable=Scalable(types=tuple(offer for _, offer in offers if offer.count), most=file.max_workers),
+    )
 
 
 def types_from_config(config: Mapping[str, Any]) -> Scalable:

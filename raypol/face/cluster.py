@@ -129,7 +129,7 @@ def _room(group: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: 
     waited = wait_needed(group, nodes, scalable)
     if not waited:
         return "on live nodes"
-    return "after the autoscaler has started " + ", ".join(f"{kind} for {request}" for request, kind in waited)
+    return "after the autoscaler has started " + ", ".join(f"a {kind} node for {request}" for request, kind in waited)
 
 
 def spellings(offers: Sequence[NodeOffer]) -> list[str]:

@@ -56,7 +56,7 @@ def test_without_an_autoscaler_there_is_one_table() -> None:
     [
         ("cpu cpu", "2 x cpu 10 on live nodes"),
         ("T4 cpu", "T4, cpu 2 on live nodes"),
-        ("T4 T4", "2 x T4 1 after the autoscaler has started t4s for T4"),
+        ("T4 T4", "2 x T4 1 after the autoscaler has started a t4s node for T4"),
         ("gpu:0.1", "gpu:0.1 40 on live nodes"),
         ("P40", "P40 0 none: no live node and no type that the autoscaler can start offers P40; there is"),
     ],
