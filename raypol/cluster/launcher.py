@@ -5,13 +5,22 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from raypol.cluster.accelerators import canonical_accelerator
 from raypol.core.errors import InputError
 
 _PLACEHOLDER: Final = "CHANGE-ME"
 _ANY: Final = 1 << 30
+_ACCELERATOR: Final = "accelerator_type:"
+_AWS_GPUS: Final = {
+    "g4dn": "T4", "g5": "A10G", "g6": "L4", "g6e": "L40S", "p3": "V100", "p3dn": "V100", "p4d": "A100", "p4de": "A100",
+    "p5": "H100", "p5e": "H200", "p5en": "H200", "p6-b200": "B200",
+}  # fmt: skip
+"""GPU model by family of AWS instance types."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +42,7 @@ class NodeType:
     @property
     def accelerator(self) -> str:
         """Ray's name of its GPU model; empty without GPU."""
-        named = (key.removeprefix("accelerator_type:") for key in self.resources if key.startswith("accelerator_type:"))
-        return next(named, "")
+        return next(iter(_models(self.resources)), "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +63,7 @@ class ClusterFile:
 def read_cluster_file(path: str | Path) -> ClusterFile:
     """Read a cluster file and check it against Ray's own schema.
 
-    What only the provider knows is not checked: whether an instance type, an image or a zone exists.
+    What only the provider knows is not checked: whether an image or a zone exists, whether a quota allows it.
 
     Raises:
         InputError: what is wrong, in one line that begins with the path.
@@ -64,6 +72,10 @@ def read_cluster_file(path: str | Path) -> ClusterFile:
     try:
         _check_shape(config)
         prepared = _prepared(config)
+        for name, data in config.get("available_node_types", {}).items():
+            _check_accelerator(name, data)
+            if prepared["provider"]["type"] == "aws":
+                _check_aws(name, data)
     except InputError as err:
         raise InputError(f"{path}: {err}") from err
     head = prepared["head_node_type"]
@@ -116,24 +128,51 @@ def _check_shape(config: Mapping[str, Any]) -> None:
     head = config.get("head_node_type")
     if head not in types:
         raise InputError(f"head_node_type: unknown node type {head!r}; possible: {', '.join(map(str, types))}")
-    for name, data in types.items():
-        _check_accelerator(name, data)
 
 
 def _check_accelerator(name: str, data: Mapping[str, Any]) -> None:
     """The resource is what actors ask for, the label what selectors ask for: they must not contradict each other."""
-    resources, labels = data.get("resources"), data.get("labels", {})
-    if not isinstance(resources, dict) or not isinstance(labels, dict):
-        return  # the schema says it better
-    models = [key.removeprefix("accelerator_type:") for key in resources if str(key).startswith("accelerator_type:")]
-    label = labels.get("ray.io/accelerator-type")
+    label = data.get("labels", {}).get("ray.io/accelerator-type")
+    models = _models(data["resources"])
     if label is not None and label not in models:
         raise InputError(
             f"available_node_types.{name}: label ray.io/accelerator-type {label!r} without resource "
-            f"'accelerator_type:{label}'; the resources are {', '.join(map(str, resources)) or 'none'}"
+            f"'accelerator_type:{label}'; the resources are {', '.join(map(str, data['resources'])) or 'none'}"
         )
-    if models and not resources.get("GPU"):
+    if models and not data["resources"].get("GPU"):
         raise InputError(f"available_node_types.{name}: resource 'accelerator_type:{models[0]}' without GPU")
+
+
+def _check_aws(name: str, data: Mapping[str, Any]) -> None:
+    """What would only fail, or lie, when the first such machine is wanted: hours after `ray up`, in the autoscaler's log."""
+    machine = data["node_config"].get("InstanceType")
+    if machine is None:
+        return  # Ray has a default
+    place = f"available_node_types.{name}.node_config.InstanceType"
+    known = _aws_machines()
+    if known and machine not in known:
+        near = ", ".join(get_close_matches(str(machine), known, n=3))
+        raise InputError(f"{place}: AWS has no {machine!r}" + (f"; possible: {near}, ..." if near else ""))
+    has = _AWS_GPUS.get(str(machine).partition(".")[0])
+    for model in _models(data["resources"]):
+        if has and canonical_accelerator(model) != has:
+            raise InputError(f"{place}: {machine} has {has}, its resources say {model}")
+
+
+def _models(resources: Mapping[str, int]) -> list[str]:
+    """The GPU models among the resources of a node type."""
+    return [key.removeprefix(_ACCELERATOR) for key in map(str, resources) if key.startswith(_ACCELERATOR)]
+
+
+@lru_cache(maxsize=1)
+def _aws_machines() -> tuple[str, ...]:
+    """AWS's instance types of all regions, from the description of its API that boto3 comes with; empty without boto3."""
+    try:
+        from botocore.loaders import Loader
+    except ImportError:
+        return ()
+    shapes = Loader().load_service_model("ec2", "service-2")["shapes"]
+    return tuple(shapes["InstanceType"]["enum"])
 
 
 def _prepared(config: dict[str, Any]) -> dict[str, Any]:

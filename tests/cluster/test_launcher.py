@@ -128,6 +128,14 @@ TYPES = "available_node_types"
         (_drop("provider"), "expected a provider with a type"),
         (_set("provider", "type", to="moon"), "provider.type: Unsupported node provider: moon"),
         (_set("provider", "type", to="local"), "available_node_types: Ray's on-premise provider has none"),
+        (
+            _set(TYPES, "T4", "node_config", "InstanceType", to="g5.xlarge"),
+            "available_node_types.T4.node_config.InstanceType: g5.xlarge has A10G, its resources say T4",
+        ),
+        (
+            _set(TYPES, "T4", "node_config", to="g5.xlarge"),
+            "available_node_types.T4.node_config: 'g5.xlarge' is not of type",
+        ),
         (_set("setup_commands", to="pip install"), "setup_commands: 'pip install' is not of type 'array'"),
         (_set("max_workers", to="eight"), "max_workers: 'eight' is not of type 'integer'"),
         (_set("cluster_name", to=7), "cluster_name: 7 is not of type 'string'"),
@@ -144,6 +152,27 @@ def test_each_mistake_has_its_line(
         read_cluster_file(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_an_instance_type_that_aws_does_not_have_is_told_where_boto3_is(config: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("botocore")
+    wrong = copy.deepcopy(config)
+    wrong[TYPES]["T4"]["node_config"]["InstanceType"] = "g4dn.xlage"
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(wrong, sort_keys=False))
+    with pytest.raises(InputError, match=r"InstanceType: AWS has no 'g4dn.xlage'; possible: g4dn.xlarge,"):
+        read_cluster_file(path)
+
+
+def test_what_a_node_type_asks_of_aws_is_what_aws_takes(config: dict[str, Any]) -> None:
+    loaders = pytest.importorskip("botocore.loaders")
+    model, validate = pytest.importorskip("botocore.model"), pytest.importorskip("botocore.validate")
+    service = model.ServiceModel(loaders.Loader().load_service_model("ec2", "service-2"))
+    shape = service.operation_model("RunInstances").input_shape
+    for name, data in config[TYPES].items():
+        asked = {**data["node_config"], "MinCount": 1, "MaxCount": 1}
+        report = validate.ParamValidator().validate(asked, shape)
+        assert not report.has_errors(), f"{name}: {report.generate_report()}"
 
 
 @pytest.mark.parametrize(
