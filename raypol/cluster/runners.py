@@ -19,15 +19,20 @@ from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 import torch
 
-from raypol.cluster.inventory import NodeOffer, allot, check_requests, offers_from_ray, this_machine, usable_cores
+from raypol.cluster.inventory import (
+    SIMULATED_LABEL,
+    allot,
+    check_requests,
+    offers_from_ray,
+    resolve,
+    this_machine,
+    usable_cores,
+)
 from raypol.cluster.jobs import DeviceFacts, run_facts
 from raypol.cluster.placement import DeviceRequest, ray_options
 from raypol.core.errors import InputError
 
 _log = logging.getLogger(__name__)
-
-SIMULATED_LABEL: Final = "raypol/simulated"
-"""Node label, "true" where GPUs are only declared."""
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -218,7 +223,7 @@ class RayRunner:
             devices: what each role names.
             address: of a running cluster; None starts one on this machine for as long as this runner lives.
             max_actors: at most so many per device.
-            workers: exactly so many per device, without a look at the cluster: for whoever holds a reservation, such as the
+            workers: exactly so many per device (resolved, see `inventory.resolve`), without a look at the cluster: for whoever holds a reservation, such as the
                 placement group of a trial, or waits for the autoscaler.
             patience_s: seconds that a worker may stay away before its job is given up.
 
@@ -236,9 +241,12 @@ class RayRunner:
         if self._started:
             connect(address)
         try:
+            if workers is None:
+                offers = offers_from_ray(ray.nodes())
+                self._devices = {role: resolve(request, offers) for role, request in self._devices.items()}
             distinct = list(dict.fromkeys(self._devices.values()))
             if workers is None:
-                counts = allot(distinct, offers_from_ray(ray.nodes()), max_actors or 1 << 30)
+                counts = allot(distinct, offers, max_actors or 1 << 30)
             else:
                 counts = dict.fromkeys(distinct, workers)
             for request, count in counts.items():
@@ -376,17 +384,6 @@ class _ActorPool:
             self._ray.cancel(asked)
             return False
         return True
-
-
-def cluster_offers(address: str) -> list[NodeOffer]:
-    """What the cluster at this address has, node by node."""
-    import ray
-
-    connect(address)
-    try:
-        return offers_from_ray(ray.nodes())
-    finally:
-        ray.shutdown()
 
 
 def connect(address: str | None) -> None:

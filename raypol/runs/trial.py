@@ -3,16 +3,17 @@
 import math
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, ParamSpec, TypeVar
+from typing import Any, Final, Literal, ParamSpec, Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from raypol.cluster.jobs import (
     DataSource,
+    DeviceFacts,
     ProbeJob,
     SpoofJob,
     SpoofOutcome,
@@ -22,6 +23,7 @@ from raypol.cluster.jobs import (
     run_seal,
     spoof_recipe,
 )
+from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.runners import Role, Runner, WorkerLostError
 from raypol.core.attacks import method_of
 from raypol.core.crafting import CraftStats
@@ -106,16 +108,26 @@ class Outcome:
     row: TrialRow
     intervals: tuple[IntervalRow, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    lost: bool = False
+    """True if a worker or the storage was lost: the trial is worth another try, which goes on where this one stood."""
 
 
-def run_honest(runner: Runner, study: Study) -> Outcome:
-    """Judge the honest proof like any other and record it; every spoof is compared with this row."""
+def run_honest(runner: Runner, study: Study, *, trial_id: str = "") -> Outcome:
+    """Judge the honest proof like any other and record it; every spoof is compared with this row.
+
+    Args:
+        runner: where to work.
+        study: with the proof.
+        trial_id: name of its row; empty = from the proof's and the sweep's.
+    """
     started = _now()
+    runner.begin()
     manifest = study.proof.manifest
     evidence, verify_s = examine_proof(runner, study.proof.folder, study.data, study.examination)
     row = _row(runner, study, arm="honest", attack="none", recipe=manifest.recipe, role="prover", started_at=started)
     message = "proof reused from an earlier run; its times are from then" if study.proof.reused else ""
     row = replace(row, proof_id=study.proof.proof_id, message=message, status="ok", verify_s=verify_s)
+    row = replace(row, trial_id=trial_id or row.trial_id)
     row = _with_cost(row, manifest, manifest.generation)
     outcome = _judge(row, evidence, study)
     own = Standing(
@@ -140,7 +152,7 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> O
     started = _now()
     runner.begin()
     trial = replace(trial, trial_id=trial.trial_id or _trial_id(study, trial))
-    recipe, keep_workshop = study.proof.manifest.recipe, False
+    recipe = study.proof.manifest.recipe
     try:
         recipe = spoof_recipe(study.proof.manifest.recipe, trial.spoof, trial.attack)
         outcome = _storage_retries(_run_trial, runner, study, trial, honest, recipe, started)
@@ -150,14 +162,22 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> O
         row = _trial_row(runner, study, trial, replace(recipe, seed=0), started)
         lines = "".join(traceback.format_exception(err))
         outcome = Outcome(row=replace(row, status="error", message=f"{type(err).__name__}: {err}\n{lines}"))
-        keep_workshop = may_be_resumed(err)
+        outcome = replace(outcome, lost=may_be_resumed(err))
     _storage_retries(write_trial, study.results, outcome.row, outcome.intervals)
     folder = _folder(trial)
-    if not keep_workshop:
+    if not outcome.lost:
         remove_workshop(study.results, folder)
     if study.keep == "none" or (study.keep == "successful" and not outcome.row.success):
         (study.results / "proofs" / folder).remove()
     return outcome
+
+
+def record_lost(study: Study, trial: Trial, devices: Mapping[Role, DeviceRequest], reason: str) -> TrialRow:
+    """The row of a trial whose own process died before it could write one."""
+    row = _trial_row(_Nowhere(devices), study, trial, replace(study.proof.manifest.recipe, seed=0), _now())
+    row = replace(row, status="error", message=reason)
+    _storage_retries(write_trial, study.results, row, ())
+    return row
 
 
 def forge(
@@ -272,6 +292,31 @@ def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, rec
     row = _with_stats(row, forged.stats)
     outcome = _judge(row, evidence, study)
     return replace(outcome, row=_compare(outcome.row, honest, study.proof.manifest, cost, manifest, outcome.verdicts))
+
+
+class Where(Protocol):
+    """What a row needs to know of a runner."""
+
+    def request(self, role: Role) -> DeviceRequest:
+        """The device that a role named."""
+        ...
+
+    def facts(self, role: Role) -> DeviceFacts:
+        """What a role really computes on."""
+        ...
+
+
+class _Nowhere:
+    """Devices that were asked for, and that nobody can be asked about any more."""
+
+    def __init__(self, devices: Mapping[Role, DeviceRequest]) -> None:
+        self._devices = devices
+
+    def request(self, role: Role) -> DeviceRequest:
+        return self._devices[role]
+
+    def facts(self, role: Role) -> DeviceFacts:
+        return DeviceFacts(name="", kind=self._devices[role].torch_device, threads=self._devices[role].threads)
 
 
 class _RuledOutError(Exception):
@@ -495,7 +540,7 @@ def _compare(
     )
 
 
-def _trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:
+def _trial_row(runner: Where, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:
     row = _row(
         runner,
         study,
@@ -527,7 +572,7 @@ def _trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, start
 
 
 def _row(
-    runner: Runner, study: Study, *, arm: str, attack: str, recipe: Recipe, role: Role, started_at: str
+    runner: Where, study: Study, *, arm: str, attack: str, recipe: Recipe, role: Role, started_at: str
 ) -> TrialRow:
     facts, judge = runner.facts(role), runner.facts("verifier")
     conditions = study.examination.conditions

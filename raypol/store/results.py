@@ -8,10 +8,11 @@ A file appears as a whole or not at all, and a trial that is run again replaces 
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, get_type_hints
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, Final, TypeVar, get_type_hints
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from raypol.store.location import Location, atomic_output
@@ -154,6 +155,8 @@ class IntervalRow:
     """Mean training loss over the replayed steps."""
 
 
+Row = TypeVar("Row", TrialRow, IntervalRow)
+
 _ARROW: Final[dict[type, pa.DataType]] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -172,6 +175,38 @@ def write_trial(results: Location, trial: TrialRow, intervals: Sequence[Interval
     """Record one trial; the intervals first, so that a trial that is there is complete."""
     _write(results / "intervals", trial.trial_id, IntervalRow, intervals)
     _write(results / "trials", trial.trial_id, TrialRow, [trial])
+
+
+def read_trials(results: Location, *, sweep_id: str = "") -> list[TrialRow]:
+    """The rows of a results folder, or of one sweep in it, by trial_id; columns that an older version lacks are empty."""
+    return _read(results / "trials", TrialRow, sweep_id)
+
+
+def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[IntervalRow]] | None:
+    """One trial's row and its intervals; None if it has no row."""
+    if not (results / "trials" / f"{trial_id}.parquet").exists():
+        return None
+    (row,) = _read(results / "trials", TrialRow, "", names=[f"{trial_id}.parquet"])
+    return row, _read(results / "intervals", IntervalRow, "", names=[f"{trial_id}.parquet"])
+
+
+def _read(folder: Location, row_type: type[Row], sweep_id: str, names: Sequence[str] | None = None) -> list[Row]:
+    names = [name for name, _ in folder.files() if name.endswith(".parquet")] if names is None else names
+    paths = [(folder / name).path for name in sorted(names)]
+    if not paths:
+        return []
+    found = ds.dataset(paths, filesystem=folder.filesystem, format="parquet", schema=schema_of(row_type))
+    table = found.to_table(filter=ds.field("sweep_id") == sweep_id if sweep_id else None)
+    own = {f.name: f for f in fields(row_type)}
+
+    def cell(name: str, value: Any) -> Any:  # noqa: ANN401 - any cell
+        if value is not None:
+            return value
+        if own[name].default is not MISSING:  # the column is younger than the file
+            return own[name].default
+        return math.nan if own[name].type is float else None  # NaN is written as NULL
+
+    return [row_type(**{name: cell(name, value) for name, value in plain.items()}) for plain in table.to_pylist()]
 
 
 def _write(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> None:

@@ -17,7 +17,7 @@ import torch
 from raypol.cluster.inventory import usable_cores
 from raypol.cluster.jobs import ProveJob, run_facts, run_prove
 from raypol.cluster.placement import parse_device
-from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, Role, cluster_offers
+from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, Role, connect
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
 from raypol.runs.trial import Outcome, run_honest, run_trial
@@ -256,7 +256,7 @@ def test_a_device_that_no_node_offers_is_an_error_at_once(
 def test_a_cluster_that_is_not_there_is_told_at_once(address: str) -> None:
     started = time.monotonic()
     with pytest.raises(InputError, match=rf"cannot reach a Ray cluster at '{address}': .*host:port") as caught:
-        cluster_offers(address)
+        connect(address)
     assert time.monotonic() - started < 20
     assert "\n" not in str(caught.value)
 

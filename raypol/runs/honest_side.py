@@ -1,0 +1,146 @@
+"""The honest side of a sweep: proof, d_ref and honest row of every honest configuration, made once and found ever after."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raypol.cluster.inventory import at_once, wait_needed
+from raypol.cluster.placement import DeviceRequest
+from raypol.cluster.runners import RayRunner, Role
+from raypol.cluster.scaling import ClusterView
+from raypol.core.proof import Recipe
+from raypol.runs.design import Setup
+from raypol.runs.honest import HonestProof, honest_proofs, reference_distance
+from raypol.runs.ledger import Ledger
+from raypol.runs.plan import SweepOptions
+from raypol.runs.trial import Outcome, Study, run_honest
+from raypol.store.proofs import read_manifest
+from raypol.store.results import TrialRow, read_trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """What the trials of one honest configuration are compared with."""
+
+    study: Study
+    honest: TrialRow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HonestSide:
+    """Makes or finds the standings of a sweep."""
+
+    ledger: Ledger
+    options: SweepOptions
+    view: ClusterView
+    requests: Mapping[str, DeviceRequest]
+    """Device spelling -> what the nodes call it."""
+    on_progress: Callable[[str], None]
+    on_outcome: Callable[[Outcome], None]
+
+    def standings(self, setups: Sequence[Setup]) -> dict[str, Standing]:
+        """By `Setup.honest_key`; what is missing is made in parallel, one pair of prover and verifier after the other."""
+        distinct = {setup.honest_key(): setup for setup in setups}
+        found: dict[str, Standing] = {}
+        missing: dict[tuple[str, str], dict[str, Setup]] = {}
+        for key, setup in distinct.items():
+            standing = self._recall(key, setup)
+            if standing is None:
+                missing.setdefault((setup.prover, setup.verifier), {})[key] = setup
+            else:
+                found[key] = standing
+        for (prover, verifier), wanted in missing.items():
+            with self._runner(prover, verifier, 2 * len(wanted)) as runner:
+                found |= self._make(runner, wanted)
+        return found
+
+    @contextmanager
+    def _runner(self, prover: str, verifier: str, most: int) -> Iterator[RayRunner]:
+        """As many workers as proofs, if there is room for them."""
+        proving, judging = self.requests[prover], self.requests[verifier]
+        group = list(dict.fromkeys((proving, judging)))
+        for request, kind in wait_needed(group, self.view.nodes, self.view.scalable):
+            self.on_progress(f"waiting for the autoscaler to start a {kind} node for {request}")
+        workers = max(1, at_once(group, self.view.nodes, self.view.scalable, most=most))
+        devices: dict[Role, DeviceRequest] = {"prover": proving, "spoofer": proving, "verifier": judging}
+        with RayRunner(devices, workers=workers, patience_s=self.options.patience_s) as runner:
+            yield runner
+
+    def _make(self, runner: RayRunner, setups: Mapping[str, Setup]) -> dict[str, Standing]:
+        recipes, references = self._recipes(runner, setups)
+        by_data: dict[Any, dict[bytes, Recipe]] = {}
+        for key, setup in setups.items():
+            wanted = by_data.setdefault(setup.train.data, {})
+            wanted |= {recipe.canonical(): recipe for recipe in (recipes[key], references[key])}
+        proofs: dict[bytes, HonestProof] = {}
+        for data, wanted in by_data.items():
+            made = honest_proofs(
+                runner,
+                self.ledger.results,
+                list(wanted.values()),
+                data,
+                on_progress=lambda done, of: self.on_progress(
+                    f"training honest proofs and references: step {done}/{of}"
+                ),
+            )
+            proofs |= dict(zip(wanted, made, strict=True))
+        standings = {}
+        for number, (key, setup) in enumerate(setups.items()):
+            self.on_progress(f"verifying honest proofs: {number} of {len(setups)} done")
+            proof, reference = proofs[recipes[key].canonical()], proofs[references[key].canonical()]
+            study = self._study(setup, proof, reference)
+            outcome = run_honest(runner, study, trial_id=f"trial-{self.ledger.sweep_id}-{key}")
+            names = {"proof": proof.proof_id, "reference": reference.proof_id, "trial": outcome.row.trial_id}
+            self.ledger.remember("honest", key, names)
+            self.on_outcome(outcome)
+            standings[key] = Standing(study=study, honest=outcome.row)
+        return standings
+
+    def _recipes(self, runner: RayRunner, setups: Mapping[str, Setup]) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
+        """The proofs' recipes and their references', a proof of the next seed where there is one: how often weights are
+        recorded does not change them.
+        """
+        threads, device = runner.request("prover").threads, runner.device("prover")
+
+        def recipe(setup: Setup, **changes: int) -> Recipe:
+            train = replace(setup.train, **changes)  # type: ignore[arg-type]
+            return train.recipe(train.data.load(), device=device, threads=threads)
+
+        recipes = {key: recipe(setup) for key, setup in setups.items()}
+        ends = {replace(one, interval=1).canonical(): one for one in recipes.values()}
+        references = {
+            key: recipe(setup, seed=setup.train.seed + 1, interval=setup.train.steps) for key, setup in setups.items()
+        }
+        return recipes, {
+            key: ends.get(replace(reference, interval=1).canonical(), reference)
+            for key, reference in references.items()
+        }
+
+    def _recall(self, key: str, setup: Setup) -> Standing | None:
+        """What an earlier run made, if it is all there."""
+        names = self.ledger.recall("honest", key)
+        if names is None:
+            return None
+        row = read_trial(self.ledger.results, names["trial"])
+        folders = [self.ledger.results / "proofs" / names[part] for part in ("proof", "reference")]
+        if row is None or row[0].status != "ok" or not all((folder / "manifest.json").exists() for folder in folders):
+            return None
+        proof, reference = (
+            HonestProof(folder=folder, manifest=read_manifest(folder), reused=True) for folder in folders
+        )
+        return Standing(study=self._study(setup, proof, reference), honest=row[0])
+
+    def _study(self, setup: Setup, proof: HonestProof, reference: HonestProof) -> Study:
+        return Study(
+            sweep_id=self.ledger.sweep_id,
+            results=self.ledger.results,
+            data=setup.train.data,
+            proof=proof,
+            prover_device=setup.prover,
+            d_ref=reference_distance(proof.folder, reference.folder),
+            examination=setup.examination,
+            thresholds=setup.thresholds,
+            early_stop=self.options.early_stop,
+            keep=self.options.keep,
+        )

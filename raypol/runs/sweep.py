@@ -1,0 +1,178 @@
+"""A sweep: the honest side first, then every trial under Ray Tune, each in a reservation of its own.
+
+Nothing is lost and nothing is done twice because a trial is named by its content: whoever runs it looks first whether its row is
+there, then for what an interrupted try finished of it. A killed driver is resumed by running the same sweep again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from raypol.cluster.inventory import check_group, resolve
+from raypol.cluster.placement import parse_device
+from raypol.cluster.runners import connect
+from raypol.cluster.scaling import ClusterView, view_cluster
+from raypol.cluster.visibility import check_visible
+from raypol.runs.design import Point, Setup, controls_beside, searchable
+from raypol.runs.honest_side import HonestSide, Standing
+from raypol.runs.ledger import Ledger
+from raypol.runs.plan import Plan
+from raypol.store.location import Location
+from raypol.store.results import IntervalRow, TrialRow
+
+if TYPE_CHECKING:
+    from raypol.runs.tuning import Shared
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Events:
+    """Whom to tell; all are called from the driver's thread."""
+
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _of: None
+    """(what is being done, trials done, of how many)."""
+    outcome: Callable[[TrialRow, Sequence[IntervalRow]], None] = lambda _row, _intervals: None
+    """Each row as it is finished."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRun:
+    """What a sweep found."""
+
+    plan: Plan
+    rows: tuple[TrialRow, ...]
+    """Honest rows first, then trials; those of earlier runs too."""
+    resumed: int
+    """Trials that an earlier run had finished."""
+    stopped: str = ""
+    """Why the sweep ended before all trials were run; empty if it did not."""
+
+    @property
+    def trials(self) -> tuple[TrialRow, ...]:
+        """The rows without the honest ones."""
+        return tuple(row for row in self.rows if row.arm != "honest")
+
+
+def run_sweep(plan: Plan, results: Location, *, address: str | None = None, events: Events | None = None) -> SweepRun:
+    """Run what of a plan is not finished yet.
+
+    Args:
+        plan: see `plan_sweep`.
+        results: a folder that takes files, and that every node sees.
+        address: of a running cluster; None starts Ray on this machine for as long as this call lasts.
+        events: whom to tell.
+
+    Raises:
+        InputError: another sweep lies under this name, a device that the cluster neither has nor can scale to, a node that does
+            not see the results folder.
+    """
+    import ray
+
+    events = events or Events()
+    ledger = Ledger(results, plan.sweep_id)
+    ledger.check(plan.asked, must_exist=plan.options.resume == "must")
+    started = not ray.is_initialized()
+    if started:
+        where = "starting Ray on this machine" if address is None else f"connecting to the cluster at {address}"
+        events.progress(where, 0, plan.num_trials)
+        connect(address)
+    try:
+        view = view_cluster()
+        for group in plan.groups():
+            check_group(group, view.nodes, view.scalable)
+        check_visible(results)
+        with ledger.only_driver():
+            ledger.open(plan.asked)
+            return _Driver(plan, ledger, view, events).run()
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _Driver:
+    def __init__(self, plan: Plan, ledger: Ledger, view: ClusterView, events: Events) -> None:
+        self._plan, self._ledger, self._view, self._events = plan, ledger, view, events
+        self._done, self._total = 0, plan.num_trials
+        offers = [*view.nodes, *view.scalable.types]
+        names = {str(request) for group in plan.groups() for request in group}
+        self._requests = {name: resolve(parse_device(name), offers) for name in names}
+
+    def run(self) -> SweepRun:
+        from raypol.runs.tuning import FINISHED
+
+        plan = self._plan
+        finished = {row.trial_id for row in self._ledger.rows() if row.status in FINISHED and row.arm != "honest"}
+        self._done = len(finished)
+        stopped = (self._search if plan.options.search == "optuna" else self._enumerate)(finished)
+        rows = sorted(self._ledger.rows(), key=lambda row: (row.arm != "honest", row.started_at, row.trial_id))
+        plan = replace(plan, num_trials=self._total)
+        return SweepRun(plan=plan, rows=tuple(rows), resumed=len(finished), stopped=stopped)
+
+    def _enumerate(self, finished: set[str]) -> str:
+        left = self._unfinished(self._plan.trials, finished)
+        standings = self._honest([setup for _, setup in left])
+        return self._run(standings, left)
+
+    def _search(self, finished: set[str]) -> str:
+        """Let the searcher propose, then run the controls at the points it visited."""
+        from raypol.runs.searching import optuna_search
+        from raypol.runs.tuning import run_search
+
+        plan = self._plan
+        standings = self._honest(list(plan.setups()))
+        known = [found["point"] for found in self._ledger.recall_all("points")]
+        self._done = 0  # what is finished passes by again, for the searcher to know it
+        stopped = run_search(
+            self._shared(standings),
+            optuna_search(searchable(plan.design), known, seed=plan.options.search_seed),
+            on_finished=self._finished,
+            on_wait=self._wait,
+            samples=plan.options.samples,
+        )
+        visited = [found["point"] for found in self._ledger.recall_all("points")]
+        controls = controls_beside(plan.design, visited)
+        self._total = len(visited) + len(controls)
+        left = self._unfinished(controls, finished)
+        self._done = self._total - len(left)
+        return stopped or self._run(standings, left)
+
+    def _run(self, standings: dict[str, Standing], left: Sequence[tuple[Point, Setup]]) -> str:
+        from raypol.runs.tuning import run_points
+
+        if not left:
+            return ""
+        return run_points(
+            self._shared(standings), [point for point, _ in left], on_finished=self._finished, on_wait=self._wait
+        )
+
+    def _shared(self, standings: dict[str, Standing]) -> "Shared":
+        from raypol.runs.tuning import Shared
+
+        return Shared(
+            ledger=self._ledger,
+            design=self._plan.design,
+            options=self._plan.options,
+            standings=standings,
+            requests=self._requests,
+        )
+
+    def _unfinished(self, trials: Sequence[tuple[Point, Setup]], finished: set[str]) -> list[tuple[Point, Setup]]:
+        return [(point, setup) for point, setup in trials if setup.trial_id(self._plan.sweep_id) not in finished]
+
+    def _honest(self, setups: Sequence[Setup]) -> dict[str, Standing]:
+        return HonestSide(
+            ledger=self._ledger,
+            options=self._plan.options,
+            view=self._view,
+            requests=self._requests,
+            on_progress=lambda what: self._events.progress(what, self._done, self._total),
+            on_outcome=lambda outcome: self._events.outcome(outcome.row, outcome.intervals),
+        ).standings(setups)
+
+    def _finished(self, setup: Setup, row: TrialRow, intervals: Sequence[IntervalRow]) -> None:
+        self._done += 1
+        what = f"{row.arm}, T' = {setup.spoof.steps}, k = {setup.spoof.interval}"
+        self._events.progress(what, self._done, self._total)
+        self._events.outcome(row, intervals)
+
+    def _wait(self, what: str) -> None:
+        self._events.progress(what, self._done, self._total)

@@ -1,0 +1,311 @@
+"""The trials of a sweep under Ray Tune: each in a placement group of its own, in processes that go from trial to trial.
+
+Tune schedules; what a trial is, whether it is finished, and where it goes on, is in the results folder.
+"""
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import ray
+from ray import tune
+
+from raypol.cluster.placement import DeviceRequest, parse_device
+from raypol.cluster.runners import RayRunner, Role
+from raypol.core.attacks import find_attack
+from raypol.runs.design import Design, Point, Setup, searchable, setup_of
+from raypol.runs.honest_side import Standing
+from raypol.runs.ledger import Ledger
+from raypol.runs.plan import SweepOptions, trial_group
+from raypol.runs.trial import record_lost, run_trial
+from raypol.store.results import IntervalRow, TrialRow, read_trial
+
+_log = logging.getLogger(__name__)
+
+FINISHED: Final = ("ok", "stopped")
+"""States of a row that are not run again."""
+_MAX_FAILURES: Final = 3
+"""A trial whose process or worker is lost is started again, so often; it goes on where it stood."""
+_LOOK_S: Final = 2.0
+_SAY_S: Final = 20.0
+"""Longer than a trial's processes take to start."""
+
+OnFinished = Callable[[Setup, TrialRow, Sequence[IntervalRow]], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """What every trial of a sweep is handed, once per process."""
+
+    ledger: Ledger
+    design: Design
+    options: SweepOptions
+    standings: Mapping[str, Standing]
+    """By `Setup.honest_key`."""
+    requests: Mapping[str, DeviceRequest]
+    """Device spelling -> what the nodes call it."""
+    searched: bool = False
+    """True while a searcher proposes the points: each is written down before it is run."""
+
+    def devices(self, setup: Setup) -> dict[Role, DeviceRequest]:
+        """What a trial's roles compute on; nobody proves in a trial."""
+        spoofer, verifier = self.requests[setup.spoofer], self.requests[setup.verifier]
+        return {"prover": spoofer, "spoofer": spoofer, "verifier": verifier}
+
+
+def run_points(
+    shared: Shared,
+    points: Sequence[Point],
+    *,
+    on_finished: OnFinished,
+    on_wait: Callable[[str], None],
+) -> str:
+    """Run these points. Returns why it ended before all were run; empty if it did not.
+
+    Args:
+        shared: the sweep.
+        points: what to run.
+        on_finished: handed every trial's row and intervals, from this thread.
+        on_wait: told what the trials that do not run wait for.
+    """
+    return _fit(shared, {"point": tune.grid_search([dict(point) for point in points])}, on_finished, on_wait)
+
+
+def run_search(
+    shared: Shared,
+    searcher: Any,  # noqa: ANN401 - Ray is untyped
+    *,
+    samples: int,
+    on_finished: OnFinished,
+    on_wait: Callable[[str], None],
+) -> str:
+    """Run the points that a searcher proposes; see `run_points`."""
+    space = {"point": searchable(shared.design)}
+    return _fit(replace(shared, searched=True), space, on_finished, on_wait, search_alg=searcher, num_samples=samples)
+
+
+def _fit(
+    shared: Shared,
+    space: Mapping[str, Any],
+    on_finished: OnFinished,
+    on_wait: Callable[[str], None],
+    **search: Any,  # noqa: ANN401 - TuneConfig's
+) -> str:
+    watch = _Watch(shared, on_finished, on_wait)
+    options = shared.options
+    trainable = tune.with_resources(
+        tune.with_parameters(_trial, shared=shared),
+        partial(_reservation, design=shared.design, workers=options.workers, requests=dict(shared.requests)),
+    )
+    with _quiet():
+        tune.Tuner(
+            trainable,
+            param_space=dict(space),
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,  # starting a process takes longer than a small trial
+                max_concurrent_trials=options.max_concurrent or None,
+                trial_dirname_creator=_folder_name,
+                **search,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=(shared.ledger.folder / "tune").address,
+                name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}",
+                failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+                callbacks=[watch],
+                stop=watch.stopper,
+                verbose=0,
+            ),
+        ).fit()
+    return watch.stopper.reason
+
+
+def _reservation(
+    config: Mapping[str, Any], design: Design, workers: int, requests: Mapping[str, DeviceRequest]
+) -> tune.PlacementGroupFactory:
+    """What a trial reserves: nothing for the process that leads it, then a bundle for each of its workers."""
+    group = trial_group(setup_of(design, config["point"]), workers)
+    return tune.PlacementGroupFactory([{}, *(requests[str(request)].bundle() for request in group)])
+
+
+def _folder_name(trial: Any) -> str:  # noqa: ANN401 - Ray is untyped
+    return f"trial-{trial.trial_id}"
+
+
+# --- in the trial's process --------------------------------------------------------------------------------------------
+
+# Workers live as long as the process and its reservation: the next trial on the same devices finds them warm.
+_runners: dict[object, RayRunner] = {}
+
+
+def _trial(config: Mapping[str, Any], *, shared: Shared) -> None:
+    point: Point = config["point"]
+    setup = setup_of(shared.design, point)
+    ledger, trial_id = shared.ledger, setup.trial_id(shared.ledger.sweep_id)
+    if ledger.recall_sweep() is None:
+        raise RuntimeError(f"node {ray.util.get_node_ip_address()} does not see the results folder {ledger.results}")
+    if shared.searched:
+        ledger.remember("points", trial_id, {"point": plain(point)})
+    found = read_trial(ledger.results, trial_id)
+    if found is None or found[0].status not in FINISHED:
+        row, intervals = _run(setup, shared)
+    else:
+        row, intervals = found
+    tune.report(objectives(row, intervals))
+
+
+def _run(setup: Setup, shared: Shared) -> tuple[TrialRow, list[IntervalRow]]:
+    standing = shared.standings[setup.honest_key()]
+    group = ray.util.get_current_placement_group()
+    key = (group.id.hex() if group else "", setup.spoofer, setup.verifier)
+    if setup.attack_path:
+        find_attack(setup.attack_path)  # makes the user's method known in this process
+    try:
+        if key not in _runners:
+            _close_runners()
+            _runners[key] = RayRunner(
+                shared.devices(setup), workers=shared.options.workers, patience_s=shared.options.patience_s
+            )
+        outcome = run_trial(_runners[key], standing.study, setup.trial(shared.ledger.sweep_id), standing.honest)
+    except BaseException:
+        _close_runners()
+        raise
+    if outcome.lost:
+        _close_runners()
+        raise RuntimeError(outcome.row.message.partition("\n")[0])
+    return outcome.row, list(outcome.intervals)
+
+
+def _close_runners() -> None:
+    for runner in _runners.values():
+        runner.close()
+    _runners.clear()
+
+
+def objectives(row: TrialRow, intervals: Sequence[IntervalRow]) -> dict[str, float]:
+    """What a search minimises: `error`, the largest share of its threshold that any interval's distance takes, 1 = just
+    accepted; and `cost`, device time over the proof's. NaN where a trial has none.
+    """
+    shares = [one.distance / one.threshold for one in intervals if one.threshold > 0.0]
+    cost = row.ratio_time
+    return {"error": max(shares, default=float("nan")), "cost": float("nan") if cost is None else cost}
+
+
+def plain(point: Point) -> dict[str, Any]:
+    """The point without numpy's number types, which JSON does not know."""
+    return {axis: value.item() if hasattr(value, "item") else value for axis, value in point.items()}
+
+
+# --- in the driver -----------------------------------------------------------------------------------------------------
+
+
+class _Stopper(tune.Stopper):  # type: ignore[misc]  # Ray is untyped
+    """Ends the whole run once there is a reason."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """No trial is stopped by what it reports: a trial that cannot succeed ends itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """True once there is a reason."""
+        return bool(self.reason)
+
+
+class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
+    """Hands finished trials on, writes the row of those whose process died, and bounds every wait."""
+
+    def __init__(self, shared: Shared, on_finished: OnFinished, on_wait: Callable[[str], None]) -> None:
+        self.stopper = _Stopper()
+        self._shared = shared
+        self._on_finished = on_finished
+        self._on_wait = on_wait
+        self._idle_since = self._looked = time.monotonic()
+
+    def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """A trial reported its row."""
+        setup = setup_of(self._shared.design, trial.config["point"])
+        trial_id = setup.trial_id(self._shared.ledger.sweep_id)
+        try:
+            found = read_trial(self._shared.ledger.results, trial_id)
+        except OSError as err:
+            _log.warning("the row of %s cannot be read now: %s", trial_id, err)
+            return
+        if found is not None:
+            self._on_finished(setup, *found)
+
+    def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """A trial's process or its workers were lost too often."""
+        setup = setup_of(self._shared.design, trial.config["point"])
+        shared, standing = self._shared, self._shared.standings[setup.honest_key()]
+        asked = setup.trial(shared.ledger.sweep_id)
+        devices = {role: parse_device(getattr(setup, role)) for role in shared.devices(setup)}
+        reason = f"lost in each of {_MAX_FAILURES + 1} tries: {_last_line(trial)}"
+        try:
+            row = record_lost(standing.study, asked, devices, reason)
+        except OSError as err:
+            self.stopper.reason = f"the storage takes no rows any more ({err})"
+            return
+        self._on_finished(setup, row, ())
+
+    def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:  # noqa: ANN401
+        """Tune goes round again: if nothing runs, say what for; if that lasts too long, end."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S:
+            return
+        self._looked = now
+        waiting = [trial for trial in trials if trial.status == "PENDING"]
+        if not waiting or any(trial.status == "RUNNING" for trial in trials):
+            self._idle_since = now
+            return
+        wanted = {setup_of(self._shared.design, trial.config["point"]) for trial in waiting}
+        devices = sorted({name for setup in wanted for name in (setup.spoofer, setup.verifier)})
+        said = f"{len(waiting)} trials wait for {', '.join(devices)}"
+        if now - self._idle_since > _SAY_S:
+            self._on_wait(said)
+        if now - self._idle_since > self._shared.options.patience_s:
+            self.stopper.reason = f"{said}, which no node had free for {self._shared.options.patience_s:g} s"
+
+
+def _last_line(trial: Any) -> str:  # noqa: ANN401 - Ray is untyped
+    """The last line of the trial's traceback."""
+    try:
+        lines = str(trial.get_error() or "").strip().splitlines()
+    except Exception as err:  # Tune unpickles an error that may be of the user's own module
+        return repr(err)
+    return lines[-1] if lines else "its process died"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Tune's own tables, loggers and Ctrl-C handling stay out of the way: the rows are the record, the terminal is ours."""
+    wanted = {
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "60",
+        "RAY_AIR_NEW_OUTPUT": "0",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
