@@ -20,6 +20,7 @@ import yaml
 from tests.system import private_ray
 from tests.system.private_ray import RAY, eventually, free_port, short_folder
 
+_ROOT: Final = Path(__file__).parents[2]
 _PACKAGES: Final = {"sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "rsync": "rsync"}
 
 # Takes the place of `ray` in the home's PATH. All but `stop` goes to Ray: that would end every Ray on this machine.
@@ -64,10 +65,10 @@ class Loopback:
     """For `ray` on the calling side."""
 
     def ray(self, *words: str, timeout_s: float) -> "subprocess.CompletedProcess[str]":
-        """Run a `ray` command from another folder than the checkout, as a user would; its output is kept."""
+        """Run a `ray` command in the root of the repository; its output is kept."""
         return subprocess.run(
             [*RAY, *words],
-            cwd=self.folder,
+            cwd=_ROOT,
             env=dict(self.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -154,7 +155,6 @@ def derive(config: dict[str, Any], *, folder: Path, results: Path, ports: Mappin
         "ssh_private_key": str(folder / "key"),
         "ssh_proxy_command": str(folder / "bin" / "tunnel"),
     }
-    derived["file_mounts"] = {}
     for key, value in config.items():
         if key.endswith("_commands"):
             derived[key] = moved(value)

@@ -1,5 +1,6 @@
 """`ray up`, `ray submit`, `ray job submit` and `ray down` for real: to this machine, by a file derived from cluster.yaml."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,15 @@ def cluster() -> Iterator[Loopback]:
         up = made.ray("up", "-y", str(made.config), timeout_s=300)
         assert up.returncode == 0, up.stdout
         yield made
+
+
+def test_ray_up_brings_this_project_to_the_node(cluster: Loopback) -> None:
+    project = cluster.folder / "home" / "raypol"
+    assert (project / "pyproject.toml").is_file()
+    assert (project / "raypol" / "__init__.py").is_file()
+    assert not list(project.rglob("__pycache__"))
+    commit = ["git", "-C", str(project), "rev-parse", "HEAD"]
+    assert subprocess.run(commit, capture_output=True, check=False).returncode == 0
 
 
 def test_ray_submit_runs_the_sweep_where_the_cluster_file_says(cluster: Loopback) -> None:
