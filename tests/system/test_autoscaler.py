@@ -6,6 +6,9 @@ for which Ray looks for no defaults.
 """
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +88,22 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
         port = free_port()
         config.write_text(json.dumps(simulated(read_cluster_file(ROOT / "cluster.yaml"), f"127.0.0.1:{port}")))
         yield start_head(folder, environment, port, "--num-cpus=2", f"--autoscaling-config={config}")
+
+
+def test_raypol_cluster_shows_what_can_be_started(address: str) -> None:
+    raypol = Path(sys.executable).with_name("raypol")
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "COLUMNS": "160"}
+    done = subprocess.run(
+        [raypol, "cluster", "--address", address],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for model in ("T4", "V100", "A10G", "H100"):
+        assert model in done.stdout
 
 
 def _workers(ray: Any) -> Counter[str]:  # noqa: ANN401 - Ray is untyped
