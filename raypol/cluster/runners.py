@@ -223,8 +223,8 @@ class RayRunner:
             devices: what each role names.
             address: of a running cluster; None starts one on this machine for as long as this runner lives.
             max_actors: at most so many per device.
-            workers: exactly so many per device (resolved, see `inventory.resolve`), without a look at the cluster: for whoever holds a reservation, such as the
-                placement group of a trial, or waits for the autoscaler.
+            workers: exactly so many per device (resolved, see `inventory.resolve`), without a look at the cluster: for whoever
+                holds a reservation, such as the placement group of a trial, or waits for the autoscaler.
             patience_s: seconds that a worker may stay away before its job is given up.
 
         Raises:
@@ -244,11 +244,9 @@ class RayRunner:
             if workers is None:
                 offers = offers_from_ray(ray.nodes())
                 self._devices = {role: resolve(request, offers) for role, request in self._devices.items()}
-            distinct = list(dict.fromkeys(self._devices.values()))
-            if workers is None:
-                counts = allot(distinct, offers, max_actors or 1 << 30)
+                counts = allot(list(dict.fromkeys(self._devices.values())), offers, max_actors or 1 << 30)
             else:
-                counts = dict.fromkeys(distinct, workers)
+                counts = dict.fromkeys(self._devices.values(), workers)
             for request, count in counts.items():
                 pool = self._pools[request] = _ActorPool(ray, request, count, patience_s)
                 # Asked now, while no long job is in the queue; and before easier requests take this one's place.
@@ -398,7 +396,7 @@ def connect(address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
         try:
-            _knock(address)
+            knock(address)
             ray.init(address=address, **quiet)
         except (OSError, OverflowError, ValueError, RuntimeError) as err:
             reason = next(iter(str(err).splitlines()), type(err).__name__)
@@ -419,7 +417,7 @@ def connect(address: str | None) -> None:
     )
 
 
-def _knock(address: str) -> None:
+def knock(address: str) -> None:
     """Raise OSError if nobody listens at host:port; Ray itself would go on trying for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():

@@ -4,16 +4,10 @@ Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 fail
 130 interrupted. Results go to stdout, progress and errors to stderr.
 """
 
-import io
-import os
-import re
 import sys
-import traceback
-import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, redirect_stderr
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
-from itertools import groupby
 from typing import Annotated, Any, Final, Literal
 
 import tyro
@@ -25,7 +19,6 @@ from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner, RayRunner
 from raypol.core.attacks import find_attack
 from raypol.core.distances import METRICS
-from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path
 from raypol.core.policies import RELATIVE, Thresholds, find_policy
 from raypol.core.proof import Precision
@@ -33,9 +26,10 @@ from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
 from raypol.face.cluster import Cluster
 from raypol.face.demo import show_demo
+from raypol.face.guard import guarded, parse
 from raypol.face.join import Join
 from raypol.face.progress import progress
-from raypol.face.tables import plain, verdict_table
+from raypol.face.tables import verdict_table
 from raypol.runs.honest import TrainConfig, check_recipe, honest_proofs, reference_distance
 from raypol.runs.locking import only_maker
 from raypol.runs.trial import Trial, forge, spoof_id
@@ -344,70 +338,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments == ["--version"]:
         _out.print(f"raypol {__version__}")
         sys.exit(0)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences Ray's notice about CPU-only actors
-    sys.exit(_guarded(_parse(arguments)))
-
-
-def _parse(arguments: Sequence[str]) -> Any:  # noqa: ANN401 - any of the commands
-    """The command behind the arguments; a wrong one becomes one line and exit code 2."""
-    said = io.StringIO()
-    try:
-        with redirect_stderr(said):
-            return tyro.cli(
-                Command,
-                prog="raypol",
-                description="Which proof-of-learning spoofs pass which verifier, for which T', k and strength, at what cost.",
-                args=arguments,
-            )
-    except SystemExit as end:
-        if end.code != 2:  # --help
-            sys.stderr.write(said.getvalue())
-            raise
-        name = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
-        _fail(f"{usage_error(said.getvalue())}; see {' '.join(filter(None, ('raypol', name, '--help')))}")
-        sys.exit(2)
+    name = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
+    about = "Which proof-of-learning spoofs pass which verifier, for which T', k and strength, at what cost."
+    command = parse(Command, "raypol", about, arguments, help_words=" ".join(filter(None, ("raypol", name))))
+    sys.exit(guarded(command.run, debug=command.debug))
 
 
 _COMMANDS: Final = ("demo", "prove", "spoof", "verify", "cluster", "join")
-_FRAME: Final = re.compile(r"\x1b\[[0-9;]*m|[─-╿]|(?<=\s)-{8,}(?=\s|$)")  # the last in a terminal without UTF-8
-
-
-def usage_error(box: str) -> str:
-    """The complaint of tyro, a box of several lines, as one line without its title and its reference to --help."""
-    lines = [_FRAME.sub("", line).strip() for line in box.splitlines()[1:]]
-    parts = [" ".join(part).rstrip(".") for ruled, part in groupby(lines, key=lambda line: not line) if not ruled]
-    parts = [part for part in parts if not part.startswith("For full helptext")]
-    said = [part for part in parts if not part.startswith("Perhaps you meant:")]
-    nearest = " ".join(part for part in parts if part not in said)
-    options = dict.fromkeys(re.findall(r"(?<!\S)--(?!help\b)[a-z][a-z0-9-]*(?=[ ,])", nearest))
-    return "; ".join([*said, f"perhaps you meant {' or '.join(options)}"] if options else said)
-
-
-def _guarded(command: Any) -> int:  # noqa: ANN401 - any of the commands
-    """Run a command; bad input becomes one line and exit code 2."""
-    try:
-        code: int = command.run()
-    except InputError as err:
-        if command.debug:
-            traceback.print_exc()
-        _fail(str(err))
-        return 2
-    except KeyboardInterrupt:
-        _err.print("interrupted; what was finished is kept, run the same command again to go on", style="yellow")
-        return 130
-    except Exception:
-        # Python's own exit code for this is 1, which would say that a proof was rejected.
-        traceback.print_exc()
-        return 3
-    return code
-
-
-def _fail(message: str) -> None:
-    """The one line that says what is wrong."""
-    line = plain(f"error: {' '.join(message.split())}")
-    line.stylize("red")
-    _err.print(line, soft_wrap=True)
 
 
 def _describe(manifest: Manifest, *, reused: bool) -> None:

@@ -14,7 +14,7 @@ from raypol.face import figures
 from raypol.face.progress import progress
 from raypol.face.story import tell
 from raypol.face.tables import arms_table
-from raypol.runs.demo import ARMS, POINTS, DemoRun, run_demo
+from raypol.runs.demo import ARMS, POINTS, DemoRun, new_sweep_id, run_demo
 from raypol.runs.honest import TrainConfig
 from raypol.runs.images import pick_pairs
 from raypol.runs.tracking import Tracker
@@ -40,9 +40,19 @@ def show_demo(
     """Run the demo and print what it found; see `run_demo` for points and arms."""
     if not results.is_local:
         raise InputError(f"the demo draws its figures into a local folder, got {results}")
-    tracker = Tracker(results, "raypol-demo")
+    sweep_id = new_sweep_id()
+    tracker = Tracker(results, "raypol-demo", sweep_id)
     with progress(err) as update:
-        run = run_demo(runner, results, train, points=points, arms=arms, on_event=update, on_outcome=tracker.log)
+        run = run_demo(
+            runner,
+            results,
+            train,
+            points=points,
+            arms=arms,
+            on_event=update,
+            on_outcome=tracker.log,
+            sweep_id=sweep_id,
+        )
     rows = [outcome.row for outcome in run.outcomes]
     if not out.is_terminal:
         out = Console(file=out.file, highlight=False, width=_LOG_WIDTH)
@@ -50,7 +60,7 @@ def show_demo(
     answer = tell(rows)
     out.print(f"\n{answer}\n", markup=False)
     drawn = draw(run, Path(results.path) / "figures")
-    tracker.finish(run.study, answer, drawn)
+    tracker.finish(answer, drawn)
     for line in closing_lines(run, drawn, tracker, Path(results.path)):
         out.print(line, soft_wrap=True, markup=False)
     if tracker.problem:

@@ -17,6 +17,7 @@ from raypol.runs.honest import HonestProof, TrainConfig, honest_proofs, referenc
 from raypol.runs.trial import Outcome, Study, Trial, run_honest, run_trial
 from raypol.runs.verify import Examination
 from raypol.store.location import Location
+from raypol.store.results import IntervalRow, TrialRow
 
 ARMS: Final[dict[str, Any]] = {
     "null": find_attack("null"),
@@ -55,7 +56,8 @@ def run_demo(
     points: Sequence[tuple[int, int]] = POINTS,
     arms: Mapping[str, Any] = ARMS,
     on_event: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
-    on_outcome: Callable[[Study, Outcome], None] = lambda _study, _outcome: None,
+    on_outcome: Callable[[TrialRow, Sequence[IntervalRow]], None] = lambda _row, _intervals: None,
+    sweep_id: str = "",
 ) -> DemoRun:
     """Run everything; each outcome is recorded in the store before it is handed on.
 
@@ -66,7 +68,8 @@ def run_demo(
         points: (T', k) of the spoofs.
         arms: attack by arm, the null control among them.
         on_event: told what was finished, how many are done, of how many; called from this thread.
-        on_outcome: handed each outcome as it comes, from this thread.
+        on_outcome: handed each row with its intervals as it comes, from this thread.
+        sweep_id: name of the run; empty = a new one.
     """
     trials = [
         Trial(arm=arm, attack=attack, spoof=SpoofConfig(steps=steps, interval=interval, seed=train.seed))
@@ -90,7 +93,7 @@ def run_demo(
     )
     on_event("honest proof and reference", 1, total)
     study = Study(
-        sweep_id=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}",
+        sweep_id=sweep_id or new_sweep_id(),
         results=results,
         data=train.data,
         proof=proof,
@@ -100,16 +103,21 @@ def run_demo(
         thresholds=RELATIVE,
     )
     honest = run_honest(runner, study)
-    on_outcome(study, honest)
+    on_outcome(honest.row, honest.intervals)
     on_event("honest proof verified", 2, total)
     outcomes = [honest]
     for done, outcome in enumerate(run_trials(runner, study, trials, honest), start=3):
         outcomes.append(outcome)
-        on_outcome(study, outcome)
+        on_outcome(outcome.row, outcome.intervals)
         on_event(f"{outcome.row.arm}, T' = {outcome.row.steps}, k = {outcome.row.interval}", done, total)
     order = {(t.arm, t.spoof.steps, t.spoof.interval): i for i, t in enumerate(trials)}
     outcomes[1:] = sorted(outcomes[1:], key=lambda o: order[o.row.arm, o.row.steps, o.row.interval])
     return DemoRun(study=study, reference=reference, outcomes=tuple(outcomes))
+
+
+def new_sweep_id() -> str:
+    """A name that no other run has."""
+    return f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
 def run_trials(runner: Runner, study: Study, trials: list[Trial], honest: Outcome) -> Iterator[Outcome]:

@@ -47,6 +47,11 @@ class SweepRun:
     """Why the sweep ended before all trials were run; empty if it did not."""
 
     @property
+    def missing(self) -> int:
+        """Trials without a row."""
+        return max(self.plan.num_trials - len(self.trials), 0)
+
+    @property
     def trials(self) -> tuple[TrialRow, ...]:
         """The rows without the honest ones."""
         return tuple(row for row in self.rows if row.arm != "honest")

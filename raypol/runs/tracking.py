@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from filelock import FileLock
 
-from raypol.runs.trial import Outcome, Study
 from raypol.store.location import Location
+from raypol.store.results import IntervalRow, TrialRow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,7 +38,8 @@ _BATCH: Final = 1000  # the most metrics that MLflow takes in one call
 class Tracker:
     """Writes outcomes to MLflow as they come. One process writes; the schema is made before anything else touches it."""
 
-    def __init__(self, results: Location, experiment: str) -> None:
+    def __init__(self, results: Location, experiment: str, sweep_id: str) -> None:
+        self._results, self._sweep_id = results, sweep_id
         self.uri = tracking_uri(results)
         self.problem = ""
         self._runs: list[str] = []
@@ -47,31 +48,34 @@ class Tracker:
         with self._survive("open the tracking store"):
             self._client = self._open(experiment)
 
-    def log(self, study: Study, outcome: Outcome) -> None:
+    def log(self, row: TrialRow, intervals: Sequence[IntervalRow]) -> None:
         """One flat run per trial: params, metrics, one metric point per interval, where its files lie."""
         if self._client is None:
             return
         with self._survive("log a trial"):
-            self._log(self._client, study, outcome)
+            self._log(self._client, row, intervals)
 
-    def finish(self, study: Study, answer: str, figures: Sequence[Path]) -> None:
+    def finish(self, answer: str, figures: Sequence[Path]) -> None:
         """The summary run: the answer as its description, the figures, the link to the compare page."""
         if self._client is None:
             return
         with self._survive("log the summary"):
             link = self.compare_link
             tags = {
-                "raypol.sweep_id": study.sweep_id,
+                "raypol.sweep_id": self._sweep_id,
                 "raypol.summary": "true",
                 "mlflow.note.content": f"{answer}\n\n[Compare all arms]({link})" if link else answer,
             }
-            run = self._client.create_run(self._experiment_id, run_name=f"summary {study.sweep_id}", tags=tags)
+            run = self._client.create_run(self._experiment_id, run_name=f"summary {self._sweep_id}", tags=tags)
             run_id = run.info.run_id
             self._client.log_text(run_id, answer + "\n", "answer.md")
-            self._client.log_dict(run_id, _places(study), "parquet.json")
+            self._client.log_dict(run_id, _places(self._results, self._sweep_id), "parquet.json")
             for figure in figures:
                 self._client.log_artifact(run_id, str(figure), "figures")
             self._client.set_terminated(run_id)
+
+    def close(self) -> None:
+        """Nothing more will be logged."""
 
     @property
     def compare_link(self) -> str:
@@ -111,29 +115,29 @@ class Tracker:
                 self._experiment_id = client.create_experiment(experiment)
         return client
 
-    def _log(self, client: "MlflowClient", study: Study, outcome: Outcome) -> None:
+    def _log(self, client: "MlflowClient", trial: TrialRow, intervals: Sequence[IntervalRow]) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        row = asdict(outcome.row)
-        name = f"{outcome.row.arm} T'={outcome.row.steps} k={outcome.row.interval}"
-        run = client.create_run(self._experiment_id, run_name=name, tags={"raypol.sweep_id": study.sweep_id})
+        row = asdict(trial)
+        name = f"{trial.arm} T'={trial.steps} k={trial.interval}"
+        run = client.create_run(self._experiment_id, run_name=name, tags={"raypol.sweep_id": self._sweep_id})
         run_id = run.info.run_id
         now = int(time.time() * 1000)
         params = [Param(key, str(row[key])) for key in PARAMS if row[key] is not None]
-        params.append(Param("kind", "proof" if outcome.row.arm == "honest" else "spoof"))
+        params.append(Param("kind", "proof" if trial.arm == "honest" else "spoof"))
         numbers = {key: float(value) for key, value in row.items() if key not in PARAMS and _is_number(value)}
         points = [Metric(key, value, now, 0) for key, value in numbers.items()]
-        accuracies = {interval.step_to: interval.accuracy for interval in outcome.intervals}
+        accuracies = {interval.step_to: interval.accuracy for interval in intervals}
         points += [
             Metric(f"eps_repr_{i.metric}", i.normalised, now, i.step_to)
-            for i in outcome.intervals
+            for i in intervals
             if math.isfinite(i.normalised)
         ]
         points += [Metric("accuracy", value, now, step) for step, value in accuracies.items() if math.isfinite(value)]
         tags = {key: str(row[key]) for key in ("trial_id", "proof_id", "status", "rejected_by", "bound_by", "commit")}
         tags |= {
             "mlflow.source.name": "raypol",
-            "mlflow.source.git.commit": outcome.row.commit,
+            "mlflow.source.git.commit": trial.commit,
             "success": str(bool(row["success"])).lower(),
             "success_strict": str(bool(row["success_strict"])).lower(),
             "simulated": str(row["simulated"]).lower(),
@@ -147,39 +151,38 @@ class Tracker:
                 params=params if first else (),
                 tags=[RunTag(key, value[:5000]) for key, value in tags.items()] if first else (),
             )
-        places = _places(study) | {"proof": str(study.results / "proofs" / outcome.row.proof_id)}
+        places = _places(self._results, self._sweep_id) | {"proof": str(self._results / "proofs" / trial.proof_id)}
         client.log_dict(run_id, places, "parquet.json")
-        self._log_inputs(client, run_id, study, outcome)
-        if outcome.row.message:
-            client.log_text(run_id, outcome.row.message, "message.txt")
-        client.set_terminated(run_id, "FINISHED" if outcome.row.status == "ok" else "FAILED")
+        self._log_inputs(client, run_id, trial)
+        if trial.message:
+            client.log_text(run_id, trial.message, "message.txt")
+        client.set_terminated(run_id, "FINISHED" if trial.status == "ok" else "FAILED")
         self._runs.append(run_id)
 
-    def _log_inputs(self, client: "MlflowClient", run_id: str, study: Study, outcome: Outcome) -> None:
+    def _log_inputs(self, client: "MlflowClient", run_id: str, trial: TrialRow) -> None:
         """The dataset as a run input, the final model as a logged model that points into the proof (no pickle)."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        recipe = study.proof.manifest.recipe
         dataset = Dataset(
-            name=recipe.dataset,
-            digest=recipe.dataset_sha256[:12],
+            name=trial.dataset,
+            digest=trial.dataset_sha256[:12],
             source_type="raypol",
-            source=json.dumps({"name": recipe.dataset}),
+            source=json.dumps({"name": trial.dataset}),
         )
         client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-        if outcome.row.status != "ok":
+        if trial.status != "ok":
             return
-        weights = study.results / "proofs" / outcome.row.proof_id / "weights" / f"step={outcome.row.steps}.parquet"
+        weights = self._results / "proofs" / trial.proof_id / "weights" / f"step={trial.steps}.parquet"
         model = client.create_logged_model(
             self._experiment_id,
-            name=f"{recipe.model}-{outcome.row.arm}",
+            name=f"{trial.model}-{trial.arm}",
             source_run_id=run_id,
             tags={"weights": str(weights)},
-            params={"steps": str(outcome.row.steps), "arm": outcome.row.arm},
+            params={"steps": str(trial.steps), "arm": trial.arm},
             model_type="weights in Parquet",
         )
         client.finalize_logged_model(model.model_id, "READY")
-        if weights.is_local:
+        if weights.is_local and weights.exists():
             client.log_artifact(run_id, weights.path, "model")
 
     @contextmanager
@@ -222,11 +225,11 @@ def _one_creator(uri: str) -> Iterator[None]:
         yield
 
 
-def _places(study: Study) -> dict[str, str]:
+def _places(results: Location, sweep_id: str) -> dict[str, str]:
     return {
-        "trials": str(study.results / "trials" / "*.parquet"),
-        "intervals": str(study.results / "intervals" / "*.parquet"),
-        "sweep_id": study.sweep_id,
+        "trials": str(results / "trials" / "*.parquet"),
+        "intervals": str(results / "intervals" / "*.parquet"),
+        "sweep_id": sweep_id,
     }
 
 

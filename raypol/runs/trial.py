@@ -592,6 +592,7 @@ def _row(
         device_name=facts.name,
         status="error",
         node=facts.node,
+        dataset_sha256=recipe.dataset_sha256,
         prover_device=study.prover_device,
         prover_device_name=study.proof.manifest.environment.get("device", ""),
         verifier_device=str(runner.request("verifier")),

@@ -229,6 +229,10 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self._on_wait = on_wait
         self._idle_since = self._looked = time.monotonic()
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Tune pickles its callbacks to restore a run some day; we resume from rows, so nothing of this one is needed."""
+        return tune.Callback, ()
+
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """A trial reported its row."""
         setup = setup_of(self._shared.design, trial.config["point"])

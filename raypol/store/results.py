@@ -42,6 +42,7 @@ class TrialRow:
     message: str = ""
     node: str = ""
     """Where the work was done: host/node, several if it moved."""
+    dataset_sha256: str = ""
     prover_device: str = ""
     prover_device_name: str = ""
     """Of the honest proof that this row is compared with."""

@@ -96,7 +96,7 @@ def test_progress_and_outcomes_are_told_as_they_come(local: LocalRunner, tmp_pat
         points=[(10, 5)],
         arms=FEW_ARMS,
         on_event=lambda *event: events.append(event),
-        on_outcome=lambda _, outcome: arms.append(outcome.row.arm),
+        on_outcome=lambda row, _: arms.append(row.arm),
     )
     assert [done for _, done, _ in events] == sorted(done for _, done, _ in events)
     assert events[-1][1:] == (4, 4)

@@ -62,15 +62,15 @@ def seen(recorded: Recorded, failed: Outcome, tmp_path_factory: pytest.TempPathF
         for name in _SETTINGS:
             patched.setenv(name, "")
             patched.delenv(name)
-        tracker = Tracker(open_location(folder), "test experiment")
+        tracker = Tracker(open_location(folder), "test experiment", recorded.study.sweep_id)
         for outcome in (recorded.honest, recorded.spoofs["null"], recorded.spoofs["III-loss"], failed):
-            tracker.log(recorded.study, outcome)
+            tracker.log(outcome.row, outcome.intervals)
         answer = "Nothing **succeeds**.\n\nReally."
-        tracker.finish(recorded.study, answer, [figure])
+        tracker.finish(answer, [figure])
         assert tracker.problem == ""
         assert (folder / "mlflow.db").exists()
         client = MlflowClient(tracking_uri=tracker.uri)
-        experiment = client.get_experiment_by_name("test experiment")
+        experiment = client.get_experiment_by_name("test experiment", recorded.study.sweep_id)
         assert experiment is not None
         found = client.search_runs([experiment.experiment_id])
         (summary,) = [run for run in found if "raypol.summary" in run.data.tags]
@@ -161,15 +161,11 @@ def test_the_summary_carries_the_answer_the_figures_and_the_compare_link(seen: S
 
 
 def test_a_second_run_goes_into_the_same_experiment(seen: Seen, recorded: Recorded) -> None:
-    again = Tracker(open_location(seen.folder), "test experiment")
-    again.log(replace_sweep(recorded, "another"), recorded.honest)
+    again = Tracker(open_location(seen.folder), "test experiment", "another")
+    again.log(recorded.honest.row, recorded.honest.intervals)
     assert again.problem == ""
     found = seen.client.search_runs([seen.summary.info.experiment_id], "tags.`raypol.sweep_id` = 'another'")
     assert len(found) == 1
-
-
-def replace_sweep(recorded: Recorded, name: str) -> Study:
-    return replace(recorded.study, sweep_id=name)
 
 
 # --- where -----------------------------------------------------------------------------------------------------------
@@ -188,8 +184,8 @@ def test_mlflows_own_spelling_of_a_relative_database_works(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
-    tracker = Tracker(open_location(tmp_path / "results"), "x")
-    tracker.log(recorded.study, recorded.honest)
+    tracker = Tracker(open_location(tmp_path / "results"), "x", "s")
+    tracker.log(recorded.honest.row, recorded.honest.intervals)
     assert tracker.problem == ""
     assert (tmp_path / "own.db").exists()
     assert list((tmp_path / "mlartifacts" / "x").rglob("parquet.json"))
@@ -202,8 +198,8 @@ def assert_goes_on_without(tracker: Tracker, recorded: Recorded) -> None:
     assert "\n" not in tracker.problem
     before = tracker.problem
     started = time.monotonic()
-    tracker.log(recorded.study, recorded.honest)
-    tracker.finish(recorded.study, "answer", [])
+    tracker.log(recorded.honest.row, recorded.honest.intervals)
+    tracker.finish("answer", [])
     assert time.monotonic() - started < 1, "off is off"
     assert tracker.problem == before
     assert tracker.compare_link == ""
@@ -224,7 +220,7 @@ def test_a_store_that_cannot_be_reached_is_a_problem_and_no_error(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     started = time.monotonic()
-    tracker = Tracker(open_location(tmp_path), "x")
+    tracker = Tracker(open_location(tmp_path), "x", "s")
     assert time.monotonic() - started < 30, "MLflow's own patience is four minutes"
     assert tracker.problem.startswith(f"MLflow at {uri} could not open the tracking store (")
     assert_goes_on_without(tracker, recorded)
@@ -238,26 +234,26 @@ def test_a_silent_server_is_not_waited_for(tmp_path: Path, recorded: Recorded, m
         silent.listen()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         started = time.monotonic()
-        tracker = Tracker(open_location(tmp_path), "x")
+        tracker = Tracker(open_location(tmp_path), "x", "s")
         assert time.monotonic() - started < 20
         assert tracker.problem
         assert_goes_on_without(tracker, recorded)
 
 
 def test_a_store_that_goes_away_in_between_turns_tracking_off(tmp_path: Path, recorded: Recorded) -> None:
-    tracker = Tracker(open_location(tmp_path), "x")
+    tracker = Tracker(open_location(tmp_path), "x", "s")
     client = MlflowClient(tracking_uri=tracker.uri)
     experiment = client.get_experiment_by_name("x")
     assert experiment is not None
     client.delete_experiment(experiment.experiment_id)
-    tracker.log(recorded.study, recorded.honest)
+    tracker.log(recorded.honest.row, recorded.honest.intervals)
     assert "could not log a trial" in tracker.problem
     assert_goes_on_without(tracker, recorded)
 
 
 def test_an_error_without_words_is_survived_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://x")
-    tracker = Tracker(open_location(tmp_path), "x")
+    tracker = Tracker(open_location(tmp_path), "x", "s")
 
     def fail() -> None:
         raise AssertionError

@@ -9,11 +9,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.dataset
 import pytest
 
 from raypol.cluster.launcher import ClusterFile, read_cluster_file
@@ -24,6 +27,8 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 SWEEP = ROOT / "sweeps" / "quickstart.py"
+_REFUSED_S = 20.0
+"""10 s for the answer, and imports and starts on a busy machine."""
 # The fake provider knows no other head.
 _HEAD_ID = "f" * 51 + "0" * 5
 _HEAD = "ray.head.default"
@@ -136,3 +141,51 @@ def test_actors_bring_up_one_node_of_each_type_and_idle_ones_go(ray: Any) -> Non
     for actor in actors.values():
         ray.kill(actor)
     assert eventually(lambda: not _workers(ray), within_s=90) is not None, "idle nodes stayed"
+
+
+def test_a_sweep_over_devices_brings_up_both_types(ray: Any, address: str, tmp_path: Path) -> None:  # noqa: ANN401
+    results = tmp_path / "results"
+    words = ["--size", "smoke", "--results", str(results), "--address", address, "--spoofer", "T4,V100"]
+    seen: Counter[str] = Counter()
+    with sweep(words) as driver:
+        while driver.poll() is None:
+            seen |= _workers(ray)
+            time.sleep(0.5)
+        said, _ = driver.communicate()
+    assert driver.returncode == 0, said
+    assert set(seen) == {"T4", "V100"}
+    rows = pyarrow.dataset.dataset(results / "trials").to_table().to_pylist()
+    spoofs = [row for row in rows if row["arm"] != "honest"]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert {row["device"] for row in spoofs} == {"T4", "V100"}
+    assert all(row["simulated"] for row in spoofs)
+    assert eventually(lambda: not _workers(ray), within_s=90) is not None, "idle nodes stayed"
+
+
+def test_a_device_that_no_type_has_is_refused_at_once(address: str, tmp_path: Path) -> None:
+    words = ["--size", "smoke", "--results", str(tmp_path), "--address", address, "--spoofer", "P40"]
+    start = time.monotonic()
+    with sweep(words) as driver:
+        said, _ = driver.communicate(timeout=120)
+    assert time.monotonic() - start < _REFUSED_S
+    assert driver.returncode == 2
+    assert "P40" in said
+    assert "V100" in said, "what there could be is listed"
+    assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def sweep(words: list[str]) -> Iterator["subprocess.Popen[str]"]:
+    """A running driver; ended with the block."""
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "MLFLOW_TRACKING_URI": ""}
+    with subprocess.Popen(
+        [sys.executable, str(SWEEP), *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as driver:
+        try:
+            yield driver
+        finally:
+            driver.kill()

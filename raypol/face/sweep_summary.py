@@ -1,0 +1,174 @@
+"""What a sweep found: a table over its axes, and the answer in Markdown, every number taken from its rows."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from raypol.core.distances import METRICS
+from raypol.runs.design import CONTROLS, Sweep
+from raypol.runs.sweep import SweepRun
+from raypol.store.results import TrialRow
+
+_AXES: Final = (
+    "dataset", "model", "prover_device", "device", "verifier_device", "objective", "crafting", "iterations", "alpha",
+    "linf_limit", "trajectory", "noise", "noise_decay", "initial", "hyperparameters", "carry", "batch_size", "replay",
+    "thresholds",
+)  # fmt: skip
+"""Columns that are shown if the trials of an arm differ in them; arm, T' and k always are."""
+_TITLES: Final = {"prover_device": "prover", "device": "spoofer", "verifier_device": "verifier", "noise_decay": "decay"}
+_LEGEND: Final = (
+    "n: trials (seeds); not ok: failed or stopped early. error: largest of the four errors (max over intervals) in units of the "
+    "honest proof's, time and size likewise; medians over n, below 1 is needed. success: accepted, all errors below the proof's, "
+    "less time and storage; under published / strict. simulated: a CPU did the work of a declared GPU."
+)
+
+
+def sweep_table(rows: Sequence[TrialRow]) -> RenderableType:
+    """A line per point; seeds are put together."""
+    trials = [row for row in rows if row.arm != "honest"]
+    shown = [axis for axis in _AXES if any(len(set(values)) > 1 for values in _by_arm(trials, axis))]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    numbers = ("T'", "k", "n", "not ok", "error", "time", "size", "published", "strict")
+    for title in ("arm", "T'", "k", *(_TITLES.get(axis, axis) for axis in shown), *numbers[2:], "success", "bound by"):
+        table.add_column(title, justify="right" if title in numbers else "left", no_wrap=title != "bound by")
+    if any(row.simulated for row in trials):
+        table.add_column("simulated")
+    groups: dict[tuple[object, ...], list[TrialRow]] = {}
+    for row in trials:
+        key = (row.arm, row.steps, row.interval, *(getattr(row, axis) for axis in shown))
+        groups.setdefault(key, []).append(row)
+    order = {arm: number for number, arm in enumerate(dict.fromkeys([*CONTROLS, *(row.arm for row in trials)]))}
+    previous = None
+    for key, group in sorted(
+        groups.items(), key=lambda item: (item[0][2], item[0][1], order[str(item[0][0])], str(item[0]))
+    ):
+        if previous not in (None, key[1:3]):
+            table.add_row()
+        previous = key[1:3]
+        done = [row for row in group if row.status == "ok"]
+        cells = [
+            *("-" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in key),
+            str(len(group)),
+            str(len(group) - len(done)) if len(done) < len(group) else "",
+            _number(_worst(row) for row in done),
+            _number(row.ratio_time for row in done),
+            _number(row.ratio_size for row in done),
+            _count(group, "accepted_published"),
+            _count(group, "accepted_strict"),
+            f"{_count(group, 'success')} / {_count(group, 'success_strict')}",
+            _bound(group),
+        ]
+        table.add_row(*cells, *(["yes"] if any(row.simulated for row in group) else []))
+    return Group(table, "", _LEGEND)
+
+
+def answer(sweep: Sweep, run: SweepRun) -> str:
+    """Markdown: what was asked, what was run, for which T' each arm succeeds, and whether it beats its control."""
+    trials = run.trials
+    states = Counter(row.status for row in trials)
+    failed = states["error"]
+    said = [
+        f"**{sweep.question}**",
+        f"{len(trials)} of {run.plan.num_trials} trials have a row"
+        + (f" ({run.resumed} were finished before)" if run.resumed else "")
+        + f": {states['ok']} ran to the end, {states['stopped']} were stopped early because they could not succeed any more, "
+        f"{failed} failed.",
+    ]
+    if run.stopped:
+        said.append(f"The sweep ended early: {run.stopped}.")
+    honest = [row for row in run.rows if row.arm == "honest"]
+    if honest:
+        accepted = sum(bool(row.accepted_strict) for row in honest)
+        said.append(
+            f"Honest proofs: {len(honest)}, {accepted} accepted by strict; largest normalised l2 error "
+            f"{_number((row.error_l2 for row in honest), '.2g')}, {_number((row.device_s for row in honest), '.3g')} device "
+            "seconds (medians)."
+        )
+    if any(row.simulated for row in run.rows):
+        said.append("Some devices are simulated: a CPU did the work of a declared GPU, so their times are no GPU's.")
+    lines = [f"- {arm}: {_outcome_of(arm, trials)}" for arm in dict.fromkeys(row.arm for row in trials)]
+    reasons = Counter(row.message.partition("\n")[0][:200] for row in trials if row.status == "error")
+    lines += [f"- failed {count}x: {reason}" for reason, count in reasons.most_common(5)]
+    return "\n\n".join(said) + "\n\n" + "\n".join(lines)
+
+
+def _outcome_of(arm: str, trials: Sequence[TrialRow]) -> str:
+    """At which T' the arm succeeds under both policies, and what it changes against null at the same point."""
+    own = [row for row in trials if row.arm == arm]
+    parts = []
+    for policy, name in (("published", "success"), ("strict", "success_strict")):
+        wins = sorted({row.steps for row in own if getattr(row, name)})
+        if not wins:
+            parts.append(f"never succeeds under {policy}")
+            continue
+        where = f"T' = {wins[0]}" if len(wins) == 1 else f"T' in {wins[0]} .. {wins[-1]}"
+        number = sum(bool(getattr(row, name)) for row in own)
+        parts.append(f"succeeds under {policy} in {number} of {len(own)} trials, {where}")
+    if arm not in CONTROLS:
+        parts.append(_against_null(own, trials))
+    return "; ".join(parts)
+
+
+def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
+    def key(row: TrialRow) -> tuple[object, ...]:
+        return (
+            row.steps, row.interval, row.seed, row.dataset, row.model, row.verifier_device, row.replay, row.thresholds,
+            row.trajectory, row.noise, row.noise_decay, row.hyperparameters, row.carry, row.batch_size,
+        )  # fmt: skip
+
+    nulls = {key(row): row for row in trials if row.arm == "null" and row.status == "ok"}
+    pairs = [(row, nulls[key(row)]) for row in own if row.status == "ok" and key(row) in nulls]
+    if not pairs:
+        return "not compared with null: no trial of both at the same point"
+    gained = sum(bool(row.success_strict) and not null.success_strict for row, null in pairs)
+    lost = sum(bool(null.success_strict) and not row.success_strict for row, null in pairs)
+    lower = sum(_value(row.error_l2) < _value(null.error_l2) for row, null in pairs)
+    verdict = (
+        "it changes no outcome under strict"
+        if not gained and not lost
+        else f"under strict it succeeds at {gained} points where null does not and fails at {lost} where null succeeds"
+    )
+    return f"against null at {len(pairs)} equal points its l2 error is lower at {lower}, and {verdict}"
+
+
+def _by_arm(trials: Sequence[TrialRow], axis: str) -> Iterable[list[object]]:
+    for arm in {row.arm for row in trials}:
+        yield [getattr(row, axis) for row in trials if row.arm == arm]
+
+
+def _worst(row: TrialRow) -> float | None:
+    ratios = [getattr(row, f"ratio_error_{m}") for m in METRICS]
+    return None if any(ratio is None for ratio in ratios) else max(ratios)
+
+
+def _number(values: Iterable[float | None], form: str = ".2f") -> str:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return format(median(known), form) if known else "-"
+
+
+def _count(group: Sequence[TrialRow], name: str) -> str:
+    return f"{sum(bool(getattr(row, name)) for row in group)}/{len(group)}"
+
+
+def _bound(group: Sequence[TrialRow]) -> str:
+    """The conditions that most often do not hold; of successes the one that comes closest."""
+    reasons = Counter(row.bound_by for row in group if row.bound_by)
+    if not reasons:
+        return next((row.message.partition("\n")[0] for row in group if row.message), "-")
+    found, _ = reasons.most_common(1)[0]
+    parts = found.split(",")
+    errors = [part for part in parts if part.startswith("error_")]
+    if len(errors) == len(METRICS):
+        parts = [part for part in parts if part not in errors] + ["all errors"]
+    if all(row.success for row in group):
+        return f"closest: {', '.join(parts)}"
+    return ", ".join(part.replace("rejected:", "rejected by ") for part in parts)
+
+
+def _value(number: float | None) -> float:
+    return math.nan if number is None else number
