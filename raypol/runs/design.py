@@ -7,6 +7,7 @@ typed configuration of one trial, whose name is a digest of its content: the sam
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final, Literal
 
@@ -313,7 +314,7 @@ def _replaced(part: Any, axis: str, name: str, value: Any) -> Any:  # noqa: ANN4
 def _check(setup: Setup) -> None:
     for name, part in (("train", setup.train), ("spoof", setup.spoof)):
         try:
-            TypeAdapter(type(part)).validate_python(asdict(part), strict=False)
+            _checker(type(part)).validate_python(asdict(part))
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(str(word) for word in first["loc"])
@@ -323,6 +324,11 @@ def _check(setup: Setup) -> None:
             raise InputError(
                 f"{claimed} = {part.steps} is not reachable with k = {part.interval}: expected {name}.steps >= interval >= 1"
             )
+
+
+@lru_cache(maxsize=8)
+def _checker(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _is_grid(values: object) -> bool:

@@ -34,7 +34,8 @@ _MAX_FAILURES: Final = 3
 """A trial whose process or worker is lost is started again, so often; it goes on where it stood."""
 _LOOK_S: Final = 2.0
 _SAY_S: Final = 20.0
-"""Longer than a trial's processes take to start."""
+"""Longer than a trial's processes take to start on an idle machine."""
+_START_S: Final = 600.0
 
 OnFinished = Callable[[Setup, TrialRow, Sequence[IntervalRow]], None]
 
@@ -269,13 +270,26 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if not waiting or any(trial.status == "RUNNING" for trial in trials):
             self._idle_since = now
             return
-        wanted = {setup_of(self._shared.design, trial.config["point"]) for trial in waiting}
-        devices = sorted({name for setup in wanted for name in (setup.spoofer, setup.verifier)})
+        idle_s, patience_s = now - self._idle_since, self._shared.options.patience_s
+        if idle_s < _SAY_S:
+            return
+        setups = [setup_of(self._shared.design, trial.config["point"]) for trial in waiting]
+        devices = sorted({name for setup in setups for name in (setup.spoofer, setup.verifier)})
         said = f"{len(waiting)} trials wait for {', '.join(devices)}"
-        if now - self._idle_since > _SAY_S:
+        if num_reserved() > 0:  # a busy machine takes its time to start processes
+            self._on_wait("starting workers")
+            patience_s += _START_S
+        else:
             self._on_wait(said)
-        if now - self._idle_since > self._shared.options.patience_s:
-            self.stopper.reason = f"{said}, which no node had free for {self._shared.options.patience_s:g} s"
+        if idle_s > patience_s:
+            self.stopper.reason = f"{said}, and none could start for {patience_s:g} s"
+
+
+def num_reserved() -> int:
+    """How many placement groups this driver holds; the end of a group's id is its job's."""
+    job = ray.get_runtime_context().get_job_id()
+    groups = ray.util.placement_group_table().items()
+    return sum(name.endswith(job) and about["state"] == "CREATED" for name, about in groups)
 
 
 def _last_line(trial: Any) -> str:  # noqa: ANN401 - Ray is untyped
