@@ -52,6 +52,10 @@ class DataSource:
         """The dataset; read once per process."""
         return _load(self.name, self.folder)
 
+    def of(self, spoof: SpoofConfig) -> "DataSource":
+        """What A works on: the dataset that he names, its files in the same folder; this one if he names none."""
+        return replace(self, name=spoof.dataset) if spoof.dataset else self
+
 
 @lru_cache(maxsize=2)
 def _load(name: str, folder: str | None) -> Dataset:
@@ -85,6 +89,7 @@ class SpoofJob:
     """Import path of an own attack; empty for a built-in one."""
     spoof: SpoofConfig
     data: DataSource
+    """The adversary's."""
     device: str
     environment: dict[str, str] = field(default_factory=dict)
     shard: tuple[int, int] = (0, 0)
@@ -279,10 +284,10 @@ def run_facts(device: str) -> DeviceFacts:
     )
 
 
-def spoof_recipe(honest: Recipe, spoof: SpoofConfig, attack: object) -> Recipe:
-    """The recipe that the spoof will declare."""
+def spoof_recipe(honest: Recipe, spoof: SpoofConfig, attack: object, data: DataSource) -> Recipe:
+    """The recipe that the spoof will declare; `data` is A's."""
     method: AttackMethod[Any] = method_of(attack)
-    return method.declare(declare(honest, spoof), attack)
+    return method.declare(declare(honest, spoof, data.load()), attack)
 
 
 def remove_workshop(results: Location, proof_id: str) -> None:
@@ -312,7 +317,7 @@ def _spoof_scene(job: SpoofJob) -> tuple[AttackMethod[Any], Scene]:
     if is_import_path(job.attack_path):
         find_attack(job.attack_path)  # makes the user's method known in this process
     target = ParquetProof(open_location(job.target))
-    recipe = spoof_recipe(target.recipe, job.spoof, job.attack)
+    recipe = spoof_recipe(target.recipe, job.spoof, job.attack, job.data)
     key = f"{target.root} {recipe!r} {replace(job, shard=(0, 0), shards=())!r}"
     if key not in _scenes:
         _scenes.clear()

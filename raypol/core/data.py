@@ -1,12 +1,14 @@
 """Datasets, each held as one uint8 tensor on the device that uses it.
 
 Built in: `digits` (bundled with scikit-learn, real, offline) and `fashion_mnist` (idx files in a folder). An own dataset is
-named by import path, `my_pkg.data:load`, a function without arguments that returns a `Dataset`.
+named by import path, `my_pkg.data:load`, a function without arguments that returns a `Dataset`. `/D1` and `/D2` behind any name
+are its two disjoint halves, `/D1@7` and `/D2@7` those of seed 7: `digits/D1`, `my_pkg.data:load/D2@7`.
 """
 
 import gzip
 import hashlib
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,6 +28,7 @@ from raypol.core.imports import is_import_path, load_object
 from raypol.core.seeds import generator
 
 FASHION_MNIST_DEBIAN: Final = Path("/usr/share/datasets/fashion-mnist")
+_HALF: Final = re.compile(r"(?P<whole>.+)/D(?P<half>[12])(?:@(?P<seed>\d{1,9}))?", re.ASCII)
 _FASHION_FILES: Final = {
     "train_pixels": "train-images-idx3-ubyte",
     "train_labels": "train-labels-idx1-ubyte",
@@ -143,12 +146,15 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
     """Dataset by built-in name or import path.
 
     Args:
-        name: one of `DATASETS`, or `module:function`.
+        name: one of `DATASETS`, or `module:function`; a half of it with /D1 or /D2 behind, and @seed.
         folder: where a dataset of files lies; None = its usual place.
 
     Raises:
         InputError: unknown name, missing or damaged files.
     """
+    half = _HALF.fullmatch(name)
+    if half is not None:
+        return _half(load_dataset(half["whole"], folder), name, int(half["half"]), int(half["seed"] or 0))
     if is_import_path(name):
         dataset = load_object(name)()
         if not isinstance(dataset, Dataset):
@@ -156,9 +162,18 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
         return replace(dataset, name=name)
     if name not in DATASETS:
         raise InputError(
-            f"unknown dataset {name!r}; possible: {', '.join(sorted(DATASETS))}, or an import path such as my_pkg.data:load"
+            f"unknown dataset {name!r}; possible: {', '.join(sorted(DATASETS))}, an import path such as my_pkg.data:load, "
+            "or half of one of these such as digits/D1"
         )
     return _load_builtin(name, None if folder is None else Path(folder))
+
+
+def _half(whole: Dataset, name: str, half: int, seed: int) -> Dataset:
+    """D1 or D2 (AE4PoL, figures 8 and 9): a random half of the training points; the test set is that of the whole."""
+    order = torch.randperm(len(whole), generator=generator(seed, "halves"))
+    middle = len(whole) // 2
+    chosen = order[:middle] if half == 1 else order[middle:]
+    return replace(whole, name=name, pixels=whole.pixels[chosen], labels=whole.labels[chosen])
 
 
 @lru_cache(maxsize=2)

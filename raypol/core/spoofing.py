@@ -51,6 +51,9 @@ class SpoofConfig:
     """T', updates that the spoof claims."""
     interval: int = 10
     """k, steps between recorded weights."""
+    dataset: str = ""
+    """What A crafts from, and what the spoof claims to be trained on; empty = the honest proof's dataset. An import path
+    (my_pkg.data:load) must be given here to be run, also where the proof names it."""
     batch_size: int = 0
     """Points per update; 0 = the honest proof's."""
     trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
@@ -71,8 +74,24 @@ class SpoofConfig:
             raise InputError(f"unknown carry {self.carry!r}; possible: exact, none, restart")
 
 
-def declare(honest: Recipe, config: SpoofConfig) -> Recipe:
-    """The recipe that a spoof claims to have followed, before the attack's own changes to it."""
+def declare(honest: Recipe, config: SpoofConfig, dataset: Dataset | None = None) -> Recipe:
+    """The recipe that a spoof claims to have followed, before the attack's own changes to it.
+
+    Args:
+        honest: of the proof whose W_T is stolen. Its normalisation is kept whatever A's data: it belongs to W_T.
+        config: A's choices.
+        dataset: A's own, if `config` names one; not looked at otherwise.
+
+    Raises:
+        InputError: a choice that contradicts another, or `dataset` is not what `config` names.
+    """
+    name, sha256 = honest.dataset, honest.dataset_sha256
+    if config.dataset:
+        if dataset is None or dataset.name != config.dataset:
+            raise InputError(
+                f"the spoof names dataset {config.dataset!r}; expected it, got {dataset.name if dataset else 'none'}"
+            )
+        name, sha256 = dataset.name, dataset.sha256
     optimizer, schedule = honest.optimizer, honest.schedule
     if config.hyperparameters == "published":
         optimizer = OptimizerConfig(name="SGD", options={"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4})
@@ -87,6 +106,8 @@ def declare(honest: Recipe, config: SpoofConfig) -> Recipe:
         optimizer = replace(optimizer, options={**options, "momentum": 0.0})
     return replace(
         honest,
+        dataset=name,
+        dataset_sha256=sha256,
         steps=config.steps,
         interval=config.interval,
         batch_size=config.batch_size or honest.batch_size,

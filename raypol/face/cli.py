@@ -175,8 +175,6 @@ class Spoof(Work):
     """Results folder; the spoof goes to RESULTS/proofs/<proof_id>."""
     data_dir: str | None = None
     """Folder of the dataset's files; None = its usual place."""
-    dataset: str | None = None
-    """Needed only if the proof names a dataset by import path: the same path, to allow running it."""
     model: str | None = None
     """Needed only if the proof names a model by import path: the same path, to allow running it."""
 
@@ -184,7 +182,8 @@ class Spoof(Work):
         """Run it."""
         target = open_location(self.proof_dir)
         honest = read_manifest(target)
-        allow_names(honest.recipe, dataset=self.dataset, model=self.model)
+        data = DataSource(name=honest.recipe.dataset, folder=self.data_dir).of(self.spoof)
+        allow_names(replace(honest.recipe, dataset=data.name), dataset=self.spoof.dataset, model=self.model)
         attack = find_attack(self.attack, **self.strength.given())
         trial = Trial(
             arm=self.attack,
@@ -192,8 +191,7 @@ class Spoof(Work):
             spoof=self.spoof,
             attack_path=self.attack if is_import_path(self.attack) else "",
         )
-        recipe = spoof_recipe(honest.recipe, self.spoof, attack)
-        data = DataSource(name=honest.recipe.dataset, folder=self.data_dir)
+        recipe = spoof_recipe(honest.recipe, self.spoof, attack, data)
         check_recipe(recipe, data.load())
         results = writable_folder(self.results)
         with self.open_runner() as runner:

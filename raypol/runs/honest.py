@@ -28,7 +28,7 @@ class TrainConfig:
     """Honest training."""
 
     dataset: str = "digits"
-    """digits, fashion_mnist, or an own one by import path (my_pkg.data:load)."""
+    """digits, fashion_mnist, or an own one by import path (my_pkg.data:load); half of one: digits/D1, digits/D2."""
     data_dir: str | None = None
     """Folder of the dataset's files; None = its usual place. Not needed for digits."""
     model: str = "resnet8"

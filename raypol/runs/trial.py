@@ -77,6 +77,7 @@ class Study:
     sweep_id: str
     results: Location
     data: DataSource
+    """The prover's, and the adversary's where he names no other."""
     proof: HonestProof
     prover_device: str
     """As asked for."""
@@ -154,7 +155,7 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> O
     trial = replace(trial, trial_id=trial.trial_id or _trial_id(study, trial))
     recipe = study.proof.manifest.recipe
     try:
-        recipe = spoof_recipe(study.proof.manifest.recipe, trial.spoof, trial.attack)
+        recipe = spoof_recipe(recipe, trial.spoof, trial.attack, study.data.of(trial.spoof))
         outcome = _storage_retries(_run_trial, runner, study, trial, honest, recipe, started)
     except _RuledOutError as ruled_out:
         outcome = _stopped(runner, study, trial, recipe, started, ruled_out)
@@ -264,7 +265,7 @@ def spoof_id(trial: Trial, target_id: str, device: str, *, sweep_id: str = "") -
 
 
 def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, started: str) -> Outcome:
-    proof_id = _folder(trial)
+    proof_id, data = _folder(trial), study.data.of(trial.spoof)
     with only_maker(study.results, [proof_id]):
         forged = forge(
             runner,
@@ -273,16 +274,16 @@ def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, rec
             target=study.proof.folder,
             trial=trial,
             recipe=recipe,
-            data=study.data,
+            data=data,
             on_crafted=_Lookout(runner, study, honest, recipe) if study.early_stop else lambda _job, _done: None,
         )
     manifest, cost = forged.manifest, forged.cost
     evidence, verify_s = examine_proof(
         runner,
         study.results / "proofs" / proof_id,
-        study.data,
+        data,
         study.examination,
-        control=declare(study.proof.manifest.recipe, trial.spoof),
+        control=declare(study.proof.manifest.recipe, trial.spoof, data.load()),
         control_keeps_state=not method_of(trial.attack).forges_state,
     )
     row = _trial_row(runner, study, trial, recipe, started)
@@ -550,10 +551,12 @@ def _trial_row(runner: Where, study: Study, trial: Trial, recipe: Recipe, starte
         role="spoofer",
         started_at=started,
     )
-    path = trial.spoof.trajectory
+    path, dataset = trial.spoof.trajectory, trial.spoof.dataset or recipe.dataset
     return replace(
         row,
         trial_id=trial.trial_id,
+        dataset=dataset,
+        dataset_sha256=recipe.dataset_sha256 if recipe.dataset == dataset else "",
         steps=trial.spoof.steps,
         interval=trial.spoof.interval,
         seed=trial.spoof.seed,

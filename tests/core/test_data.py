@@ -144,6 +144,52 @@ def test_moving_to_where_it_is_copies_nothing(digits: Dataset) -> None:
     assert digits.to("cpu") is digits
 
 
+# --- halves ----------------------------------------------------------------------------------------------------------
+
+
+def points_of(dataset: Dataset) -> list[bytes]:
+    return sorted(digest.tobytes() for digest in dataset.point_digests)
+
+
+@pytest.mark.parametrize(
+    ("whole", "first", "second"),
+    [
+        ("digits", "digits/D1", "digits/D2"),
+        ("digits", "digits/D1@7", "digits/D2@7"),
+        ("digits/D2", "digits/D2/D1@3", "digits/D2/D2@3"),
+        ("tests.toys:two_stripes", "tests.toys:two_stripes/D1", "tests.toys:two_stripes/D2"),
+    ],
+)
+def test_halves_are_disjoint_and_together_everything(whole: str, first: str, second: str) -> None:
+    parts = [load_dataset(name) for name in (first, second)]
+    assert [part.name for part in parts] == [first, second]
+    assert abs(len(parts[0]) - len(parts[1])) <= 1
+    assert points_of(load_dataset(whole)) == sorted(points_of(parts[0]) + points_of(parts[1]))
+    for part in parts:
+        assert torch.equal(part.test_pixels, load_dataset(whole).test_pixels)
+        assert torch.equal(part.test_labels, load_dataset(whole).test_labels)
+
+
+def test_halves_are_class_mixed_and_each_has_its_own_digest(digits: Dataset) -> None:
+    halves = {name: load_dataset(f"digits/{name}") for name in ("D1", "D2", "D1@7", "D2@7")}
+    for half in halves.values():
+        share = half.labels.bincount() / digits.labels.bincount()
+        assert share.min() > 0.35
+        assert share.max() < 0.65
+    assert len({digits.sha256, *(half.sha256 for half in halves.values())}) == 5
+    assert load_dataset("digits/D1@0").sha256 == halves["D1"].sha256, "seed 0 is the one without a name"
+    # As for the whole: a proof names its dataset by this digest.
+    assert halves["D1"].sha256.startswith("2f17523633c390a7")
+
+
+@pytest.mark.parametrize(
+    "name", ["digits/D3", "digits/D", "digits/d1", "digits/D1@", "digits/D1@-1", "digits/D1@x", "/D1", "nothing/D1"]
+)
+def test_what_is_no_half_is_an_error(name: str) -> None:
+    with pytest.raises(InputError, match=r"unknown dataset .* digits/D1"):
+        load_dataset(name)
+
+
 # --- the order of the data -------------------------------------------------------------------------------------------
 
 

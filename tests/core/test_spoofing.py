@@ -12,6 +12,7 @@ from torch import Tensor
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.attacks.ii import AttackII
 from raypol.core.attacks.iii import AttackIII
+from raypol.core.augment import Transform
 from raypol.core.crafting import CraftingConfig, gradient_objective, measure
 from raypol.core.data import load_dataset
 from raypol.core.errors import InputError
@@ -121,6 +122,22 @@ def test_a_spoof_claims_its_own_length_and_no_augmentation() -> None:
         recipe.loss,
     )
     assert declare(recipe, SpoofConfig(batch_size=5)).batch_size == 5
+
+
+def test_an_adversary_with_other_data_declares_them_and_keeps_what_belongs_to_the_stolen_weights() -> None:
+    recipe = small_recipe(DATA, transform=Transform(crop_padding=1, mean=(0.3,), std=(0.4,)))
+    other = replace(DATA, name="other", labels=2 - DATA.labels)
+    plain = declare(recipe, SHORT)
+    assert declare(recipe, SHORT, other) == plain, "not looked at where the config names none"
+    own = declare(recipe, replace(SHORT, dataset="other"), other)
+    assert (own.dataset, own.dataset_sha256) == ("other", other.sha256)
+    assert replace(own, dataset=plain.dataset, dataset_sha256=plain.dataset_sha256) == plain
+
+
+def test_other_data_than_the_named_are_refused() -> None:
+    for dataset, got in ((None, "none"), (DATA, DATA.name)):
+        with pytest.raises(InputError, match=f"names dataset 'other'; expected it, got {got}"):
+            declare(small_recipe(DATA), replace(SHORT, dataset="other"), dataset)
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,20 @@ def test_verify_exits_0_when_it_accepts_and_1_when_it_rejects(
     assert snapshot(made.results) == before, "asking changes nothing"
 
 
+def test_a_spoof_from_other_data_is_verified_with_them(run: Run, made: Made, tmp_path: Path) -> None:
+    words = ("--attack", "null", "--steps", "4", "--interval", "2", "--dataset", "digits/D2", "--results", tmp_path)
+    spoofed = run("spoof", made.proof, *words)
+    assert spoofed.code == 0, spoofed.err
+    ran = run(
+        "verify", spoofed.last, "--delta-l1", "1e9", "--delta-l2", "1e9", "--delta-linf", "1e9", "--delta-cos", "2"
+    )
+    assert ran.code == 0, ran.out + ran.err
+    assert "on digits/D2, 4 steps" in ran.out
+    ran = run("verify", spoofed.last, "--dataset", "digits")
+    assert ran.code == 2
+    assert "about dataset 'digits/D2'; expected 'digits'" in ran.err
+
+
 @pytest.mark.parametrize("kind", ["relative", "dynamic"])
 def test_relative_thresholds_with_their_reference(run: Run, made: Made, kind: str) -> None:
     ran = run("verify", made.proof, "--thresholds", kind, "--reference", made.proof, made.other)
@@ -412,6 +426,7 @@ INPUT: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("verify", "PROOF", "--delta-l2", "nan"), ("l2 >= 0", "got nan")),
     (("verify", "PROOF", "--dataset", "fashion_mnist"), ("about dataset 'digits'", "'fashion_mnist'")),
     (("verify", "PROOF", "--select", "random", "--query-budget", "0"), (">= 1", "0")),
+    (("spoof", "PROOF", "--dataset", "digits/D3"), ("unknown dataset 'digits/D3'", "digits/D1")),
     (("cluster", "--address", "127.0.0.1:9"), ("cannot reach a Ray cluster at '127.0.0.1:9'", "host:port")),
     (("demo", "--results", "s3x://nowhere/"), ("cannot open 's3x://nowhere/'",)),
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,11 +15,14 @@ import torch
 from raypol.cluster.runners import LocalRunner
 from raypol.core.attacks import METHODS, PRESETS, find_attack, register_attack
 from raypol.core.attacks.null import craft as ordinary
+from raypol.core.data import load_dataset
 from raypol.core.distances import METRICS
+from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.spoofing import AttackMethod, Crafted, Scene, SpoofConfig
 from raypol.runs.demo import run_trials
 from raypol.runs.trial import Outcome, Study, Trial, run_honest, run_trial
+from raypol.runs.verify import examine_proof
 from raypol.store.location import open_location
 from raypol.store.proofs import ParquetProof
 from raypol.store.results import TrialRow
@@ -253,6 +257,41 @@ def test_what_has_no_value_is_null_and_not_nan(fresh: Fresh) -> None:
         f"SELECT count(*) FILTER (isnan(error_l2)), count(error_l2), count(*) FROM '{fresh.folder}/trials/*.parquet'"  # noqa: S608
     )
     assert counts == [(0, 1, 2)]
+
+
+# --- an adversary with other data ----------------------------------------------------------------------------------
+
+
+def test_a_spoof_from_other_data_uses_those_alone_and_is_judged_with_them(local: LocalRunner, tmp_path: Path) -> None:
+    study = prepare(local, open_location(tmp_path), train=replace(TRAIN, dataset="digits/D1"))
+    honest = run_honest(local, study).row
+    forged = replace(SHORT, dataset="digits/D2")
+    row = run_trial(local, study, trial("III-invisible", spoof=forged), honest).row
+    assert (row.status, row.message) == ("ok", "")
+    assert (honest.dataset, row.dataset) == ("digits/D1", "digits/D2")
+    ours, theirs = load_dataset("digits/D2"), load_dataset("digits/D1")
+    assert row.dataset_sha256 == ours.sha256 != honest.dataset_sha256
+
+    folder = study.results / "proofs" / str(row.proof_id)
+    proof = ParquetProof(folder)
+    assert proof.recipe.transform.mean == study.proof.manifest.recipe.transform.mean, "they belong to W_T"
+    assert proof.num_points > 0
+    stored = proof.points(np.arange(proof.num_points))
+    originals = ours.pixels[stored.sources]
+    assert int((stored.pixels.int() - originals.int()).abs().max()) <= 8
+    assert int((stored.pixels.int() - theirs.pixels[stored.sources].int()).abs().max()) > 8
+
+    own, examination = study.data.of(forged), study.examination
+    evidence, _ = examine_proof(local, folder, own, examination)
+    assert not evidence.survey.hashes
+    with pytest.raises(InputError, match="the proof is about dataset 'digits/D2'; expected 'digits/D1'"):
+        examine_proof(local, folder, study.data, examination)
+
+
+def test_other_data_that_do_not_exist_are_a_failed_trial(fresh: Fresh) -> None:
+    row = fresh.run(trial("null", spoof=replace(SHORT, dataset="no_such_set"))).row
+    assert (row.status, row.dataset, row.dataset_sha256) == ("error", "no_such_set", "")
+    assert "unknown dataset 'no_such_set'; possible: digits" in row.message
 
 
 # --- trials that fail ------------------------------------------------------------------------------------------------
