@@ -89,7 +89,11 @@ class Design:
     space: Mapping[str, Any]
     """Axis -> values, as `ray.tune` writes them. Axes: `steps` (T'); `interval` (k) and `seed`, of proof and spoof alike;
     any field as train.X, spoof.X, trajectory.X, attack.X (for the arms that have it), conditions.X, thresholds.X; and the
-    devices `prover`, `spoofer`, `verifier`."""
+    devices `prover`, `spoofer`, `verifier`. An axis of any other name whose values are mappings from axes to values changes
+    those together; an axis of its own wins over it."""
+    drawn: Mapping[str, Any] = field(default_factory=dict)
+    """Axis -> distribution (`tune.loguniform`, `tune.qrandint`, ...) that a random or Optuna search draws from; its grid in
+    `space`, if it has one, is then left out."""
     spoof: SpoofConfig = field(default_factory=SpoofConfig)
     """Base of the adversary's choices."""
     examination: Examination = field(default_factory=lambda: Examination(conditions=Conditions()))
@@ -107,6 +111,10 @@ class Design:
         return replace(
             self, space={**self.space, **{name: {"grid_search": list(some)} for name, some in asked.items() if some}}
         )
+
+    def searched(self, search: Search) -> "Design":
+        """The same with one space: as this search looks at it."""
+        return replace(self, space=self.space if search == "grid" else {**self.space, **self.drawn}, drawn={})
 
     def all_arms(self) -> dict[str, Any]:
         """The controls first, then the arms as declared."""
@@ -152,9 +160,10 @@ def setup_of(design: Design, point: Point) -> Setup:
         examination=design.examination,
         thresholds=design.thresholds,
     )
-    for axis, raw in point.items():
-        if axis != "arm":
-            setup = _with(setup, axis, raw.item() if isinstance(raw, np.generic) else raw)
+    together = [pair for values in point.values() if isinstance(values, Mapping) for pair in values.items()]
+    alone = [(axis, value) for axis, value in point.items() if not isinstance(value, Mapping) and axis != "arm"]
+    for axis, value in [*together, *alone]:
+        setup = _with(setup, axis, value.item() if isinstance(value, np.generic) else value)
     _check(setup)
     return setup
 
@@ -189,7 +198,7 @@ def searchable(design: Design) -> dict[str, Any]:
     arms = [arm for arm in design.all_arms() if arm in design.arms and not _is_control(design.arms[arm])]
     if not arms:
         raise InputError("a search needs an arm that is no control; add an attack to the sweep's arms")
-    space = {axis: Categorical(_values(axis, v)) if _is_grid(v) else v for axis, v in design.space.items()}
+    space = {axis: v if isinstance(v, Domain) else Categorical(_listed(axis, v)) for axis, v in design.space.items()}
     return {"arm": Categorical(arms), **space}
 
 
@@ -201,14 +210,16 @@ def honest_points(design: Design) -> list[Point]:
     """
     lists: dict[str, list[Any]] = {}
     for axis, values in design.space.items():
-        found = _values(axis, values) if _is_grid(values) else [values]
-        if isinstance(values, Categorical):
-            found = list(values.categories)
-        elif isinstance(values, Domain):
+        if isinstance(values, Domain) and not isinstance(values, Categorical):
             if _is_honest(axis):
                 raise InputError(f"axis {axis} decides the honest proof: expected values to list, not a distribution")
-            found = [values.sample(random_state=np.random.RandomState(0))]
-        lists[axis] = found if _is_honest(axis) or axis == "spoofer" else found[:1]
+            lists[axis] = [values.sample(random_state=np.random.RandomState(0))]
+            continue
+        found = _listed(axis, values)
+        changed = {name for value in found for name in (value if isinstance(value, Mapping) else (axis,))}
+        lists[axis] = (
+            found if any(_is_honest(name) or name in ("spoofer", "spoof.dataset") for name in changed) else found[:1]
+        )
     first = next(iter(design.all_arms()))
     return [{"arm": first, **dict(zip(lists, values, strict=True))} for values in product(*lists.values())]
 
@@ -239,8 +250,12 @@ def check_space(design: Design, search: Search) -> None:
                 raise InputError(f"axis {axis} is empty; expected at least one value")
         elif isinstance(values, Domain) and search == "grid":
             raise InputError(f"axis {axis} is a distribution; expected --search random or optuna, or tune.grid_search")
-    for axis in design.space:
-        attacks = [_attack(attack)[0] for attack in design.all_arms().values()]
+    attacks = [_attack(attack)[0] for attack in design.all_arms().values()]
+    together = {
+        name for axis, values in design.space.items() for value in _listed(axis, values) if isinstance(value, Mapping)
+        for name in value
+    }  # fmt: skip
+    for axis in (*design.space, *together):
         if axis.startswith("attack.") and not any(hasattr(a, axis.removeprefix("attack.")) for a in attacks):
             known = sorted({f.name for a in attacks if is_dataclass(a) for f in fields(a)})
             raise InputError(f"axis {axis}: no arm's attack has this field; possible: {', '.join(known)}")
@@ -308,7 +323,7 @@ def _replaced(part: Any, axis: str, name: str, value: Any) -> Any:  # noqa: ANN4
     known = [f.name for f in fields(part)]
     if name not in known:
         raise InputError(f"unknown axis {axis!r}: {type(part).__name__} has {', '.join(known)}")
-    return replace(part, **{name: value})
+    return replace(part, **{name: tuple(value) if isinstance(value, list) else value})  # JSON knows no tuples
 
 
 def _check(setup: Setup) -> None:
@@ -333,6 +348,13 @@ def _checker(kind: type) -> TypeAdapter[Any]:
 
 def _is_grid(values: object) -> bool:
     return isinstance(values, Mapping) and set(values) == {"grid_search"}
+
+
+def _listed(axis: str, values: Any) -> list[Any]:  # noqa: ANN401 - as below
+    """The values of a grid, a choice or a constant."""
+    if isinstance(values, Categorical):
+        return list(values.categories)
+    return _values(axis, values) if _is_grid(values) else [values]
 
 
 def _values(axis: str, values: Any) -> list[Any]:  # noqa: ANN401 - Tune's grid is a dict of anything

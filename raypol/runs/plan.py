@@ -72,6 +72,16 @@ class Plan:
         else:
             yield from (setup_of(self.design, point) for point in honest_points(self.design))
 
+    def load_data(self) -> None:
+        """Load every dataset that a prover or an adversary uses.
+
+        Raises:
+            InputError: one does not exist here.
+        """
+        distinct = dict.fromkeys(data for s in self.setups() for data in (s.train.data, s.train.data.of(s.spoof)))
+        for data in distinct:
+            data.load()
+
     def groups(self) -> list[tuple[DeviceRequest, ...]]:
         """Every distinct set of devices that must be had at once: by a trial, and by the honest side."""
         found: dict[tuple[DeviceRequest, ...], None] = {}
@@ -93,6 +103,7 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
     Raises:
         InputError: a bad axis or value, too many trials for an unconfirmed sweep, options that contradict each other.
     """
+    design = design.searched(options.search)
     check_space(design, options.search)
     options = replace(options, samples=options.samples or design.samples)
     count = count_points(design, options.search, options.samples)

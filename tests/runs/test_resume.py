@@ -1,0 +1,248 @@
+"""A trial that was interrupted goes on where it stood, one that cannot succeed ends early; neither changes a number."""
+
+import errno
+import math
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from raypol.cluster.jobs import DeviceFacts, run_craft, run_replay, run_seal, run_survey
+from raypol.cluster.placement import DeviceRequest
+from raypol.cluster.runners import LocalRunner, Role, WorkerLostError
+from raypol.core.policies import Thresholds
+from raypol.core.spoofing import SpoofConfig
+from raypol.runs import trial as trials
+from raypol.runs.trial import Outcome, Study, Trial, run_honest, run_trial
+from raypol.store.location import open_location
+from raypol.store.results import TrialRow
+from tests.studies import QUICK_ARMS, prepare, trial
+
+LONG = SpoofConfig(steps=40, interval=5)
+TIMED = {"device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "started_at", "bound_by", "success"}
+TIMED |= {"success_strict", "message"}
+
+
+@dataclass
+class Troubled:
+    """A real runner whose jobs fail as told: by function, so many times from the so-manieth call on."""
+
+    inner: LocalRunner
+    trouble: dict[Callable[..., Any], tuple[int, int, Exception]]
+    calls: dict[Callable[..., Any], int] = field(default_factory=dict)
+
+    name = "troubled"
+
+    def submit(self, role: Role, function: Callable[[Any], Any], job: object) -> "Future[Any]":
+        number = self.calls[function] = self.calls.get(function, 0) + 1
+        start, times, err = self.trouble.get(function, (0, 0, RuntimeError()))
+        if start <= number < start + times:
+            failed: Future[Any] = Future()
+            failed.set_exception(err)
+            return failed
+        return self.inner.submit(role, function, job)
+
+    def device(self, role: Role) -> str:
+        return self.inner.device(role)
+
+    def request(self, role: Role) -> DeviceRequest:
+        return self.inner.request(role)
+
+    def facts(self, role: Role) -> DeviceFacts:
+        return self.inner.facts(role)
+
+    def begin(self) -> None:
+        self.inner.begin()
+
+    def num_workers(self, role: Role) -> int:
+        return self.inner.num_workers(role)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """A study to write into."""
+
+    study: Study
+    honest: TrialRow
+    folder: Path
+
+
+@pytest.fixture
+def ground(local: LocalRunner, tmp_path: Path) -> Ground:
+    study = prepare(local, open_location(tmp_path))
+    return Ground(study=study, honest=run_honest(local, study).row, folder=tmp_path)
+
+
+def values(row: TrialRow) -> dict[str, str]:
+    return {f.name: repr(getattr(row, f.name)) for f in fields(row) if f.name not in TIMED}
+
+
+def same(one: Outcome, other: Outcome) -> bool:
+    return values(one.row) == values(other.row) and repr(one.intervals) == repr(other.intervals)
+
+
+def staged(ground: Ground) -> list[str]:
+    return sorted(path.name for path in (ground.folder / ".staging").rglob("*") if path.is_file())
+
+
+# --- taken up again --------------------------------------------------------------------------------------------------
+
+LOST = WorkerLostError("gone")
+WHERE = {
+    "while crafting": ({run_craft: (3, 99, LOST)}, {run_craft: 6}),
+    "before sealing": ({run_seal: (1, 99, LOST)}, {run_craft: 0}),
+    "before the survey": ({run_survey: (1, 99, LOST)}, {run_craft: 0, run_seal: 0}),
+    "while replaying": ({run_replay: (2, 99, LOST)}, {run_craft: 0, run_seal: 0}),
+}
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_lost_trial_goes_on_where_it_stood(
+    ground: Ground, local: LocalRunner, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = trial("III-loss", spoof=LONG)
+    whole = run_trial(local, ground.study, replace(asked, trial_id="trial-whole"), ground.honest)
+    trouble, again = WHERE[where]
+    lost = run_trial(Troubled(local, trouble), ground.study, asked, ground.honest)
+    assert (lost.row.status, lost.lost) == ("error", True)
+    assert staged(ground), "what was finished is kept"
+
+    worked = {run_craft: 0, run_seal: 0}
+    for function in worked:
+        real = function
+
+        def counted(job: Any, real: Callable[[Any], Any] = real) -> Any:  # noqa: ANN401 - any job
+            outcome = real(job)
+            worked[real] += not outcome.reused
+            return outcome
+
+        monkeypatch.setattr(trials, function.__name__, counted)
+    resumed = run_trial(local, ground.study, asked, ground.honest)
+    assert same(_nameless(resumed), _nameless(whole))
+    assert resumed.row.message.startswith("taken up after an interruption")
+    assert {function: worked[function] for function in again} == again
+    assert staged(ground) == []
+    (kept,) = pq.read_table(ground.folder / "trials" / f"{resumed.row.trial_id}.parquet").to_pylist()
+    assert kept["status"] == "ok"
+
+
+def _nameless(outcome: Outcome) -> Outcome:
+    """Two trials of equal content under two names."""
+    intervals = tuple(replace(one, trial_id="", proof_id="") for one in outcome.intervals)
+    return replace(outcome, row=replace(outcome.row, trial_id="", proof_id=""), intervals=intervals)
+
+
+def test_storage_that_is_away_for_a_moment_costs_no_trial(ground: Ground, local: LocalRunner) -> None:
+    away = OSError(errno.EIO, "Input/output error")
+    runner = Troubled(local, {run_craft: (2, 1, away), run_seal: (1, 1, away), run_replay: (1, 1, away)})
+    outcome = run_trial(runner, ground.study, trial("III-loss", spoof=LONG), ground.honest)
+    assert outcome.row.status == "ok", outcome.row.message
+    assert staged(ground) == []
+
+
+def test_storage_that_stays_away_ends_the_trial_and_keeps_what_is_done(
+    ground: Ground, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "_STORAGE_PATIENCE_S", 0.1)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    asked = trial("III-loss", spoof=LONG)
+    outcome = run_trial(Troubled(local, {run_seal: (1, 10**6, full)}), ground.study, asked, ground.honest)
+    assert (outcome.row.status, outcome.lost) == ("error", True)
+    assert "No space left on device" in outcome.row.message
+    assert len(staged(ground)) == 8
+    assert run_trial(local, ground.study, asked, ground.honest).row.status == "ok"
+
+
+def test_rows_that_cannot_be_written_are_told(
+    ground: Ground, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "_STORAGE_PATIENCE_S", 0.1)
+    (ground.folder / "trials").rename(ground.folder / "away")
+    (ground.folder / "trials").write_bytes(b"in the way")
+    with pytest.raises(OSError, match="trials"):
+        run_trial(local, ground.study, trial("null"), ground.honest)
+
+
+# --- stopped early ---------------------------------------------------------------------------------------------------
+
+
+def lenient(study: Study, delta: float) -> Study:
+    return replace(
+        study, thresholds=Thresholds(kind="relative", l1=delta, l2=delta, linf=delta, cos=delta), early_stop=True
+    )
+
+
+def test_a_trial_that_cannot_succeed_any_more_is_stopped_and_says_so(ground: Ground, local: LocalRunner) -> None:
+    study = lenient(ground.study, 1e-6)
+    whole = run_trial(local, replace(study, early_stop=False), trial("III-loss", spoof=LONG), ground.honest)
+    runner = Troubled(local, {})
+    stopped = run_trial(runner, study, trial("III-loss", spoof=LONG), ground.honest)
+    row = stopped.row
+    assert (row.status, row.success, row.accepted_published) == ("stopped", False, False)
+    assert (row.rejected_by, row.bound_by) == ("replay", "rejected:replay")
+    assert (row.intervals_verified, row.num_intervals) == (1, 8)
+    assert row.message.startswith("stopped after 1 of 8 intervals: steps 0 to 5: above delta in l1, l2, linf, cos")
+    # What was seen is exactly what replaying the sealed spoof shows.
+    assert row.error_l2 == next(one.normalised for one in whole.intervals if one.metric == "l2" and one.step_from == 0)
+    assert row.proof_id == ""
+    assert run_seal not in runner.calls
+    assert staged(ground) == []
+    (kept,) = pq.read_table(ground.folder / "trials" / f"{row.trial_id}.parquet").to_pylist()
+    assert kept["status"] == "stopped"
+
+
+def test_an_accepted_trial_that_errs_more_than_the_proof_is_stopped_too(ground: Ground, local: LocalRunner) -> None:
+    honest = replace(ground.honest, error_l2=1e-12)
+    row = run_trial(local, lenient(ground.study, 1e6), trial("III-loss", spoof=LONG), honest).row
+    assert (row.status, row.success, row.accepted_published, row.bound_by) == ("stopped", False, None, "error")
+    assert "not below the honest proof's largest error in l2" in row.message
+
+
+@pytest.mark.parametrize("arm", QUICK_ARMS)
+def test_no_trial_that_would_have_succeeded_is_stopped(ground: Ground, local: LocalRunner, arm: str) -> None:
+    asked = trial(arm, spoof=LONG)
+    study = replace(ground.study, early_stop=True)
+    early = run_trial(local, study, replace(asked, trial_id="early"), ground.honest)
+    whole = run_trial(local, ground.study, replace(asked, trial_id="whole"), ground.honest)
+    if early.row.status == "stopped":
+        errors = [f"error_{m}" for m in ("l1", "l2", "linf", "cos")]
+        seen = [(getattr(early.row, e), getattr(whole.row, e), getattr(ground.honest, e)) for e in errors]
+        assert all(part <= final for part, final, _ in seen)
+        assert not whole.row.accepted_published or any(final >= honest for _, final, honest in seen)
+    else:
+        assert same(_nameless(early), _nameless(whole))
+
+
+def test_nothing_is_looked_at_early_unless_it_is_asked_for(ground: Ground, local: LocalRunner) -> None:
+    study = replace(lenient(ground.study, 1e-9), early_stop=False)
+    row = run_trial(local, study, trial("III-loss", spoof=LONG), ground.honest).row
+    assert (row.status, row.intervals_verified) == ("ok", 8)
+
+
+# --- kept or not -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keep", "delta", "stays"), [("all", 1e-9, True), ("successful", 1e-9, False), ("none", 1e6, False)]
+)
+def test_which_spoofs_stay(ground: Ground, local: LocalRunner, keep: Any, delta: float, *, stays: bool) -> None:  # noqa: ANN401
+    study = replace(lenient(ground.study, delta), early_stop=False, keep=keep)
+    row = run_trial(local, study, trial("null"), ground.honest).row
+    assert row.status == "ok"
+    assert (ground.folder / "proofs" / row.proof_id).exists() is stays
+    assert not math.isnan(row.error_l2 or math.nan)
+
+
+def test_a_trial_has_the_name_it_is_given(ground: Ground, local: LocalRunner) -> None:
+    asked: Trial = trial("null", trial_id="trial-mine")
+    first, again = (run_trial(local, ground.study, asked, ground.honest).row for _ in range(2))
+    assert first.trial_id == again.trial_id == "trial-mine"
+    assert first.proof_id == again.proof_id
+    assert (ground.folder / "trials" / "trial-mine.parquet").exists()
