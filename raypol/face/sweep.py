@@ -154,7 +154,7 @@ def run_command(sweep: Sweep, command: SweepCommand) -> int:
     plan = command.plan(sweep)
     if command.dry_run:
         return _show_plan(sweep, plan, command)
-    plan.design.train.data.load()  # a missing dataset ends here, before anything is started
+    plan.load_data()  # a missing dataset ends here, before anything is started
     results = writable_folder(command.results)
     tracker = Tracker(results, f"raypol-{sweep.name}", plan.sweep_id)
     with _outliving_the_terminal(results, plan.sweep_id), _terminated_as_interrupted(), progress(_err) as update:

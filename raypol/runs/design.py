@@ -30,7 +30,7 @@ from raypol.runs.verify import Examination
 CONTROLS: Final = ("null", "infinitesimal")
 """Presets that run beside every attack, at the same points."""
 
-Search = Literal["grid", "random", "optuna"]
+Search = Literal["grid", "random", "optuna", "range"]
 SizeName = Literal["paper", "smoke"]
 Point = Mapping[str, Any]
 """Axis -> value, and `arm`."""
@@ -198,12 +198,13 @@ def searchable(design: Design) -> dict[str, Any]:
     arms = [arm for arm in design.all_arms() if arm in design.arms and not _is_control(design.arms[arm])]
     if not arms:
         raise InputError("a search needs an arm that is no control; add an attack to the sweep's arms")
-    space = {axis: v if isinstance(v, Domain) else Categorical(_listed(axis, v)) for axis, v in design.space.items()}
+    space = {axis: v if isinstance(v, Domain) else Categorical(listed(axis, v)) for axis, v in design.space.items()}
     return {"arm": Categorical(arms), **space}
 
 
 def honest_points(design: Design) -> list[Point]:
-    """A point for every combination of the axes that decide the honest side, the devices among them; other axes at some value.
+    """A point for every combination of the axes that decide the honest side, the devices and the datasets; other axes at some
+    value.
 
     Raises:
         InputError: such an axis is a distribution: its proofs could not be made beforehand.
@@ -215,11 +216,10 @@ def honest_points(design: Design) -> list[Point]:
                 raise InputError(f"axis {axis} decides the honest proof: expected values to list, not a distribution")
             lists[axis] = [values.sample(random_state=np.random.RandomState(0))]
             continue
-        found = _listed(axis, values)
-        changed = {name for value in found for name in (value if isinstance(value, Mapping) else (axis,))}
-        lists[axis] = (
-            found if any(_is_honest(name) or name in ("spoofer", "spoof.dataset") for name in changed) else found[:1]
-        )
+        found = listed(axis, values)
+        names = {name for value in found for name in (value if isinstance(value, Mapping) else (axis,))}
+        wanted = any(_is_honest(name) for name in names) or names & {"spoofer", "spoof.dataset"}
+        lists[axis] = found if wanted else found[:1]
     first = next(iter(design.all_arms()))
     return [{"arm": first, **dict(zip(lists, values, strict=True))} for values in product(*lists.values())]
 
@@ -252,7 +252,7 @@ def check_space(design: Design, search: Search) -> None:
             raise InputError(f"axis {axis} is a distribution; expected --search random or optuna, or tune.grid_search")
     attacks = [_attack(attack)[0] for attack in design.all_arms().values()]
     together = {
-        name for axis, values in design.space.items() for value in _listed(axis, values) if isinstance(value, Mapping)
+        name for axis, values in design.space.items() for value in listed(axis, values) if isinstance(value, Mapping)
         for name in value
     }  # fmt: skip
     for axis in (*design.space, *together):
@@ -350,7 +350,7 @@ def _is_grid(values: object) -> bool:
     return isinstance(values, Mapping) and set(values) == {"grid_search"}
 
 
-def _listed(axis: str, values: Any) -> list[Any]:  # noqa: ANN401 - as below
+def listed(axis: str, values: Any) -> list[Any]:  # noqa: ANN401 - as below
     """The values of a grid, a choice or a constant."""
     if isinstance(values, Categorical):
         return list(values.categories)

@@ -1,5 +1,6 @@
 """Sweeps as they are declared: axes over typed fields, expanded by Tune, each trial named by its content."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -90,6 +91,73 @@ def test_every_field_can_be_an_axis(axis: str, value: object, read: Any) -> None
 def test_an_arm_without_the_field_is_run_once_for_all_values_of_the_axis() -> None:
     found = expand(design(steps=tune.grid_search([20]), attack__alpha=tune.grid_search([0.1, 1.0, 9.0])), "grid", samples=1, seed=0)  # fmt: skip
     assert sorted(p["arm"] for p, _ in found) == ["III", "III", "III", "forged", "infinitesimal", "null"]
+
+
+# --- axes that change several fields together ------------------------------------------------------------------------
+
+SETTING = {"train.lr": 0.5, "train.interval": 5, "spoof.interval": 5, "attack.alpha": 0.4}
+SETTINGS = design(setting=tune.grid_search([{}, SETTING]), steps=tune.grid_search([20]), seed=tune.grid_search([0, 1]))
+
+
+def test_a_setting_changes_its_fields_together_and_no_others() -> None:
+    found = {(p["seed"], bool(p["setting"])): s for p, s in expand(SETTINGS, "grid", samples=1, seed=0) if s.arm == "III"}
+    assert len(found) == 4
+    for (seed, changed), setup in found.items():
+        plain = setup_of(DESIGN, {"arm": "III", "steps": 20, "seed": seed})
+        assert (setup == plain) is not changed
+        assert (setup.train.lr, setup.train.interval, setup.attack.alpha) == (
+            (0.5, 5, 0.4) if changed else (plain.train.lr, 10, plain.attack.alpha)
+        )
+
+
+def test_an_axis_of_its_own_wins_over_a_setting_wherever_it_stands() -> None:
+    for order in (("setting", "train.lr"), ("train.lr", "setting")):
+        values = {"setting": SETTING, "train.lr": 0.7}
+        setup = setup_of(DESIGN, {"arm": "III", "steps": 20, **{axis: values[axis] for axis in order}})
+        assert (setup.train.lr, setup.spoof.interval) == (0.7, 5)
+
+
+def test_a_setting_that_json_has_carried_names_the_same_trial() -> None:
+    drops = {"train.lr_drops": (0.3, 0.6)}
+    asked, carried = ({"arm": "null", "setting": value} for value in (drops, json.loads(json.dumps(drops))))
+    assert setup_of(DESIGN, asked).trial_id("s") == setup_of(DESIGN, carried).trial_id("s")
+
+
+def test_a_setting_that_changes_the_proof_is_an_honest_point() -> None:
+    assert len({setup_of(SETTINGS, point).honest_key() for point in honest_points(SETTINGS)}) == 4
+    assert len({repr(s.train.data.of(s.spoof)) for s in planned(OTHER_DATA, "optuna").setups()}) == 2
+
+
+OTHER_DATA = design(
+    spoof__dataset=tune.choice(["digits/D1", "digits/D2"]), attack__alpha=tune.uniform(0.1, 1.0), prover="cpu"
+)
+
+
+def test_a_constant_is_proposed_as_it_is() -> None:
+    assert searchable(OTHER_DATA)["prover"].categories == ["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"attack.no_such": 1}, "no arm's attack has this field"), ({"trian.lr": 1}, "unknown axis 'trian.lr'")],
+)
+def test_a_setting_of_what_does_not_exist_is_an_error(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        planned(design(setting=tune.grid_search([setting])))
+
+
+# --- grids and distributions in one design ---------------------------------------------------------------------------
+
+
+def test_a_search_draws_where_the_grid_lists() -> None:
+    both = replace(DESIGN, drawn={"steps": tune.qrandint(100, 200, 10), "attack.alpha": tune.loguniform(1e-3, 1.0)})
+    listed, drawn = planned(both), planned(both, "random", samples=3)
+    assert {setup.spoof.steps for _, setup in listed.trials} == {20, 50}
+    assert all(setup.spoof.steps >= 100 for _, setup in drawn.trials)
+    assert len({setup.attack.alpha for _, setup in drawn.trials if setup.arm == "III"}) == 3
+    assert {setup.train.seed for _, setup in drawn.trials} == {0, 1}
+    assert listed.asked == planned(DESIGN).asked
+    assert "axis attack.alpha" in drawn.asked
 
 
 # --- distributions ---------------------------------------------------------------------------------------------------
