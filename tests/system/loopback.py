@@ -140,7 +140,7 @@ def derive(config: dict[str, Any], *, folder: Path, results: Path, ports: Mappin
         made = []
         for command in commands:
             if re.match(r"uv |command -v uv", command):
-                continue  # installed already
+                continue  # what they would install is here; this project is what `ray up` copied
             for pattern, text in places.items():
                 command = re.sub(pattern, text, command)
             made.append(command)
@@ -158,7 +158,7 @@ def derive(config: dict[str, Any], *, folder: Path, results: Path, ports: Mappin
     for key, value in config.items():
         if key.endswith("_commands"):
             derived[key] = moved(value)
-    derived["setup_commands"].append(f"echo 'export RAY_TMPDIR={folder}' >> ~/raypol.env")
+    derived["setup_commands"].append(f"echo 'export RAY_TMPDIR={folder} PYTHONPATH=$HOME/raypol' >> ~/raypol.env")
     return derived
 
 

@@ -77,14 +77,17 @@ def simulated(cluster: ClusterFile, address: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=["v1", "v2"])
+BOTH = pytest.mark.parametrize("address", ["v1", "v2"], indirect=True)
+
+
+@pytest.fixture
 def address(request: pytest.FixtureRequest) -> Iterator[str]:
     with short_folder() as folder:
         config = folder / "cluster.json"
         environment = {
             "RAY_AUTH_MODE": "disabled",
             "RAY_FAKE_CLUSTER": "1",
-            "RAY_enable_autoscaler_v2": str(int(request.param == "v2")),
+            "RAY_enable_autoscaler_v2": str(int(getattr(request, "param", "v2") == "v2")),
             "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
             "RAY_NODE_TYPE_NAME": _HEAD,
             "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
@@ -95,6 +98,7 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
         yield start_head(folder, environment, port, "--num-cpus=2", f"--autoscaling-config={config}")
 
 
+@BOTH
 def test_raypol_cluster_shows_what_can_be_started(address: str) -> None:
     raypol = Path(sys.executable).with_name("raypol")
     environment = os.environ | {"RAY_AUTH_MODE": "disabled", "COLUMNS": "160"}
@@ -127,6 +131,7 @@ def ray(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ray.shutdown()
 
 
+@BOTH
 def test_actors_bring_up_one_node_of_each_type_and_idle_ones_go(ray: Any) -> None:  # noqa: ANN401
     class Party:
         def labels(self) -> dict[str, str]:
@@ -156,7 +161,7 @@ def test_a_sweep_over_devices_brings_up_both_types(ray: Any, address: str, tmp_p
     assert set(seen) == {"T4", "V100"}
     rows = pyarrow.dataset.dataset(results / "trials").to_table().to_pylist()
     spoofs = [row for row in rows if row["arm"] != "honest"]
-    assert {row["status"] for row in rows} == {"ok"}
+    assert not [row["message"] for row in rows if row["status"] != "ok"]
     assert {row["device"] for row in spoofs} == {"T4", "V100"}
     assert all(row["simulated"] for row in spoofs)
     assert eventually(lambda: not _workers(ray), within_s=90) is not None, "idle nodes stayed"
@@ -171,7 +176,8 @@ def test_a_device_that_no_type_has_is_refused_at_once(address: str, tmp_path: Pa
     assert driver.returncode == 2
     assert "P40" in said
     assert "V100" in said, "what there could be is listed"
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "trials").exists()
+    assert not (tmp_path / "proofs").exists()
 
 
 @contextmanager
