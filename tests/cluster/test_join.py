@@ -1,12 +1,13 @@
 """The computation behind `raypol join`; no Ray, no GPU."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from raypol.cluster.join import Gpu, has_kernels, plan_joining
 from raypol.core.errors import InputError
-from raypol.face.join import visible
+from raypol.face.join import Join, find_gpus, visible
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,54 @@ def test_cuda_visible_devices_is_kept_where_the_driver_ignores_it() -> None:
     assert visible(names, "") == []
     with pytest.raises(InputError, match="expected numbers below 2"):
         visible(names, "2")
+
+
+def _driver(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A machine without CUDA in PyTorch, whose nvidia-smi is this script."""
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_gpus_are_asked_of_the_driver_where_pytorch_has_no_cuda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _driver(tmp_path, monkeypatch, "echo Tesla P40; echo NVIDIA GeForce RTX 2080 Ti")
+    assert [gpu.name for gpu in find_gpus()] == ["Tesla P40", "NVIDIA GeForce RTX 2080 Ti"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert find_gpus() == [Gpu(name="Tesla P40")]
+    with pytest.raises(InputError, match=r"the driver shows Tesla P40, but PyTorch .* cannot use it"):
+        Join(address="10.0.0.1", dry_run=True, auth="disabled").run()
+    assert "found Tesla P40" in capsys.readouterr().out
+
+
+def test_a_driver_that_is_broken_is_no_machine_without_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _driver(tmp_path, monkeypatch, "echo Failed to initialize NVML: Driver/library version mismatch; exit 18")
+    with pytest.raises(InputError, match="nvidia-smi failed: Failed to initialize NVML"):
+        find_gpus()
+
+
+def test_a_head_with_a_token_wants_it_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _driver(tmp_path, monkeypatch, "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(InputError, match=r"the head wants a token: copy its ~/.ray/auth_token"):
+        Join(address="10.0.0.1", dry_run=True).run()
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret")
+    assert Join(address="10.0.0.1", dry_run=True).run() == 0
+
+
+def test_a_dry_run_says_what_would_be_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _driver(tmp_path, monkeypatch, "true")
+    assert Join(address="10.0.0.1", auth="disabled", node_ip="100.64.0.7", dry_run=True).run() == 0
+    said = capsys.readouterr().out
+    assert "no GPU" in said
+    assert "RAY_AUTH_MODE=disabled ray start --address=10.0.0.1:6379 --num-gpus=0" in said
+    assert "--node-ip-address=100.64.0.7" in said
