@@ -23,7 +23,7 @@ format: .venv/.ready  ## ruff: rewrite to the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-types: .venv/.ready  ## mypy --strict over package, tests and benchmarks
+types: .venv/.ready  ## mypy --strict over package, sweeps, tests and benchmarks
 	$(BIN)/mypy
 
 layers: .venv/.ready  ## import-linter: imports point down only
