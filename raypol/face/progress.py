@@ -16,28 +16,42 @@ Update = Callable[[str, int, int], None]
 
 @contextmanager
 def progress(console: Console) -> Iterator[Update]:
-    """Show what the updates say while the block runs."""
-    if console.is_terminal:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("starting", total=None)
-            yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
+    """Show what the updates say while the block runs. A terminal that goes away meanwhile makes it a log."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    lines = _Lines(console)
+    if not console.is_terminal:
+        yield lines
         return
-    started = time.monotonic()
-    last, said = -_SECONDS_BETWEEN_LINES, None
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
 
-    def line(what: str, done: int, of: int) -> None:
-        nonlocal last, said
-        now = time.monotonic()
-        if now - started - last >= _SECONDS_BETWEEN_LINES or (done == of and (what, done, of) != said):
-            last, said = now - started, (what, done, of)
-            console.print(f"[{now - started:6.1f} s] {done}/{of} {what}", markup=False, highlight=False)
+        def update(what: str, done: int, of: int) -> None:
+            if console.is_terminal:
+                bar.update(task, description=what, completed=done, total=of)
+            else:
+                lines(what, done, of)
 
-    yield line
+        yield update
+
+
+class _Lines:
+    """A line now and then, and one for the end of each count."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started = time.monotonic()
+        self._last = -_SECONDS_BETWEEN_LINES
+        self._said: tuple[str, int, int] | None = None
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        passed = time.monotonic() - self._started
+        if passed - self._last >= _SECONDS_BETWEEN_LINES or (done == of and (what, done, of) != self._said):
+            self._last, self._said = passed, (what, done, of)
+            self._console.print(f"[{passed:6.1f} s] {done}/{of} {what}", markup=False, highlight=False)
