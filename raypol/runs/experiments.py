@@ -83,7 +83,8 @@ def setting(train: TrainConfig, attack: object | None = None) -> dict[str, Any]:
     chosen = {f"train.{name}": getattr(train, name) for name in kept} | {"interval": train.interval}
     if attack is not None:
         chosen |= {f"attack.{f.name}": getattr(attack, f.name) for f in fields(attack)}  # type: ignore[arg-type]
-    return chosen
+    # As JSON would carry it: a search that is resumed proposes what it has read.
+    return {axis: list(value) if isinstance(value, tuple) else value for axis, value in chosen.items()}
 
 
 PAPER_DATASETS: Final = (

@@ -1,5 +1,6 @@
 """Optuna as a sweep's search: two objectives, error against cost (see `tuning.objectives`)."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ def optuna_search(space: Mapping[str, Any], known: Sequence[Mapping[str, Any]], 
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # A value may be a mapping (see `Design.space`); the study is never stored, the points are in the results folder.
+    warnings.filterwarnings("ignore", message="Choices for a categorical distribution")
     return OptunaSearch(
         metric=["error", "cost"],
         mode=["min", "min"],

@@ -1,6 +1,7 @@
 """The files in sweeps/: what each declares, and that each runs at smoke size."""
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -152,6 +153,7 @@ def test_a_setting_leaves_seed_and_folder_alone() -> None:
     setup = setup_of(design, {"arm": "III", "setting": PAPER_DATASETS[1], "seed": 2})
     assert (setup.train.seed, setup.train.weight_decay) == (2, 5e-4)
     assert not {"train.seed", "train.data_dir"} & setting(CIFAR10).keys()
+    assert json.loads(json.dumps(PAPER_DATASETS)) == list(PAPER_DATASETS)
 
 
 def test_figure_11_forges_on_four_gpus_what_was_proved_on_a_v100() -> None:
