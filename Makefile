@@ -5,7 +5,7 @@ RESULTS ?= results/demo
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test lint format types layers pytest cluster-test autoscaler-test bench clean
+.PHONY: help demo test lint format types layers pytest cluster-test autoscaler-test slow-test chaos overhead bench clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -37,6 +37,15 @@ cluster-test: .venv/.ready  ## ray up, ray submit, ray job submit for real, thro
 
 autoscaler-test: .venv/.ready  ## Ray's autoscaler starts the node types of cluster.yaml, simulated on this machine
 	$(BIN)/pytest -m machine tests/system/test_autoscaler.py
+
+slow-test: .venv/.ready  ## what takes too long for `make test`: interrupted sweeps, every smoke sweep (about 20 minutes)
+	$(BIN)/pytest -m "slow and not machine"
+
+chaos: .venv/.ready  ## a sweep while actors, workers, nodes and its driver are killed: nothing lost, doubled or changed (about 15 minutes)
+	$(BIN)/python -m benchmarks.chaos
+
+overhead: .venv/.ready  ## what Tune, actors, Parquet and MLflow add to a trial (about 3 minutes)
+	$(BIN)/python -m benchmarks.overhead
 
 bench: .venv/.ready  ## the four ratios the README quotes (about 5 minutes)
 	$(BIN)/python -m benchmarks

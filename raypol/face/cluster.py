@@ -1,7 +1,9 @@
 """`raypol cluster`: what this machine or a cluster offers, what it can scale to, and how to ask for it."""
 
+import runpy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -19,10 +21,14 @@ from raypol.cluster.inventory import (
     this_machine,
     wait_needed,
 )
+from raypol.cluster.launcher import read_cluster_file
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.runners import connect
-from raypol.cluster.scaling import ClusterView, view_cluster
+from raypol.cluster.scaling import ClusterView, view_cluster, view_of_file
 from raypol.core.errors import InputError
+from raypol.face.cluster_file import show_cluster_file
+from raypol.runs.design import SizeName, Sweep
+from raypol.runs.plan import Plan, SweepOptions, plan_sweep
 
 _MOST_AT_ONCE = 64
 """Trials at once beyond which the table says only that there are more."""
@@ -36,18 +42,50 @@ class Cluster:
 
     address: str | None = None
     """Address of a running cluster (auto finds one on this machine); None shows this machine."""
+    file: str | None = None
+    """A cluster file for `ray up`: it is checked, and what it can start is shown; nothing is started."""
+    sweep: str | None = None
+    """A sweep file: what its trials would need of this cluster."""
+    size: SizeName = "paper"
+    """The sweep's size."""
     debug: bool = False
     """Show the traceback of an error."""
 
     def run(self) -> int:
         """Run it."""
-        view = look(self.address)
-        title = "this machine (no cluster asked)" if self.address is None else f"cluster at {self.address}"
+        if self.file is not None and self.address is not None:
+            raise InputError("--file and --address name two clusters; expected one of them")
         out = Console(highlight=False, markup=False)
-        out.print(cluster_tables(view, title=title))
+        if self.file is not None:
+            show_cluster_file(self.file, out)
+            view = view_of_file(read_cluster_file(self.file))
+        else:
+            view = look(self.address)
+            title = "this machine (no cluster asked)" if self.address is None else f"cluster at {self.address}"
+            out.print(cluster_tables(view, title=title))
         offers = [*view.nodes, *view.scalable.types]
         out.print("devices to ask for with --device: " + ", ".join(spellings(offers)), soft_wrap=True)
+        if self.sweep is not None:
+            plan = plan_of_file(self.sweep, self.size)
+            out.print(needs_table(plan.groups(), plan.num_trials, view.nodes, view.scalable))
         return 0
+
+
+def plan_of_file(path: str, size: SizeName) -> Plan:
+    """The plan of a sweep file at one size. The file is run as Python, without its command line.
+
+    Raises:
+        InputError: there is no such file, or it declares no sweep.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"there is no sweep file {path!r}")
+    try:
+        found = runpy.run_path(path).get("SWEEP")
+    except (ImportError, SyntaxError) as err:
+        raise InputError(f"{path} cannot be run: {type(err).__name__}: {err}") from err
+    if not isinstance(found, Sweep):
+        raise InputError(f"{path} declares no sweep: expected SWEEP = Sweep(...)")
+    return plan_sweep(found, size, found.at(size), SweepOptions(name=f"{found.name}-{size}", confirmed=True))
 
 
 def look(address: str | None) -> ClusterView:

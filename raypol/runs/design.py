@@ -92,8 +92,8 @@ class Design:
     devices `prover`, `spoofer`, `verifier`. An axis of any other name whose values are mappings from axes to values changes
     those together; an axis of its own wins over it."""
     drawn: Mapping[str, Any] = field(default_factory=dict)
-    """Axis -> distribution (`tune.loguniform`, `tune.qrandint`, ...) that a random or Optuna search draws from; its grid in
-    `space`, if it has one, is then left out."""
+    """Axis -> distribution (`tune.loguniform`, `tune.qrandint`, ...) that a random or Optuna search draws from, and a range search
+    takes the bounds of T' from; its grid in `space`, if it has one, is then left out."""
     spoof: SpoofConfig = field(default_factory=SpoofConfig)
     """Base of the adversary's choices."""
     examination: Examination = field(default_factory=lambda: Examination(conditions=Conditions()))
@@ -114,7 +114,9 @@ class Design:
 
     def searched(self, search: Search) -> "Design":
         """The same with one space: as this search looks at it."""
-        return replace(self, space=self.space if search == "grid" else {**self.space, **self.drawn}, drawn={})
+        axes = {"grid": (), "range": ("steps",)}.get(search, tuple(self.drawn))
+        drawn = {axis: values for axis, values in self.drawn.items() if axis in axes}
+        return replace(self, space={**self.space, **drawn}, drawn={})
 
     def all_arms(self) -> dict[str, Any]:
         """The controls first, then the arms as declared."""
@@ -342,7 +344,7 @@ def _check(setup: Setup) -> None:
 
 
 @lru_cache(maxsize=8)
-def _checker(kind: type) -> TypeAdapter[Any]:
+def _checker(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a class
     return TypeAdapter(kind)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raypol.core.errors import InputError
-from raypol.runs import ledger as ledgers
+from raypol.runs.environment import versions
 from raypol.runs.ledger import Ledger
 from raypol.store.location import open_location
 from raypol.store.results import IntervalRow, TrialRow, read_trial, read_trials, write_trial
@@ -55,8 +55,8 @@ def test_another_sweep_under_the_name_is_refused_and_says_what_differs(tmp_path:
 
 def test_another_version_of_what_computes_is_another_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger(tmp_path).open(ASKED)
-    newer = {**ledgers.versions(), "torch": "99.0", "mlflow": "99.0"}
-    monkeypatch.setattr(ledgers, "versions", lambda: newer)
+    newer = {**versions(), "torch": "99.0", "mlflow": "99.0"}
+    monkeypatch.setattr("raypol.runs.ledger.versions", lambda: newer)
     with pytest.raises(InputError, match=r"version of torch: \S+ then, 99\.0 now") as caught:
         ledger(tmp_path).check(ASKED, must_exist=False)
     assert "mlflow" not in str(caught.value)

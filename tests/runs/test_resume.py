@@ -22,6 +22,9 @@ from raypol.store.location import open_location
 from raypol.store.results import TrialRow
 from tests.studies import QUICK_ARMS, prepare, trial
 
+Job = Callable[..., Any]
+Trouble = dict[Job, tuple[int, int, Exception]]
+
 LONG = SpoofConfig(steps=40, interval=5)
 TIMED = {"device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "started_at", "bound_by", "success"}
 TIMED |= {"success_strict", "message"}
@@ -32,8 +35,8 @@ class Troubled:
     """A real runner whose jobs fail as told: by function, so many times from the so-manieth call on."""
 
     inner: LocalRunner
-    trouble: dict[Callable[..., Any], tuple[int, int, Exception]]
-    calls: dict[Callable[..., Any], int] = field(default_factory=dict)
+    trouble: Trouble
+    calls: dict[Job, int] = field(default_factory=dict)
 
     name = "troubled"
 
@@ -95,7 +98,7 @@ def staged(ground: Ground) -> list[str]:
 # --- taken up again --------------------------------------------------------------------------------------------------
 
 LOST = WorkerLostError("gone")
-WHERE = {
+WHERE: dict[str, tuple[Trouble, dict[Job, int]]] = {
     "while crafting": ({run_craft: (3, 99, LOST)}, {run_craft: 6}),
     "before sealing": ({run_seal: (1, 99, LOST)}, {run_craft: 0}),
     "before the survey": ({run_survey: (1, 99, LOST)}, {run_craft: 0, run_seal: 0}),
@@ -114,11 +117,10 @@ def test_a_lost_trial_goes_on_where_it_stood(
     assert (lost.row.status, lost.lost) == ("error", True)
     assert staged(ground), "what was finished is kept"
 
-    worked = {run_craft: 0, run_seal: 0}
+    worked: dict[Job, int] = {run_craft: 0, run_seal: 0}
     for function in worked:
-        real = function
 
-        def counted(job: Any, real: Callable[[Any], Any] = real) -> Any:  # noqa: ANN401 - any job
+        def counted(job: Any, real: Job = function) -> Any:  # noqa: ANN401 - any job
             outcome = real(job)
             worked[real] += not outcome.reused
             return outcome

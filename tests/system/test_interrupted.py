@@ -1,0 +1,112 @@
+"""Sweeps that are interrupted in every way a process can be, and run again. Part of `make slow-test`: a minute each."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from raypol.cluster.inventory import usable_cores
+from raypol.store.location import open_location
+from raypol.store.results import read_trials
+from tests.tiny_sweep import environment, tiny_sweep
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]
+
+PATIENCE_S = 240.0
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    return [
+        sys.executable, str(tiny_sweep(folder)), "--size", "smoke", "--results", str(folder / "results"), "--address", "local",
+        "--max-concurrent", "1", *words,
+    ]  # fmt: skip
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S:g} s for {what}"
+        time.sleep(0.05)
+
+
+def rows(folder: Path) -> dict[str, int]:
+    """When each trial's row was written."""
+    found = (folder / "results" / "trials").glob("*.parquet")
+    return {path.stem: path.stat().st_mtime_ns for path in found}
+
+
+def assert_whole(folder: Path, before: dict[str, int]) -> None:
+    """Every trial once, and none that was finished was run again."""
+    found = [row for row in read_trials(open_location(folder / "results")) if row.arm != "honest"]
+    assert len(found) == 6
+    assert {row.status for row in found} == {"ok"}
+    after = rows(folder)
+    assert {name: after[name] for name in before} == before
+    assert not [path for path in (folder / "results" / ".staging").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)],
+    ids=["Ctrl-C", "SIGTERM", "SIGKILL"],
+)
+def test_a_sweep_that_is_stopped_is_resumed_by_the_same_command(tmp_path: Path, how: signal.Signals, code: int) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        driver = subprocess.Popen(command(tmp_path), env=environment(), stdout=log, stderr=log)
+        until(lambda: len(rows(tmp_path)) >= 3 or driver.poll() is not None, "three rows")
+        assert driver.poll() is None, (tmp_path / "log").read_text()
+        below = psutil.Process(driver.pid).children(recursive=True)
+        asked = time.monotonic()
+        driver.send_signal(how)
+        assert driver.wait(60) == code, (tmp_path / "log").read_text()
+        took = time.monotonic() - asked
+    if how != signal.SIGKILL:
+        crowd = max(1.0, os.getloadavg()[0] / usable_cores())  # how much slower than alone everything is here
+        assert took < 10 * crowd, (tmp_path / "log").read_text()
+        assert "run the same command again to go on" in (tmp_path / "log").read_text()
+    until(lambda: not any(process.is_running() and process.status() != "zombie" for process in below), "Ray to end")
+    before = rows(tmp_path)
+    assert len(before) < 7
+    again = subprocess.run(command(tmp_path), env=environment(), capture_output=True, text=True, timeout=PATIENCE_S)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert_whole(tmp_path, before)
+
+
+def test_a_lost_connection_takes_the_terminal_and_not_the_sweep(tmp_path: Path) -> None:
+    words = command(tmp_path)
+    pid, terminal = pty.fork()
+    if pid == 0:  # as sshd starts it: the leader of a session on a terminal
+        os.execve(words[0], words, environment())  # noqa: S606
+    seen = b""
+    while len(rows(tmp_path)) < 2:
+        seen += os.read(terminal, 4096)
+    os.close(terminal)  # the kernel sends SIGHUP
+    _, status = os.waitpid(pid, 0)
+    log = tmp_path / "results" / "sweeps" / "tiny-smoke" / "tiny-smoke.log"
+    assert log.exists(), seen.decode(errors="replace")
+    said = log.read_text()
+    assert os.waitstatus_to_exitcode(status) == 0, said
+    assert said.startswith("the terminal is gone; the sweep goes on")
+    assert "6 of 6 trials have a row" in said
+    assert len(said) < 20_000, "a bar that is drawn into a log fills disks"
+    assert_whole(tmp_path, {})
+
+
+def test_a_second_driver_of_the_same_sweep_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        first = subprocess.Popen(command(tmp_path), env=environment(), stdout=log, stderr=log)
+        until(lambda: len(rows(tmp_path)) >= 1 or first.poll() is not None, "a row")
+        second = subprocess.run(
+            command(tmp_path), env=environment(), capture_output=True, text=True, timeout=PATIENCE_S
+        )
+        assert second.returncode == 2, second.stdout + second.stderr
+        assert "another process is running sweep 'tiny-smoke'" in second.stderr
+        assert first.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
+    assert_whole(tmp_path, {})
