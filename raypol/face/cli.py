@@ -1,4 +1,4 @@
-"""The command line: `raypol demo | prove | spoof | verify | cluster | join`.
+"""The command line: `raypol demo | prove | spoof | verify | range | cluster | join`.
 
 Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 failed for another reason (the traceback tells),
 130 interrupted. Results go to stdout, progress and errors to stderr.
@@ -7,8 +7,8 @@ Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 fail
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Final, Literal
 
 import tyro
 from rich.console import Console
@@ -29,6 +29,8 @@ from raypol.face.demo import show_demo
 from raypol.face.guard import guarded, parse
 from raypol.face.join import Join
 from raypol.face.progress import progress
+from raypol.face.range import Range
+from raypol.face.strength import Strength
 from raypol.face.tables import verdict_table
 from raypol.runs.honest import TrainConfig, check_recipe, honest_proofs, reference_distance
 from raypol.runs.locking import only_maker
@@ -118,44 +120,6 @@ class Prove(Work):
         _describe(proof.manifest, reused=proof.reused)
         _print_last(proof.folder.uri)
         return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strength:
-    """Hyperparameters of the attack. None keeps the preset's value; a field that the attack does not have is an error."""
-
-    objective: Literal["gradient", "loss"] | None = None
-    """What is minimised: the squared gradient norm (second order) or the loss (first order)."""
-    crafting: Literal["lbfgs", "signed", "adam", "select"] | None = None
-    """How the perturbation R is searched; select takes ordinary points of lowest loss instead."""
-    iterations: int | None = None
-    """Iterations of the search."""
-    alpha: float | None = None
-    """Weight of |R|^2 (gradient) or |R| (loss) in the objective."""
-    linf_limit: float | None = None
-    """Largest change of a pixel, pixels spanning [0, 1]; 8/255 = 0.0314 counts as invisible."""
-    step_size: float | None = None
-    """signed, adam: change of a pixel per iteration, pixels spanning [0, 1]."""
-    line_search: Literal["none", "strong_wolfe"] | None = None
-    """lbfgs: none is the published choice."""
-    tolerance_grad: float | None = None
-    """lbfgs: stop when the largest entry of the gradient is below this."""
-    max_grad_norm2: float | None = None
-    """Acceptance: limit on |grad|^2."""
-    max_perturbation_norm2: float | None = None
-    """Acceptance: limit on |R|^2."""
-    retries: int | None = None
-    """Acceptance: how often fresh batches are drawn."""
-    pixel_dtype: Literal["uint8", "float32"] | None = None
-    """How crafted points are stored; uint8 rounds before anything is measured."""
-    lr: float | None = None
-    """infinitesimal, forged_momentum: the declared learning rate."""
-    momentum: float | None = None
-    """forged_momentum: the declared momentum."""
-
-    def given(self) -> dict[str, Any]:
-        """The fields that were set."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,6 +289,7 @@ Command = (
     | Annotated[Prove, tyro.conf.subcommand("prove")]
     | Annotated[Spoof, tyro.conf.subcommand("spoof")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Range, tyro.conf.subcommand("range")]
     | Annotated[Cluster, tyro.conf.subcommand("cluster")]
     | Annotated[Join, tyro.conf.subcommand("join")]
 )
@@ -342,7 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(guarded(command.run, debug=command.debug))
 
 
-_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "cluster", "join")
+_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "range", "cluster", "join")
 
 
 def _describe(manifest: Manifest, *, reused: bool) -> None:

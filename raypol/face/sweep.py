@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Final
 
 import tyro
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from raypol.cluster.placement import parse_devices
 from raypol.cluster.runners import PATIENCE_S
@@ -24,13 +24,16 @@ from raypol.core.errors import InputError
 from raypol.face.cluster import look, needs_table
 from raypol.face.guard import guarded, parse
 from raypol.face.progress import progress
+from raypol.face.range_summary import range_answer, range_table
 from raypol.face.sweep_summary import answer, sweep_table
 from raypol.runs.design import Design, Search, SizeName, Sweep
 from raypol.runs.plan import Plan, SweepOptions, plan_sweep
+from raypol.runs.ranging import Ranges, range_rows
 from raypol.runs.sweep import Events, SweepRun, run_sweep
 from raypol.runs.tracking import Tracker
 from raypol.runs.trial import Keep
 from raypol.store.location import Location, writable_folder
+from raypol.store.ranges import write_ranges
 
 _out = Console(highlight=False, markup=False)
 _err = Console(stderr=True, highlight=False, markup=False)
@@ -86,7 +89,8 @@ class SweepCommand:
     devices: tyro.conf.OmitArgPrefixes[Devices] = field(default_factory=Devices)
     """What each party computes on."""
     search: Search = "grid"
-    """grid: every combination; random: drawn points; optuna: points proposed by multi-objective search, error against cost."""
+    """grid: every combination; random: drawn points; optuna: points proposed by multi-objective search, error against cost;
+    range: the ends of the T' between which each arm succeeds, by bisection."""
     samples: int = 0
     """random, optuna: number of points; 0 = as the sweep declares."""
     search_seed: int = 0
@@ -133,19 +137,21 @@ class SweepCommand:
         """None for this machine alone."""
         return running_cluster() if self.address == "auto" else None if self.address == "local" else self.address
 
+    def design(self, sweep: Sweep) -> Design:
+        """The sweep's at this size, on these devices."""
+        design = self.devices.of(sweep.at(self.size))
+        return design if self.data_dir is None else replace(design, train=replace(design.train, data_dir=self.data_dir))
+
     def plan(self, sweep: Sweep) -> Plan:
         """The sweep as these options want it."""
-        design = self.devices.of(sweep.at(self.size))
-        if self.data_dir is not None:
-            design = replace(design, train=replace(design.train, data_dir=self.data_dir))
-        return plan_sweep(sweep, self.size, design, self.options(sweep))
+        return plan_sweep(sweep, self.size, self.design(sweep), self.options(sweep))
 
 
-def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
-    """Entry point of a sweep file."""
+def main(sweep: Sweep, arguments: Sequence[str] | None = None, *, kind: type[SweepCommand] = SweepCommand) -> None:
+    """Entry point of a sweep file; `kind` holds its options."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     program = Path(sys.argv[0]).name or sweep.name
-    command = parse(SweepCommand, program, f"{sweep.question} ({sweep.name})", arguments)
+    command = parse(kind, program, f"{sweep.question} ({sweep.name})", arguments)
     sys.exit(guarded(lambda: run_command(sweep, command), debug=command.debug))
 
 
@@ -192,8 +198,8 @@ def _show_plan(sweep: Sweep, plan: Plan, command: SweepCommand) -> int:
 
 def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location) -> None:
     out = _out if _out.is_terminal else Console(highlight=False, markup=False, width=_LOG_WIDTH)
-    out.print(sweep_table(run.rows))
-    said = answer(sweep, run)
+    table, said = _found(sweep, run, results)
+    out.print(table)
     out.print(f"\n{said}\n")
     tracker.finish(said, [])
     out.print(
@@ -208,6 +214,18 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location) -> N
         )
     if run.stopped:
         _err.print(f"ended early: {run.stopped}; run the same command again to go on", style="yellow", soft_wrap=True)
+
+
+def _found(sweep: Sweep, run: SweepRun, results: Location) -> tuple[RenderableType, str]:
+    """Table and answer; what a range search found is recorded too."""
+    if run.plan.options.search != "range":
+        return sweep_table(run.rows), answer(sweep, run)
+    options, sweep_id = run.plan.options, run.plan.sweep_id
+    ranges = Ranges(run.plan.design, sweep_id, options.policy, options.scan_factor)
+    ranges.recall(run.rows, failed=True)
+    estimates = ranges.estimates()
+    write_ranges(results, sweep_id, options.policy, range_rows(estimates, ranges.span, sweep_id, options.policy))
+    return range_table(estimates), range_answer(sweep, run, estimates, ranges.span, options.policy)
 
 
 @contextmanager

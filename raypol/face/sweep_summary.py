@@ -161,12 +161,15 @@ def _bound(group: Sequence[TrialRow]) -> str:
     if not reasons:
         return next((row.message.partition("\n")[0] for row in group if row.message), "-")
     found, _ = reasons.most_common(1)[0]
-    parts = found.split(",")
+    return f"closest: {shown_conditions(found)}" if all(row.success for row in group) else shown_conditions(found)
+
+
+def shown_conditions(bound_by: str) -> str:
+    """The conditions that bind, for a person."""
+    parts = bound_by.split(",")
     errors = [part for part in parts if part.startswith("error_")]
     if len(errors) == len(METRICS):
         parts = [part for part in parts if part not in errors] + ["all errors"]
-    if all(row.success for row in group):
-        return f"closest: {', '.join(parts)}"
     return ", ".join(part.replace("rejected:", "rejected by ") for part in parts)
 
 

@@ -92,8 +92,8 @@ class Design:
     devices `prover`, `spoofer`, `verifier`. An axis of any other name whose values are mappings from axes to values changes
     those together; an axis of its own wins over it."""
     drawn: Mapping[str, Any] = field(default_factory=dict)
-    """Axis -> distribution (`tune.loguniform`, `tune.qrandint`, ...) that a random or Optuna search draws from, and a range search
-    takes the bounds of T' from; its grid in `space`, if it has one, is then left out."""
+    """Axis -> distribution (`tune.loguniform`, `tune.qrandint`, ...) that a random or Optuna search draws from, and a range
+    search takes the bounds of T' from; its grid in `space`, if it has one, is then left out."""
     spoof: SpoofConfig = field(default_factory=SpoofConfig)
     """Base of the adversary's choices."""
     examination: Examination = field(default_factory=lambda: Examination(conditions=Conditions()))

@@ -22,6 +22,7 @@ from raypol.runs.design import (
     honest_points,
     setup_of,
 )
+from raypol.runs.ranging import Policy, count_ranges, span_of
 from raypol.runs.trial import Keep
 
 MANY_TRIALS: Final = 10_000
@@ -38,6 +39,10 @@ class SweepOptions:
     samples: int = 0
     """Points of a random or Optuna search; 0 = the design's."""
     search_seed: int = 0
+    policy: Policy = "published"
+    """Of a range search: whose success is searched for. The other one's may be asked later in the same sweep."""
+    scan_factor: float = 2.0
+    """Of a range search: ratio of neighbouring T' in its first scan."""
     resume: Literal["if there", "must"] = "if there"
     confirmed: bool = False
     """Run even if there are suspiciously many trials."""
@@ -106,12 +111,18 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
     design = design.searched(options.search)
     check_space(design, options.search)
     options = replace(options, samples=options.samples or design.samples)
-    count = count_points(design, options.search, options.samples)
+    count = (
+        count_ranges(design, options.scan_factor)
+        if options.search == "range"
+        else count_points(design, options.search, options.samples)
+    )
     if count > MANY_TRIALS and not options.confirmed:
         raise InputError(f"this sweep has up to {count:,} trials; give --yes if that is meant")
     asked = {"sweep": sweep.name, "size": size, "search": options.search, **describe(design)}
     asked |= {"early stop": str(options.early_stop)}
-    if options.search != "grid":
+    if options.search == "range":
+        asked |= {"range": repr(span_of(design, options.scan_factor))}
+    elif options.search != "grid":
         asked |= {"samples": str(options.samples), "search seed": str(options.search_seed)}
     trials: list[tuple[Point, Setup]] = []
     if options.search == "optuna":
@@ -119,7 +130,7 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
             raise InputError("--early-stop leaves Optuna without numbers to compare; choose one of the two")
         points = honest_points(design)
         count = options.samples * (1 + len(controls_beside(design, points[:1])))
-    else:
+    elif options.search != "range":
         trials = expand(design, options.search, samples=options.samples, seed=options.search_seed)
         count = len(trials)
     return Plan(

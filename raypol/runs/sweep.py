@@ -107,7 +107,8 @@ class _Driver:
         plan = self._plan
         finished = {row.trial_id for row in self._ledger.rows() if row.status in FINISHED and row.arm != "honest"}
         self._done = len(finished)
-        stopped = (self._search if plan.options.search == "optuna" else self._enumerate)(finished)
+        ways = {"optuna": self._search, "range": self._ranges}
+        stopped = ways.get(plan.options.search, self._enumerate)(finished)
         rows = sorted(self._ledger.rows(), key=lambda row: (row.arm != "honest", row.started_at, row.trial_id))
         plan = replace(plan, num_trials=self._total)
         return SweepRun(plan=plan, rows=tuple(rows), resumed=len(finished), stopped=stopped)
@@ -124,11 +125,13 @@ class _Driver:
 
         plan = self._plan
         standings = self._honest(list(plan.setups()))
+        space = searchable(plan.design)
         known = [found["point"] for found in self._ledger.recall_all("points")]
         self._done = 0  # what is finished passes by again, for the searcher to know it
         stopped = run_search(
             self._shared(standings),
-            optuna_search(searchable(plan.design), known, seed=plan.options.search_seed),
+            optuna_search(space, known, seed=plan.options.search_seed),
+            space=space,
             on_finished=self._finished,
             on_wait=self._wait,
             samples=plan.options.samples,
@@ -139,6 +142,27 @@ class _Driver:
         left = self._unfinished(controls, finished)
         self._done = self._total - len(left)
         return stopped or self._run(standings, left)
+
+    def _ranges(self, finished: set[str]) -> str:
+        """Search the ends of every arm's success range, going on from the rows that are there."""
+        from raypol.runs.ranging import Ranges, RangeSearcher
+        from raypol.runs.tuning import run_search
+
+        plan = self._plan
+        ranges = Ranges(plan.design, plan.sweep_id, plan.options.policy, plan.options.scan_factor)
+        ranges.recall(self._ledger.rows(), failed=False)
+        self._done, stopped = len(finished), ""
+        if ranges.proposals():
+            stopped = run_search(
+                self._shared(self._honest(list(plan.setups()))),
+                RangeSearcher(ranges),
+                space={},
+                samples=ranges.num_grid,
+                on_finished=self._finished,
+                on_wait=self._wait,
+            )
+        self._total = ranges.num_trials + len(ranges.proposals())
+        return stopped
 
     def _run(self, standings: dict[str, Standing], left: Sequence[tuple[Point, Setup]]) -> str:
         from raypol.runs.tuning import run_points

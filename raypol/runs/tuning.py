@@ -19,10 +19,11 @@ from ray import tune
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import RayRunner, Role
 from raypol.core.attacks import find_attack
-from raypol.runs.design import Design, Point, Setup, searchable, setup_of
+from raypol.runs.design import Design, Point, Setup, setup_of
 from raypol.runs.honest_side import Standing
 from raypol.runs.ledger import Ledger
 from raypol.runs.plan import SweepOptions, trial_group
+from raypol.runs.ranging import verdicts
 from raypol.runs.trial import record_lost, run_trial
 from raypol.store.results import IntervalRow, TrialRow, read_trial
 
@@ -82,13 +83,14 @@ def run_search(
     shared: Shared,
     searcher: Any,  # noqa: ANN401 - Ray is untyped
     *,
+    space: Mapping[str, Any],
     samples: int,
     on_finished: OnFinished,
     on_wait: Callable[[str], None],
 ) -> str:
-    """Run the points that a searcher proposes; see `run_points`."""
-    space = {"point": searchable(shared.design)}
-    return _fit(replace(shared, searched=True), space, on_finished, on_wait, search_alg=searcher, num_samples=samples)
+    """Run the points that a searcher proposes, of a space of axes or, where that is empty, of its own; see `run_points`."""
+    wanted = {"point": dict(space)} if space else {}
+    return _fit(replace(shared, searched=True), wanted, on_finished, on_wait, search_alg=searcher, num_samples=samples)
 
 
 def _fit(
@@ -157,7 +159,7 @@ def _trial(config: Mapping[str, Any], *, shared: Shared) -> None:
         row, intervals = _run(setup, shared)
     else:
         row, intervals = found
-    tune.report(objectives(row, intervals))
+    tune.report(objectives(row, intervals) | verdicts(row))
 
 
 def _run(setup: Setup, shared: Shared) -> tuple[TrialRow, list[IntervalRow]]:

@@ -9,13 +9,16 @@ A file appears as a whole or not at all, and a trial that is run again replaces 
 import math
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from raypol.store.location import Location, atomic_output
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +159,7 @@ class IntervalRow:
     """Mean training loss over the replayed steps."""
 
 
-Row = TypeVar("Row", TrialRow, IntervalRow)
+Row = TypeVar("Row", bound="DataclassInstance")
 
 _ARROW: Final[dict[type, pa.DataType]] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -174,24 +177,25 @@ def schema_of(row_type: type) -> pa.Schema:
 
 def write_trial(results: Location, trial: TrialRow, intervals: Sequence[IntervalRow]) -> None:
     """Record one trial; the intervals first, so that a trial that is there is complete."""
-    _write(results / "intervals", trial.trial_id, IntervalRow, intervals)
-    _write(results / "trials", trial.trial_id, TrialRow, [trial])
+    write_rows(results / "intervals", trial.trial_id, IntervalRow, intervals)
+    write_rows(results / "trials", trial.trial_id, TrialRow, [trial])
 
 
 def read_trials(results: Location, *, sweep_id: str = "") -> list[TrialRow]:
     """The rows of a results folder, or of one sweep in it, by trial_id; columns that an older version lacks are empty."""
-    return _read(results / "trials", TrialRow, sweep_id)
+    return read_rows(results / "trials", TrialRow, sweep_id)
 
 
 def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[IntervalRow]] | None:
     """One trial's row and its intervals; None if it has no row."""
     if not (results / "trials" / f"{trial_id}.parquet").exists():
         return None
-    (row,) = _read(results / "trials", TrialRow, "", names=[f"{trial_id}.parquet"])
-    return row, _read(results / "intervals", IntervalRow, "", names=[f"{trial_id}.parquet"])
+    (row,) = read_rows(results / "trials", TrialRow, "", names=[f"{trial_id}.parquet"])
+    return row, read_rows(results / "intervals", IntervalRow, "", names=[f"{trial_id}.parquet"])
 
 
-def _read(folder: Location, row_type: type[Row], sweep_id: str, names: Sequence[str] | None = None) -> list[Row]:
+def read_rows(folder: Location, row_type: type[Row], sweep_id: str, names: Sequence[str] | None = None) -> list[Row]:
+    """The rows of some files of a folder, None = of all; of one sweep, "" = of all."""
     names = [name for name, _ in folder.files() if name.endswith(".parquet")] if names is None else names
     paths = [(folder / name).path for name in sorted(names)]
     if not paths:
@@ -210,7 +214,8 @@ def _read(folder: Location, row_type: type[Row], sweep_id: str, names: Sequence[
     return [row_type(**{name: cell(name, value) for name, value in plain.items()}) for plain in table.to_pylist()]
 
 
-def _write(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> None:
+def write_rows(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> None:
+    """FOLDER/<name>.parquet with these rows and no others."""
     folder.make_folder()
     plain = [{key: _plain(value) for key, value in asdict(row).items()} for row in rows]
     with atomic_output(folder / f"{name}.parquet") as stream:

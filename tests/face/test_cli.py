@@ -20,9 +20,10 @@ import pytest
 from raypol.core.attacks import PRESETS
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.trajectory import TrajectoryConfig
-from raypol.face.cli import Demo, Prove, Spoof, Strength, Verify, main
+from raypol.face.cli import Demo, Prove, Spoof, Verify, main
 from raypol.face.cluster import Cluster
 from raypol.face.guard import usage_error
+from raypol.face.strength import Strength
 from raypol.runs.honest import TrainConfig
 
 RAYPOL = str(Path(sys.executable).parent / "raypol")

@@ -1,0 +1,38 @@
+"""Success range of attack III on CIFAR-10 with ResNet-20: its ends by bisection instead of a grid over T'.
+
+Published success range: 1,000 < T' < 6,000. `--search grid` runs the few points of `space` instead; the grid of the resolution in
+`drawn` would have 200 per arm and seed.
+"""
+
+from dataclasses import replace
+
+from ray import tune
+
+from raypol.core.attacks import find_attack
+from raypol.face.range import RangeCommand
+from raypol.face.sweep import main
+from raypol.runs.design import Design, Sweep
+from raypol.runs.experiments import CIFAR10, DIGITS, ON_GPUS, PUBLISHED_SLACK, PUBLISHED_SPOOF, SEEDS, SMALL_SPOOF
+
+SWEEP = Sweep(
+    name="success_range",
+    question="Between which T' does a spoof by attack III succeed, what binds there, and is that more than ordinary batches do?",
+    paper=Design(
+        train=CIFAR10,
+        arms={"III": "zhang2022_iii"},
+        space={"steps": tune.grid_search([500, 1000, 2000, 4000, 6000, 8000]), **SEEDS, **ON_GPUS},
+        drawn={"steps": tune.qrandint(100, 20_000, 100)},
+        spoof=PUBLISHED_SPOOF,
+        thresholds=PUBLISHED_SLACK,
+    ),
+    smoke=Design(
+        train=replace(DIGITS, steps=120),
+        arms={"III-loss": find_attack("iii_loss", iterations=2, retries=0)},
+        space={"steps": tune.grid_search([20, 100]), "interval": 5, "seed": tune.grid_search([0, 1])},
+        drawn={"steps": tune.qrandint(5, 240, 5)},
+        spoof=SMALL_SPOOF,
+    ),
+)
+
+if __name__ == "__main__":
+    main(SWEEP, kind=RangeCommand)
