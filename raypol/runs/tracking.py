@@ -58,7 +58,7 @@ class Tracker:
 
     def finish(self, answer: str, figures: Sequence[Path]) -> None:
         """Wait for what is on its way, write what is missing, then the summary run. A silent MLflow is given up."""
-        summary, rows = Summary(answer=answer, figures=tuple(figures)), list[TrialRow]()
+        summary, rows = Summary(answer=answer, figures=tuple(figures)), None
         with self._survive("be given the summary"):
             keep_summary(self._results, self._sweep_id, summary)
             rows = read_trials(self._results, sweep_id=self._sweep_id)
@@ -112,7 +112,7 @@ class Tracker:
             with self._survive("log a trial"):
                 runs.put(row, lambda: intervals)
 
-    def _finish(self, rows: Sequence[TrialRow], summary: Summary) -> None:
+    def _finish(self, rows: Sequence[TrialRow] | None, summary: Summary) -> None:
         known = self._runs is not None
         runs = self._opened()
         if runs is None:
@@ -120,9 +120,11 @@ class Tracker:
         with self._survive("log what was missing"):
             if known and not self.uri.startswith("sqlite"):
                 runs.refresh()  # MLflow may have repeated a request and left half a run
-            put_rows(runs, self._results, rows)
+            put_rows(runs, self._results, rows or ())
             runs.put_summary(summary)
-            self.compare_link, self.problem = runs.compare_link, ""
+            self.compare_link = runs.compare_link
+            if rows is not None:
+                self.problem = ""
 
     def _opened(self) -> SweepRuns | None:
         if self._runs is None:

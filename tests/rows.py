@@ -1,0 +1,46 @@
+"""Rows of trials that nobody ran, written as a sweep writes them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from raypol.core.distances import METRICS
+from raypol.store.location import open_location
+from raypol.store.results import IntervalRow, TrialRow, write_trial
+
+
+def made_row(number: int, *, sweep_id: str = "made") -> TrialRow:
+    """A row with a number of each kind."""
+    return TrialRow(
+        sweep_id=sweep_id, trial_id=f"{sweep_id}-{number}", proof_id=f"proof-{number}", arm="III", attack="perturbation",
+        dataset="digits", dataset_sha256="0" * 64, model="resnet8", steps=10, interval=5, batch_size=8, seed=number,
+        device="cpu", device_name="a CPU", status="ok", error_l2=0.5 + number, error_l1=float("nan"), success=True,
+        retries=3, wall_s=2.0, verify_s=1.0, started_at="2026-01-02T03:04:05+00:00", commit="c0ffee",
+    )  # fmt: skip
+
+
+def made_intervals(row: TrialRow, number: int = 2) -> list[IntervalRow]:
+    """One row per interval and metric."""
+    return [
+        IntervalRow(
+            sweep_id=row.sweep_id, trial_id=row.trial_id, proof_id=row.proof_id, step_from=i, step_to=i + 1, metric=metric,
+            distance=1.0, normalised=0.1 * i, threshold=2.0, passed=True, movement=1.0, control=None, removed_share=None,
+            state_distance=0.0, buffer_distance=0.0, accuracy=0.5 + i / 10_000, loss=1.0,
+        )
+        for i in range(number)
+        for metric in METRICS
+    ]  # fmt: skip
+
+
+def write_rows(folder: Path, number: int, *, sweep_id: str = "made") -> list[TrialRow]:
+    """Rows 0 to `number` - 1 of a sweep, in the results folder."""
+    rows = [made_row(i, sweep_id=sweep_id) for i in range(number)]
+    for row in rows:
+        write_trial(open_location(folder), row, made_intervals(row))
+    return rows
+
+
+def rewrite(folder: Path, row: TrialRow, **changed: object) -> TrialRow:
+    """The row as a second try left it."""
+    row = replace(row, **changed)  # type: ignore[arg-type]
+    write_trial(open_location(folder), row, made_intervals(row))
+    return row
