@@ -1,4 +1,4 @@
-"""The command line: `raypol demo | prove | spoof | verify | range | cluster | join`.
+"""The command line: `raypol demo | prove | spoof | verify | range | cluster | join | sync`.
 
 Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 failed for another reason (the traceback tells),
 130 interrupted. Results go to stdout, progress and errors to stderr.
@@ -31,6 +31,7 @@ from raypol.face.join import Join
 from raypol.face.progress import progress
 from raypol.face.range import Range
 from raypol.face.strength import Strength
+from raypol.face.sync import Sync
 from raypol.face.tables import verdict_table
 from raypol.runs.honest import TrainConfig, check_recipe, honest_proofs, reference_distance
 from raypol.runs.locking import only_maker
@@ -292,6 +293,7 @@ Command = (
     | Annotated[Range, tyro.conf.subcommand("range")]
     | Annotated[Cluster, tyro.conf.subcommand("cluster")]
     | Annotated[Join, tyro.conf.subcommand("join")]
+    | Annotated[Sync, tyro.conf.subcommand("sync")]
 )
 
 
@@ -307,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(guarded(command.run, debug=command.debug))
 
 
-_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "range", "cluster", "join")
+_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "range", "cluster", "join", "sync")
 
 
 def _describe(manifest: Manifest, *, reused: bool) -> None:
