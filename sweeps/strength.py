@@ -17,7 +17,7 @@ NOISY = TrajectoryConfig(path="noisy", initial="published")
 STRENGTH = {
     "attack.alpha": tune.loguniform(1e-3, 10.0),
     "attack.linf_limit": tune.choice([2 / 255, 8 / 255, 32 / 255, None]),
-    "trajectory.noise": tune.uniform(0.0, 1.0),
+    "trajectory.noise": tune.loguniform(1e-3, 1.0),
     "trajectory.noise_decay": tune.uniform(0.5, 4.0),
 }
 
@@ -30,7 +30,7 @@ SWEEP = Sweep(
         space={
             "attack.alpha": tune.grid_search([0.01, 0.1, 1.0]),
             "attack.linf_limit": tune.grid_search([8 / 255, None]),
-            "trajectory.noise": tune.grid_search([0.1, 0.3, 1.0]),
+            "trajectory.noise": tune.grid_search([0.01, 0.1, 0.3]),
             "trajectory.noise_decay": tune.grid_search([1.0, 2.0, 4.0]),
             **SEEDS,
             **ON_GPUS,
@@ -45,7 +45,7 @@ SWEEP = Sweep(
         arms={"III": find_attack("zhang2022_iii", retries=1)},
         space={
             "attack.alpha": tune.grid_search([0.01, 1.0]),
-            "trajectory.noise": tune.grid_search([0.1, 0.5]),
+            "trajectory.noise": tune.grid_search([0.01, 0.1]),
             "trajectory.noise_decay": tune.grid_search([2.0]),
         },
         drawn=STRENGTH | {"steps": tune.qrandint(20, 80, 10)},
