@@ -23,9 +23,10 @@ from raypol.core.spoofing import SpoofConfig
 from raypol.runs.design import Design, Sweep, expand
 from raypol.runs.honest import HonestProof, TrainConfig, honest_proofs, reference_distance
 from raypol.runs.plan import SweepOptions, plan_sweep
+from raypol.runs.study import Study
 from raypol.runs.sweep import Events, run_sweep
 from raypol.runs.tracking import Tracker
-from raypol.runs.trial import Study, run_honest, run_trial
+from raypol.runs.trial import run_honest, run_trial
 from raypol.store.location import Location, open_location
 from raypol.store.results import TrialRow
 

@@ -13,7 +13,7 @@ from raypol.core.policies import RELATIVE
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
 from raypol.runs.honest import TrainConfig, honest_proofs, reference_distance
-from raypol.runs.trial import Study, Trial
+from raypol.runs.study import Study, Trial
 from raypol.runs.verify import Examination
 from raypol.store.location import Location
 

@@ -1,7 +1,7 @@
 """The command line of every file in sweeps/: `python sweeps/x.py`, `ray submit cluster.yaml sweeps/x.py`, `ray job submit`.
 
-Exit codes: 0 every trial has its row, 2 bad input, 3 failed for another reason, 4 ended before all trials were run,
-130 interrupted.
+Exit codes: 0 every trial ran (to the end, or was stopped early on purpose), 1 some trials failed: their rows say why, 2 bad input,
+3 failed for another reason, 4 ended before all trials were run, 130 interrupted.
 """
 
 import os
@@ -29,15 +29,16 @@ from raypol.face.sweep_summary import answer, sweep_table
 from raypol.runs.design import Design, Search, SizeName, Sweep
 from raypol.runs.plan import Plan, SweepOptions, plan_sweep
 from raypol.runs.ranging import Ranges, range_rows
+from raypol.runs.study import Keep
 from raypol.runs.sweep import Events, SweepRun, run_sweep
 from raypol.runs.tracking import Tracker
-from raypol.runs.trial import Keep
 from raypol.store.location import Location, writable_folder
 from raypol.store.ranges import write_ranges
 
 _out = Console(highlight=False, markup=False)
 _err = Console(stderr=True, highlight=False, markup=False)
 
+SOME_FAILED: Final = 1
 UNFINISHED: Final = 4
 _LOG_WIDTH: Final = 180
 """Of the table where there is no terminal to ask."""
@@ -175,7 +176,9 @@ def run_command(sweep: Sweep, command: SweepCommand) -> int:
             tracker.close()
             raise
     _show(sweep, run, tracker, results)
-    return UNFINISHED if run.stopped or run.missing else 0
+    if run.stopped or run.missing:
+        return UNFINISHED
+    return SOME_FAILED if any(row.status == "error" for row in run.trials) else 0
 
 
 def checked_name(name: str) -> str:

@@ -14,7 +14,8 @@ from raypol.core.policies import RELATIVE
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
 from raypol.runs.honest import HonestProof, TrainConfig, honest_proofs, reference_distance
-from raypol.runs.trial import Outcome, Study, Trial, run_honest, run_trial
+from raypol.runs.study import Outcome, Study, Trial
+from raypol.runs.trial import run_honest, run_trial
 from raypol.runs.verify import Examination
 from raypol.store.location import Location
 from raypol.store.results import IntervalRow, TrialRow

@@ -7,7 +7,6 @@ typed configuration of one trial, whose name is a digest of its content: the sam
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from functools import lru_cache
 from itertools import product
 from typing import Any, Final, Literal
 
@@ -24,7 +23,7 @@ from raypol.core.policies import RELATIVE, Thresholds
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
 from raypol.runs.honest import TrainConfig, proof_id_of
-from raypol.runs.trial import Trial
+from raypol.runs.study import Trial
 from raypol.runs.verify import Examination
 
 CONTROLS: Final = ("null", "infinitesimal")
@@ -331,7 +330,7 @@ def _replaced(part: Any, axis: str, name: str, value: Any) -> Any:  # noqa: ANN4
 def _check(setup: Setup) -> None:
     for name, part in (("train", setup.train), ("spoof", setup.spoof)):
         try:
-            _checker(type(part)).validate_python(asdict(part))
+            _CHECKS[name].validate_python(asdict(part))
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(str(word) for word in first["loc"])
@@ -343,9 +342,7 @@ def _check(setup: Setup) -> None:
             )
 
 
-@lru_cache(maxsize=8)
-def _checker(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a class
-    return TypeAdapter(kind)
+_CHECKS: Final[dict[str, TypeAdapter[Any]]] = {"train": TypeAdapter(TrainConfig), "spoof": TypeAdapter(SpoofConfig)}
 
 
 def _is_grid(values: object) -> bool:

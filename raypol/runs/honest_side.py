@@ -14,7 +14,8 @@ from raypol.runs.design import Setup
 from raypol.runs.honest import HonestProof, honest_proofs, reference_distance
 from raypol.runs.ledger import Ledger
 from raypol.runs.plan import SweepOptions
-from raypol.runs.trial import Outcome, Study, run_honest
+from raypol.runs.study import Outcome, Study
+from raypol.runs.trial import run_honest
 from raypol.store.proofs import read_manifest
 from raypol.store.results import TrialRow, read_trial
 

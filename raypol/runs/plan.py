@@ -23,7 +23,7 @@ from raypol.runs.design import (
     setup_of,
 )
 from raypol.runs.ranging import Policy, count_ranges, span_of
-from raypol.runs.trial import Keep
+from raypol.runs.study import Keep
 
 MANY_TRIALS: Final = 10_000
 """More are taken for a mistake until they are confirmed."""

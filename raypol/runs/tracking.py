@@ -26,7 +26,9 @@ PAUSE_S: Final = 60.0
 SILENCE_S: Final = 60.0
 """How long `finish` waits for a sign of life; opening a fresh store takes a loaded machine 20 s."""
 DRAIN_S: Final = 2.0
-"""How long an interrupted run still begins to write what waits."""
+"""How long an interrupted run still writes what waits."""
+STUCK_S: Final = 1.0
+"""How long it waits for a sign of life; ten times what a row takes."""
 _LOCK_S: Final = 10.0
 
 
@@ -79,11 +81,14 @@ class Tracker:
         self.close()
 
     def close(self) -> None:
-        """Nothing more will be logged. What waits is given up after some seconds; a later sync brings it."""
+        """Nothing more will be logged. What waits is given up after two seconds; a later sync brings it."""
+        self._jobs.put(None)
+        self._sign()
         self._until = min(self._until, time.monotonic() + DRAIN_S)
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._thread.join(DRAIN_S + 1)
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(0.05)
+            if time.monotonic() > min(self._until, self._sign_at) + STUCK_S:
+                return
 
     @property
     def ui_command(self) -> str:

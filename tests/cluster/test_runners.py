@@ -20,7 +20,8 @@ from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, Role, connect
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
-from raypol.runs.trial import Outcome, run_honest, run_trial
+from raypol.runs.study import Outcome
+from raypol.runs.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from raypol.store.proofs import Manifest, ParquetProof
 from tests.studies import TRAIN, on, prepare, trial

@@ -1,4 +1,4 @@
-"""A sweep file as its users run it: started, repeated, resumed, refused. Interruptions are in tests/system/test_interrupted.py."""
+"""A sweep file as its users run it: started, repeated, resumed, refused. Interruptions: tests/system/test_interrupted.py."""
 
 import subprocess
 import sys

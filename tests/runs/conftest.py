@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from raypol.cluster.runners import LocalRunner
-from raypol.runs.trial import Outcome, Study, run_honest, run_trial
+from raypol.runs.study import Outcome, Study
+from raypol.runs.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from tests.studies import QUICK_ARMS, on, prepare, trial
 

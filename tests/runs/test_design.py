@@ -89,7 +89,8 @@ def test_every_field_can_be_an_axis(axis: str, value: object, read: Any) -> None
 
 
 def test_an_arm_without_the_field_is_run_once_for_all_values_of_the_axis() -> None:
-    found = expand(design(steps=tune.grid_search([20]), attack__alpha=tune.grid_search([0.1, 1.0, 9.0])), "grid", samples=1, seed=0)  # fmt: skip
+    asked = design(steps=tune.grid_search([20]), attack__alpha=tune.grid_search([0.1, 1.0, 9.0]))
+    found = expand(asked, "grid", samples=1, seed=0)
     assert sorted(p["arm"] for p, _ in found) == ["III", "III", "III", "forged", "infinitesimal", "null"]
 
 
@@ -100,7 +101,9 @@ SETTINGS = design(setting=tune.grid_search([{}, SETTING]), steps=tune.grid_searc
 
 
 def test_a_setting_changes_its_fields_together_and_no_others() -> None:
-    found = {(p["seed"], bool(p["setting"])): s for p, s in expand(SETTINGS, "grid", samples=1, seed=0) if s.arm == "III"}
+    found = {
+        (p["seed"], bool(p["setting"])): s for p, s in expand(SETTINGS, "grid", samples=1, seed=0) if s.arm == "III"
+    }
     assert len(found) == 4
     for (seed, changed), setup in found.items():
         plain = setup_of(DESIGN, {"arm": "III", "steps": 20, "seed": seed})
@@ -191,8 +194,11 @@ def test_a_search_proposes_attacks_and_the_controls_follow() -> None:
 
 def test_the_honest_side_of_a_search_is_known_beforehand() -> None:
     asked = design(
-        steps=tune.qrandint(20, 100, 10), seed=tune.choice([0, 1]), interval=tune.grid_search([5, 10]), spoofer=tune.grid_search(["cpu", "T4"])
-    )  # fmt: skip
+        steps=tune.qrandint(20, 100, 10),
+        seed=tune.choice([0, 1]),
+        interval=tune.grid_search([5, 10]),
+        spoofer=tune.grid_search(["cpu", "T4"]),
+    )
     points = honest_points(asked)
     assert len({setup_of(asked, point).honest_key() for point in points}) == 4
     assert {point["spoofer"] for point in points} == {"cpu", "T4"}
@@ -257,7 +263,7 @@ BAD: list[tuple[str, Design, Search, dict[str, Any], str]] = [
     ("distribution", design(steps=tune.randint(10, 20)), "grid", {}, "axis steps is a distribution; expected --search"),
     ("no such device", design(spoofer=tune.grid_search(["cpu:0.5"])), "grid", {}, "expected a whole number of CPU cores"),
     ("early stop", RANDOM, "optuna", {"early_stop": True}, "--early-stop leaves Optuna without numbers"),
-    ("too many", design(**{"spoof__seed": tune.grid_search(list(range(250_000)))}), "grid", {}, "up to 1,000,000 trials; give --yes"),
+    ("too many", design(spoof__seed=tune.grid_search(list(range(250_000)))), "grid", {}, "up to 1,000,000 trials; give --yes"),
 ]  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.runners import LocalRunner, Role, WorkerLostError
 from raypol.core.policies import Thresholds
 from raypol.core.spoofing import SpoofConfig
-from raypol.runs import trial as trials
-from raypol.runs.trial import Outcome, Study, Trial, run_honest, run_trial
+from raypol.runs import forging
+from raypol.runs.study import Outcome, Study, Trial
+from raypol.runs.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from raypol.store.results import TrialRow
 from tests.studies import QUICK_ARMS, prepare, trial
@@ -125,7 +126,7 @@ def test_a_lost_trial_goes_on_where_it_stood(
             worked[real] += not outcome.reused
             return outcome
 
-        monkeypatch.setattr(trials, function.__name__, counted)
+        monkeypatch.setattr(forging, function.__name__, counted)
     resumed = run_trial(local, ground.study, asked, ground.honest)
     assert same(_nameless(resumed), _nameless(whole))
     assert resumed.row.message.startswith("taken up after an interruption")
@@ -152,7 +153,7 @@ def test_storage_that_is_away_for_a_moment_costs_no_trial(ground: Ground, local:
 def test_storage_that_stays_away_ends_the_trial_and_keeps_what_is_done(
     ground: Ground, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "_STORAGE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(forging, "_STORAGE_PATIENCE_S", 0.1)
     full = OSError(errno.ENOSPC, "No space left on device")
     asked = trial("III-loss", spoof=LONG)
     outcome = run_trial(Troubled(local, {run_seal: (1, 10**6, full)}), ground.study, asked, ground.honest)
@@ -165,7 +166,7 @@ def test_storage_that_stays_away_ends_the_trial_and_keeps_what_is_done(
 def test_rows_that_cannot_be_written_are_told(
     ground: Ground, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "_STORAGE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(forging, "_STORAGE_PATIENCE_S", 0.1)
     (ground.folder / "trials").rename(ground.folder / "away")
     (ground.folder / "trials").write_bytes(b"in the way")
     with pytest.raises(OSError, match="trials"):

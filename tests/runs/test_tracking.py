@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,11 +21,11 @@ from mlflow.entities import Run
 
 from raypol.core.distances import METRICS
 from raypol.runs import tracking, tracking_runs
+from raypol.runs.study import Outcome
 from raypol.runs.tracking import Tracker
 from raypol.runs.tracking_rows import PARAMS, row_digest
 from raypol.runs.tracking_store import open_experiment, tracking_uri
 from raypol.runs.tracking_sync import BusyError, Synced, only_writer, sync_sweep
-from raypol.runs.trial import Outcome
 from raypol.store.location import open_location
 from raypol.store.results import read_trials, write_trial
 from tests.rows import made_intervals, made_row, rewrite, write_rows
@@ -228,6 +229,14 @@ def sync(folder: Path, sweep_id: str = "made") -> Synced:
     return sync_sweep(results, "x", sweep_id, rows, uri=tracking_uri(results))
 
 
+def settle(tracker: Tracker) -> None:
+    """Wait until all that was logged is written, as a long run does."""
+    written = threading.Event()
+    tracker._submit(written.set)
+    assert written.wait(60)
+    tracker.close()
+
+
 def runs_in(folder: Path, *, name: str = "x") -> list[Run]:
     client = MlflowClient(tracking_uri=tracking_uri(open_location(folder)))
     experiment = client.get_experiment_by_name(name)
@@ -254,7 +263,7 @@ def test_a_sync_brings_what_is_missing_and_a_second_one_nothing(folder: Path) ->
     rows = write_rows(folder, 3)
     tracker = Tracker(open_location(folder), "x", "made")
     tracker.log(rows[1], made_intervals(rows[1]))
-    tracker.close()
+    settle(tracker)
     (before,) = trials_in(folder).values()
     assert sync(folder) == Synced(logged=2, present=1)
     assert sync(folder) == Synced(logged=0, present=3)
@@ -273,7 +282,7 @@ def test_recorded_rows_are_the_same_in_memory_and_in_parquet(folder: Path, recor
     outcomes = [recorded.honest, recorded.spoofs["null"]]
     for outcome in outcomes:
         tracker.log(outcome.row, outcome.intervals)
-    tracker.close()
+    settle(tracker)
     before = {run.info.run_id for run in trials_in(folder).values()}
     again = Tracker(open_location(folder), "x", "recorded")
     again.finish("answer", [])
@@ -296,7 +305,7 @@ def test_a_row_that_was_replaced_replaces_its_run(folder: Path, by: str) -> None
     else:
         tracker = Tracker(open_location(folder), "x", "made")
         tracker.log(row, made_intervals(row))
-        tracker.close()
+        settle(tracker)
     (run,) = trials_in(folder).values()
     assert (run.info.status, run.data.metrics["error_l2"]) == ("FINISHED", 0.5)
     client = MlflowClient(tracking_uri=tracking_uri(open_location(folder)))
@@ -470,6 +479,18 @@ def test_nobody_waits_for_a_silent_server(
     tracker.finish("answer", [])
     assert time.monotonic() - started < 5
     assert tracker.problem == f"MLflow at {address(silent)} gave no answer for 1 s"
+
+
+def test_an_interrupted_run_does_not_wait_for_a_silent_server(
+    tmp_path: Path, silent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address(silent))
+    tracker = Tracker(open_location(tmp_path), "x", "made")
+    tracker.log(made_row(0), [])
+    silent.accept()
+    started = time.monotonic()
+    tracker.close()
+    assert time.monotonic() - started < 2
 
 
 def test_finish_tries_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

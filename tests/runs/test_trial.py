@@ -21,7 +21,8 @@ from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.spoofing import AttackMethod, Crafted, Scene, SpoofConfig
 from raypol.runs.demo import run_trials
-from raypol.runs.trial import Outcome, Study, Trial, run_honest, run_trial
+from raypol.runs.study import Outcome, Study, Trial
+from raypol.runs.trial import run_honest, run_trial
 from raypol.runs.verify import examine_proof
 from raypol.store.location import open_location
 from raypol.store.proofs import ParquetProof

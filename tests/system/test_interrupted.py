@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]
 PATIENCE_S = 240.0
 
 
-def command(folder: Path, *words: str) -> list[str]:
+def command(folder: Path, *words: str, address: str = "local") -> list[str]:
     return [
-        sys.executable, str(tiny_sweep(folder)), "--size", "smoke", "--results", str(folder / "results"), "--address", "local",
+        sys.executable, str(tiny_sweep(folder)), "--size", "smoke", "--results", str(folder / "results"), "--address", address,
         "--max-concurrent", "1", *words,
     ]  # fmt: skip
 
@@ -110,3 +110,71 @@ def test_a_second_driver_of_the_same_sweep_is_refused(tmp_path: Path) -> None:
         assert "another process is running sweep 'tiny-smoke'" in second.stderr
         assert first.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
     assert_whole(tmp_path, {})
+
+
+# --- devices and storage that go away --------------------------------------------------------------------------------
+
+SIMULATED = {"raypol/simulated": "true", "ray.io/accelerator-type": "T4"}
+
+
+def test_a_device_that_vanishes_for_good_ends_the_wait_with_a_message(tmp_path: Path) -> None:
+    """A node with a (simulated) T4 is killed in the middle and comes back only for the second run."""
+    from ray.cluster_utils import Cluster
+
+    def add_t4() -> object:
+        return cluster.add_node(num_cpus=1, num_gpus=1, resources={"accelerator_type:T4": 1}, labels=SIMULATED)
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in environment().items():
+            patched.setenv(name, value)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        try:
+            node = add_t4()
+            words = command(tmp_path, "--spoofer", "T4", "--patience-s", "25", address=str(cluster.address))
+            with (tmp_path / "log").open("wb") as log:
+                driver = subprocess.Popen(words, env=environment(), stdout=log, stderr=log)
+                until(lambda: len(rows(tmp_path)) >= 3 or driver.poll() is not None, "three rows")
+                cluster.remove_node(node, allow_graceful=False)
+                code = driver.wait(PATIENCE_S)
+            said = (tmp_path / "log").read_text()
+            assert code in (1, 4), said  # 1 if every trial was caught while it ran
+            assert "T4" in said.rpartition("ended early")[2] or "lost in each of" in said
+            before = {row.trial_id for row in read_trials(open_location(tmp_path / "results")) if row.status == "ok"}
+            assert before
+            written = {name: when for name, when in rows(tmp_path).items() if name in before}
+            add_t4()
+            again = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S)
+            assert again.returncode == 0, again.stdout + again.stderr
+            assert_whole(tmp_path, written)
+            found = read_trials(open_location(tmp_path / "results"))
+            assert {(row.device, row.simulated) for row in found if row.arm != "honest"} == {("T4", True)}
+            assert {row.simulated for row in found if row.arm == "honest"} == {False}
+        finally:
+            cluster.shutdown()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_full_disk_ends_the_sweep_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    disk = tmp_path / "results"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        with (tmp_path / "log").open("wb") as log:
+            driver = subprocess.Popen(command(tmp_path), env=environment(), stdout=log, stderr=log)
+            until(lambda: len(rows(tmp_path)) >= 3 or driver.poll() is not None, "three rows")
+            free = os.statvfs(disk)
+            with (disk / "ballast").open("wb") as ballast:
+                ballast.write(bytes(max(free.f_bavail * free.f_frsize - 8192, 0)))
+            code = driver.wait(600)
+        said = (tmp_path / "log").read_text()
+        assert code not in (0, 2), said
+        before = {row.trial_id for row in read_trials(open_location(disk)) if row.status == "ok"}
+        assert len(before) >= 3
+        written = {name: when for name, when in rows(tmp_path).items() if name in before}
+        (disk / "ballast").unlink()
+        again = subprocess.run(command(tmp_path), env=environment(), capture_output=True, text=True, timeout=PATIENCE_S)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert_whole(tmp_path, written)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)

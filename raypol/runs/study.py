@@ -1,0 +1,62 @@
+"""What trials are about: one to be made, what all of a run share, and what came of one."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from raypol.cluster.jobs import DataSource
+from raypol.core.distances import Distances
+from raypol.core.policies import Thresholds, Verdict
+from raypol.core.spoofing import SpoofConfig
+from raypol.runs.honest import HonestProof
+from raypol.runs.verify import Examination
+from raypol.store.location import Location
+from raypol.store.results import IntervalRow, TrialRow
+
+Keep = Literal["all", "successful", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One spoof to be made and judged."""
+
+    arm: str
+    """Name in tables and figures."""
+    attack: Any
+    """The attack's configuration, one of `raypol.core.attacks.PRESETS` or its like."""
+    spoof: SpoofConfig
+    """T', k, trajectory, declared hyperparameters, carry, seed."""
+    attack_path: str = ""
+    """Import path of an own attack; empty for a built-in one."""
+    trial_id: str = ""
+    """Name of its row; empty = from its content and the study's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """What all trials of a run share."""
+
+    sweep_id: str
+    results: Location
+    data: DataSource
+    """The prover's, and the adversary's where he names no other."""
+    proof: HonestProof
+    prover_device: str
+    """As asked for."""
+    d_ref: Distances
+    examination: Examination
+    thresholds: Thresholds
+    early_stop: bool = False
+    """Stop a trial whose first intervals, replayed before the rest is crafted, already rule success out."""
+    keep: Keep = "all"
+    """Which spoofs stay in the results folder once they are judged."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """Everything about one arm: what is recorded, and what figures need."""
+
+    row: TrialRow
+    intervals: tuple[IntervalRow, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    lost: bool = False
+    """True if a worker or the storage was lost: the trial is worth another try, which goes on where this one stood."""
