@@ -6,7 +6,6 @@ slot, so that a laptop's two cores hold two actors and not six.
 
 import ctypes
 import logging
-import os
 import queue
 import socket
 import threading
@@ -19,6 +18,7 @@ from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 import torch
 
+from raypol.cluster.connection import connect
 from raypol.cluster.inventory import (
     SIMULATED_LABEL,
     allot,
@@ -26,7 +26,6 @@ from raypol.cluster.inventory import (
     offers_from_ray,
     resolve,
     this_machine,
-    usable_cores,
 )
 from raypol.cluster.jobs import DeviceFacts, run_facts
 from raypol.cluster.placement import DeviceRequest, ray_options
@@ -43,15 +42,12 @@ ROLES: Final[tuple[Role, ...]] = ("prover", "spoofer", "verifier")
 # started again however often: a job that kills it must not take the next jobs' worker with it.
 _MAX_RETRIES: Final = 3
 _ALWAYS: Final = -1
-_CONNECT_S: Final = 5.0
 _QUIET_S: Final = 30.0
 """After so long without an answer, whoever waits is told what for."""
 _HEARTBEAT_S: Final = 10.0
 _HEALTH: Final = "health"
 PATIENCE_S: Final = 900.0
 """Longer than a cloud takes to start a machine."""
-# The driver's objects are configurations and verdicts; the default store (30 % of memory) would be wasted on them.
-_OBJECT_STORE_BYTES: Final = 128 << 20
 
 
 class WorkerLostError(RuntimeError):
@@ -382,43 +378,3 @@ class _ActorPool:
             self._ray.cancel(asked)
             return False
         return True
-
-
-def connect(address: str | None) -> None:
-    """Connect to a running cluster, or start one of this machine alone.
-
-    Raises:
-        InputError: nobody answers at the address.
-    """
-    import ray
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address:
-        try:
-            knock(address)
-            ray.init(address=address, **quiet)
-        except (OSError, OverflowError, ValueError, RuntimeError) as err:
-            reason = next(iter(str(err).splitlines()), type(err).__name__)
-            raise InputError(
-                f"cannot reach a Ray cluster at {address!r}: {reason}; expected host:port of a head node, or auto"
-            ) from err
-        return
-    # A cluster of this process alone has nobody to authenticate; a token on disk would only be in the way.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    # Ray's 15 starves workers beside any other program, and their seconds are what we measure.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    ray.init(
-        address="local",
-        num_cpus=usable_cores(),
-        include_dashboard=False,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        **quiet,
-    )
-
-
-def knock(address: str) -> None:
-    """Raise OSError if nobody listens at host:port; Ray itself would go on trying for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()

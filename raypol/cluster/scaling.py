@@ -6,7 +6,6 @@ command line: `~/ray_bootstrap_config.yaml` under `ray up`.
 """
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,6 @@ import psutil
 
 from raypol.cluster.inventory import NOTHING, NodeOffer, Scalable, offer_from_resources, offers_from_ray
 from raypol.cluster.launcher import ClusterFile
-from raypol.cluster.runners import knock
 
 _log = logging.getLogger(__name__)
 
@@ -40,25 +38,6 @@ def view_cluster() -> ClusterView:
 
     nodes = ray.nodes()
     return ClusterView(nodes=tuple(offers_from_ray(nodes, _free_resources())), scalable=scalable_offers())
-
-
-def running_cluster() -> str | None:
-    """Address of the cluster that a command without one means: $RAY_ADDRESS, else what `ray start` began on this machine.
-
-    Clusters of one process alone, as `ray.init` makes them, are not joined; nor is one that no longer answers.
-    """
-    from ray._private.utils import read_ray_address
-
-    if os.environ.get("RAY_ADDRESS"):
-        return os.environ["RAY_ADDRESS"]
-    address: str | None = read_ray_address()
-    if address is None:
-        return None
-    try:
-        knock(address)
-    except (OSError, OverflowError, ValueError):
-        return None
-    return address
 
 
 def scalable_offers() -> Scalable:

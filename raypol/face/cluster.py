@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from raypol.cluster.accelerators import canonical_accelerator
+from raypol.cluster.connection import connect
 from raypol.cluster.inventory import (
     NOTHING,
     SIMULATED_LABEL,
@@ -23,7 +24,6 @@ from raypol.cluster.inventory import (
 )
 from raypol.cluster.launcher import read_cluster_file
 from raypol.cluster.placement import DeviceRequest
-from raypol.cluster.runners import connect
 from raypol.cluster.scaling import ClusterView, view_cluster, view_of_file
 from raypol.core.errors import InputError
 from raypol.face.cluster_file import show_cluster_file

@@ -17,9 +17,9 @@ from typing import Any, Final
 import tyro
 from rich.console import Console, RenderableType
 
+from raypol.cluster.connection import running_cluster
 from raypol.cluster.placement import parse_devices
 from raypol.cluster.runners import PATIENCE_S
-from raypol.cluster.scaling import running_cluster
 from raypol.core.errors import InputError
 from raypol.face.cluster import look, needs_table
 from raypol.face.guard import guarded, parse

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from raypol.cluster.connection import connect
 from raypol.cluster.inventory import check_group, resolve
 from raypol.cluster.placement import parse_device
-from raypol.cluster.runners import connect
 from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.cluster.visibility import check_visible
 from raypol.runs.design import Point, Setup, controls_beside, searchable

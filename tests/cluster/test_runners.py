@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from raypol.cluster.connection import connect
 from raypol.cluster.inventory import usable_cores
 from raypol.cluster.jobs import ProveJob, run_facts, run_prove
 from raypol.cluster.placement import parse_device
-from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, Role, connect
+from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, Role
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
 from raypol.runs.study import Outcome
