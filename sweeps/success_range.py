@@ -26,10 +26,10 @@ SWEEP = Sweep(
         thresholds=PUBLISHED_SLACK,
     ),
     smoke=Design(
-        train=replace(DIGITS, steps=120),
+        train=replace(DIGITS, steps=80),
         arms={"III-loss": find_attack("iii_loss", iterations=2, retries=0)},
-        space={"steps": tune.grid_search([20, 100]), "interval": 5, "seed": tune.grid_search([0, 1])},
-        drawn={"steps": tune.qrandint(5, 240, 5)},
+        space={"steps": tune.grid_search([20, 60]), "interval": 5, "seed": tune.grid_search([0, 1])},
+        drawn={"steps": tune.qrandint(5, 160, 5)},
         spoof=SMALL_SPOOF,
     ),
 )

@@ -34,7 +34,7 @@ def judged(row: TrialRow, *, time: float = 0.5, **changes: Any) -> TrialRow:  # 
     ratios = dict.fromkeys([f"ratio_error_{m}" for m in METRICS], 0.4) | {"ratio_time": time, "ratio_size": 0.3}
     verdict = {"accepted_published": True, "accepted_strict": True, "rejected_by": "", "rejected_by_published": ""}
     won = {"success": time < 1.0, "success_strict": time < 1.0, "bound_by": "time"}
-    return replace(row, **{**ratios, **verdict, **won, **changes})  # type: ignore[arg-type]
+    return replace(row, **{**ratios, **verdict, **won, **changes})
 
 
 OUTCOMES: list[tuple[dict[str, Any], Outcome, Outcome]] = [
