@@ -32,7 +32,7 @@ SWEEP = Sweep(
     smoke=Design(
         train=DIGITS,
         arms={"II": find_attack("zhang2022_ii", retries=1), "III": find_attack("zhang2022_iii", retries=1)},
-        space={"steps": tune.grid_search([40]), **CORES},
+        space={"steps": tune.grid_search([20]), **CORES},
         spoof=SMALL_SPOOF,
     ),
 )
