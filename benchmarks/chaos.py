@@ -83,6 +83,11 @@ class Cluster:
         """Of the head."""
         return str(self.inner.address)
 
+    @property
+    def session(self) -> str:
+        """Part of the command line of each of its raylets."""
+        return str(self.inner.head_node.get_session_dir_path())
+
     def kill_node(self, draw: random.Random) -> str:
         """Kill a node that is not the head, and start another in its place."""
         node = draw.choice(self.workers)
@@ -212,7 +217,7 @@ def _strike(kind: Fault, cluster: Cluster, driver: subprocess.Popen[bytes], draw
         return f"pid {driver.pid}"
     if kind == "node":
         return cluster.kill_node(draw)
-    victims = sorted(_workers(actors=kind == "actor"), key=lambda process: process.pid)
+    victims = sorted(_workers(cluster, actors=kind == "actor"), key=lambda process: process.pid)
     if not victims:
         return ""
     victim = draw.choice(victims)
@@ -223,13 +228,15 @@ def _strike(kind: Fault, cluster: Cluster, driver: subprocess.Popen[bytes], draw
     return ""
 
 
-def _workers(*, actors: bool) -> Iterator[psutil.Process]:
-    """Ray workers below this process: our own actors, or the processes that lead Tune's trials."""
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            title = " ".join(process.cmdline())
-            if title.startswith("ray::Party" if actors else "ray::ImplicitFunc"):
-                yield process
+def _workers(cluster: Cluster, *, actors: bool) -> Iterator[psutil.Process]:
+    """Ray workers of this cluster: our own actors, or the processes that lead Tune's trials."""
+    title = "ray::Party" if actors else "ray::ImplicitFunc"
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
+            if " ".join(process.cmdline()).startswith(title):
+                raylet = psutil.Process(int(process.environ()["RAY_RAYLET_PID"]))
+                if cluster.session in " ".join(raylet.cmdline()):
+                    yield process
 
 
 # --- the comparison ----------------------------------------------------------------------------------------------------
