@@ -33,9 +33,10 @@ from raypol.face.range import Range
 from raypol.face.strength import Strength
 from raypol.face.sync import Sync
 from raypol.face.tables import verdict_table
+from raypol.runs.forging import forge, spoof_id
 from raypol.runs.honest import TrainConfig, check_recipe, honest_proofs, reference_distance
 from raypol.runs.locking import only_maker
-from raypol.runs.trial import Trial, forge, spoof_id
+from raypol.runs.study import Trial
 from raypol.runs.verify import Examination, Selection, allow_names, examine_proof
 from raypol.store.location import open_location, writable_folder
 from raypol.store.proofs import Manifest, read_manifest
