@@ -74,8 +74,8 @@ def range_answer(sweep: Sweep, run: SweepRun, estimates: Sequence[RangeEstimate]
 def _sentence(one: RangeEstimate, span: Span) -> str:
     if one.lower is None or one.upper is None:
         return (
-            f"no success found in [{span.points[0]}, {span.points[-1]}] at {_count(one.trials, 'trial')}; most often "
-            f"{_conditions(one.reason)} binds. A range narrower than a factor {span.factor:g} can be missed."
+            f"no success found in [{span.points[0]}, {span.points[-1]}] at {_count(one.trials, 'trial')}; what binds most often: "
+            f"{_conditions(one.reason)}. A range narrower than a factor {span.factor:g} can be missed."
         )
     parts = [
         f"succeeds for {one.lower.value:g} <= T' <= {one.upper.value:g}",

@@ -100,18 +100,26 @@ class Ranges:
         search.record(steps, seed, outcome)
 
     def recall(self, rows: Iterable[TrialRow], *, failed: bool) -> None:
-        """Take the outcomes that are there already, as far as the search leads to them.
+        """Take the outcomes that are there already, whatever led to them.
 
         Args:
             rows: of the sweep.
             failed: take those without a verdict too; else they are proposed again.
         """
-        outcomes = {row.trial_id: outcome_of(row, self.policy) for row in rows if row.arm != "honest"}
-        if not failed:
-            outcomes = {trial_id: found for trial_id, found in outcomes.items() if found.bound_by != FAILED}
-        while known := [trial_id for trial_id in self.proposals() if trial_id in outcomes]:
-            for trial_id in known:
-                self.record(trial_id, outcomes[trial_id])
+        for row in rows:
+            outcome = outcome_of(row, self.policy)
+            search = self._search_of(row)
+            if search is not None and (failed or outcome.bound_by != FAILED):
+                search.record(row.steps, row.seed, outcome)
+
+    def _search_of(self, row: TrialRow) -> RangeSearch | None:
+        """The search that a trial belongs to."""
+        for case, search in self._cases:
+            if case["arm"] == row.arm and row.seed in search.seeds and row.steps in self.span.points:
+                setup = setup_of(self._design, {**case, "steps": row.steps, "seed": row.seed})
+                if setup.trial_id(self._sweep_id) == row.trial_id:
+                    return search
+        return None
 
     @property
     def num_trials(self) -> int:

@@ -33,6 +33,7 @@ FINISHED: Final = ("ok", "stopped")
 """States of a row that are not run again."""
 _MAX_FAILURES: Final = 3
 """A trial whose process or worker is lost is started again, so often; it goes on where it stood."""
+_MOST_WAITING: Final = 64
 _LOOK_S: Final = 2.0
 _SAY_S: Final = 20.0
 """Longer than a trial's processes take to start on an idle machine."""
@@ -90,7 +91,11 @@ def run_search(
 ) -> str:
     """Run the points that a searcher proposes, of a space of axes or, where that is empty, of its own; see `run_points`."""
     wanted = {"point": dict(space)} if space else {}
-    return _fit(replace(shared, searched=True), wanted, on_finished, on_wait, search_alg=searcher, num_samples=samples)
+    # Tune asks a searcher for the next point once the last one has its place, so that it may learn first. One with a space of its
+    # own says itself when it must learn; an autoscaler sees all that waits.
+    waiting = 0 if space else _MOST_WAITING
+    shared = replace(shared, searched=True)
+    return _fit(shared, wanted, on_finished, on_wait, waiting, search_alg=searcher, num_samples=samples)
 
 
 def _fit(
@@ -98,6 +103,7 @@ def _fit(
     space: Mapping[str, Any],
     on_finished: OnFinished,
     on_wait: Callable[[str], None],
+    waiting: int = 0,
     **search: Any,  # noqa: ANN401 - TuneConfig's
 ) -> str:
     watch = _Watch(shared, on_finished, on_wait)
@@ -106,7 +112,7 @@ def _fit(
         tune.with_parameters(_trial, shared=shared),
         partial(_reservation, design=shared.design, workers=options.workers, requests=dict(shared.requests)),
     )
-    with _quiet():
+    with _quiet(waiting):
         tune.Tuner(
             trainable,
             param_space=dict(space),
@@ -304,8 +310,12 @@ def _last_line(trial: Any) -> str:  # noqa: ANN401 - Ray is untyped
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Tune's own tables, loggers and Ctrl-C handling stay out of the way: the rows are the record, the terminal is ours."""
+def _quiet(waiting: int) -> Iterator[None]:
+    """Tune's own tables, loggers and Ctrl-C handling stay out of the way: the rows are the record, the terminal is ours.
+
+    Args:
+        waiting: how many trials Tune may queue; 0 = as it thinks best.
+    """
     wanted = {
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -313,6 +323,8 @@ def _quiet() -> Iterator[None]:
         "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "60",
         "RAY_AIR_NEW_OUTPUT": "0",
     }
+    if waiting:
+        wanted["TUNE_MAX_PENDING_TRIALS_PG"] = str(waiting)
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train")]

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,10 @@ from raypol.face.sweep import main as sweep_main
 from raypol.runs.design import Design, Sweep
 from raypol.runs.plan import SweepOptions, plan_sweep
 from raypol.runs.range_estimate import RangeEstimate, estimate
+from raypol.runs.study import Trial
 from raypol.runs.success_range import FAILED, Outcome, RangeSearch, Span
 from raypol.runs.sweep import SweepRun
-from raypol.runs.trial import Trial, run_honest, run_trial
+from raypol.runs.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from raypol.store.ranges import RangeRow, read_ranges
 from raypol.store.results import TrialRow, read_trials
@@ -199,9 +201,11 @@ def test_what_must_not_be_overlooked_is_said() -> None:
 # --- all of it -------------------------------------------------------------------------------------------------------
 
 WORDS = (
-    "range", "--attack", "forged_momentum", "--train.steps", "40", "--train.batch-size", "32", "--interval", "10", "--low", "10",
-    "--high", "90", "--resolution", "10", "--seeds", "0", "--address", "local", "--results", "results",
+    "range", "--attack", "forged_momentum", "--train.steps", "40", "--train.batch-size", "128",
+    "--spoof.batch-size", "4", "--interval", "10", "--low", "10", "--high", "90", "--resolution", "10", "--seeds", "0",
+    "--address", "local", "--results", "results",
 )  # fmt: skip
+"""The proof takes much longer than any spoof: what binds is error and size, which are the same in every run."""
 
 
 def launch(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -227,7 +231,6 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.mark.ray
 def test_a_range_from_the_command_line_is_that_of_the_grid(searched: tuple[Path, str]) -> None:
-    """Also under load: where the clock, which nobody can repeat, binds an end, it is not compared."""
     folder, said = searched
     results = open_location(folder / "results")
     trials = [row for row in read_trials(results) if row.arm != "honest"]
@@ -236,21 +239,19 @@ def test_a_range_from_the_command_line_is_that_of_the_grid(searched: tuple[Path,
     assert sum(row.trials for row in ranges.values()) == len(trials) < 3 * 9
     assert {row.grid_trials for row in ranges.values()} == {9}
     assert all(row.complete for row in ranges.values())
-    forged = ranges["forged_momentum"]
-    assert (forged.low_steps, forged.low_open, forged.high_steps, forged.high_bound_by) == (10, True, 30, "size")
 
     with LocalRunner(on()) as runner:
-        study = prepare(runner, results, sweep_id="grid")
+        study = prepare(runner, results, sweep_id="grid", train=replace(TRAIN, batch_size=128))
         honest = run_honest(runner, study).row
-        asked = [
-            Trial(arm="grid", attack=find_attack("infinitesimal"), spoof=SpoofConfig(steps=steps, interval=10))
-            for steps in range(10, 100, 10)
-        ]
-        rows = [run_trial(runner, study, trial, honest).row for trial in asked]
-    fits = [row.steps for row in rows if row.bound_by == "time" or row.success]
-    found = ranges["infinitesimal"]
-    assert found.low_steps == fits[0] or "time" in (found.low_bound_by or "")
-    assert found.high_steps == fits[-1] or "time" in (found.high_bound_by or "")
+        for arm in ("infinitesimal", "forged_momentum"):
+            wins = []
+            for steps in SPAN.points[:9]:
+                asked = SpoofConfig(steps=steps, interval=10, batch_size=4)
+                trial = Trial(arm=arm, attack=find_attack(arm), spoof=asked)
+                wins += [steps] if run_trial(runner, study, trial, honest).row.success else []
+            assert (ranges[arm].low_steps, ranges[arm].high_steps) == (wins[0], wins[-1]), wins
+            assert (ranges[arm].low_open, ranges[arm].high_open) == (wins[0] == 10, wins[-1] == 90)
+            assert ranges[arm].high_bound_by == "size"
 
     client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
     experiment = client.get_experiment_by_name("raypol-range-forged-momentum")
@@ -259,7 +260,7 @@ def test_a_range_from_the_command_line_is_that_of_the_grid(searched: tuple[Path,
     note = summary.data.tags["mlflow.note.content"]
     assert "forged_momentum: succeeds for" in note
     assert "forged_momentum against null" in note
-    assert "forged_momentum: succeeds for 10 <= T' <= 30" in said
+    assert note.partition("\n")[0] in said
     assert json.loads(ranges["null"].axes) == {"interval": 10}
 
 

@@ -177,7 +177,13 @@ def rows_of(points: list[dict[str, Any]]) -> list[TrialRow]:
     """The rows that these points' trials would have left."""
     return [
         judged(
-            replace(made_row(0), trial_id=setup_of(DESIGN, point).trial_id("sweep"), arm=point["arm"]),
+            replace(
+                made_row(0),
+                trial_id=setup_of(DESIGN, point).trial_id("sweep"),
+                arm=point["arm"],
+                steps=point["steps"],
+                seed=point["seed"],
+            ),
             time=0.5 if truth(point)["success_published"] else 2.0,
         )
         for point in points
@@ -212,6 +218,17 @@ def test_a_failed_trial_is_run_again_by_a_resumed_search_and_counted_by_the_answ
     assert (resumed.num_trials, next(iter(resumed.proposals()))) == (0, row.trial_id)
     told.recall([failed], failed=True)
     assert (told.num_trials, told.estimates()[0].failed) == (1, 1)
+
+
+def test_trials_that_the_search_did_not_ask_for_are_known_too() -> None:
+    """They may be of the other policy's search; what they say beside the range is not hidden."""
+    ranges = Ranges(DESIGN, "sweep", "published")
+    driven(RangeSearcher(ranges), truth, 4)
+    before = ranges.num_trials
+    (row,) = rows_of([{"arm": "null", "steps": 300, "seed": 1}])
+    ranges.recall([replace(row, success=True), replace(row, trial_id="of another sweep")], failed=True)
+    assert ranges.num_trials == before + 1
+    assert ranges.estimates()[0].seeds[1].islands == (300,)
 
 
 def test_ranges_are_recorded_per_arm_and_per_seed(tmp_path: Path) -> None:
