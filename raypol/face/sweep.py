@@ -1,7 +1,7 @@
 """The command line of every file in sweeps/: `python sweeps/x.py`, `ray submit cluster.yaml sweeps/x.py`, `ray job submit`.
 
-Exit codes: 0 every trial ran (to the end, or was stopped early on purpose), 1 some trials failed: their rows say why, 2 bad input,
-3 failed for another reason, 4 ended before all trials were run, 130 interrupted.
+Exit codes: 0 every trial ran (to the end, or was stopped early on purpose), 1 some trials failed: their rows say why, 2 bad
+input, 3 failed for another reason, 4 ended before all trials were run, 130 interrupted.
 """
 
 import os
