@@ -187,8 +187,8 @@ def disturbed_run(
         if code is not None:
             if code == 0:
                 return hits, starts
-            if starts > most + 3:
-                raise SystemExit(f"the driver ended with exit code {code} after {starts} starts; see {results}.log")
+            if not hits or hits[-1].kind != "driver" or code != -signal.SIGKILL:
+                raise SystemExit(f"the driver ended by itself with exit code {code}; see {results}.log")
             driver, starts = _driver(cluster, results), starts + 1
             continue
         if len(hits) < most and time.monotonic() > due:

@@ -1,8 +1,8 @@
 """What Tune, actors, Parquet and MLflow add to a trial: `python -m benchmarks.overhead [--trials 50]`.
 
-Trivial trials (null and infinitesimal on digits, one interval of ten steps) are run twice: as a sweep under Tune with MLflow, and
-one after the other in this process with nothing but their rows in Parquet. The difference, per trial, is the overhead. Also
-reported: the driver's own CPU time and memory, and how long DuckDB takes to query the rows.
+Trivial trials (null and infinitesimal on digits, one interval of ten steps) are run twice, one at a time: as a sweep under Tune with
+MLflow, and in this process with nothing but their rows in Parquet. The difference, per trial, is the overhead. Also reported:
+the driver's own CPU time and memory, and how long DuckDB takes to query the rows.
 """
 
 import os
@@ -76,7 +76,7 @@ def main() -> None:
 def as_sweep(design: Design, results: Location) -> tuple[float, float, float, list[TrialRow]]:
     """(wall s in all, wall s to the first trial's row, driver CPU s from then on, rows) of the sweep with MLflow."""
     sweep = Sweep(name="overhead", question="What does a trial cost beyond its work?", paper=design, smoke=design)
-    plan = plan_sweep(sweep, "smoke", design, SweepOptions(name="overhead"))
+    plan = plan_sweep(sweep, "smoke", design, SweepOptions(name="overhead", max_concurrent=1))
     tracker = Tracker(results, "raypol-overhead", "overhead")
     started, seen = time.perf_counter(), list[tuple[float, float]]()
 

@@ -151,6 +151,16 @@ def check_group(requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], s
         raise InputError(f"no room for {listed(requests)} at the same time; {describe(nodes, scalable)}")
 
 
+def gpu_models(nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING) -> list[str]:
+    """Canonical names of the GPU models of a cluster; first what there is most of now, then what most can be started of."""
+    live, later = Counter[str](), Counter[str]()
+    for node in nodes:
+        live.update({canonical_accelerator(name): int(node.gpus) for name in node.accelerators})
+    for kind in scalable.types:
+        later.update({canonical_accelerator(name): int(kind.gpus) * kind.count for name in kind.accelerators})
+    return sorted({*live, *later}, key=lambda name: (-live[name], -later[name], name))
+
+
 def wait_needed(
     requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING
 ) -> tuple[tuple[DeviceRequest, str], ...]:

@@ -239,8 +239,11 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
 
 
 def run_probe(job: ProbeJob) -> tuple[IntervalReplay, ...]:
-    """The verifier's look at a spoof's first intervals: exactly what replaying them will show once it is sealed."""
-    method, scene = _spoof_scene(job.spoof)
+    """The verifier's look at a spoof's first intervals: exactly what replaying them will show once it is sealed.
+
+    A carried optimizer state is computed here as sealing will: that is exact only on a device of the same kind.
+    """
+    method, scene = _spoof_scene(replace(job.spoof, device=job.device))
     crafted = read_shards([job.spoof.shard_location(shard) for shard in job.spoof.shards])
     proof = MemoryProof(scene.recipe, len(scene.dataset))
     seal_spoof(method, scene, job.spoof.attack, job.spoof.spoof, crafted, proof, first=job.first)

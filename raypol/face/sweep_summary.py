@@ -118,7 +118,8 @@ def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
     def key(row: TrialRow) -> tuple[object, ...]:
         return (
             row.steps, row.interval, row.seed, row.dataset, row.model, row.verifier_device, row.replay, row.thresholds,
-            row.trajectory, row.noise, row.noise_decay, row.hyperparameters, row.carry, row.batch_size,
+            row.device, row.proof_reference, row.initial, row.trajectory, row.noise, row.noise_decay, row.hyperparameters,
+            row.carry, row.batch_size,
         )  # fmt: skip
 
     nulls = {key(row): row for row in trials if row.arm == "null" and row.status == "ok"}

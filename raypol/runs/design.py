@@ -264,7 +264,10 @@ def check_space(design: Design, search: Search) -> None:
 
 def describe(design: Design) -> dict[str, str]:
     """Every part of a design as text by its name: what a resumed sweep is compared with."""
-    said = {f"arm {arm}": repr(_attack(attack)[0]) for arm, attack in design.all_arms().items()}
+    said = {
+        f"arm {arm}": " ".join(filter(None, (repr(_attack(attack)[0]), _attack(attack)[1])))
+        for arm, attack in design.all_arms().items()
+    }
     said |= {f"axis {axis}": _axis_text(values) for axis, values in design.space.items()}
     parts = {"train": replace(design.train, data_dir=None), "spoof": design.spoof, "thresholds": design.thresholds}
     for name, part in parts.items():
@@ -365,6 +368,12 @@ def _values(axis: str, values: Any) -> list[Any]:  # noqa: ANN401 - Tune's grid 
 
 def _axis_text(values: Any) -> str:  # noqa: ANN401 - Tune's domains
     if isinstance(values, Domain):
-        sampler = type(values.get_sampler()).__name__.strip("_")
-        return f"{type(values).__name__}{values.domain_str} {sampler}"
+        sampler = values.get_sampler()
+        inner = getattr(sampler, "sampler", None)
+        numbers = {**vars(sampler), **(vars(inner) if inner is not None else {})}
+        shown = ", ".join(
+            f"{name} {value:g}" for name, value in sorted(numbers.items()) if isinstance(value, int | float)
+        )
+        kinds = " ".join(type(one).__name__.strip("_") for one in (inner, sampler) if one is not None)
+        return f"{type(values).__name__}{values.domain_str} {kinds}{f' ({shown})' if shown else ''}"
     return repr(values)

@@ -6,7 +6,8 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import Final, ParamSpec, TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
+import torch
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
 from raypol.cluster.jobs import (
     DataSource,
@@ -30,6 +31,8 @@ from raypol.store.proofs import Manifest
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# A device that is in an error state fails every job that follows; its process must go.
+_GPU_ERRORS: Final[tuple[type[BaseException], ...]] = (torch.AcceleratorError,)
 # Storage that is away for a minute costs a minute, not a trial: what is finished of it is found again.
 _STORAGE_PATIENCE_S: Final = 180.0
 # Shards do not depend on the number of workers, so that another cluster can go on with them.
@@ -58,7 +61,7 @@ def forge(
     recipe: Recipe,
     data: DataSource,
     on_progress: Callable[[int, int], None] = lambda _done, _of: None,
-    on_crafted: Callable[[SpoofJob, int], None] = lambda _job, _done: None,
+    on_crafted: Callable[[SpoofJob, int], None] | None = None,
 ) -> Forged:
     """Craft all intervals in parallel, then seal. What an interrupted try finished is taken up.
 
@@ -74,7 +77,7 @@ def forge(
         data: the adversary's dataset.
         on_progress: told how many intervals are crafted, of how many.
         on_crafted: handed the job with the shards that are crafted in order so far, and their number of intervals; what it raises
-            ends the forging.
+            ends the forging. With it no more shards are in work than there are workers, so that little is done in vain.
     """
     started = time.perf_counter()
     base = SpoofJob(
@@ -94,11 +97,16 @@ def forge(
     try:
         if not method_of(trial.attack).sequential(trial.attack, trial.spoof):
             parts = shards(recipe.num_intervals, _CRAFTING_SHARDS)
-            work = [runner.submit("spoofer", run_craft, replace(base, shard=part)) for part in parts]
-            for number, (part, future) in enumerate(zip(parts, work, strict=True), start=1):
-                crafted.append(future.result())
+            ahead = len(parts) if on_crafted is None else runner.num_workers("spoofer")
+            for number, part in enumerate(parts, start=1):
+                while len(work) < min(number - 1 + ahead, len(parts)):
+                    work.append(runner.submit("spoofer", run_craft, replace(base, shard=parts[len(work)])))
+                crafted.append(work[number - 1].result())
                 on_progress(part[1], recipe.num_intervals)
-                on_crafted(replace(base, shards=tuple(parts[:number])), part[1])
+                if on_crafted is not None:
+                    looked = time.perf_counter()
+                    on_crafted(replace(base, shards=tuple(parts[:number])), part[1])
+                    started += time.perf_counter() - looked  # the verifier's time is not the spoof's
         sealed = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts))).result()
     except BaseException as err:
         running = [future for future in work if not future.cancel()]
@@ -132,18 +140,38 @@ def spoof_id(trial: Trial, target_id: str, device: str, *, sweep_id: str = "") -
 
 
 def may_be_resumed(err: BaseException) -> bool:
-    """True if a trial failed through no fault of its own: a worker or the storage was lost, and another try may go on."""
-    return isinstance(err, WorkerLostError | OSError)
+    """True if a trial failed through no fault of its own, a worker, its GPU or the storage being lost: another try may go on."""
+    return isinstance(err, (WorkerLostError, OSError, *_GPU_ERRORS))
 
 
 def storage_retries(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """function(...), again and again while the storage is away, for a bounded time."""
+    patience = _Patience(_STORAGE_PATIENCE_S)
     return Retrying(
         retry=retry_if_exception(_is_storage),
         wait=wait_exponential(multiplier=0.5, max=20),
-        stop=stop_after_delay(_STORAGE_PATIENCE_S),
+        before=patience.begin,
+        stop=patience.is_over,
         reraise=True,
     )(function, *args, **kwargs)
+
+
+class _Patience:
+    """Counts from the first failure; a try that worked for long before it failed starts the count again."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._begun = self._failed_at = time.monotonic()
+        self._fresh = True
+
+    def begin(self, _state: RetryCallState) -> None:
+        self._begun = time.monotonic()
+
+    def is_over(self, _state: RetryCallState) -> bool:
+        now = time.monotonic()
+        if self._fresh or now - self._begun > self._limit_s:
+            self._failed_at, self._fresh = now, False
+        return now - self._failed_at >= self._limit_s
 
 
 def _is_storage(err: BaseException) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -163,10 +164,15 @@ def honest_proofs(
         for proof_id in wanted:
             folder, future = results / "proofs" / proof_id, making.get(proof_id)
             while future is not None and not future.done():
-                on_progress(*_written(results, wanted))
+                with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
+                    on_progress(*_written(results, wanted))
                 wait([future], timeout=_POLL_S)
+            if future is not None and future.exception() is not None:
+                continue
             manifest = future.result() if future is not None else read_manifest(folder)
             found[proof_id] = HonestProof(folder=folder, manifest=manifest, reused=future is None)
+        for future in making.values():  # only now: the other proofs are finished, and will be found
+            future.result()
         return [found[proof_id] for proof_id in ids]
 
 

@@ -1,16 +1,20 @@
 """The honest side of a sweep: proof, d_ref and honest row of every honest configuration, made once and found ever after."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from raypol.cluster.inventory import at_once, wait_needed
+from raypol.cluster.jobs import DataSource
 from raypol.cluster.placement import DeviceRequest
-from raypol.cluster.runners import RayRunner, Role
+from raypol.cluster.runners import RayRunner, Role, WorkerLostError
 from raypol.cluster.scaling import ClusterView
+from raypol.cluster.visibility import check_visible
 from raypol.core.proof import Recipe
 from raypol.runs.design import Setup
+from raypol.runs.forging import storage_retries
 from raypol.runs.honest import HonestProof, honest_proofs, reference_distance
 from raypol.runs.ledger import Ledger
 from raypol.runs.plan import SweepOptions
@@ -18,6 +22,8 @@ from raypol.runs.study import Outcome, Study
 from raypol.runs.trial import run_honest
 from raypol.store.proofs import read_manifest
 from raypol.store.results import TrialRow, read_trial
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,21 +46,31 @@ class HonestSide:
     on_progress: Callable[[str], None]
     on_outcome: Callable[[Outcome], None]
 
-    def standings(self, setups: Sequence[Setup]) -> dict[str, Standing]:
-        """By `Setup.honest_key`; what is missing is made in parallel, one pair of prover and verifier after the other."""
+    def standings(self, setups: Sequence[Setup]) -> tuple[dict[str, Standing], dict[str, Exception]]:
+        """By `Setup.honest_key`, what trials are compared with, and why there is nothing to compare some with.
+
+        What is missing is made in parallel, one pair of prover and verifier after the other.
+        """
         distinct = {setup.honest_key(): setup for setup in setups}
         found: dict[str, Standing] = {}
+        failed: dict[str, Exception] = {}
         missing: dict[tuple[str, str], dict[str, Setup]] = {}
         for key, setup in distinct.items():
-            standing = self._recall(key, setup)
+            standing = storage_retries(self._recall, key, setup)
             if standing is None:
                 missing.setdefault((setup.prover, setup.verifier), {})[key] = setup
             else:
                 found[key] = standing
         for (prover, verifier), wanted in missing.items():
-            with self._runner(prover, verifier, 2 * len(wanted)) as runner:
-                found |= self._make(runner, wanted)
-        return found
+            try:
+                with self._runner(prover, verifier, 2 * len(wanted)) as runner:
+                    check_visible(self.ledger.results)  # nodes that were started for this saw no check yet
+                    made, broken = self._make(runner, wanted)
+            except WorkerLostError as err:
+                made, broken = {}, dict.fromkeys(wanted, err)
+            found |= made
+            failed |= broken
+        return found, failed
 
     @contextmanager
     def _runner(self, prover: str, verifier: str, most: int) -> Iterator[RayRunner]:
@@ -68,35 +84,59 @@ class HonestSide:
         with RayRunner(devices, workers=workers, patience_s=self.options.patience_s) as runner:
             yield runner
 
-    def _make(self, runner: RayRunner, setups: Mapping[str, Setup]) -> dict[str, Standing]:
+    def _make(self, runner: RayRunner, setups: Mapping[str, Setup]) -> tuple[dict[str, Standing], dict[str, Exception]]:
         recipes, references = self._recipes(runner, setups)
         by_data: dict[Any, dict[bytes, Recipe]] = {}
         for key, setup in setups.items():
             wanted = by_data.setdefault(setup.train.data, {})
             wanted |= {recipe.canonical(): recipe for recipe in (recipes[key], references[key])}
-        proofs: dict[bytes, HonestProof] = {}
+        proofs: dict[bytes, HonestProof | Exception] = {}
         for data, wanted in by_data.items():
-            made = honest_proofs(
-                runner,
-                self.ledger.results,
-                list(wanted.values()),
-                data,
-                on_progress=lambda done, of: self.on_progress(
-                    f"training honest proofs and references: step {done}/{of}"
-                ),
-            )
-            proofs |= dict(zip(wanted, made, strict=True))
-        standings = {}
+            proofs |= self._proofs(runner, data, wanted)
+        standings: dict[str, Standing] = {}
+        failed: dict[str, Exception] = {}
         for number, (key, setup) in enumerate(setups.items()):
             self.on_progress(f"verifying honest proofs: {number} of {len(setups)} done")
             proof, reference = proofs[recipes[key].canonical()], proofs[references[key].canonical()]
-            study = self._study(setup, proof, reference)
-            outcome = run_honest(runner, study, trial_id=f"trial-{self.ledger.sweep_id}-{key}")
-            names = {"proof": proof.proof_id, "reference": reference.proof_id, "trial": outcome.row.trial_id}
-            self.ledger.remember("honest", key, names)
-            self.on_outcome(outcome)
-            standings[key] = Standing(study=study, honest=outcome.row)
-        return standings
+            if isinstance(proof, Exception) or isinstance(reference, Exception):
+                failed[key] = proof if isinstance(proof, Exception) else reference  # type: ignore[assignment]
+                continue
+            try:
+                standings[key] = storage_retries(self._judge, runner, key, setup, proof, reference)
+            except Exception as err:
+                failed[key] = err
+        return standings, failed
+
+    def _proofs(
+        self, runner: RayRunner, data: DataSource, wanted: Mapping[bytes, Recipe]
+    ) -> dict[bytes, HonestProof | Exception]:
+        """All in parallel; if that fails, one by one, so that each says for itself what is wrong."""
+
+        def progress(done: int, of: int) -> None:
+            self.on_progress(f"training honest proofs and references: step {done}/{of}")
+
+        def make(recipes: Sequence[Recipe]) -> list[HonestProof]:
+            return storage_retries(honest_proofs, runner, self.ledger.results, recipes, data, on_progress=progress)
+
+        try:
+            return dict(zip(wanted, make(list(wanted.values())), strict=True))
+        except Exception as err:
+            _log.warning("an honest proof failed (%s); trying one by one", err)
+        found: dict[bytes, HonestProof | Exception] = {}
+        for name, recipe in wanted.items():
+            try:
+                (found[name],) = make([recipe])
+            except Exception as err:
+                found[name] = err
+        return found
+
+    def _judge(self, runner: RayRunner, key: str, setup: Setup, proof: HonestProof, reference: HonestProof) -> Standing:
+        study = self._study(setup, proof, reference)
+        outcome = run_honest(runner, study, trial_id=f"trial-{self.ledger.sweep_id}-{key}")
+        names = {"proof": proof.proof_id, "reference": reference.proof_id, "trial": outcome.row.trial_id}
+        self.ledger.remember("honest", key, names)
+        self.on_outcome(outcome)
+        return Standing(study=study, honest=outcome.row)
 
     def _recipes(self, runner: RayRunner, setups: Mapping[str, Setup]) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
         """The proofs' recipes and their references', a proof of the next seed where there is one: how often weights are

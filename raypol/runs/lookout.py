@@ -13,7 +13,7 @@ from raypol.core.distances import METRICS
 from raypol.core.proof import Recipe
 from raypol.core.verifier import IntervalReplay
 from raypol.runs.rows import number_of
-from raypol.runs.study import Study
+from raypol.runs.study import Study, Trial
 from raypol.store.results import TrialRow
 
 _SHARE: Final = 4
@@ -36,6 +36,12 @@ class Lookout:
     bound and the honest proof's error, not against other trials, so no trial that would have succeeded is ever stopped: the
     error of a spoof is the largest over its intervals, and an interval replays the same now as later.
     """
+
+    @staticmethod
+    def is_sound(runner: Runner, study: Study, trial: Trial) -> bool:
+        """True if a look shows what the verdict will see: every interval is verified, and from the same recorded state."""
+        same = runner.request("spoofer") == runner.request("verifier")
+        return study.examination.selection == "all" and (same or trial.spoof.carry != "exact")
 
     def __init__(self, runner: Runner, study: Study, honest: TrialRow, recipe: Recipe) -> None:
         self._runner, self._study, self._honest, self._recipe = runner, study, honest, recipe

@@ -110,6 +110,8 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
     """
     design = design.searched(options.search)
     check_space(design, options.search)
+    if options.early_stop and design.examination.selection != "all":
+        raise InputError("--early-stop looks at the first intervals, which this sweep's examination may never verify")
     options = replace(options, samples=options.samples or design.samples)
     count = (
         count_ranges(design, options.scan_factor)

@@ -9,6 +9,8 @@ from scipy import stats
 
 from raypol.runs.success_range import End, RangeSearch, SeedRange, most_common
 
+_SURE: Final = 0.75
+"""Confidence of both ends from which an attack's range is called wider; what three seeds reach. The text names it."""
 CONFIDENCE: Final = 0.95
 """Asked of the intervals over seeds; few seeds reach less, and then that is said."""
 
@@ -126,9 +128,12 @@ def is_wider(attack: RangeEstimate, control: RangeEstimate) -> Literal["yes", "n
     if attack.lower is None or attack.upper is None:
         return "no"
     if control.lower is None or control.upper is None:
-        return "yes"
+        return "uncertain" if control.failed or not control.is_done else "yes"
     sure = attack.lower.interval[1] < control.lower.interval[0] or attack.upper.interval[0] > control.upper.interval[1]
-    if sure and min(attack.num_found, control.num_found) > 1:
+    confidence = min(
+        attack.lower.confidence, attack.upper.confidence, control.lower.confidence, control.upper.confidence
+    )
+    if sure and confidence >= _SURE and not control.failed and control.is_done:
         return "yes"
     beyond = attack.lower.value < control.lower.value or attack.upper.value > control.upper.value
     return "uncertain" if beyond else "no"

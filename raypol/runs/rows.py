@@ -17,6 +17,7 @@ from raypol.core.policies import Thresholds, Verdict, published, strict
 from raypol.core.proof import Cost, Recipe
 from raypol.core.scoring import Standing, judge_success, largest, mean, overall_removed_share, removed_share
 from raypol.core.verifier import Evidence
+from raypol.runs.design import Setup
 from raypol.runs.environment import commit, versions_text
 from raypol.runs.honest import proof_id_of
 from raypol.runs.study import Outcome, Study, Trial
@@ -51,6 +52,33 @@ class Nowhere:
     def facts(self, role: Role) -> DeviceFacts:
         """See Where."""
         return DeviceFacts(name="", kind=self._devices[role].torch_device, threads=self._devices[role].threads)
+
+
+def unstarted_row(sweep_id: str, setup: Setup, reason: str) -> TrialRow:
+    """The row of a trial that could not begin."""
+    return TrialRow(
+        sweep_id=sweep_id,
+        trial_id=setup.trial_id(sweep_id),
+        proof_id="",
+        arm=setup.arm,
+        attack=_attack_name(setup.attack),
+        dataset=setup.spoof.dataset or setup.train.dataset,
+        model=setup.train.model,
+        steps=setup.spoof.steps,
+        interval=setup.spoof.interval,
+        batch_size=setup.spoof.batch_size or setup.train.batch_size,
+        seed=setup.spoof.seed,
+        device=setup.spoofer,
+        device_name="",
+        status="error",
+        message=reason,
+        prover_device=setup.prover,
+        verifier_device=setup.verifier,
+        thresholds=_describe(setup.thresholds),
+        started_at=now(),
+        versions=versions_text(),
+        commit=commit(),
+    )
 
 
 def trial_row(runner: Where, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:

@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from raypol.cluster.connection import connect
-from raypol.cluster.inventory import check_group, resolve
-from raypol.cluster.placement import parse_device
+from raypol.cluster.inventory import check_group, gpu_models, resolve
+from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.cluster.visibility import check_visible
 from raypol.runs.design import Point, Setup, controls_beside, searchable
+from raypol.runs.forging import storage_retries
 from raypol.runs.honest_side import HonestSide, Standing
 from raypol.runs.ledger import Ledger
 from raypol.runs.plan import Plan
+from raypol.runs.rows import unstarted_row
 from raypol.store.location import Location
-from raypol.store.results import IntervalRow, TrialRow
+from raypol.store.results import IntervalRow, TrialRow, write_trial
 
 if TYPE_CHECKING:
     from raypol.runs.tuning import Shared
@@ -97,9 +99,22 @@ class _Driver:
     def __init__(self, plan: Plan, ledger: Ledger, view: ClusterView, events: Events) -> None:
         self._plan, self._ledger, self._view, self._events = plan, ledger, view, events
         self._done, self._total = 0, plan.num_trials
+        self._failed: dict[str, Exception] = {}
         offers = [*view.nodes, *view.scalable.types]
-        names = {str(request) for group in plan.groups() for request in group}
-        self._requests = {name: resolve(parse_device(name), offers) for name in names}
+        distinct = {request for group in plan.groups() for request in group}
+        self._requests = {str(request): resolve(self._one_model(request), offers) for request in distinct}
+
+    def _one_model(self, request: DeviceRequest) -> DeviceRequest:
+        """Where a cluster has several GPU models, `gpu` means one of them for a whole sweep: times would not compare else."""
+        if request.kind != "gpu" or request.accelerator:
+            return request
+        models = gpu_models(self._view.nodes, self._view.scalable)
+        if len(models) < 2:
+            return request
+        kept = self._ledger.recall("devices", "gpu") or {"model": models[0]}
+        self._ledger.remember("devices", "gpu", kept)
+        self._wait(f"gpu is taken as {kept['model']} throughout; the cluster has {', '.join(models)}")
+        return replace(request, accelerator=kept["model"])
 
     def run(self) -> SweepRun:
         from raypol.runs.tuning import FINISHED
@@ -167,11 +182,18 @@ class _Driver:
     def _run(self, standings: dict[str, Standing], left: Sequence[tuple[Point, Setup]]) -> str:
         from raypol.runs.tuning import run_points
 
-        if not left:
+        points = []
+        for point, setup in left:
+            reason = self._failed.get(setup.honest_key())
+            if reason is None:
+                points.append(point)
+            else:
+                row = unstarted_row(self._plan.sweep_id, setup, f"its honest proof failed: {reason}")
+                storage_retries(write_trial, self._ledger.results, row, ())
+                self._finished(setup, row, ())
+        if not points:
             return ""
-        return run_points(
-            self._shared(standings), [point for point, _ in left], on_finished=self._finished, on_wait=self._wait
-        )
+        return run_points(self._shared(standings), points, on_finished=self._finished, on_wait=self._wait)
 
     def _shared(self, standings: dict[str, Standing]) -> "Shared":
         from raypol.runs.tuning import Shared
@@ -182,13 +204,23 @@ class _Driver:
             options=self._plan.options,
             standings=standings,
             requests=self._requests,
+            simulated_devices=frozenset(
+                name
+                for name, request in self._requests.items()
+                if request.kind == "gpu" and any(node.simulated and node.fits(request) for node in self._view.nodes)
+            ),
         )
 
     def _unfinished(self, trials: Sequence[tuple[Point, Setup]], finished: set[str]) -> list[tuple[Point, Setup]]:
         return [(point, setup) for point, setup in trials if setup.trial_id(self._plan.sweep_id) not in finished]
 
     def _honest(self, setups: Sequence[Setup]) -> dict[str, Standing]:
-        return HonestSide(
+        """What trials are compared with; those that cannot be compared get their row in `_run`.
+
+        Raises:
+            Exception: why no honest proof could be made at all.
+        """
+        found, self._failed = HonestSide(
             ledger=self._ledger,
             options=self._plan.options,
             view=self._view,
@@ -196,6 +228,9 @@ class _Driver:
             on_progress=lambda what: self._events.progress(what, self._done, self._total),
             on_outcome=lambda outcome: self._events.outcome(outcome.row, outcome.intervals),
         ).standings(setups)
+        if self._failed and not found:
+            raise next(iter(self._failed.values()))
+        return found
 
     def _finished(self, setup: Setup, row: TrialRow, intervals: Sequence[IntervalRow]) -> None:
         self._done += 1

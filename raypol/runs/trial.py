@@ -88,10 +88,12 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> O
     return outcome
 
 
-def record_lost(study: Study, trial: Trial, devices: Mapping[Role, DeviceRequest], reason: str) -> TrialRow:
+def record_lost(
+    study: Study, trial: Trial, devices: Mapping[Role, DeviceRequest], reason: str, *, simulated: bool = False
+) -> TrialRow:
     """The row of a trial whose own process died before it could write one."""
     row = trial_row(Nowhere(devices), study, trial, replace(study.proof.manifest.recipe, seed=0), now())
-    row = replace(row, status="error", message=reason)
+    row = replace(row, status="error", message=reason, simulated=simulated or row.simulated)
     storage_retries(write_trial, study.results, row, ())
     return row
 
@@ -107,7 +109,9 @@ def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, rec
             trial=trial,
             recipe=recipe,
             data=data,
-            on_crafted=Lookout(runner, study, honest, recipe) if study.early_stop else lambda _job, _done: None,
+            on_crafted=Lookout(runner, study, honest, recipe)
+            if study.early_stop and Lookout.is_sound(runner, study, trial)
+            else None,
         )
     manifest, cost = forged.manifest, forged.cost
     evidence, verify_s = examine_proof(

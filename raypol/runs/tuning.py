@@ -4,6 +4,7 @@ Tune schedules; what a trial is, whether it is finished, and where it goes on, i
 """
 
 import logging
+import math
 import os
 import time
 import uuid
@@ -20,12 +21,15 @@ from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import RayRunner, Role
 from raypol.core.attacks import find_attack
 from raypol.runs.design import Design, Point, Setup, setup_of
+from raypol.runs.forging import storage_retries
 from raypol.runs.honest_side import Standing
 from raypol.runs.ledger import Ledger
+from raypol.runs.locking import only_maker
 from raypol.runs.plan import SweepOptions, trial_group
 from raypol.runs.ranging import verdicts
+from raypol.runs.rows import unstarted_row
 from raypol.runs.trial import record_lost, run_trial
-from raypol.store.results import IntervalRow, TrialRow, read_trial
+from raypol.store.results import IntervalRow, TrialRow, read_trial, write_trial
 
 _log = logging.getLogger(__name__)
 
@@ -53,8 +57,14 @@ class Shared:
     """By `Setup.honest_key`."""
     requests: Mapping[str, DeviceRequest]
     """Device spelling -> what the nodes call it."""
+    simulated_devices: frozenset[str] = frozenset()
+    """Spellings whose GPUs are only declared."""
     searched: bool = False
     """True while a searcher proposes the points: each is written down before it is run."""
+
+    def simulated(self, setup: Setup) -> bool:
+        """True if a device of this trial is only declared."""
+        return not self.simulated_devices.isdisjoint((setup.prover, setup.spoofer, setup.verifier))
 
     def devices(self, setup: Setup) -> dict[Role, DeviceRequest]:
         """What a trial's roles compute on; nobody proves in a trial."""
@@ -156,15 +166,16 @@ def _trial(config: Mapping[str, Any], *, shared: Shared) -> None:
     point: Point = config["point"]
     setup = setup_of(shared.design, point)
     ledger, trial_id = shared.ledger, setup.trial_id(shared.ledger.sweep_id)
-    if ledger.recall_sweep() is None:
+    if storage_retries(ledger.recall_sweep) is None:
         raise RuntimeError(f"node {ray.util.get_node_ip_address()} does not see the results folder {ledger.results}")
     if shared.searched:
-        ledger.remember("points", trial_id, {"point": plain(point)})
-    found = read_trial(ledger.results, trial_id)
-    if found is None or found[0].status not in FINISHED:
-        row, intervals = _run(setup, shared)
-    else:
-        row, intervals = found
+        storage_retries(ledger.remember, "points", trial_id, {"point": plain(point)})
+    with only_maker(ledger.results, [trial_id]):  # a searcher may propose a point that another process has in work
+        found = storage_retries(read_trial, ledger.results, trial_id)
+        if found is None or found[0].status not in FINISHED:
+            row, intervals = _run(setup, shared)
+        else:
+            row, intervals = found
     tune.report(objectives(row, intervals) | verdicts(row))
 
 
@@ -184,8 +195,9 @@ def _run(setup: Setup, shared: Shared) -> tuple[TrialRow, list[IntervalRow]]:
     except BaseException:
         _close_runners()
         raise
-    if outcome.lost:
+    if outcome.row.status == "error":  # whatever broke it may have broken the worker too
         _close_runners()
+    if outcome.lost:
         raise RuntimeError(outcome.row.message.partition("\n")[0])
     return outcome.row, list(outcome.intervals)
 
@@ -202,7 +214,8 @@ def objectives(row: TrialRow, intervals: Sequence[IntervalRow]) -> dict[str, flo
     """
     shares = [one.distance / one.threshold for one in intervals if one.threshold > 0.0]
     cost = row.ratio_time
-    return {"error": max(shares, default=float("nan")), "cost": float("nan") if cost is None else cost}
+    worst = max(shares, default=math.nan) if all(map(math.isfinite, shares)) else math.nan
+    return {"error": worst, "cost": math.nan if cost is None else cost}
 
 
 def plain(point: Point) -> dict[str, Any]:
@@ -257,12 +270,20 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """A trial's process or its workers were lost too often."""
         setup = setup_of(self._shared.design, trial.config["point"])
-        shared, standing = self._shared, self._shared.standings[setup.honest_key()]
+        shared, standing = self._shared, self._shared.standings.get(setup.honest_key())
         asked = setup.trial(shared.ledger.sweep_id)
         devices = {role: parse_device(getattr(setup, role)) for role in shared.devices(setup)}
+        found = read_trial(shared.ledger.results, asked.trial_id)
+        if found is not None and found[0].status in FINISHED:  # its process died after its work was done
+            self._on_finished(setup, *found)
+            return
         reason = f"lost in each of {_MAX_FAILURES + 1} tries: {_last_line(trial)}"
         try:
-            row = record_lost(standing.study, asked, devices, reason)
+            if standing is None:
+                row = unstarted_row(shared.ledger.sweep_id, setup, "its honest proof failed")
+                storage_retries(write_trial, shared.ledger.results, row, ())
+            else:
+                row = record_lost(standing.study, asked, devices, reason, simulated=shared.simulated(setup))
         except OSError as err:
             self.stopper.reason = f"the storage takes no rows any more ({err})"
             return

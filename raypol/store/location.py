@@ -24,7 +24,8 @@ class Location:
     """As the user would write it; a plain path if local."""
 
     def __truediv__(self, name: str) -> "Location":
-        return Location(self.filesystem, f"{self.path.rstrip('/')}/{name}", f"{self.uri.rstrip('/')}/{name}")
+        uri, mark, options = self.uri.partition("?")  # s3://bucket/folder?endpoint_override=...
+        return Location(self.filesystem, f"{self.path.rstrip('/')}/{name}", f"{uri.rstrip('/')}/{name}{mark}{options}")
 
     def __str__(self) -> str:
         return self.uri

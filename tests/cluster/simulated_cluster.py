@@ -67,7 +67,7 @@ def actors_in_a_group(requests: list[DeviceRequest]) -> dict[str, Any]:
     actors = [
         ray.remote(Where).options(**ray_options(request), scheduling_strategy=strategy).remote() for request in requests
     ]
-    told = ray.get([actor.tell.remote() for actor in actors], timeout=90)
+    told = ray.get([actor.tell.remote() for actor in actors], timeout=200)
     seen = {
         "placed": True,
         "group": group.id.hex(),
@@ -146,7 +146,7 @@ def main() -> None:
             try:
                 seen["from_file"] = [[kind.name, kind.count] for kind in scalable_offers().types]
                 elsewhere = ray.remote(scalable_offers).options(num_cpus=0, num_gpus=1, accelerator_type="T4")
-                found = ray.get(elsewhere.remote(), timeout=90)
+                found = ray.get(elsewhere.remote(), timeout=200)
                 seen["from_another_node"] = [[kind.name, kind.count] for kind in found.types]
             finally:
                 monitor.kill()

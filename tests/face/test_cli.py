@@ -340,8 +340,11 @@ def assert_one_line(ran: Ran, *fragments: str) -> None:
 
 
 USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
-    ((), ("demo, prove, spoof, verify, cluster", "see raypol --help")),
-    (("forge",), ("Unrecognized options: forge", "demo, prove, spoof, verify, cluster", "see raypol --help")),
+    ((), ("demo, prove, spoof, verify, range, cluster, join, sync", "see raypol --help")),
+    (
+        ("forge",),
+        ("Unrecognized options: forge", "demo, prove, spoof, verify, range, cluster, join, sync", "see raypol --help"),
+    ),
     (("prove", "--stepz", "3"), ("--stepz", "perhaps you meant --steps", "see raypol prove --help")),
     (("prove", "--datset", "x"), ("--datset", "perhaps you meant --dataset", "see raypol prove --help")),
     (("prove", "--steps", "abc"), ("--steps", "'abc'", "INT", "see raypol prove --help")),
