@@ -1,8 +1,8 @@
 """What Tune, actors, Parquet and MLflow add to a trial: `python -m benchmarks.overhead [--trials 50]`.
 
-Trivial trials (null and infinitesimal on digits, one interval of ten steps) are run twice, one at a time: as a sweep under Tune with
-MLflow, and in this process with nothing but their rows in Parquet. The difference, per trial, is the overhead. Also reported:
-the driver's own CPU time and memory, and how long DuckDB takes to query the rows.
+Trivial trials (null and infinitesimal on digits, one interval of ten steps) are run twice, one at a time: as a sweep under Tune
+with MLflow, and in this process with nothing but their rows in Parquet. The difference, per trial, is the overhead. Also
+reported: the driver's own CPU time and memory, and how long DuckDB takes to query the rows.
 """
 
 import os

@@ -11,13 +11,15 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 RAYPOL = Path(sys.executable).parent / "raypol"
 
 
-def python_blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+def block_with(words: str) -> str:
+    """The one example that says this."""
+    (found,) = (block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if words in block)
+    return str(found)
 
 
 def test_the_example_without_ray_runs_and_accepts_the_honest_proof(tmp_path: Path) -> None:
     script = tmp_path / "example.py"
-    script.write_text(python_blocks()[0])
+    script.write_text(block_with("MemoryProof"))
     done = subprocess.run(
         [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200
     )
@@ -28,7 +30,7 @@ def test_the_example_without_ray_runs_and_accepts_the_honest_proof(tmp_path: Pat
 
 
 def test_own_model_and_dataset_are_proved_and_verified_by_import_path(tmp_path: Path) -> None:
-    (tmp_path / "my_lab.py").write_text(python_blocks()[1])
+    (tmp_path / "my_lab.py").write_text(block_with("# my_lab.py"))
     names = ["--model", "my_lab:make_net", "--dataset", "my_lab:load"]
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +44,15 @@ def test_own_model_and_dataset_are_proved_and_verified_by_import_path(tmp_path: 
     refused = run("verify", folder)
     assert refused.returncode == 2
     assert "code outside raypol" in refused.stderr
+
+
+def test_the_example_of_a_sweep_plans_both_sizes(tmp_path: Path) -> None:
+    (tmp_path / "my_sweep.py").write_text(block_with("# my_sweep.py"))
+    for size, trials in (("paper", 60), ("smoke", 6)):
+        words = [sys.executable, "my_sweep.py", "--size", size, "--dry-run", "--address", "local"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
+        assert done.returncode == 0, done.stderr
+        assert f"{trials} trials" in done.stdout
 
 
 @pytest.mark.parametrize("name", re.findall(r"\]\((docs/[^)]+)\)", README))

@@ -24,7 +24,9 @@ class Location:
     """As the user would write it; a plain path if local."""
 
     def __truediv__(self, name: str) -> "Location":
-        uri, mark, options = self.uri.partition("?")  # s3://bucket/folder?endpoint_override=...
+        uri, mark, options = self.uri, "", ""
+        if not self.is_local:
+            uri, mark, options = self.uri.partition("?")  # s3://bucket/folder?endpoint_override=...
         return Location(self.filesystem, f"{self.path.rstrip('/')}/{name}", f"{uri.rstrip('/')}/{name}{mark}{options}")
 
     def __str__(self) -> str:

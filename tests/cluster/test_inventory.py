@@ -20,6 +20,7 @@ from raypol.cluster.inventory import (
     check_requests,
     describe,
     device_name,
+    gpu_models,
     listed,
     node_type_of,
     offers_from_ray,
@@ -390,3 +391,14 @@ def test_this_machine_has_what_this_process_may_use() -> None:
     assert here.memory_bytes > 1 << 28
     check_requests([parse_device("cpu")], [here])
     assert device_name("cpu")
+
+
+def test_the_models_of_a_cluster_most_common_first() -> None:
+    nodes = [
+        NodeOffer(name="a", cpus=1, gpus=1, accelerators=("Tesla-P40",)),
+        NodeOffer(name="b", cpus=1, gpus=4, accelerators=("T4",)),
+        NodeOffer(name="c", cpus=8, gpus=0),
+    ]
+    types = Scalable(types=(NodeOffer(name="v", cpus=1, gpus=8, accelerators=("V100",), count=3),), most=3)
+    assert gpu_models(nodes, types) == ["T4", "P40", "V100"]
+    assert gpu_models([], NOTHING) == []

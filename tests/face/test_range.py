@@ -230,6 +230,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_range_from_the_command_line_is_that_of_the_grid(searched: tuple[Path, str]) -> None:
     folder, said = searched
     results = open_location(folder / "results")

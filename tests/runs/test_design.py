@@ -299,7 +299,9 @@ def test_a_plan_knows_what_must_be_had_at_once() -> None:
 def test_what_is_asked_is_told_in_full() -> None:
     asked = planned(RANDOM, "random", samples=3).asked
     assert asked["axis attack.alpha"] == "Float(0.001, 1.0) LogUniform"
-    assert asked["axis steps"].startswith("Integer(20, 100)")
+    assert asked["axis steps"] == "Integer(20, 100) Uniform Quantized (q 10)"
+    wider = describe(design(steps=tune.qrandint(20, 100, 20)))["axis steps"]
+    assert wider != asked["axis steps"]
     assert (asked["samples"], asked["size"], asked["search"]) == ("3", "smoke", "random")
     assert "train.data_dir" not in asked or asked["train.data_dir"] == "None"
     changed = replace(DESIGN, thresholds=replace(RELATIVE, l2=0.123))

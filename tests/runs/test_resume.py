@@ -6,17 +6,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import pytest
 
 from raypol.cluster.jobs import DeviceFacts, run_craft, run_replay, run_seal, run_survey
-from raypol.cluster.placement import DeviceRequest
+from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import LocalRunner, Role, WorkerLostError
 from raypol.core.policies import Thresholds
 from raypol.core.spoofing import SpoofConfig
 from raypol.runs import forging
+from raypol.runs.lookout import Lookout
 from raypol.runs.study import Outcome, Study, Trial
 from raypol.runs.trial import run_honest, run_trial
 from raypol.store.location import open_location
@@ -249,3 +250,52 @@ def test_a_trial_has_the_name_it_is_given(ground: Ground, local: LocalRunner) ->
     assert first.trial_id == again.trial_id == "trial-mine"
     assert first.proof_id == again.proof_id
     assert (ground.folder / "trials" / "trial-mine.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoofer", "carry", "selection", "sound"),
+    [
+        ("cpu", "exact", "all", True),
+        ("cpu:2", "exact", "all", False),
+        ("cpu:2", "restart", "all", True),
+        ("cpu", "exact", "random", False),
+    ],
+)
+def test_a_look_is_taken_only_where_it_shows_what_the_verdict_will_see(
+    ground: Ground,
+    spoofer: str,
+    carry: Literal["exact", "restart"],
+    selection: Literal["all", "random"],
+    *,
+    sound: bool,
+) -> None:
+    class Where(Troubled):
+        def request(self, role: Role) -> DeviceRequest:
+            return parse_device(spoofer if role == "spoofer" else "cpu")
+
+    study = replace(ground.study, examination=replace(ground.study.examination, selection=selection))
+    asked = trial("III-loss", spoof=replace(LONG, carry=carry))
+    assert Lookout.is_sound(Where(None, {}), study, asked) is sound  # type: ignore[arg-type]
+
+
+def test_patience_counts_from_the_first_failure_and_long_work_renews_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock of our own: tries that last 100 s each before the storage fails are each given the whole patience."""
+    now = [0.0]
+    monkeypatch.setattr("raypol.runs.forging.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(forging, "_STORAGE_PATIENCE_S", 60.0)
+    tries: list[float] = []
+
+    def work(lasting_s: float, failures: int) -> str:
+        tries.append(now[0])
+        now[0] += lasting_s
+        if len(tries) <= failures:
+            raise OSError(errno.EIO, "Input/output error")
+        return "done"
+
+    assert forging.storage_retries(work, 100.0, 5) == "done"
+    assert len(tries) == 6
+    tries.clear()
+    with pytest.raises(OSError, match="Input/output"):
+        forging.storage_retries(work, 0.0, 10**6)
+    assert 60.0 <= tries[-1] - tries[0] < 100.0

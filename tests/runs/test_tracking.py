@@ -579,6 +579,7 @@ def drive(folder: Path, sweep_id: str, number: int, *more: str, uri: str = "") -
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_four_drivers_may_write_to_one_fresh_store_at_once(tmp_path: Path) -> None:
     number = 50
     for sweep_id in "abcd":

@@ -181,3 +181,13 @@ def test_a_folder_moves_with_all_its_files(kind: str, tmp_path: Path) -> None:
     (root / "staging").move_to(root / "proofs" / "p")
     assert (root / "proofs" / "p").files() == [("manifest.json", 2), ("weights/a", 1), ("weights/b", 2), ("z", 0)]
     assert (root / "staging").files() == []
+
+
+def test_options_of_an_address_stay_at_its_end() -> None:
+    """An S3 server of one's own is named by options behind the folder."""
+    place = (
+        open_location("s3://bucket/folder?endpoint_override=http%3A%2F%2F127.0.0.1%3A9&allow_bucket_creation=false")
+        / "a"
+    )
+    assert place.path == "bucket/folder/a"
+    assert open_location((place / "b").address).path == "bucket/folder/a/b"
