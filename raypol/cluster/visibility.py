@@ -1,10 +1,13 @@
 """Whether every node sees the folder that results go to: found out at the start, not in the morning."""
 
+import logging
 import uuid
-from typing import Final
+from typing import Any, Final
 
 from raypol.core.errors import InputError
 from raypol.store.location import Location, open_location
+
+_log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 60.0
 
@@ -13,7 +16,7 @@ def check_visible(results: Location) -> None:
     """Write a mark in the results folder here and have every live node read it.
 
     Raises:
-        InputError: names the nodes that do not see it, or do not answer.
+        InputError: names the nodes that do not see it.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -25,25 +28,47 @@ def check_visible(results: Location) -> None:
     try:
         look = ray.remote(num_cpus=0, max_retries=2)(read_mark)
         asked = {
-            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
                 mark.address
-            ): f"{node['NodeManagerHostname']}/{node['NodeID'][:8]}"
-            for node in ray.nodes()
-            if node["Alive"]
+            ): node
+            for node in _live_nodes()
         }
         answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
-        blind = sorted(asked[one] for one in answered if ray.get(one) != said)
-    except ray.exceptions.RayError as err:
-        raise InputError(f"a node could not be asked whether it sees {results}: {str(err).splitlines()[0]}") from err
+        seen = {asked[one]: _answer(one) for one in answered}
     finally:
         mark.remove()
+    names = _live_nodes()  # a node that died meanwhile need not see anything
+    blind = sorted(names[node] for node, read in seen.items() if node in names and read is not None and read != said)
     if blind:
         raise InputError(
             f"{len(blind)} of {len(asked)} nodes do not see the results folder {results}: {', '.join(blind)}; "
             "expected one that all nodes share: s3://..., gs://..., or a network drive"
         )
-    if silent:
-        raise InputError(f"no answer within {_ANSWER_S:g} s from {', '.join(asked[one] for one in silent)}")
+    for one in silent:  # trials look again before they begin
+        _log.warning(
+            "node %s did not say within %g s whether it sees %s", names.get(asked[one], "?"), _ANSWER_S, results
+        )
+
+
+def _live_nodes() -> dict[str, str]:
+    """Node id -> name."""
+    import ray
+
+    return {n["NodeID"]: f"{n['NodeManagerHostname']}/{n['NodeID'][:8]}" for n in ray.nodes() if n["Alive"]}
+
+
+def _answer(reference: Any) -> str | None:  # noqa: ANN401 - Ray is untyped
+    """What a node read; nothing if it could not open the place, None if it could not be asked: it is about to be gone."""
+    import ray
+
+    try:
+        return str(ray.get(reference))
+    except ray.exceptions.RayTaskError as err:
+        _log.warning("a node cannot read the results folder: %s", str(err).strip().splitlines()[-1])
+        return ""
+    except ray.exceptions.RayError as err:
+        _log.debug("a node could not be asked: %s", err)
+        return None
 
 
 def read_mark(address: str) -> str:
