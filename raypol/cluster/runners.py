@@ -13,10 +13,19 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 import torch
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    retry_if_result,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from raypol.cluster.connection import connect
 from raypol.cluster.inventory import (
@@ -45,6 +54,7 @@ _ALWAYS: Final = -1
 _QUIET_S: Final = 30.0
 """After so long without an answer, whoever waits is told what for."""
 _HEARTBEAT_S: Final = 10.0
+_POLL_S: Final = 0.5
 _HEALTH: Final = "health"
 PATIENCE_S: Final = 900.0
 """Longer than a cloud takes to start a machine."""
@@ -303,8 +313,10 @@ class _ActorPool:
         self._patience_s = patience_s
         self.size = size
         self.nodes: set[str] = set()
+        self._closed = False
         remote = ray.remote(concurrency_groups={_HEALTH: 1})(Party)
-        options = {"max_restarts": _ALWAYS, "max_task_retries": _MAX_RETRIES, **ray_options(request)}
+        # Ray's own retries would all be used up while the actor is on its way to another node.
+        options = {"max_restarts": _ALWAYS, "max_task_retries": 0, **ray_options(request)}
         self._actors = [remote.options(**options).remote(request.threads) for _ in range(self.size)]
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for actor in self._actors:
@@ -317,9 +329,9 @@ class _ActorPool:
         asked = [actor.look.remote(self._request) for actor in self._actors]
         if len(self._ray.wait(asked, num_returns=len(asked), timeout=_QUIET_S)[0]) < len(asked):
             _log.warning("waiting for %s: the cluster has it, but others seem to use it", self._request)
-        found: list[DeviceFacts] = [
-            self._answer(reference, actor, "start") for reference, actor in zip(asked, self._actors, strict=True)
-        ]
+        found: list[DeviceFacts] = []
+        for first, actor in zip(asked, self._actors, strict=True):
+            found.append(self._ask(actor, partial(actor.look.remote, self._request), "start", first))
         kinds = sorted({facts.kind for facts in found})
         if len(kinds) > 1:
             raise InputError(
@@ -335,6 +347,7 @@ class _ActorPool:
         return self._threads.submit(self._call, function, job)
 
     def close(self) -> None:
+        self._closed = True
         # Actors first: a thread that waits for one is then answered with an error instead of waited for.
         for actor in self._actors:
             self._ray.kill(actor, no_restart=True)
@@ -346,22 +359,23 @@ class _ActorPool:
     def _call(self, function: Callable[[J], R], job: J) -> R:
         actor = self._mine.actor
         result: R
-        result, node = self._answer(actor.run.remote(function, job), actor, function.__name__)
+        result, node = self._ask(actor, lambda: actor.run.remote(function, job), function.__name__)
         self.nodes.add(node)
         return result
 
-    def _answer(self, reference: Any, actor: Any, what: str) -> Any:  # noqa: ANN401 - Ray is untyped
-        """The result; a worker that is away too long is given up: Ray itself would wait without end for a lost device."""
-        heard = time.monotonic()
+    def _ask(self, actor: Any, call: Callable[[], Any], what: str, first: Any = None) -> Any:  # noqa: ANN401 - Ray is untyped
+        """The answer to a call, which is made again if the actor is lost: a bounded number of times, and when it is back."""
+        given = [] if first is None else [first]
+        tries = Retrying(
+            retry=retry_if_exception(
+                lambda err: isinstance(err, self._ray.exceptions.RayActorError) and not self._closed
+            ),
+            stop=stop_after_attempt(_MAX_RETRIES + 1),
+            before_sleep=lambda _state: self._wait_for(actor),
+            reraise=True,
+        )
         try:
-            while not self._ray.wait([reference], timeout=min(_HEARTBEAT_S, self._patience_s))[0]:
-                if self._alive(actor):
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > self._patience_s:
-                    raise WorkerLostError(
-                        f"no worker on {self._request} for {self._patience_s:g} s; its node is gone, or others use the device"
-                    )
-            return self._ray.get(reference)
+            return tries(lambda: self._answer(given.pop() if given else call(), actor))
         except self._ray.exceptions.RayTaskError as err:
             raise err.cause from None  # the worker's own error, as if it had been raised here
         except self._ray.exceptions.RayActorError as err:
@@ -369,6 +383,32 @@ class _ActorPool:
             raise WorkerLostError(
                 f"the worker of {what} was lost in each of {_MAX_RETRIES + 1} tries: {reason}"
             ) from err
+
+    def _answer(self, reference: Any, actor: Any) -> Any:  # noqa: ANN401 - Ray is untyped
+        """The result; a worker that is away too long is given up: Ray itself would wait without end for a lost device."""
+        heard = time.monotonic()
+        while not self._ray.wait([reference], timeout=min(_HEARTBEAT_S, self._patience_s))[0]:
+            if self._alive(actor):
+                heard = time.monotonic()
+            elif time.monotonic() - heard > self._patience_s:
+                raise self._away()
+        return self._ray.get(reference)
+
+    def _wait_for(self, actor: Any) -> None:  # noqa: ANN401 - Ray is untyped
+        """Until a lost actor lives again somewhere."""
+        back = Retrying(
+            retry=retry_if_result(lambda alive: not alive and not self._closed),
+            stop=stop_after_delay(self._patience_s),
+            wait=wait_fixed(_POLL_S),
+            retry_error_callback=lambda _state: False,
+        )
+        if not back(self._alive, actor) and not self._closed:
+            raise self._away()
+
+    def _away(self) -> WorkerLostError:
+        return WorkerLostError(
+            f"no worker on {self._request} for {self._patience_s:g} s; its node is gone, or others use the device"
+        )
 
     def _alive(self, actor: Any) -> bool:  # noqa: ANN401 - Ray is untyped
         asked = actor.ping.options(concurrency_group=_HEALTH, max_task_retries=0).remote()
