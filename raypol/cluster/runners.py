@@ -348,10 +348,11 @@ class _ActorPool:
 
     def close(self) -> None:
         self._closed = True
-        # Actors first: a thread that waits for one is then answered with an error instead of waited for.
+        self._threads.shutdown(wait=False, cancel_futures=True)  # before a thread that is answered takes the next job
+        # Then the actors: a thread that waits for one is answered with an error instead of waited for.
         for actor in self._actors:
             self._ray.kill(actor, no_restart=True)
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown()
 
     def _adopt(self) -> None:
         self._mine.actor = self._free.get()

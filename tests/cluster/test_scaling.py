@@ -88,6 +88,7 @@ def seen() -> dict[str, Any]:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_nodes_with_what_is_free(seen: dict[str, Any]) -> None:
     assert sorted(seen["nodes"], key=lambda node: node[2]) == [
         [1, 1, 0, 0, [], False],
@@ -98,6 +99,7 @@ def test_nodes_with_what_is_free(seen: dict[str, Any]) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_nodes_are_shown(seen: dict[str, Any]) -> None:
     assert "three nodes" in seen["shown"]
     assert "RTX-2080-Ti (Ray: GeForce-RTX-2080-Ti)" in seen["shown"]
@@ -108,6 +110,7 @@ def test_nodes_are_shown(seen: dict[str, Any]) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_actors_find_their_bundles_in_a_placement_group(seen: dict[str, Any]) -> None:
     group = seen["in_group"]
     assert group["placed"]
@@ -122,22 +125,26 @@ def test_actors_find_their_bundles_in_a_placement_group(seen: dict[str, Any]) ->
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_ray_knows_no_aliases(seen: dict[str, Any]) -> None:
     assert seen["unresolved"] is False
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize("text", GROUPS)
+@pytest.mark.slow
 def test_what_is_found_to_have_room_has_room(seen: dict[str, Any], text: str) -> None:
     found, placed = seen["verdicts"][text]
     assert found == (placed or text == STUCK)
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_autoscalers_file_is_read_on_the_head_from_any_node(seen: dict[str, Any]) -> None:
     assert seen["from_file"] == seen["from_another_node"] == [["t4", 2], ["v100", 3]]
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_what_the_autoscaler_reports_goes_before_its_file(seen: dict[str, Any]) -> None:
     assert seen["reported"] == [["gcs_t4", 3, ["T4"]]]
