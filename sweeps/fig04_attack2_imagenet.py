@@ -5,27 +5,15 @@ Published success range of attack III: 500 < T' < 18,000; the points lie on both
 
 from ray import tune
 
-from raypol.core.attacks import find_attack
 from raypol.face.sweep import main
-from raypol.runs.design import Design, Sweep
-from raypol.runs.experiments import DIGITS, IMAGENET, ON_GPUS, PUBLISHED_SLACK, PUBLISHED_SPOOF, SEEDS, SMALL_SPOOF
+from raypol.runs.experiments import IMAGENET, against_steps
 
-SWEEP = Sweep(
-    name="fig04_attack2_imagenet",
+SWEEP = against_steps(
+    "fig04_attack2_imagenet",
     question="For which T' does a spoof by attack II beat the honest proof?",
-    paper=Design(
-        train=IMAGENET,
-        arms={"II": "zhang2022_ii"},
-        space={"steps": tune.grid_search([300, 500, 1000, 3000, 8000, 14_000, 18_000, 20_000]), **SEEDS, **ON_GPUS},
-        spoof=PUBLISHED_SPOOF,
-        thresholds=PUBLISHED_SLACK,
-    ),
-    smoke=Design(
-        train=DIGITS,
-        arms={"II": find_attack("zhang2022_ii", retries=1)},
-        space={"steps": tune.grid_search([20, 40, 80])},
-        spoof=SMALL_SPOOF,
-    ),
+    train=IMAGENET,
+    attack="zhang2022_ii",
+    steps=tune.grid_search([300, 500, 1000, 3000, 8000, 14_000, 18_000, 20_000]),
 )
 
 if __name__ == "__main__":

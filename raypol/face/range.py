@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import tyro
-from ray import tune
 
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
@@ -148,6 +147,8 @@ def searched(design: Design, low: int, high: int, resolution: int, seeds: Sequen
     Raises:
         InputError: see `Span`; no seed.
     """
+    from ray import tune
+
     if not seeds:
         raise InputError("expected at least one seed, got none")
     if resolution < 1:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from raypol.face.sweep_summary import shown_conditions
+from raypol.face.tables import shown_conditions
 from raypol.runs.design import CONTROLS, Sweep
 from raypol.runs.range_estimate import METHOD, EndEstimate, RangeEstimate, is_wider
 from raypol.runs.ranging import Policy
@@ -131,6 +131,10 @@ def _against_controls(estimates: Sequence[RangeEstimate]) -> list[str]:
 
 
 def _compare(name: str, one: RangeEstimate, control: RangeEstimate) -> str:
+    if one.lower is not None and control.lower is None and not (control.is_done and not control.failed):
+        return (
+            f"{name} against {control.arm}: not known, {control.arm} has no success yet but unfinished or failed trials"
+        )
     wider = is_wider(one, control)
     if wider == "no":
         return f"{name} against {control.arm}: its range is no wider; by this measure it has not earned its cost"

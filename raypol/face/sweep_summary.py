@@ -10,7 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from raypol.core.distances import METRICS
+from raypol.face.tables import shown_conditions
 from raypol.runs.design import CONTROLS, Sweep
+from raypol.runs.rows import number_of
 from raypol.runs.sweep import SweepRun
 from raypol.store.results import TrialRow
 
@@ -128,7 +130,7 @@ def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
         return "not compared with null: no trial of both at the same point"
     gained = sum(bool(row.success_strict) and not null.success_strict for row, null in pairs)
     lost = sum(bool(null.success_strict) and not row.success_strict for row, null in pairs)
-    lower = sum(_value(row.error_l2) < _value(null.error_l2) for row, null in pairs)
+    lower = sum(number_of(row.error_l2) < number_of(null.error_l2) for row, null in pairs)
     verdict = (
         "it changes no outcome under strict"
         if not gained and not lost
@@ -163,16 +165,3 @@ def _bound(group: Sequence[TrialRow]) -> str:
         return next((row.message.partition("\n")[0] for row in group if row.message), "-")
     found, _ = reasons.most_common(1)[0]
     return f"closest: {shown_conditions(found)}" if all(row.success for row in group) else shown_conditions(found)
-
-
-def shown_conditions(bound_by: str) -> str:
-    """The conditions that bind, for a person."""
-    parts = bound_by.split(",")
-    errors = [part for part in parts if part.startswith("error_")]
-    if len(errors) == len(METRICS):
-        parts = [part for part in parts if part not in errors] + ["all errors"]
-    return ", ".join(part.replace("rejected:", "rejected by ") for part in parts)
-
-
-def _value(number: float | None) -> float:
-    return math.nan if number is None else number

@@ -80,6 +80,15 @@ def verdict_table(verdict: Verdict) -> Table:
     return table
 
 
+def shown_conditions(bound_by: str) -> str:
+    """The conditions that bind, for a person."""
+    parts = bound_by.split(",")
+    errors = [part for part in parts if part.startswith("error_")]
+    if len(errors) == len(METRICS):
+        parts = [part for part in parts if part not in errors] + ["all errors"]
+    return ", ".join(part.replace("rejected:", "rejected by ") for part in parts)
+
+
 def plain(said: str) -> Text:
     """Words of a proof's or a user's as they are: brackets are no markup, and control characters cannot steer a terminal."""
     return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
@@ -159,8 +168,4 @@ def _bound(row: TrialRow) -> str:
         return "-"
     if row.success:
         return f"closest: {row.bound_by}"
-    parts = row.bound_by.split(",")
-    errors = [part for part in parts if part.startswith("error_")]
-    if len(errors) == len(METRICS):
-        parts = [part for part in parts if part not in errors] + ["all errors"]
-    return ", ".join(part.replace("rejected:", "rejected by ") for part in parts)
+    return shown_conditions(row.bound_by)

@@ -12,8 +12,6 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
-from ray.tune.search.sample import Categorical, Domain
-from ray.tune.search.variant_generator import generate_variants
 
 from raypol.cluster.placement import parse_device
 from raypol.core.attacks import find_attack
@@ -183,6 +181,8 @@ def expand(design: Design, search: Search, *, samples: int, seed: int) -> list[t
     Raises:
         InputError: see `check_space` and `setup_of`.
     """
+    from ray.tune.search.variant_generator import generate_variants
+
     check_space(design, search)
     spec = {"arm": {"grid_search": list(design.all_arms())}, **design.space}
     state = np.random.RandomState(seed)
@@ -196,10 +196,12 @@ def expand(design: Design, search: Search, *, samples: int, seed: int) -> list[t
 
 def searchable(design: Design) -> dict[str, Any]:
     """The space for a searcher that proposes points by itself: grids become choices. Controls are not searched."""
+    from ray.tune.search.sample import Categorical
+
     arms = [arm for arm in design.all_arms() if arm in design.arms and not _is_control(design.arms[arm])]
     if not arms:
         raise InputError("a search needs an arm that is no control; add an attack to the sweep's arms")
-    space = {axis: v if isinstance(v, Domain) else Categorical(listed(axis, v)) for axis, v in design.space.items()}
+    space = {axis: v if _is_domain(v) else Categorical(listed(axis, v)) for axis, v in design.space.items()}
     return {"arm": Categorical(arms), **space}
 
 
@@ -212,7 +214,7 @@ def honest_points(design: Design) -> list[Point]:
     """
     lists: dict[str, list[Any]] = {}
     for axis, values in design.space.items():
-        if isinstance(values, Domain) and not isinstance(values, Categorical):
+        if is_drawn(values):
             if _is_honest(axis):
                 raise InputError(f"axis {axis} decides the honest proof: expected values to list, not a distribution")
             lists[axis] = [values.sample(random_state=np.random.RandomState(0))]
@@ -249,7 +251,7 @@ def check_space(design: Design, search: Search) -> None:
         if _is_grid(values):
             if not _values(axis, values):
                 raise InputError(f"axis {axis} is empty; expected at least one value")
-        elif isinstance(values, Domain) and search == "grid":
+        elif _is_domain(values) and search == "grid":
             raise InputError(f"axis {axis} is a distribution; expected --search random or optuna, or tune.grid_search")
     attacks = [_attack(attack)[0] for attack in design.all_arms().values()]
     together = {
@@ -348,13 +350,27 @@ def _check(setup: Setup) -> None:
 _CHECKS: Final[dict[str, TypeAdapter[Any]]] = {"train": TypeAdapter(TrainConfig), "spoof": TypeAdapter(SpoofConfig)}
 
 
+def is_drawn(values: object) -> bool:
+    """True for a distribution whose values cannot be listed."""
+    from ray.tune.search.sample import Categorical
+
+    return _is_domain(values) and not isinstance(values, Categorical)
+
+
+def _is_domain(values: object) -> bool:
+    # Imported where it is used: who declares no distributions, or no sweep at all, need not wait a second for Ray Tune.
+    from ray.tune.search.sample import Domain
+
+    return isinstance(values, Domain)
+
+
 def _is_grid(values: object) -> bool:
     return isinstance(values, Mapping) and set(values) == {"grid_search"}
 
 
 def listed(axis: str, values: Any) -> list[Any]:  # noqa: ANN401 - as below
     """The values of a grid, a choice or a constant."""
-    if isinstance(values, Categorical):
+    if _is_domain(values) and not is_drawn(values):
         return list(values.categories)
     return _values(axis, values) if _is_grid(values) else [values]
 
@@ -367,7 +383,7 @@ def _values(axis: str, values: Any) -> list[Any]:  # noqa: ANN401 - Tune's grid 
 
 
 def _axis_text(values: Any) -> str:  # noqa: ANN401 - Tune's domains
-    if isinstance(values, Domain):
+    if _is_domain(values):
         sampler = values.get_sampler()
         inner = getattr(sampler, "sampler", None)
         numbers = {**vars(sampler), **(vars(inner) if inner is not None else {})}

@@ -8,6 +8,7 @@ spoof, and every distance is in the intervals table to be judged by another. At 
 the static delta lets everything pass on a network as small as resnet8.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from raypol.core.attacks import find_attack
 from raypol.core.policies import Thresholds
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.trajectory import TrajectoryConfig
+from raypol.runs.design import Design, Sweep
 from raypol.runs.honest import TrainConfig
 
 CIFAR10: Final = TrainConfig(
@@ -75,6 +77,44 @@ SEEDS: Final = {"seed": tune.grid_search([0, 1, 2])}
 
 ON_GPUS: Final = {role: tune.grid_search(["gpu"]) for role in ("prover", "spoofer", "verifier")}
 """Any GPU for every party; the command line names others."""
+
+
+def against_steps(
+    name: str, *, question: str, train: TrainConfig, attack: str, steps: Mapping[str, Any], halves: bool = False
+) -> Sweep:
+    """Figures 2 to 9: one attack over T'; error, time and size beside the honest proof.
+
+    Args:
+        name: of the experiment.
+        question: what it asks.
+        train: the honest training at `paper` size.
+        attack: a published preset; the arm bears its number. At `smoke` size it draws fresh batches once.
+        steps: the values of T' at `paper` size, as `tune.grid_search`.
+        halves: the prover has D1 of the dataset, as `train` says, and the adversary D2.
+    """
+    arm = attack.removeprefix("zhang2022_").partition("_")[0].upper()
+    own, spoof, small = DIGITS, PUBLISHED_SPOOF, SMALL_SPOOF
+    if halves:
+        own = replace(DIGITS, dataset="digits/D1")
+        spoof = replace(spoof, dataset=f"{train.dataset.removesuffix('/D1')}/D2")
+        small = replace(small, dataset="digits/D2")
+    return Sweep(
+        name=name,
+        question=question,
+        paper=Design(
+            train=train,
+            arms={arm: attack},
+            space={"steps": steps, **SEEDS, **ON_GPUS},
+            spoof=spoof,
+            thresholds=PUBLISHED_SLACK,
+        ),
+        smoke=Design(
+            train=own,
+            arms={arm: find_attack(attack, retries=1)},
+            space={"steps": tune.grid_search([20, 40, 80])},
+            spoof=small,
+        ),
+    )
 
 
 def setting(train: TrainConfig, attack: object | None = None) -> dict[str, Any]:

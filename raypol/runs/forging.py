@@ -9,14 +9,7 @@ from typing import Final, ParamSpec, TypeVar
 import torch
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
-from raypol.cluster.jobs import (
-    DataSource,
-    SpoofJob,
-    SpoofOutcome,
-    remove_workshop,
-    run_craft,
-    run_seal,
-)
+from raypol.cluster.jobs import DataSource, SpoofJob, SpoofOutcome, remove_workshop, run_craft, run_seal
 from raypol.cluster.runners import Runner, WorkerLostError
 from raypol.core.attacks import method_of
 from raypol.core.crafting import CraftStats

@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from raypol.cluster.jobs import (
-    ProbeJob,
-    SpoofJob,
-    run_probe,
-)
+from raypol.cluster.jobs import ProbeJob, SpoofJob, run_probe
 from raypol.cluster.runners import Runner
 from raypol.core.distances import METRICS
 from raypol.core.proof import Recipe

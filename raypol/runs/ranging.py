@@ -4,19 +4,16 @@ The pure search is in `success_range`; here it is given a sweep's arms, Ray Tune
 """
 
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import product
 from typing import Any, Final, Literal
-
-from ray.tune.search import Searcher
-from ray.tune.search.sample import Categorical, Domain, Integer, Quantized
 
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.scoring import Success
-from raypol.runs.design import Design, Point, listed, setup_of
+from raypol.runs.design import Design, Point, is_drawn, listed, setup_of
 from raypol.runs.range_estimate import METHOD, RangeEstimate, estimate
+from raypol.runs.rows import number_of
 from raypol.runs.success_range import FAILED, Outcome, RangeSearch, SeedRange, Span
 from raypol.store.ranges import RangeRow
 from raypol.store.results import TrialRow
@@ -32,6 +29,8 @@ def span_of(design: Design, factor: float = 2.0) -> Span:
     Raises:
         InputError: another kind of axis, a resolution that no k fits.
     """
+    from ray.tune.search.sample import Integer, Quantized
+
     axis = {**design.space, **design.drawn}.get("steps")
     if not isinstance(axis, Integer):
         raise InputError("a range search needs the axis steps as tune.qrandint(low, high, resolution)")
@@ -148,7 +147,7 @@ def outcome_of(row: TrialRow, policy: Policy) -> Outcome:
         return Outcome(success=False, bound_by=row.bound_by or FAILED)
     accepted = row.accepted_published if policy == "published" else row.accepted_strict
     rejected = row.rejected_by_published if policy == "published" else row.rejected_by
-    ratios = {name: _value(getattr(row, f"ratio_{name}")) for name in _RATIOS}
+    ratios = {name: number_of(getattr(row, f"ratio_{name}")) for name in _RATIOS}
     judged = Success(accepted=bool(accepted), rejected_by=rejected or "", ratios=ratios)
     return Outcome(success=won, bound_by=judged.bound_by)
 
@@ -160,44 +159,6 @@ def verdicts(row: TrialRow) -> dict[str, Any]:
         outcome = outcome_of(row, policy)
         said |= {f"success_{policy}": float(outcome.success), f"bound_by_{policy}": outcome.bound_by}
     return said
-
-
-class RangeSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
-    """The searches as Ray Tune asks for them: a point, None while what is running must be known first, or FINISHED."""
-
-    def __init__(self, ranges: Ranges) -> None:
-        super().__init__()
-        self._ranges = ranges
-        self._running: dict[str, str] = {}
-        """Tune's name of a trial -> ours."""
-
-    def suggest(self, trial_id: str) -> Any:  # noqa: ANN401 - Ray's own
-        """The next point."""
-        running = set(self._running.values())
-        proposals = self._ranges.proposals()
-        for own_id, point in proposals.items():
-            if own_id not in running:
-                self._running[trial_id] = own_id
-                return {"point": dict(point)}
-        return None if running else Searcher.FINISHED
-
-    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """A trial has its row, or was lost too often; one that was only taken off the list says nothing."""
-        own_id = self._running.pop(trial_id, None)
-        policy = self._ranges.policy
-        if own_id is None:
-            return
-        if error:
-            self._ranges.record(own_id, Outcome(success=False, bound_by=FAILED))
-        elif result and f"success_{policy}" in result:
-            won, bound_by = result[f"success_{policy}"], result[f"bound_by_{policy}"]
-            self._ranges.record(own_id, Outcome(success=bool(won), bound_by=bound_by))
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: we resume from rows."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as above."""
 
 
 def range_rows(estimates: Iterable[RangeEstimate], span: Span, sweep_id: str, policy: Policy) -> list[RangeRow]:
@@ -275,10 +236,6 @@ def _listed(design: Design, axis: str) -> list[Any]:
     if axis not in design.space:
         return []
     values = design.space[axis]
-    if isinstance(values, Domain) and not isinstance(values, Categorical):
+    if is_drawn(values):
         raise InputError(f"axis {axis} is a distribution; a range search needs values to list, as tune.grid_search")
     return listed(axis, values)
-
-
-def _value(number: float | None) -> float:
-    return math.nan if number is None else number

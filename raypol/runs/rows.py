@@ -1,22 +1,20 @@
 """From a trial and its evidence to a results row: what was asked, where, what it cost, how it was judged."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from raypol.cluster.jobs import (
-    DeviceFacts,
-)
-from raypol.cluster.placement import DeviceRequest
-from raypol.cluster.runners import Role
+from raypol.cluster.placement import parse_device
+from raypol.cluster.runners import Role, Runner
 from raypol.core.crafting import CraftStats
 from raypol.core.distances import METRICS, Distances
 from raypol.core.policies import Thresholds, Verdict, published, strict
 from raypol.core.proof import Cost, Recipe
 from raypol.core.scoring import Standing, judge_success, largest, mean, overall_removed_share, removed_share
-from raypol.core.verifier import Evidence
+from raypol.core.spoofing import SpoofConfig
+from raypol.core.verifier import Conditions, Evidence
 from raypol.runs.design import Setup
 from raypol.runs.environment import commit, versions_text
 from raypol.runs.honest import proof_id_of
@@ -27,100 +25,91 @@ from raypol.store.results import IntervalRow, TrialRow
 T = TypeVar("T", str, int, float)
 
 
-class Where(Protocol):
-    """What a row needs to know of a runner."""
+def unworked_row(
+    sweep_id: str, setup: Setup, reason: str, *, simulated: bool = False, study: Study | None = None
+) -> TrialRow:
+    """The row of a trial that no worker could write: it never began, or its own process died.
 
-    def request(self, role: Role) -> DeviceRequest:
-        """The device that a role named."""
-        ...
-
-    def facts(self, role: Role) -> DeviceFacts:
-        """What a role really computes on."""
-        ...
-
-
-class Nowhere:
-    """Devices that were asked for, and that nobody can be asked about any more."""
-
-    def __init__(self, devices: Mapping[Role, DeviceRequest]) -> None:
-        self._devices = devices
-
-    def request(self, role: Role) -> DeviceRequest:
-        """See Where."""
-        return self._devices[role]
-
-    def facts(self, role: Role) -> DeviceFacts:
-        """See Where."""
-        return DeviceFacts(name="", kind=self._devices[role].torch_device, threads=self._devices[role].threads)
-
-
-def unstarted_row(sweep_id: str, setup: Setup, reason: str) -> TrialRow:
-    """The row of a trial that could not begin."""
+    Args:
+        sweep_id: of the sweep.
+        setup: what was asked.
+        reason: why there is no more.
+        simulated: a GPU it names is only declared.
+        study: what it would have been compared with; None if that could not be made.
+    """
+    verifier = parse_device(setup.verifier)
+    environment = study.proof.manifest.environment if study else {}
+    dataset = setup.spoof.dataset or setup.train.dataset
+    known = study is not None and study.proof.manifest.recipe.dataset == dataset
     return TrialRow(
         sweep_id=sweep_id,
         trial_id=setup.trial_id(sweep_id),
         proof_id="",
         arm=setup.arm,
-        attack=_attack_name(setup.attack),
-        dataset=setup.spoof.dataset or setup.train.dataset,
+        dataset=dataset,
         model=setup.train.model,
-        steps=setup.spoof.steps,
-        interval=setup.spoof.interval,
         batch_size=setup.spoof.batch_size or setup.train.batch_size,
-        seed=setup.spoof.seed,
         device=setup.spoofer,
         device_name="",
         status="error",
         message=reason,
+        dataset_sha256=study.proof.manifest.recipe.dataset_sha256 if study and known else "",
         prover_device=setup.prover,
+        prover_device_name=environment.get("device", ""),
         verifier_device=setup.verifier,
+        simulated=simulated or environment.get("simulated") == "true",
+        replay=_replay(setup.examination.conditions, verifier.torch_device, verifier.threads),
         thresholds=_describe(setup.thresholds),
         started_at=now(),
         versions=versions_text(),
         commit=commit(),
+        **_asked(setup.attack, setup.spoof),
     )
 
 
-def trial_row(runner: Where, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:
+def trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:
     """What was asked of a spoof, and where; status "error" until something better is known."""
+    asked = _asked(trial.attack, trial.spoof)
     row = base_row(
-        runner,
-        study,
-        arm=trial.arm,
-        attack=_attack_name(trial.attack),
-        recipe=recipe,
-        role="spoofer",
-        started_at=started,
+        runner, study, arm=trial.arm, attack=asked["attack"], recipe=recipe, role="spoofer", started_at=started
     )
-    path, dataset = trial.spoof.trajectory, trial.spoof.dataset or recipe.dataset
+    dataset = trial.spoof.dataset or recipe.dataset
     return replace(
         row,
         trial_id=trial.trial_id,
         dataset=dataset,
         dataset_sha256=recipe.dataset_sha256 if recipe.dataset == dataset else "",
-        steps=trial.spoof.steps,
-        interval=trial.spoof.interval,
-        seed=trial.spoof.seed,
-        objective=_own(trial.attack, "objective", str),
-        crafting=_own(trial.attack, "crafting", str),
-        iterations=_own(trial.attack, "iterations", int),
-        alpha=_own(trial.attack, "alpha", float),
-        linf_limit=_own(trial.attack, "linf_limit", float),
-        trajectory=path.path,
-        initial=path.initial,
-        noise=path.noise if path.path == "noisy" else 0.0,
-        noise_decay=path.noise_decay if path.path == "noisy" else None,
-        hyperparameters=trial.spoof.hyperparameters,
-        carry=trial.spoof.carry,
+        **asked,
     )
 
 
+def _asked(attack: object, spoof: SpoofConfig) -> dict[str, Any]:
+    """The columns that an attack and the adversary's other choices fill."""
+    path = spoof.trajectory
+    return {
+        "attack": _attack_name(attack),
+        "steps": spoof.steps,
+        "interval": spoof.interval,
+        "seed": spoof.seed,
+        "objective": _own(attack, "objective", str),
+        "crafting": _own(attack, "crafting", str),
+        "iterations": _own(attack, "iterations", int),
+        "alpha": _own(attack, "alpha", float),
+        "linf_limit": _own(attack, "linf_limit", float),
+        "trajectory": path.path,
+        "initial": path.initial,
+        "noise": path.noise if path.path == "noisy" else 0.0,
+        "noise_decay": path.noise_decay if path.path == "noisy" else None,
+        "hyperparameters": spoof.hyperparameters,
+        "carry": spoof.carry,
+    }
+
+
 def base_row(
-    runner: Where, study: Study, *, arm: str, attack: str, recipe: Recipe, role: Role, started_at: str
+    runner: Runner, study: Study, *, arm: str, attack: str, recipe: Recipe, role: Role, started_at: str
 ) -> TrialRow:
     """What rows of proofs and spoofs have in common."""
     facts, judge = runner.facts(role), runner.facts("verifier")
-    conditions = study.examination.conditions
     return TrialRow(
         sweep_id=study.sweep_id,
         trial_id=proof_id_of("trial", {"sweep": study.sweep_id, "arm": arm, "proof": study.proof.proof_id}),
@@ -144,8 +133,7 @@ def base_row(
         verifier_device_name=judge.name,
         verifier_node=judge.node,
         simulated=facts.simulated or judge.simulated or study.proof.manifest.environment.get("simulated") == "true",
-        replay=f"augmentation={conditions.augmentation} precision={conditions.precision} "
-        f"device={judge.kind} threads={judge.threads}",
+        replay=_replay(study.examination.conditions, judge.kind, judge.threads),
         thresholds=_describe(study.thresholds),
         started_at=started_at,
         versions=versions_text(),
@@ -223,16 +211,7 @@ def compare(
     row: TrialRow, honest: TrialRow, proof: Manifest, cost: Cost, manifest: Manifest, verdicts: Sequence[Verdict]
 ) -> TrialRow:
     """Success against the honest proof, each condition apart."""
-    spoof_standing = Standing(
-        error=Distances(*(number_of(getattr(row, f"error_{m}")) for m in METRICS)),
-        device_s=cost.device_s,
-        size_bytes=manifest.sizes.total,
-    )
-    proof_standing = Standing(
-        error=Distances(*(number_of(getattr(honest, f"error_{m}")) for m in METRICS)),
-        device_s=proof.generation.device_s,
-        size_bytes=proof.sizes.total,
-    )
+    spoof_standing, proof_standing = standing_of(row, cost, manifest), standing_of(honest, proof.generation, proof)
     by_published, by_strict = (
         judge_success(spoof_standing, proof_standing, accepted=v.is_valid, rejected_by=v.rejected_by) for v in verdicts
     )
@@ -251,6 +230,12 @@ def compare(
         proof_reference=honest.proof_id,
         **{f"ratio_{name}": ratio for name, ratio in by_published.ratios.items()},  # type: ignore[arg-type]
     )
+
+
+def standing_of(row: TrialRow, cost: Cost, manifest: Manifest) -> Standing:
+    """What success is judged by."""
+    errors = Distances(*(number_of(getattr(row, f"error_{m}")) for m in METRICS))
+    return Standing(error=errors, device_s=cost.device_s, size_bytes=manifest.sizes.total)
 
 
 def with_cost(row: TrialRow, manifest: Manifest, cost: Cost) -> TrialRow:
@@ -303,6 +288,11 @@ def _own(attack: object, name: str, kind: type[T]) -> T | None:
 def _attack_name(attack: object) -> str:
     """The file that holds the attack: i, i_tail, ii, iii, null, ..., or the user's module."""
     return type(attack).__module__.rsplit(".", 1)[-1]
+
+
+def _replay(conditions: Conditions, kind: str, threads: int) -> str:
+    """The conditions of replay, as in every row."""
+    return f"augmentation={conditions.augmentation} precision={conditions.precision} device={kind} threads={threads}"
 
 
 def _describe(thresholds: Thresholds) -> str:

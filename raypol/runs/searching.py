@@ -1,11 +1,15 @@
-"""Optuna as a sweep's search: two objectives, error against cost (see `tuning.objectives`)."""
+"""What proposes the points of a sweep that is searched: Optuna, error against cost (see `tuning.objectives`); a success range."""
 
 import json
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ray.tune.search import Searcher
+
 from raypol.core.errors import InputError
+from raypol.runs.ranging import Ranges
+from raypol.runs.success_range import FAILED, Outcome
 
 _DRAWS: Final = 200
 """Proposals in a row that are all known, after which a search has seen what there is."""
@@ -27,7 +31,6 @@ def optuna_search(space: Mapping[str, Any], known: Sequence[Mapping[str, Any]], 
         import optuna
     except ImportError as err:
         raise InputError("--search optuna needs Optuna: pip install 'raypol[search]'") from err
-    from ray.tune.search import Searcher
     from ray.tune.search.optuna import OptunaSearch
 
     class DistinctSearch(OptunaSearch):  # type: ignore[misc]  # Ray is untyped
@@ -58,3 +61,41 @@ def optuna_search(space: Mapping[str, Any], known: Sequence[Mapping[str, Any]], 
             {f"point/{axis}": value for axis, value in point.items() if axis in space} for point in known
         ],
     )
+
+
+class RangeSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
+    """The searches as Ray Tune asks for them: a point, None while what is running must be known first, or FINISHED."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        super().__init__()
+        self._ranges = ranges
+        self._running: dict[str, str] = {}
+        """Tune's name of a trial -> ours."""
+
+    def suggest(self, trial_id: str) -> Any:  # noqa: ANN401 - Ray's own
+        """The next point."""
+        running = set(self._running.values())
+        proposals = self._ranges.proposals()
+        for own_id, point in proposals.items():
+            if own_id not in running:
+                self._running[trial_id] = own_id
+                return {"point": dict(point)}
+        return None if running else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """A trial has its row, or was lost too often; one that was only taken off the list says nothing."""
+        own_id = self._running.pop(trial_id, None)
+        policy = self._ranges.policy
+        if own_id is None:
+            return
+        if error:
+            self._ranges.record(own_id, Outcome(success=False, bound_by=FAILED))
+        elif result and f"success_{policy}" in result:
+            won, bound_by = result[f"success_{policy}"], result[f"bound_by_{policy}"]
+            self._ranges.record(own_id, Outcome(success=bool(won), bound_by=bound_by))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: we resume from rows."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as above."""

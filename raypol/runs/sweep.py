@@ -18,11 +18,12 @@ from raypol.runs.forging import storage_retries
 from raypol.runs.honest_side import HonestSide, Standing
 from raypol.runs.ledger import Ledger
 from raypol.runs.plan import Plan
-from raypol.runs.rows import unstarted_row
+from raypol.runs.ranging import Ranges
+from raypol.runs.rows import unworked_row
 from raypol.store.location import Location
 from raypol.store.results import IntervalRow, TrialRow, write_trial
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command line should wait for
     from raypol.runs.tuning import Shared
 
 
@@ -83,26 +84,27 @@ def run_sweep(plan: Plan, results: Location, *, address: str | None = None, even
         events.progress(where, 0, plan.num_trials)
         connect(address)
     try:
-        view = view_cluster()
-        for group in plan.groups():
+        view, groups = view_cluster(), plan.groups()
+        for group in groups:
             check_group(group, view.nodes, view.scalable)
         check_visible(results)
         with ledger.only_driver():
             ledger.open(plan.asked)
-            return _Driver(plan, ledger, view, events).run()
+            return _Driver(plan, ledger, view, {request for group in groups for request in group}, events).run()
     finally:
         if started:
             ray.shutdown()
 
 
 class _Driver:
-    def __init__(self, plan: Plan, ledger: Ledger, view: ClusterView, events: Events) -> None:
+    def __init__(
+        self, plan: Plan, ledger: Ledger, view: ClusterView, devices: set[DeviceRequest], events: Events
+    ) -> None:
         self._plan, self._ledger, self._view, self._events = plan, ledger, view, events
         self._done, self._total = 0, plan.num_trials
         self._failed: dict[str, Exception] = {}
         offers = [*view.nodes, *view.scalable.types]
-        distinct = {request for group in plan.groups() for request in group}
-        self._requests = {str(request): resolve(self._one_model(request), offers) for request in distinct}
+        self._requests = {str(request): resolve(self._one_model(request), offers) for request in devices}
 
     def _one_model(self, request: DeviceRequest) -> DeviceRequest:
         """Where a cluster has several GPU models, `gpu` means one of them for a whole sweep: times would not compare else."""
@@ -160,7 +162,7 @@ class _Driver:
 
     def _ranges(self, finished: set[str]) -> str:
         """Search the ends of every arm's success range, going on from the rows that are there."""
-        from raypol.runs.ranging import Ranges, RangeSearcher
+        from raypol.runs.searching import RangeSearcher
         from raypol.runs.tuning import run_search
 
         plan = self._plan
@@ -188,7 +190,7 @@ class _Driver:
             if reason is None:
                 points.append(point)
             else:
-                row = unstarted_row(self._plan.sweep_id, setup, f"its honest proof failed: {reason}")
+                row = unworked_row(self._plan.sweep_id, setup, f"its honest proof failed: {reason}")
                 storage_retries(write_trial, self._ledger.results, row, ())
                 self._finished(setup, row, ())
         if not points:

@@ -1,26 +1,21 @@
 """One trial: (proof, attack, T', k, strength, seed, device) -> spoof -> verdict -> rows (SPEC section 7)."""
 
 import traceback
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from raypol.cluster.jobs import (
-    remove_workshop,
-    spoof_recipe,
-)
-from raypol.cluster.placement import DeviceRequest
-from raypol.cluster.runners import Role, Runner
+from raypol.cluster.jobs import remove_workshop, spoof_recipe
+from raypol.cluster.runners import Runner
 from raypol.core.attacks import method_of
-from raypol.core.distances import METRICS, Distances
+from raypol.core.distances import METRICS
 from raypol.core.proof import Recipe
-from raypol.core.scoring import Standing, judge_success, largest, mean
+from raypol.core.scoring import judge_success, largest, mean
 from raypol.core.spoofing import declare
 from raypol.runs.forging import forge, may_be_resumed, spoof_id, storage_retries
 from raypol.runs.honest import proof_id_of
 from raypol.runs.locking import only_maker
 from raypol.runs.lookout import Lookout, RuledOutError
-from raypol.runs.rows import Nowhere, base_row, compare, judge, now, number_of, trial_row, with_cost, with_stats
+from raypol.runs.rows import base_row, compare, judge, now, standing_of, trial_row, with_cost, with_stats
 from raypol.runs.study import Outcome, Study, Trial
 from raypol.runs.verify import examine_proof
 from raypol.store.results import TrialRow, write_trial
@@ -46,11 +41,7 @@ def run_honest(runner: Runner, study: Study, *, trial_id: str = "") -> Outcome:
     row = replace(row, trial_id=trial_id or row.trial_id)
     row = with_cost(row, manifest, manifest.generation)
     outcome = judge(row, evidence, study)
-    own = Standing(
-        error=Distances(*(number_of(getattr(outcome.row, f"error_{m}")) for m in METRICS)),
-        device_s=manifest.generation.device_s,
-        size_bytes=manifest.sizes.total,
-    )
+    own = standing_of(outcome.row, manifest.generation, manifest)
     ratios = {f"ratio_{name}": 1.0 for name in judge_success(own, own, accepted=True, rejected_by="").ratios}
     outcome = replace(outcome, row=replace(outcome.row, step_equivalents=1.0, **ratios))  # type: ignore[arg-type]
     write_trial(study.results, outcome.row, outcome.intervals)
@@ -86,16 +77,6 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> O
     if study.keep == "none" or (study.keep == "successful" and not outcome.row.success):
         (study.results / "proofs" / folder).remove()
     return outcome
-
-
-def record_lost(
-    study: Study, trial: Trial, devices: Mapping[Role, DeviceRequest], reason: str, *, simulated: bool = False
-) -> TrialRow:
-    """The row of a trial whose own process died before it could write one."""
-    row = trial_row(Nowhere(devices), study, trial, replace(study.proof.manifest.recipe, seed=0), now())
-    row = replace(row, status="error", message=reason, simulated=simulated or row.simulated)
-    storage_retries(write_trial, study.results, row, ())
-    return row
 
 
 def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, started: str) -> Outcome:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import ray
 from ray import tune
 
-from raypol.cluster.placement import DeviceRequest, parse_device
+from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.runners import RayRunner, Role
 from raypol.core.attacks import find_attack
 from raypol.runs.design import Design, Point, Setup, setup_of
@@ -27,8 +27,8 @@ from raypol.runs.ledger import Ledger
 from raypol.runs.locking import only_maker
 from raypol.runs.plan import SweepOptions, trial_group
 from raypol.runs.ranging import verdicts
-from raypol.runs.rows import unstarted_row
-from raypol.runs.trial import record_lost, run_trial
+from raypol.runs.rows import unworked_row
+from raypol.runs.trial import run_trial
 from raypol.store.results import IntervalRow, TrialRow, read_trial, write_trial
 
 _log = logging.getLogger(__name__)
@@ -271,19 +271,20 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         """A trial's process or its workers were lost too often."""
         setup = setup_of(self._shared.design, trial.config["point"])
         shared, standing = self._shared, self._shared.standings.get(setup.honest_key())
-        asked = setup.trial(shared.ledger.sweep_id)
-        devices = {role: parse_device(getattr(setup, role)) for role in shared.devices(setup)}
-        found = read_trial(shared.ledger.results, asked.trial_id)
+        found = read_trial(shared.ledger.results, setup.trial_id(shared.ledger.sweep_id))
         if found is not None and found[0].status in FINISHED:  # its process died after its work was done
             self._on_finished(setup, *found)
             return
         reason = f"lost in each of {_MAX_FAILURES + 1} tries: {_last_line(trial)}"
+        row = unworked_row(
+            shared.ledger.sweep_id,
+            setup,
+            reason if standing else "its honest proof failed",
+            simulated=shared.simulated(setup),
+            study=standing.study if standing else None,
+        )
         try:
-            if standing is None:
-                row = unstarted_row(shared.ledger.sweep_id, setup, "its honest proof failed")
-                storage_retries(write_trial, shared.ledger.results, row, ())
-            else:
-                row = record_lost(standing.study, asked, devices, reason, simulated=shared.simulated(setup))
+            storage_retries(write_trial, shared.ledger.results, row, ())
         except OSError as err:
             self.stopper.reason = f"the storage takes no rows any more ({err})"
             return

@@ -30,6 +30,7 @@ from raypol.runs.design import (
 )
 from raypol.runs.honest import TrainConfig
 from raypol.runs.plan import Plan, SweepOptions, honest_group, plan_sweep, trial_group
+from raypol.runs.rows import unworked_row
 
 TRAIN = TrainConfig(steps=40, interval=10)
 DESIGN = Design(
@@ -312,3 +313,20 @@ def test_check_space_takes_what_it_should() -> None:
     check_space(RANDOM, "random")
     check_space(RANDOM, "optuna")
     check_space(DESIGN, "grid")
+
+
+def test_a_trial_that_no_worker_could_write_has_a_row_with_all_that_was_asked() -> None:
+    point = {
+        "arm": "III",
+        "steps": 20,
+        "attack.alpha": 0.25,
+        "trajectory.path": "noisy",
+        "spoof.dataset": "digits/D2",
+        "seed": 3,
+    }
+    row = unworked_row("s", setup_of(DESIGN, {**point, "verifier": "T4"}), "gone", simulated=True)
+    assert (row.status, row.message, row.simulated, row.proof_id) == ("error", "gone", True, "")
+    assert (row.attack, row.steps, row.interval, row.seed, row.alpha, row.objective) == ("iii", 20, 10, 3, 0.25, "loss")
+    assert (row.trajectory, row.noise, row.carry, row.dataset) == ("noisy", 0.3, "exact", "digits/D2")
+    assert (row.device, row.verifier_device) == ("cpu", "T4")
+    assert "device=cuda" in row.replay

@@ -14,7 +14,8 @@ from raypol.core.errors import InputError
 from raypol.runs.design import Design, Sweep, setup_of
 from raypol.runs.honest import TrainConfig
 from raypol.runs.plan import SweepOptions, plan_sweep
-from raypol.runs.ranging import Ranges, RangeSearcher, cases_of, count_ranges, outcome_of, range_rows, span_of, verdicts
+from raypol.runs.ranging import Ranges, cases_of, count_ranges, outcome_of, range_rows, span_of, verdicts
+from raypol.runs.searching import RangeSearcher
 from raypol.runs.success_range import FAILED, Outcome
 from raypol.store.location import open_location
 from raypol.store.ranges import RangeRow, read_ranges, write_ranges
