@@ -21,9 +21,10 @@ from raypol.cluster.jobs import DataSource, ReplayJob, run_replay
 from raypol.core.attacks import method_of
 from raypol.core.attacks.iii import loss_attack3
 from raypol.core.augment import Transform
+from raypol.core.clock import synchronise
 from raypol.core.data import Dataset, load_dataset
 from raypol.core.proof import MemoryProof, Recipe
-from raypol.core.prover import data_order, initial_checkpoint, prove, synchronise
+from raypol.core.prover import data_order, initial_checkpoint, prove
 from raypol.core.spoofing import SpoofConfig, craft_interval, declare, make_scene, seal_spoof
 from raypol.core.training import Trainer
 from raypol.core.verifier import Conditions, replay_interval

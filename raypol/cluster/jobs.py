@@ -18,6 +18,7 @@ from raypol.core.crafting import CraftStats
 from raypol.core.data import Dataset, load_dataset
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path
+from raypol.core.precision import plain
 from raypol.core.proof import Checkpoint, Cost, MemoryProof, Recipe
 from raypol.core.prover import prove
 from raypol.core.spoofing import (
@@ -247,7 +248,8 @@ def run_probe(job: ProbeJob) -> tuple[IntervalReplay, ...]:
     crafted = read_shards([job.spoof.shard_location(shard) for shard in job.spoof.shards])
     proof = MemoryProof(scene.recipe, len(scene.dataset))
     seal_spoof(method, scene, job.spoof.attack, job.spoof.spoof, crafted, proof, first=job.first)
-    trainer = Trainer(scene.recipe, scene.dataset, job.device, precision=job.conditions.precision)
+    precision = job.conditions.precision_for(scene.recipe.precision)
+    trainer = Trainer(scene.recipe, scene.dataset, job.device, precision=precision)
     wanted = scene.recipe.intervals()[job.known : job.first]
     return tuple(replay_interval(proof, trainer, interval, job.conditions) for interval in wanted)
 
@@ -255,7 +257,8 @@ def run_probe(job: ProbeJob) -> tuple[IntervalReplay, ...]:
 def run_survey(job: SurveyJob) -> Survey:
     """The verifier's reading part."""
     source = ParquetProof(open_location(job.proof))
-    trainer = Trainer(source.recipe, job.data.load(), job.device)
+    # Nothing is replayed here: a verifier's device need not have the prover's tensor cores to read his models.
+    trainer = Trainer(source.recipe, job.data.load(), job.device, precision=plain(source.recipe.precision))
     return survey(source, trainer, *job.positions, accuracy=job.accuracy)
 
 
@@ -263,10 +266,11 @@ def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:
     """The verifier's re-training part."""
     source = ParquetProof(open_location(job.proof))
     dataset = job.data.load()
-    trainer = Trainer(source.recipe, dataset, job.device, precision=job.conditions.precision)
+    precision = job.conditions.precision_for(source.recipe.precision)
+    trainer = Trainer(source.recipe, dataset, job.device, precision=precision)
     control = None
     if job.control is not None:
-        control = Trainer(job.control, dataset, job.device, precision=job.conditions.precision)
+        control = Trainer(job.control, dataset, job.device, precision=precision)
     return tuple(
         replay_interval(
             source,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from torch import Tensor
 from raypol.core.augment import normalise
 from raypol.core.errors import InputError
 from raypol.core.training import Trainer
+
+_MEMORY_SHARE: Final = 0.7
+"""Of what is free, for graphs: the search itself needs room too."""
 
 Crafting = Literal["lbfgs", "signed", "adam", "select"]
 ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
@@ -123,12 +126,14 @@ def gradient_objective(
         y_nB: labels.
         alpha: weight of |R|^2.
         goal: g* by parameter name; None = 0.
-        batches_per_graph: how many batches' graphs may be in memory at once.
+        batches_per_graph: how many batches' graphs may be in memory at once; 0 = as many as the device has room for.
     """
     trained = _trained(trainer)
     parameters = list(trained.values())
     goals = [torch.zeros_like(p) if goal is None else goal[name] for name, p in trained.items()]
     n = len(X_nBCHW)
+    if batches_per_graph == 0:
+        batches_per_graph = graphs_that_fit(trainer, X_nBCHW, y_nB)
 
     def gradients(inputs: Sequence[Tensor], part: slice, *, create_graph: bool) -> list[Tensor]:
         total: list[Tensor] | None = None
@@ -162,6 +167,23 @@ def gradient_objective(
         return float(value.detach() + alpha * R.square().sum()), torch.stack(slopes) * chain + 2.0 * alpha * R
 
     return evaluate
+
+
+def graphs_that_fit(trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor) -> int:
+    """How many batches' second-order graphs a CUDA device has room for, at most n, measured with one; 1 on a CPU.
+
+    Measured on one CPU core, a saved pass gained 1.2x on resnet8 with 8x8 images and lost 1.2x on resnet20 with 32x32 ones.
+    """
+    n = len(X_nBCHW)
+    if trainer.device.type != "cuda" or n == 1:
+        return 1
+    torch.cuda.reset_peak_memory_stats(trainer.device)
+    before = torch.cuda.memory_allocated(trainer.device)
+    gradient_objective(trainer, X_nBCHW[:1], y_nB[:1], alpha=0.0, batches_per_graph=1)(torch.zeros_like(X_nBCHW[:1]))
+    one = max(torch.cuda.max_memory_allocated(trainer.device) - before, 1)
+    unused = torch.cuda.memory_reserved(trainer.device) - before  # ours, but empty
+    free = torch.cuda.mem_get_info(trainer.device)[0] + unused
+    return max(min(int(_MEMORY_SHARE * free / one), n), 1)
 
 
 def loss_objective(trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor, *, alpha: float) -> ValueAndGradient:

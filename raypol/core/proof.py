@@ -18,10 +18,9 @@ from torch import Tensor
 from raypol.core import hashing
 from raypol.core.augment import Transform
 from raypol.core.errors import InputError
+from raypol.core.precision import PRECISIONS, Precision
 
 Scalar = bool | int | float | str
-Precision = Literal["float32", "float64"]
-DTYPES: Final[dict[Precision, torch.dtype]] = {"float32": torch.float32, "float64": torch.float64}
 
 MAX_STEPS: Final = 100_000_000
 # torch's scheduler is asked step by step, and a stretched schedule costs its claimant nothing: a minute at the most.
@@ -110,7 +109,7 @@ class Recipe:
     seed: int = 0
     """Root of the seeds of initial weights, data order, augmentation and dropout."""
     precision: Precision = "float32"
-    """Of weights and arithmetic."""
+    """Of the arithmetic, and by it of the weights: see `raypol.core.precision`."""
     channels_last: bool = True
     """Memory format of the convolutions; it changes rounding, so it belongs to the conditions of training."""
     device: str = "cpu"
@@ -129,8 +128,8 @@ class Recipe:
             raise InputError(f"expected batch_size in 1..{MAX_BATCH}, got {self.batch_size}")
         if self.loss != "cross_entropy":
             raise InputError(f"unknown loss {self.loss!r}; possible: cross_entropy")
-        if self.precision not in DTYPES:
-            raise InputError(f"unknown precision {self.precision!r}; possible: {', '.join(DTYPES)}")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"unknown precision {self.precision!r}; possible: {', '.join(PRECISIONS)}")
 
     @property
     def num_intervals(self) -> int:

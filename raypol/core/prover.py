@@ -4,25 +4,28 @@ Differences from the published code: data order and augmentation come from recor
 label, and checkpoints are written by another thread while the next steps are computed.
 """
 
-import math
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from raypol.core import hashing
+from raypol.core.clock import mark, synchronise
 from raypol.core.data import DataOrder, Dataset
 from raypol.core.errors import InputError
 from raypol.core.initial_laws import draw_initial, initial_laws
 from raypol.core.models import build_model
-from raypol.core.proof import DTYPES, BatchRecord, Checkpoint, Cost, Interval, ProofSink, Recipe
+from raypol.core.precision import DTYPES
+from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, ProofSink, Recipe
 from raypol.core.seeds import derive_seed, generator
-from raypol.core.training import Trainer, mean_loss
+from raypol.core.snapshots import Pending, Shuttle, at_hand
+from raypol.core.training import Trainer, steps_at_once
 
 # Checkpoints that may wait for the disk before training waits for it: enough to smooth a slow write, few enough that a
 # large model's copies do not fill the memory.
@@ -79,38 +82,51 @@ def prove(
     trainer.load(start_state)
     pixels, labels, digests = trainer.dataset.pixels, trainer.dataset.labels, dataset.point_digests
 
+    # Steps do not wait for the state that they leave behind: it is copied, checked and written while they go on.
+    shuttle = Shuttle(trainer.device) if trainer.device.type == "cuda" else None
     synchronise(trainer.device)
-    started = time.perf_counter()
+    started = mark(trainer.device)
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
         background.write_checkpoint(start_state)
         for interval in recipe.intervals():
             indices_nB = np.stack(list(order.steps(interval.start, interval.stop)))
-            where_nB = torch.from_numpy(indices_nB).to(trainer.device)
-            losses = trainer.run(interval.start, pixels[where_nB], labels[where_nB])
-            reached = trainer.snapshot(interval.stop)
-            if not math.isfinite(mean_loss(losses)) or not all(p.isfinite().all() for p in reached.parameters.values()):
-                raise InputError(
-                    f"training diverged between steps {interval.start} and {interval.stop} (loss or weights are not "
-                    "finite); expected a learning rate at which the honest run converges"
-                )
+            losses: list[Tensor] = []
+            for part in steps_at_once(interval.num_steps, pixels[0].numel() * recipe.batch_size):
+                where_nB = torch.from_numpy(indices_nB[part.start : part.stop]).to(trainer.device)
+                losses += trainer.run(interval.start + part.start, pixels[where_nB], labels[where_nB])
+            sound = torch.stack(losses).isfinite().all()
+            if shuttle is None:
+                pending = at_hand(trainer.snapshot(interval.stop))
+            else:
+                pending = shuttle.send(interval.stop, trainer.state())
             background.write_batches(
                 [
                     BatchRecord(step, indices, hashing.step_digest(step, digests[indices]))
                     for step, indices in enumerate(indices_nB, start=interval.start)
                 ]
             )
-            background.write_checkpoint(reached)
+            background.write_pending(partial(_finite, interval, sound, pending))
             if on_interval:
                 on_interval(interval)
-    synchronise(trainer.device)
-    elapsed = time.perf_counter() - started
-    return Cost(device_s=elapsed, wall_s=elapsed, gradient_evals=trainer.gradient_evals)
+    ended = mark(trainer.device)
+    return Cost(
+        device_s=started.until(ended), wall_s=ended.moment_s - started.moment_s, gradient_evals=trainer.gradient_evals
+    )
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was asked, so that a clock read next is honest."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _finite(interval: Interval, losses_are_finite: Tensor, pending: Pending) -> Checkpoint:
+    """The checkpoint at the interval's end.
+
+    Raises:
+        InputError: a loss on the way or a weight is NaN or infinite.
+    """
+    reached = pending()
+    if not bool(losses_are_finite) or not all(p.isfinite().all() for p in reached.parameters.values()):
+        raise InputError(
+            f"training diverged between steps {interval.start} and {interval.stop} (loss or weights are not "
+            "finite); expected a learning rate at which the honest run converges"
+        )
+    return reached
 
 
 class BackgroundSink:
@@ -137,6 +153,10 @@ class BackgroundSink:
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """See ProofSink; returns at once unless too many writes are waiting."""
         self._submit(lambda: self._sink.write_checkpoint(checkpoint))
+
+    def write_pending(self, pending: Pending) -> None:
+        """Write a checkpoint that is still on its way; what asking for it raises surfaces as a failed write."""
+        self._submit(lambda: self._sink.write_checkpoint(pending()))
 
     def write_batches(self, records: Sequence[BatchRecord]) -> None:
         """See ProofSink."""

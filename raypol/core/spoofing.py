@@ -7,7 +7,6 @@ computes it by one cheap pass.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from raypol.core import hashing
 from raypol.core.augment import to_unit
+from raypol.core.clock import Mark, mark, synchronise
 from raypol.core.crafting import CraftingConfig, CraftStats, ValueAndGradient, measure, search, statistics_frozen, store
 from raypol.core.data import DataOrder, Dataset
 from raypol.core.errors import InputError
@@ -34,7 +34,7 @@ from raypol.core.proof import (
     Recipe,
     ScheduleConfig,
 )
-from raypol.core.prover import BackgroundSink, synchronise
+from raypol.core.prover import BackgroundSink
 from raypol.core.seeds import derive_seed
 from raypol.core.training import Trainer
 from raypol.core.trajectory import Path, Trajectory, TrajectoryConfig
@@ -127,17 +127,15 @@ class Scene:
     trajectory: Path
     trainer: Trainer
     seed: int
-    uncounted_s: float = 0.0
-    """Seconds spent on measuring what the attack itself does not need to know."""
+    asides: list[tuple[Mark, Mark]] = field(default_factory=list)
+    """From when to when we measured what the attack itself does not need to know."""
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
         """Inside, time and gradient evaluations are ours, not the adversary's: they are taken out of his cost."""
-        synchronise(self.trainer.device)
-        evals, started = self.trainer.gradient_evals, time.perf_counter()
+        evals, begun = self.trainer.gradient_evals, mark(self.trainer.device)
         yield
-        synchronise(self.trainer.device)
-        self.uncounted_s += time.perf_counter() - started
+        self.asides.append((begun, mark(self.trainer.device)))
         self.trainer.gradient_evals = evals
 
     def batch(self, step: int, attempt: int = 0) -> tuple[npt.NDArray[np.int64], Tensor, Tensor]:
@@ -335,12 +333,14 @@ def _craft(method: AttackMethod[C], scene: Scene, interval: Interval, start: Che
 
 def _clock(scene: Scene) -> Callable[[], Cost]:
     """Start the clock on a scene's device; the returned function stops it."""
-    synchronise(scene.trainer.device)
-    evals, uncounted, started = scene.trainer.gradient_evals, scene.uncounted_s, time.perf_counter()
+    device = scene.trainer.device
+    synchronise(device)
+    scene.asides.clear()
+    evals, begun = scene.trainer.gradient_evals, mark(device)
 
     def stop() -> Cost:
-        synchronise(scene.trainer.device)
-        elapsed = time.perf_counter() - started - (scene.uncounted_s - uncounted)
+        ended = mark(device)
+        elapsed = begun.until(ended) - sum(first.until(last) for first, last in scene.asides)
         return Cost(device_s=elapsed, wall_s=elapsed, gradient_evals=scene.trainer.gradient_evals - evals)
 
     return stop

@@ -19,15 +19,21 @@ from raypol.core.augment import apply_draws, augment, draw, normalise, to_unit
 from raypol.core.data import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
-from raypol.core.proof import DTYPES, Checkpoint, OptimizerConfig, Recipe, ScheduleConfig
+from raypol.core.precision import DTYPES, Precision, arithmetic, check_device
+from raypol.core.proof import Checkpoint, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.seeds import derive_seed, generator
+from raypol.core.snapshots import checkpoint_of, lay_out, pack, unpack
 
 # Optimizers whose step needs a closure or sparse gradients cannot replay from (state, gradient).
 _UNUSABLE_OPTIMIZERS: Final = {"Optimizer", "LBFGS", "SparseAdam"}
-# Batches prepared at once: enough to spread the cost of tiny operations, few enough to stay in a core's cache.
 _MAX_TEST_POINTS: Final = 1000
 _TEST_BATCH: Final = 250
+# Batches prepared at once: enough to spread the cost of tiny operations, few enough to stay in a core's cache; a GPU has none
+# to stay in.
 _PREPARED_BYTES: Final = 2 << 20
+_PREPARED_BYTES_CUDA: Final = 64 << 20
+_GATHERED_BYTES: Final = 256 << 20
+"""Of an interval's points at once, whatever k is."""
 _UNUSABLE_SCHEDULERS: Final = {"LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"}
 
 
@@ -117,7 +123,12 @@ class Trainer:
     """A model, its optimizer and its schedule on a device: load a state, make steps, read the state."""
 
     def __init__(
-        self, recipe: Recipe, dataset: Dataset, device: torch.device | str = "cpu", *, precision: str | None = None
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        device: torch.device | str = "cpu",
+        *,
+        precision: Precision | None = None,
     ) -> None:
         """Build the declared model and optimizer.
 
@@ -126,10 +137,15 @@ class Trainer:
             dataset: the public dataset; moved to `device`.
             device: where to compute.
             precision: None = the recipe's; float64 as a replay condition has almost no rounding noise.
+
+        Raises:
+            InputError: what the recipe declares does not exist, or the device does not compute in this precision.
         """
         self.recipe = recipe
         self.device = torch.device(device)
-        self.dtype = DTYPES[precision or recipe.precision]  # type: ignore[index]
+        self.precision = precision or recipe.precision
+        check_device(self.precision, self.device)
+        self.dtype = DTYPES[self.precision]
         self.dataset = dataset.to(self.device)
         self.lrs = learning_rates(recipe)
         self._peak_lrs = np.maximum.accumulate(self.lrs[::-1])[::-1]
@@ -138,9 +154,7 @@ class Trainer:
         if recipe.transform.mean and len(recipe.transform.mean) != channels:
             raise InputError(f"expected a transform for {channels} channels, got mean {recipe.transform.mean}")
         if self.device.type == "cuda":
-            # float32 means float32 (cuDNN's default is TF32), and a replay on the same GPU repeats every bit.
-            torch.backends.cudnn.allow_tf32 = False
-            torch.backends.cudnn.deterministic = True
+            torch.backends.cudnn.deterministic = True  # a replay on the same GPU repeats every bit
         self._memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         model = build_model(recipe.model, in_channels=channels, num_classes=dataset.num_classes)
         # Index tables and masks are part of the model: a forged one would send its lookups anywhere.
@@ -184,25 +198,37 @@ class Trainer:
                 value = value.contiguous(memory_format=self._memory_format)
             self.optimizer.state[parameter][key] = value.clone() if value is tensor else value
 
-    @torch.no_grad()
-    def snapshot(self, step: int) -> Checkpoint:
-        """A copy of the current state on the CPU, row-major, in the recipe's own precision."""
-        state = {}
+    def state(self) -> dict[str, Tensor]:
+        """The current state's own tensors, on their devices, by qualified name (parameter/..., buffer/..., optimizer/...).
+
+        Raises:
+            InputError: the optimizer keeps something else than tensors in its state.
+        """
+        tensors = {f"parameter/{name}": p.detach() for name, p in self.parameters.items()}
+        tensors |= {f"buffer/{name}": b.detach() for name, b in self.buffers.items()}
         for name, parameter in self.parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, Tensor):
-                    state[f"{name}/{key}"] = _copy(value)
+                    tensors[f"optimizer/{name}/{key}"] = value.detach()
                 elif value is not None:
                     raise InputError(
                         f"optimizer {self.recipe.optimizer.name} keeps a {type(value).__name__} in its state; "
                         "only tensors can be recorded"
                     )
-        return Checkpoint(
-            step=step,
-            parameters={name: _copy(p) for name, p in self.parameters.items()},
-            buffers={name: _copy(b) for name, b in self.buffers.items()},
-            optimizer_state=state,
-        )
+        return tensors
+
+    @torch.no_grad()
+    def snapshot(self, step: int) -> Checkpoint:
+        """A copy of the current state on the CPU, row-major, in the trainer's dtype."""
+        tensors = self.state()
+        if self.device.type == "cuda":  # one transfer instead of hundreds
+            moving = {name: t for name, t in tensors.items() if t.device.type == "cuda"}
+            slots, total = lay_out(moving)
+            packed = torch.empty(total, dtype=torch.uint8, device=self.device)
+            pack(moving, slots, packed)
+            tensors |= unpack(packed.cpu(), slots)
+            return checkpoint_of(step, {n: _copy(t) if n not in moving else t for n, t in tensors.items()})
+        return checkpoint_of(step, {name: _copy(t) for name, t in tensors.items()})
 
     def fresh_buffers(self) -> dict[str, Tensor]:
         """The buffers of a model that has seen no data."""
@@ -238,7 +264,8 @@ class Trainer:
         transform = self.recipe.transform
         seed = self.recipe.seed if augmentation_seed is None else augmentation_seed
         n, B = pixels_nBCHW.shape[:2]
-        at_once = max(_PREPARED_BYTES // (pixels_nBCHW[0].numel() * 4), 1) if n else 1
+        room = _PREPARED_BYTES_CUDA if self.device.type == "cuda" else _PREPARED_BYTES
+        at_once = max(room // (pixels_nBCHW[0].numel() * 4), 1) if n else 1
         for first in range(0, n, at_once):
             pixels = pixels_nBCHW[first : first + at_once].flatten(0, 1)
             if transform.is_random:
@@ -250,7 +277,13 @@ class Trainer:
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """The declared loss of one batch, a scalar, differentiable."""
-        return F.cross_entropy(self.model(inputs), labels)
+        return F.cross_entropy(self.logits(inputs), labels)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(B, num_classes): the model's answer, computed in the trainer's precision, in its dtype."""
+        with arithmetic(self.precision, self.device):
+            answer: Tensor = self.model(inputs)
+        return answer.to(self.dtype)
 
     # --- the update rule -------------------------------------------------------------------------------------------
 
@@ -327,9 +360,15 @@ class Trainer:
         for start in range(0, asked, _TEST_BATCH):
             pixels = self.dataset.test_pixels[start : min(start + _TEST_BATCH, asked)]
             inputs = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self._memory_format)
-            right += int((self.model(inputs).argmax(1) == self.dataset.test_labels[start : start + len(pixels)]).sum())
+            right += int((self.logits(inputs).argmax(1) == self.dataset.test_labels[start : start + len(pixels)]).sum())
         self.model.train()
         return right / asked
+
+
+def steps_at_once(num_steps: int, bytes_per_step: int) -> Iterator[range]:
+    """0..num_steps-1 in parts whose points may be gathered at once, so that memory does not grow with k."""
+    part = max(_GATHERED_BYTES // max(bytes_per_step, 1), 1)
+    return (range(first, min(first + part, num_steps)) for first in range(0, num_steps, part))
 
 
 def state_template(trainer: Trainer) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -23,10 +23,11 @@ from raypol.core.data import Dataset
 from raypol.core.distances import METRICS, Distances, parameter_distances
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.initial_laws import Constant, initial_laws, ks_p_value
-from raypol.core.proof import DTYPES, BatchRecord, Checkpoint, Interval, Points, Precision, ProofSource, Recipe
+from raypol.core.precision import DTYPES, PRECISIONS, Precision
+from raypol.core.proof import BatchRecord, Checkpoint, Interval, Points, ProofSource, Recipe
 from raypol.core.scoring import largest
 from raypol.core.seeds import derive_seed, generator
-from raypol.core.training import Trainer, UpdateError, mean_loss, state_template
+from raypol.core.training import Trainer, UpdateError, mean_loss, state_template, steps_at_once
 
 # A forged proof can be wrong in a million places; a verdict needs a few of them.
 _MAX_PROBLEMS: Final = 20
@@ -38,20 +39,20 @@ class Conditions:
 
     augmentation: Literal["recorded", "fresh"] = "fresh"
     """`recorded` repeats the prover's crops and flips (honest error 0 on the same machine); `fresh` draws new ones."""
-    precision: Precision = "float32"
-    """Of the replay; float64 has almost no rounding noise and costs several times more."""
+    precision: Precision | Literal["recorded"] = "recorded"
+    """Of the replay: recorded = as the proof says; float64 has almost no rounding noise and costs several times more."""
     seed: int = 1
     """The verifier's own seed, for fresh augmentation and random choice of intervals."""
 
     def __post_init__(self) -> None:
         if self.augmentation not in ("recorded", "fresh"):
             raise InputError(f"unknown augmentation {self.augmentation!r}; possible: fresh, recorded")
-        if self.precision not in ("float32", "float64"):
-            raise InputError(f"unknown precision {self.precision!r}; possible: float32, float64")
+        if self.precision not in ("recorded", *PRECISIONS):
+            raise InputError(f"unknown precision {self.precision!r}; possible: recorded, {', '.join(PRECISIONS)}")
 
-    def describe(self, device: torch.device, threads: int) -> str:
-        """As stored in every results row."""
-        return f"augmentation={self.augmentation} precision={self.precision} device={device.type} threads={threads}"
+    def precision_for(self, recorded: Precision) -> Precision:
+        """What a proof with this precision is replayed in."""
+        return recorded if self.precision == "recorded" else self.precision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,7 +274,7 @@ def examine(
     expected_root: str | None = None,
 ) -> Evidence:
     """Survey and replay a whole proof in this process."""
-    trainer = Trainer(source.recipe, dataset, device, precision=conditions.precision)
+    trainer = Trainer(source.recipe, dataset, device, precision=conditions.precision_for(source.recipe.precision))
     found = survey(source, trainer, 0, len(source.checkpoint_steps))
     replays: list[IntervalReplay] = []
     if is_replayable(found):
@@ -366,14 +367,17 @@ def _retrain(
     fresh = derive_seed(conditions.seed, "fresh augmentation") if conditions.augmentation == "fresh" else None
     trainer.load(start)
     indices_nB = np.stack([record.indices for record in records])
-    pixels, labels = gather(source, trainer.dataset, indices_nB.reshape(-1), perturbed=perturbed, dtype=trainer.dtype)
+    losses: list[Tensor] = []
     with torch.random.fork_rng():
-        losses = trainer.run(
-            start.step,
-            pixels.view(*indices_nB.shape, *pixels.shape[1:]),
-            labels.view(indices_nB.shape),
-            augmentation_seed=fresh,
-        )
+        for part in steps_at_once(len(records), indices_nB.shape[1] * trainer.dataset.pixels[0].numel()):
+            own = indices_nB[part.start : part.stop]
+            pixels, labels = gather(source, trainer.dataset, own.reshape(-1), perturbed=perturbed, dtype=trainer.dtype)
+            losses += trainer.run(
+                start.step + part.start,
+                pixels.view(*own.shape, *pixels.shape[1:]),
+                labels.view(own.shape),
+                augmentation_seed=fresh,
+            )
     return trainer.snapshot(start.step + len(records)), mean_loss(losses)
 
 

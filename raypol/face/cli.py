@@ -21,7 +21,7 @@ from raypol.core.attacks import find_attack
 from raypol.core.distances import METRICS
 from raypol.core.imports import is_import_path
 from raypol.core.policies import RELATIVE, Thresholds, find_policy
-from raypol.core.proof import Precision
+from raypol.core.precision import Precision
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
 from raypol.face.cluster import Cluster
@@ -208,8 +208,9 @@ class Verify(Work):
     """Q, intervals per epoch, for top_q and random."""
     augmentation: Literal["recorded", "fresh"] = "recorded"
     """recorded: repeat the prover's crops and flips; fresh: draw new ones, as the published verifier does."""
-    precision: Precision = "float32"
-    """Of the replay; float64 has almost no rounding noise and costs several times more."""
+    precision: Precision | Literal["recorded"] = "recorded"
+    """Of the replay: recorded = the proof's own; float64 has almost no rounding noise and costs several times more; tf32 and
+    bf16 need a GPU with tensor cores (bf16 also runs, slowly, on a CPU)."""
     thresholds: Literal["static", "relative", "dynamic"] = "static"
     """static: delta in units of the weights; relative: delta times d_ref; dynamic: relative, falling with training progress.
     The last two need --reference."""

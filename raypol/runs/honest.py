@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -14,6 +15,7 @@ from raypol.core.augment import Transform
 from raypol.core.data import Dataset
 from raypol.core.distances import Distances, parameter_distances
 from raypol.core.errors import InputError
+from raypol.core.precision import Precision, plain
 from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.training import Trainer
 from raypol.runs.environment import environment_of
@@ -22,6 +24,8 @@ from raypol.store.location import Location
 from raypol.store.proofs import Manifest, ParquetProof, read_manifest
 
 _POLL_S: Final = 0.5
+_PIECE: Final = 256
+"""Images whose pixels are counted at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,11 +33,13 @@ class TrainConfig:
     """Honest training."""
 
     dataset: str = "digits"
-    """digits, fashion_mnist, or an own one by import path (my_pkg.data:load); half of one: digits/D1, digits/D2."""
+    """digits, fashion_mnist, fashion_mnist_32x32x3, cifar10, cifar100, cifar10_format, cifar100_format, imagenet_subset
+    (imagenet_subset@classes=20), or an own one by import path (my_pkg.data:load); half of one: digits/D1, digits/D2."""
     data_dir: str | None = None
-    """Folder of the dataset's files; None = its usual place. Not needed for digits."""
+    """Folder of the dataset's files; None = its usual place, where CIFAR is downloaded to. Not needed for digits."""
     model: str = "resnet8"
-    """resnet8 (19,074 parameters), resnet20 (CIFAR ResNet-20), or an own one by import path (my_pkg.models:make_net)."""
+    """resnet8 (19,074 parameters), resnet20 (CIFAR ResNet-20), resnet18, resnet50 (torchvision's), resnet18_small,
+    resnet50_small (their stem for small images), or an own one by import path (my_pkg.models:make_net)."""
     steps: int = 1000
     """T, number of updates."""
     interval: int = 10
@@ -56,6 +62,10 @@ class TrainConfig:
     """Augmentation: zero padding in pixels before a random crop; 0 = none."""
     horizontal_flip: bool = False
     """Augmentation: random mirror image."""
+    rotation_degrees: float = 0.0
+    """Augmentation: random rotation by up to this angle, in degrees; 0 = none."""
+    precision: Precision = "float32"
+    """Of the arithmetic: float32, tf32 or bf16 (GPUs with tensor cores; weights stay float32), float64."""
     seed: int = 0
     """Of initial weights, data order, augmentation."""
 
@@ -81,9 +91,14 @@ class TrainConfig:
             optimizer=OptimizerConfig(name=self.optimizer, options=options),
             schedule=schedule,
             transform=Transform(
-                crop_padding=self.crop_padding, horizontal_flip=self.horizontal_flip, mean=mean, std=std
+                crop_padding=self.crop_padding,
+                horizontal_flip=self.horizontal_flip,
+                rotation_degrees=self.rotation_degrees,
+                mean=mean,
+                std=std,
             ),
             seed=self.seed,
+            precision=self.precision,
             device=device,
             threads=threads,
         )
@@ -102,7 +117,8 @@ def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
         raise InputError(
             f"expected batch_size in 1..{len(dataset)} (the size of {dataset.name}), got {recipe.batch_size}"
         )
-    Trainer(replace(recipe, steps=recipe.interval), dataset)  # model, optimizer and laws exist
+    # Model, optimizer and laws exist; this process need not have the device.
+    Trainer(replace(recipe, steps=recipe.interval), dataset, precision=plain(recipe.precision))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,8 +223,21 @@ def reference_distance(first: Location, second: Location) -> Distances:
 
 
 def _channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of the training pixels in [0, 1], to four digits."""
-    unit = dataset.pixels.double() / 255.0
-    mean = tuple(round(float(m), 4) for m in unit.mean(dim=(0, 2, 3)))
-    std = tuple(max(round(float(s), 4), 1e-4) for s in unit.std(dim=(0, 2, 3)))
-    return mean, std
+    """Mean and standard deviation per channel of the training pixels in [0, 1], to four digits.
+
+    From histograms, in integers: exact, and a mapped dataset larger than memory is read once, piece by piece.
+    """
+    channels = dataset.image_shape[0]
+    counts = torch.zeros(channels, 256, dtype=torch.int64)
+    for piece in dataset.pixels.split(_PIECE):
+        for channel in range(channels):
+            counts[channel] += torch.bincount(piece[:, channel].flatten(), minlength=256).cpu()
+    mean, std = [], []
+    for histogram in counts.tolist():
+        n = sum(histogram)
+        total = sum(value * count for value, count in enumerate(histogram))
+        squares = sum(value * value * count for value, count in enumerate(histogram))
+        mean.append(round(total / n / 255.0, 4))
+        variance = (n * squares - total * total) / (n * max(n - 1, 1))
+        std.append(max(round(math.sqrt(variance) / 255.0, 4), 1e-4))
+    return tuple(mean), tuple(std)

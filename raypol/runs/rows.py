@@ -11,6 +11,7 @@ from raypol.cluster.runners import Role, Runner
 from raypol.core.crafting import CraftStats
 from raypol.core.distances import METRICS, Distances
 from raypol.core.policies import Thresholds, Verdict, published, strict
+from raypol.core.precision import Precision
 from raypol.core.proof import Cost, Recipe
 from raypol.core.scoring import Standing, judge_success, largest, mean, overall_removed_share, removed_share
 from raypol.core.spoofing import SpoofConfig
@@ -58,7 +59,8 @@ def unworked_row(
         prover_device_name=environment.get("device", ""),
         verifier_device=setup.verifier,
         simulated=simulated or environment.get("simulated") == "true",
-        replay=_replay(setup.examination.conditions, verifier.torch_device, verifier.threads),
+        precision=setup.train.precision,
+        replay=_replay(setup.examination.conditions, setup.train.precision, verifier.torch_device, verifier.threads),
         thresholds=_describe(setup.thresholds),
         started_at=now(),
         versions=versions_text(),
@@ -133,7 +135,8 @@ def base_row(
         verifier_device_name=judge.name,
         verifier_node=judge.node,
         simulated=facts.simulated or judge.simulated or study.proof.manifest.environment.get("simulated") == "true",
-        replay=_replay(study.examination.conditions, judge.kind, judge.threads),
+        precision=recipe.precision,
+        replay=_replay(study.examination.conditions, recipe.precision, judge.kind, judge.threads),
         thresholds=_describe(study.thresholds),
         started_at=started_at,
         versions=versions_text(),
@@ -290,9 +293,10 @@ def _attack_name(attack: object) -> str:
     return type(attack).__module__.rsplit(".", 1)[-1]
 
 
-def _replay(conditions: Conditions, kind: str, threads: int) -> str:
+def _replay(conditions: Conditions, recorded: Precision, kind: str, threads: int) -> str:
     """The conditions of replay, as in every row."""
-    return f"augmentation={conditions.augmentation} precision={conditions.precision} device={kind} threads={threads}"
+    precision = conditions.precision_for(recorded)
+    return f"augmentation={conditions.augmentation} precision={precision} device={kind} threads={threads}"
 
 
 def _describe(thresholds: Thresholds) -> str:

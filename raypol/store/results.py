@@ -66,6 +66,14 @@ class TrialRow:
     simulated: bool = False
     """True if a GPU named here was only declared and a CPU did its work."""
     estimated: bool = False
+    """True if only `intervals_verified` of `num_intervals`, drawn by seed, were crafted and replayed; times and sizes are
+    extrapolated."""
+    estimate_confidence: float | None = None
+    """Of an estimate: with this confidence ..."""
+    estimate_beyond: int | None = None
+    """... at most so many of its intervals err more than the largest error seen, in any one metric."""
+    precision: str = ""
+    """Of the arithmetic that the proof declares."""
     replay: str = ""
     thresholds: str = ""
     num_intervals: int = 0

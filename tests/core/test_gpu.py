@@ -4,13 +4,16 @@ import pytest
 import torch
 
 from raypol.core.attacks import find_attack, method_of
-from raypol.core.augment import Transform
+from raypol.core.augment import Transform, to_unit
+from raypol.core.crafting import graphs_that_fit
 from raypol.core.data import Dataset, load_dataset
 from raypol.core.distances import METRICS, parameter_distances
 from raypol.core.policies import Thresholds, published
+from raypol.core.precision import Precision, arithmetic
 from raypol.core.proof import MemoryProof, Recipe
 from raypol.core.prover import prove
 from raypol.core.spoofing import SpoofConfig, craft_interval, declare, make_scene, seal_spoof
+from raypol.core.training import Trainer
 from raypol.core.verifier import Conditions, examine
 
 pytestmark = [
@@ -82,3 +85,68 @@ def test_distances_on_cuda_agree_with_the_cpu(proof: MemoryProof) -> None:
     on_cuda = parameter_distances({n: t.cuda() for n, t in first.items()}, {n: t.cuda() for n, t in last.items()})
     for metric in METRICS:
         assert on_cuda[metric] == pytest.approx(on_cpu[metric], rel=1e-9)  # float64 sums in another order
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16", "float64"])
+def test_every_precision_replays_exactly_on_the_same_gpu(precision: Precision, dataset: Dataset) -> None:
+    if precision in ("tf32", "bf16") and torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("this GPU has no such tensor cores")
+    recipe = Recipe(
+        dataset="digits",
+        dataset_sha256=dataset.sha256,
+        model="resnet8",
+        steps=40,
+        interval=10,
+        batch_size=64,
+        precision=precision,
+        device="cuda",
+    )
+    made = MemoryProof(recipe, len(dataset))
+    prove(recipe, dataset, made, device="cuda")
+    made.seal()
+    evidence = examine(made, dataset, Conditions(augmentation="recorded"), device="cuda")
+    assert [replay.error.l2 for replay in evidence.replays] == [0.0] * 4
+    assert published(evidence, Thresholds(), None).is_valid
+
+
+def test_precisions_differ_by_their_rounding(dataset: Dataset) -> None:
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("this GPU has no tensor cores for TF32")
+    a, b = (torch.randn(256, 256, generator=torch.Generator().manual_seed(i)).cuda() for i in range(2))
+    exact = a.double() @ b.double()
+    errors = {}
+    kinds: tuple[Precision, ...] = ("float32", "tf32")
+    for precision in kinds:
+        with arithmetic(precision, torch.device("cuda")):
+            errors[precision] = float(((a @ b).double() - exact).norm() / exact.norm())
+    assert errors["float32"] < 1e-6 < 1e-5 < errors["tf32"], errors
+
+
+def test_copies_that_leave_while_the_gpu_computes_are_those_of_their_step(dataset: Dataset) -> None:
+    recipe = Recipe(
+        dataset="digits",
+        dataset_sha256=dataset.sha256,
+        model="resnet20",
+        steps=30,
+        interval=2,
+        batch_size=32,
+        device="cuda",
+    )
+    made = MemoryProof(recipe, len(dataset))
+    prove(recipe, dataset, made, device="cuda")
+    trainer = Trainer(recipe, dataset, "cuda")
+    trainer.load(made.checkpoints[0])
+    for interval, reached in zip(recipe.intervals(), made.checkpoints[1:], strict=True):
+        for record in made.records[interval.start : interval.stop]:
+            where = torch.from_numpy(record.indices).cuda()
+            trainer.step(record.step, trainer.dataset.pixels[where], trainer.dataset.labels[where])
+        own = trainer.snapshot(interval.stop).tensors()
+        assert all(torch.equal(tensor, own[name]) for name, tensor in reached.tensors().items())
+
+
+def test_graphs_fill_the_free_memory_and_no_more(proof: MemoryProof, dataset: Dataset) -> None:
+    trainer = Trainer(proof.recipe, dataset, "cuda")
+    trainer.load(proof.checkpoints[-1])
+    X = to_unit(trainer.dataset.pixels[:640]).view(10, 64, 1, 8, 8)
+    y = trainer.dataset.labels[:640].view(10, 64)
+    assert graphs_that_fit(trainer, X, y) == 10  # a few megabytes each

@@ -282,7 +282,7 @@ def test_what_only_the_report_needs_is_not_on_the_adversarys_bill() -> None:
     craft_until_accepted(made, [0], config, lambda X, y: gradient_objective(made.trainer, X, y, alpha=0.0))
     # Three iterations of a gradient and its derivative, and the gradient that acceptance looks at; not that at R = 0.
     assert made.trainer.gradient_evals - before == 3 * 2 + 1
-    assert made.uncounted_s > 0.0
+    assert sum(first.until(last) for first, last in made.asides) > 0.0
 
 
 # --- what is recorded ----------------------------------------------------------------------------------------------

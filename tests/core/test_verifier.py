@@ -18,13 +18,13 @@ from raypol.core.data import Dataset
 from raypol.core.distances import METRICS, Distances, Metric
 from raypol.core.errors import InputError
 from raypol.core.policies import Thresholds, Verdict, published, strict
+from raypol.core.precision import Precision
 from raypol.core.proof import (
     BatchRecord,
     Checkpoint,
     MemoryProof,
     OptimizerConfig,
     Points,
-    Precision,
     Recipe,
     ScheduleConfig,
 )
@@ -119,7 +119,7 @@ def test_a_gpu_replays_own_models_exactly_too(model: str, optimizer: str, fused:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", ["float32", "float64", "bf16"])
 def test_every_optimizer_replays_exactly(optimizer: str, precision: Precision, digits: Dataset) -> None:
     config = OptimizerConfig(name=optimizer, options=OPTIMIZERS[optimizer])
     recipe = toy_recipe(digits, steps=10, interval=4, optimizer=config, precision=precision)

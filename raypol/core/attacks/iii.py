@@ -52,15 +52,21 @@ class AttackIII(CraftingConfig):
     """... and |R|^2 over all its points is below this."""
     retries: int = 30
     """How often fresh batches are drawn when the interval is not accepted."""
-    batches_per_graph: int = 1
-    """gradient only: batches whose graphs are held in memory at once; as many as k saves a pass."""
+    batches_per_graph: int = 0
+    """gradient only: batches whose graphs are held in memory at once; as many as k saves a pass. 0 = as many as a GPU has free
+    memory for, 1 on a CPU."""
+    parts: int = 1
+    """Searches per interval, each over its share of the batches: lbfgs remembers 2 * iterations + 5 times the pixels of one
+    search. The limits on |grad|^2 and |R|^2 are of each search."""
 
     def __post_init__(self) -> None:
         CraftingConfig.__post_init__(self)
         if self.objective not in ("gradient", "loss"):
             raise InputError(f"unknown objective {self.objective!r}; possible: gradient, loss")
-        if self.batches_per_graph < 1:
-            raise InputError(f"expected batches_per_graph >= 1, got {self.batches_per_graph}")
+        if self.batches_per_graph < 0 or self.parts < 1:
+            raise InputError(
+                f"expected batches_per_graph >= 0 and parts >= 1, got {self.batches_per_graph} and {self.parts}"
+            )
 
 
 def zhang2022_attack3() -> AttackIII:
@@ -95,7 +101,7 @@ def invisible_attack3() -> AttackIII:
 
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackIII) -> Crafted:
-    """One search for the whole interval, at W_{t-k}."""
+    """One search for the whole interval, or one for each of its parts, at W_{t-k}."""
     scene.trainer.load(start)
     if config.crafting == "select":
         return _select(scene, interval)
@@ -107,8 +113,14 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackIII
             scene.trainer, X_nBCHW, y_nB, alpha=config.alpha, batches_per_graph=config.batches_per_graph
         )
 
-    batches, stats = craft_until_accepted(scene, range(interval.start, interval.stop), config, objective)
-    return Crafted(interval=interval, batches=batches, stats=(stats,))
+    steps = range(interval.start, interval.stop)
+    size = -(-len(steps) // config.parts)
+    made = [craft_until_accepted(scene, steps[i : i + size], config, objective) for i in range(0, len(steps), size)]
+    return Crafted(
+        interval=interval,
+        batches=[batch for batches, _ in made for batch in batches],
+        stats=tuple(stats for _, stats in made),
+    )
 
 
 def _select(scene: Scene, interval: Interval) -> Crafted:
@@ -118,7 +130,7 @@ def _select(scene: Scene, interval: Interval) -> Crafted:
         losses = torch.cat(
             [
                 F.cross_entropy(
-                    scene.trainer.model(
+                    scene.trainer.logits(
                         model_input(scene.trainer, to_unit(data.pixels[i : i + 1000], scene.trainer.dtype))
                     ),
                     data.labels[i : i + 1000],

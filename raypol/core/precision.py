@@ -1,0 +1,67 @@
+"""Precision: what weights are stored in, and what arithmetic a step is computed with.
+
+`float32` means IEEE float32 everywhere: cuDNN's own default is TF32, which keeps 10 of 23 bits of each factor. `tf32` asks for
+those tensor cores; `bf16` keeps float32 weights and lets torch's autocast choose which operations run in bfloat16; `float64` has
+almost no rounding noise and is the verifier's finest replay.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Literal, get_args
+
+import torch
+
+from raypol.core.errors import InputError
+
+Precision = Literal["float32", "tf32", "bf16", "float64"]
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
+DTYPES: Final[dict[Precision, torch.dtype]] = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.float32,
+    "float64": torch.float64,
+}
+"""Of weights, gradients and optimizer state."""
+
+_TENSOR_CORES: Final = (8, 0)
+"""The first compute capability that has TF32 and bfloat16 (Ampere)."""
+
+
+def plain(precision: Precision) -> Precision:
+    """The precision that computes in the dtype of the weights: any device has it."""
+    return "float64" if DTYPES[precision] == torch.float64 else "float32"
+
+
+def check_device(precision: Precision, device: torch.device) -> None:
+    """Raise if this device does not compute so.
+
+    Raises:
+        InputError: tf32 without a CUDA device of compute capability 8.0, or bf16 on an older one.
+    """
+    if precision not in ("tf32", "bf16") or (precision == "bf16" and device.type == "cpu"):
+        return
+    if device.type != "cuda":
+        raise InputError(
+            f"precision {precision} needs a CUDA device, got {device.type}; possible here: float32, float64"
+        )
+    have = torch.cuda.get_device_capability(device)
+    if have < _TENSOR_CORES:
+        raise InputError(
+            f"precision {precision} needs compute capability 8.0 or newer, "
+            f"{torch.cuda.get_device_name(device)} has {have[0]}.{have[1]}; possible there: float32, float64"
+        )
+
+
+def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Inside, forward passes compute in this precision; backward passes of what was computed inside follow it.
+
+    The TF32 switch is one of the whole process and read when a kernel starts. It is set at each forward pass: the backward
+    pass comes before anybody else's forward.
+    """
+    if device.type == "cuda":
+        wanted = "tf32" if precision == "tf32" else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = wanted
+        torch.backends.cudnn.conv.fp32_precision = wanted  # type: ignore[attr-defined]  # not in torch's stubs
+        torch.backends.cudnn.rnn.fp32_precision = wanted  # type: ignore[attr-defined]  # not in torch's stubs
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
