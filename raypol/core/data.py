@@ -1,19 +1,21 @@
 """Datasets, each held as one uint8 tensor on the device that uses it.
 
-Built in: `digits` (bundled with scikit-learn, real, offline) and `fashion_mnist` (idx files in a folder). An own dataset is
-named by import path, `my_pkg.data:load`, a function without arguments that returns a `Dataset`. `/D1` and `/D2` behind any name
-are its two disjoint halves, `/D1@7` and `/D2@7` those of seed 7: `digits/D1`, `my_pkg.data:load/D2@7`.
+Built in, by name:
+
+- `digits`: bundled with scikit-learn, real, offline.
+- `fashion_mnist`: 28x28, idx files; `fashion_mnist_32x32x3` is the same in CIFAR's shape, a stand-in named as what it is.
+- `cifar10`, `cifar100`: the official files, or a download; `cifar10_format`, `cifar100_format`: others in the same layout.
+- `imagenet_subset`: the first 10 classes of an ImageFolder at 128x128; `imagenet_subset@classes=20` the first 20.
+
+An own dataset is named by import path, `my_pkg.data:load`, a function without arguments that returns a `Dataset`. `/D1` and
+`/D2` behind any name are its two disjoint halves, `/D1@7` and `/D2@7` those of seed 7: `digits/D1`, `my_pkg.data:load/D2@7`.
 """
 
-import gzip
 import hashlib
-import math
 import re
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -23,18 +25,28 @@ import torch
 from torch import Tensor
 
 from raypol.core import hashing
+from raypol.core.datasets import cifar, digits, fashion_mnist, imagenet
+from raypol.core.datasets.parts import Parts, Progress
+from raypol.core.datasets.places import logged_progress
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path, load_object
 from raypol.core.seeds import generator
 
-FASHION_MNIST_DEBIAN: Final = Path("/usr/share/datasets/fashion-mnist")
 _HALF: Final = re.compile(r"(?P<whole>.+)/D(?P<half>[12])(?:@(?P<seed>\d{1,9}))?", re.ASCII)
-_FASHION_FILES: Final = {
-    "train_pixels": "train-images-idx3-ubyte",
-    "train_labels": "train-labels-idx1-ubyte",
-    "test_pixels": "t10k-images-idx3-ubyte",
-    "test_labels": "t10k-labels-idx1-ubyte",
+_CLASSES: Final = re.compile(r"imagenet_subset@classes=(?P<classes>\d{1,6})", re.ASCII)
+_Loader = Callable[[Path | None, Progress], Parts]
+
+DATASETS: Final[dict[str, _Loader]] = {
+    "digits": digits.load,
+    "fashion_mnist": fashion_mnist.load,
+    "fashion_mnist_32x32x3": fashion_mnist.load_in_cifars_shape,
+    "cifar10": partial(cifar.load, cifar.CIFAR10),
+    "cifar100": partial(cifar.load, cifar.CIFAR100),
+    "cifar10_format": partial(cifar.load, replace(cifar.CIFAR10, official=False)),
+    "cifar100_format": partial(cifar.load, replace(cifar.CIFAR100, official=False)),
+    "imagenet_subset": imagenet.load,
 }
+"""From name to what reads its files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -53,6 +65,7 @@ class Dataset:
     """(M,) int64."""
     num_classes: int
     _digests: list[hashing.Digests] = field(default_factory=list, init=False, repr=False)
+    _elsewhere: dict[torch.device, "Dataset"] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for part, pixels, labels in (
@@ -99,18 +112,21 @@ class Dataset:
         return hashlib.sha256(self.point_digests.tobytes()).hexdigest()
 
     def to(self, device: torch.device | str) -> "Dataset":
-        """The same dataset with its tensors on `device`."""
-        if self.pixels.device == torch.device(device):
+        """The same dataset with its tensors on `device`; one copy per device, kept as long as this one."""
+        place = torch.empty(0, device=device).device  # "cuda" is the current one of several
+        if self.pixels.device == place:
             return self
-        moved = replace(
-            self,
-            pixels=self.pixels.to(device),
-            labels=self.labels.to(device),
-            test_pixels=self.test_pixels.to(device),
-            test_labels=self.test_labels.to(device),
-        )
-        moved._digests.extend(self._digests)
-        return moved
+        if place not in self._elsewhere:
+            moved = replace(
+                self,
+                pixels=self.pixels.to(place),
+                labels=self.labels.to(place),
+                test_pixels=self.test_pixels.to(place),
+                test_labels=self.test_labels.to(place),
+            )
+            moved._digests.extend(self._digests)
+            self._elsewhere[place] = moved
+        return self._elsewhere[place]
 
 
 class DataOrder:
@@ -142,30 +158,41 @@ class DataOrder:
         return (self(step) for step in range(start, stop))
 
 
-def load_dataset(name: str, folder: str | Path | None = None) -> Dataset:
+@dataclass(frozen=True, slots=True)
+class _Request:
+    name: str
+    folder: Path | None
+    on_progress: Progress = field(compare=False)
+    """Who watches makes no other dataset."""
+
+
+def load_dataset(name: str, folder: str | Path | None = None, *, on_progress: Progress | None = None) -> Dataset:
     """Dataset by built-in name or import path.
 
     Args:
         name: one of `DATASETS`, or `module:function`; a half of it with /D1 or /D2 behind, and @seed.
         folder: where a dataset of files lies; None = its usual place.
+        on_progress: called while files are prepared for the first time; None = a line in the log now and then.
 
     Raises:
         InputError: unknown name, missing or damaged files.
     """
     half = _HALF.fullmatch(name)
     if half is not None:
-        return _half(load_dataset(half["whole"], folder), name, int(half["half"]), int(half["seed"] or 0))
+        whole = load_dataset(half["whole"], folder, on_progress=on_progress)
+        return _half(whole, name, int(half["half"]), int(half["seed"] or 0))
     if is_import_path(name):
         dataset = load_object(name)()
         if not isinstance(dataset, Dataset):
             raise InputError(f"expected {name} to return a raypol Dataset, got {type(dataset).__name__}")
         return replace(dataset, name=name)
-    if name not in DATASETS:
+    if name not in DATASETS and _CLASSES.fullmatch(name) is None:
         raise InputError(
-            f"unknown dataset {name!r}; possible: {', '.join(sorted(DATASETS))}, an import path such as my_pkg.data:load, "
-            "or half of one of these such as digits/D1"
+            f"unknown dataset {name!r}; possible: {', '.join(sorted(DATASETS))}, imagenet_subset@classes=20, an import path "
+            "such as my_pkg.data:load, or half of one of these such as digits/D1"
         )
-    return _load_builtin(name, None if folder is None else Path(folder))
+    where = None if folder is None else Path(folder)
+    return _load_builtin(_Request(name, where, on_progress or logged_progress()))
 
 
 def _half(whole: Dataset, name: str, half: int, seed: int) -> Dataset:
@@ -177,68 +204,8 @@ def _half(whole: Dataset, name: str, half: int, seed: int) -> Dataset:
 
 
 @lru_cache(maxsize=2)
-def _load_builtin(name: str, folder: Path | None) -> Dataset:
-    return DATASETS[name](folder)
-
-
-def _digits(folder: Path | None) -> Dataset:
-    """1,797 real handwritten digits, 8x8, grey levels 0..16 stored as 0..255; a fixed fifth is the test set."""
-    del folder  # bundled with scikit-learn
-    from sklearn.datasets import load_digits  # half a second of import, for this dataset only
-
-    bunch = load_digits()
-    pixels = torch.from_numpy((bunch.images * (255.0 / 16.0)).round().astype(np.uint8))[:, None]
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
-    order = torch.randperm(len(labels), generator=generator(0, "digits", "split"))
-    test, train = order[: len(order) // 5], order[len(order) // 5 :]
-    return Dataset(
-        name="digits",
-        pixels=pixels[train].contiguous(),
-        labels=labels[train].contiguous(),
-        test_pixels=pixels[test].contiguous(),
-        test_labels=labels[test].contiguous(),
-        num_classes=10,
-    )
-
-
-def _fashion_mnist(folder: Path | None) -> Dataset:
-    """70,000 images of clothing, 28x28 (Xiao et al. 2017), from its four idx files, gzipped or not."""
-    places = [folder] if folder is not None else [Path("data/fashion_mnist"), FASHION_MNIST_DEBIAN]
-    for place in places:
-        if _find(place, _FASHION_FILES["train_pixels"]) is not None:
-            part = {key: torch.from_numpy(_read_idx(place, file)) for key, file in _FASHION_FILES.items()}
-            return Dataset(
-                name="fashion_mnist",
-                pixels=part["train_pixels"][:, None],
-                labels=part["train_labels"].long(),
-                test_pixels=part["test_pixels"][:, None],
-                test_labels=part["test_labels"].long(),
-                num_classes=10,
-            )
-    raise InputError(
-        f"fashion_mnist: expected {_FASHION_FILES['train_pixels']}[.gz] and its three companions in "
-        f"{' or '.join(map(str, places))}; give the folder with --data-dir, or install Debian's dataset-fashion-mnist"
-    )
-
-
-def _find(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
-
-
-def _read_idx(folder: Path, name: str) -> npt.NDArray[np.uint8]:
-    """One idx file of unsigned bytes; the header's sizes must match the content."""
-    path = _find(folder, name)
-    if path is None:
-        raise InputError(f"expected {name}[.gz] in {folder}, found no such file")
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        zero, kind, ndim = struct.unpack(">HBB", raw[:4])
-        shape = struct.unpack(f">{ndim}I", raw[4 : 4 + 4 * ndim])
-    except (OSError, EOFError, zlib.error, struct.error) as err:
-        raise InputError(f"{path}: not a readable idx file ({err})") from err
-    if (zero, kind) != (0, 8) or len(raw) != 4 + 4 * ndim + math.prod(shape):
-        raise InputError(f"{path}: expected an idx file of unsigned bytes with as much content as its header says")
-    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * ndim).reshape(shape).copy()
-
-
-DATASETS: Final[dict[str, Callable[[Path | None], Dataset]]] = {"digits": _digits, "fashion_mnist": _fashion_mnist}
+def _load_builtin(request: _Request) -> Dataset:
+    wanted = _CLASSES.fullmatch(request.name)
+    read = partial(imagenet.load, num_classes=int(wanted["classes"])) if wanted else DATASETS[request.name]
+    parts = read(request.folder, request.on_progress)
+    return Dataset(name=request.name, **parts._asdict())

@@ -44,6 +44,7 @@ CIFAR100: Final = replace(
     weight_decay=5e-4,
     lr_drops=(60 / 200, 120 / 200, 160 / 200),
     lr_factor=0.2,
+    rotation_degrees=15.0,
 )
 """ResNet-50 on CIFAR-100."""
 

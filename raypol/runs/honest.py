@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import torch
+
 from raypol.cluster.jobs import DataSource, ProveJob, final_checkpoint, run_prove
 from raypol.cluster.runners import Runner
 from raypol.core.augment import Transform
@@ -229,7 +231,7 @@ def _channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[floa
     """
     channels = dataset.image_shape[0]
     counts = torch.zeros(channels, 256, dtype=torch.int64)
-    for piece in dataset.pixels.split(_PIECE):
+    for piece in torch.split(dataset.pixels, _PIECE):
         for channel in range(channels):
             counts[channel] += torch.bincount(piece[:, channel].flatten(), minlength=256).cpu()
     mean, std = [], []

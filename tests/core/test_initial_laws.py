@@ -20,6 +20,7 @@ from raypol.core.initial_laws import (
     draw_initial,
     initial_laws,
     kaiming_normal,
+    kaiming_normal_fan_out,
     ks_p_value,
     rank_matched,
 )
@@ -181,6 +182,79 @@ def test_the_residual_networks_follow_kaiming_and_constants(name: str) -> None:
             assert law == Uniform(1.0 / math.sqrt(model.get_parameter("linear.weight").shape[1]))
         else:
             assert law == Constant(1.0 if parameter.endswith("weight") else 0.0)
+
+
+# --- torchvision's laws ----------------------------------------------------------------------------------------------
+
+
+def tensors_of_torchvisions(kind: str, seeds: range) -> list[dict[str, Tensor]]:
+    """What torchvision's own constructor draws."""
+    from torchvision.models import resnet
+
+    made = []
+    with torch.random.fork_rng():
+        for seed in seeds:
+            torch.manual_seed(seed)
+            made.append(
+                {n: p.detach() for n, p in getattr(resnet, kind)(weights=None, num_classes=10).named_parameters()}
+            )
+    return made
+
+
+@pytest.fixture(scope="module")
+def constructed() -> list[dict[str, Tensor]]:
+    """ResNet-18 of three seeds. Do not change it."""
+    return tensors_of_torchvisions("resnet18", range(3))
+
+
+def test_the_laws_of_torchvisions_network_are_what_it_draws(constructed: list[dict[str, Tensor]]) -> None:
+    laws = initial_laws(build_model("resnet18", in_channels=3, num_classes=10))
+    assert list(laws) == list(constructed[0])
+    for name, law in laws.items():
+        drawn = torch.cat([one[name].flatten()[:100_000] for one in constructed])  # the largest has 2.4 million entries
+        if isinstance(law, Constant):
+            assert (drawn == law.value).all(), name
+        else:
+            assert ks_p_value(drawn, law) >= 1e-4, name  # 22 tensors
+    random = {name for name, law in laws.items() if not isinstance(law, Constant)}
+    assert random == {name for name in laws if constructed[0][name].dim() > 1} | {"fc.bias"}
+
+
+def test_fan_in_would_be_told_apart(constructed: list[dict[str, Tensor]]) -> None:
+    # Where a convolution changes the number of channels, fan-in and fan-out differ: by a factor of 2 in the variance, or 21.
+    for name in ("conv1.weight", "layer2.0.conv1.weight", "layer3.0.downsample.0.weight"):
+        values = constructed[0][name]
+        assert ks_p_value(values, kaiming_normal_fan_out(values)) >= 1e-4
+        assert ks_p_value(values, kaiming_normal(values)) < SIGNIFICANCE
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet18_small", "resnet50_small"])
+def test_every_convolution_of_the_others_has_the_fan_out_law(name: str) -> None:
+    with torch.device("meta"):
+        model = build_model(name, in_channels=1, num_classes=10)
+    laws = initial_laws(model)
+    for parameter, law in laws.items():
+        weight = model.get_parameter(parameter)
+        if weight.dim() == 4:
+            fan_out = weight.shape[0] * weight.shape[2] * weight.shape[3]
+            assert law == Normal(math.sqrt(2.0 / fan_out))
+        elif parameter.startswith("fc."):
+            assert law == Uniform(1.0 / math.sqrt(model.get_parameter("fc.weight").shape[1]))
+        else:
+            assert law == Constant(1.0 if parameter.endswith("weight") else 0.0)
+
+
+def test_torchvisions_network_inside_an_own_model_is_known_and_what_the_model_declares_goes_first() -> None:
+    class Declared(nn.Sequential):
+        def initial_laws(self) -> dict[str, Law]:
+            return {"0.conv1.weight": Normal(0.5)}
+
+    with torch.device("meta"):
+        parts = build_model("resnet18", in_channels=3, num_classes=8), nn.Conv2d(8, 4, 1)
+        plain, declared = initial_laws(nn.Sequential(*parts)), initial_laws(Declared(*parts))
+    assert plain["0.conv1.weight"] == Normal(math.sqrt(2.0 / (64 * 49)))
+    assert declared == plain | {"0.conv1.weight": Normal(0.5)}
+    assert isinstance(plain["1.weight"], Uniform), "a convolution outside of it has torch's own law"
 
 
 # --- draws -----------------------------------------------------------------------------------------------------------

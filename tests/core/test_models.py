@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path, load_object
-from raypol.core.models import BasicBlock, build_model, count_parameters
+from raypol.core.models import MODELS, ModelSize, build_model, count_parameters, model_size
+from raypol.core.models.cifar_resnet import BasicBlock
 
 OWN_MODELS = ["mlp", "dropout_mlp", "group_norm_net", "scaled_mlp", "random_features", "warming_mlp", "frozen_body"]
 
@@ -46,6 +47,66 @@ def test_only_trainable_scalars_count() -> None:
 def test_logits_come_out_for_any_image_size(name: str, channels: int, size: int) -> None:
     model = build_model(name, in_channels=channels, num_classes=7)
     assert model(torch.rand(2, channels, size, size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_channels", "num_classes", "expected"),
+    [
+        # torchvision publishes 11,689,512 and 25,557,032 for 1,000 classes.
+        ("resnet18", 3, 1000, 11_689_512),
+        ("resnet50", 3, 1000, 25_557_032),
+        ("resnet18", 3, 10, 11_689_512 - 990 * 513),
+        ("resnet18", 1, 10, 11_689_512 - 990 * 513 - 2 * 64 * 49),
+        ("resnet50", 3, 100, 25_557_032 - 900 * 2049),
+        ("resnet18_small", 3, 10, 11_689_512 - 990 * 513 - 3 * 64 * (49 - 9)),
+        ("resnet50_small", 3, 100, 25_557_032 - 900 * 2049 - 3 * 64 * (49 - 9)),
+        ("resnet20", 3, 10, 269_722),
+        ("resnet8", 1, 10, 19_074),
+    ],
+)
+def test_sizes_are_the_published_ones(name: str, in_channels: int, num_classes: int, expected: int) -> None:
+    with torch.device("meta"):
+        model = build_model(name, in_channels=in_channels, num_classes=num_classes)
+    assert count_parameters(model) == expected
+    size = model_size(model)
+    assert (size.num_parameters, size.weight_bytes, size.momentum_bytes) == (expected, 4 * expected, 4 * expected)
+
+
+@pytest.mark.parametrize("kind", ["resnet18", "resnet50"])
+def test_torchvisions_networks_keep_their_tensors_and_their_arithmetic(kind: str) -> None:
+    from torchvision.models import resnet
+
+    theirs = getattr(resnet, kind)(weights=None, num_classes=7).eval()
+    ours = build_model(kind, in_channels=3, num_classes=7).eval()
+    ours.load_state_dict(theirs.state_dict())  # every name, every shape
+    x = torch.rand(1, 3, 64, 64)
+    assert torch.equal(ours(x), theirs(x))
+
+
+def test_the_small_stem_keeps_the_image() -> None:
+    x, seen = torch.rand(1, 1, 16, 16), []
+    for name in ("resnet18", "resnet18_small"):
+        model = build_model(name, in_channels=1, num_classes=10).eval()
+        model.get_submodule("layer1").register_forward_hook(lambda _, __, out: seen.append(tuple(out.shape)))
+        assert model(x).shape == (1, 10)
+    assert seen == [(1, 64, 4, 4), (1, 64, 16, 16)]
+
+
+def test_a_checkpoint_is_weights_statistics_and_momentum() -> None:
+    # One trainable layer of 12 x 10 + 10 after a frozen one; batch norm would add its statistics.
+    frozen = model_size(build_model("tests.toys:frozen_body", in_channels=1, num_classes=10))
+    assert frozen.num_parameters == 130
+    assert frozen.momentum_bytes == 520 < frozen.weight_bytes
+    norm = model_size(nn.BatchNorm2d(5))
+    assert norm == ModelSize(num_parameters=10, num_tensors=2, weight_bytes=40, buffer_bytes=48, momentum_bytes=40)
+    assert norm.checkpoint_bytes == 128
+
+
+@pytest.mark.parametrize(("channels", "classes"), [(0, 10), (3, 0), (-1, 10)])
+@pytest.mark.parametrize("name", [*MODELS, "tests.toys:mlp"])
+def test_a_model_of_no_channels_or_classes_is_an_error(name: str, channels: int, classes: int) -> None:
+    with pytest.raises(InputError, match="expected at least one"):
+        build_model(name, in_channels=channels, num_classes=classes)
 
 
 @pytest.mark.parametrize(("planes", "stride"), [(4, 1), (8, 2), (8, 1), (4, 2)])
@@ -97,7 +158,7 @@ def test_a_model_is_built_the_same_whenever_it_is_built(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet21", "unknown model 'resnet21'; possible: resnet20, resnet8"),
+        ("resnet21", "unknown model 'resnet21'; possible: resnet18, resnet18_small, resnet20, "),
         ("tests.toys:no_such_model", "cannot import"),
         ("tests.no_such_module:mlp", "cannot import"),
         ("tests.toys:", "cannot import"),

@@ -1,18 +1,10 @@
-"""Models: CIFAR-style residual networks for small images, and own models by import path.
+"""Residual networks for small images as published for CIFAR (He et al. 2016, section 4.2)."""
 
-An own model is named `my_pkg.models:make_net`, a function `make_net(*, in_channels, num_classes) -> nn.Module`.
-"""
+from collections.abc import Mapping
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Final
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raypol.core.errors import InputError
-from raypol.core.imports import is_import_path, load_object
 from raypol.core.initial_laws import Law, kaiming_normal
 
 
@@ -72,35 +64,3 @@ class CifarResNet(nn.Module):
     def initial_laws(self) -> Mapping[str, Law]:
         """Kaiming normal for every convolution and the classifier; norms and the classifier's bias as torch sets them."""
         return {name: kaiming_normal(p) for name, p in self.named_parameters() if p.dim() > 1}
-
-
-MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
-    "resnet8": partial(CifarResNet, widths=(8, 16, 32), num_blocks=1),
-    "resnet20": partial(CifarResNet, widths=(16, 32, 64), num_blocks=3),
-}
-
-
-def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
-    """Model by built-in name or import path, in float32 on the CPU; its values are about to be overwritten.
-
-    Raises:
-        InputError: unknown name, or an import path that yields no module.
-    """
-    if is_import_path(name):
-        with torch.random.fork_rng(devices=[]):  # a constructor draws values; nobody else's stream should notice
-            torch.default_generator.manual_seed(0)  # prover and verifier must get the same buffers
-            model = load_object(name)(in_channels=in_channels, num_classes=num_classes)
-        if not isinstance(model, nn.Module):
-            raise InputError(f"expected {name} to return a torch.nn.Module, got {type(model).__name__}")
-        return model
-    if name not in MODELS:
-        raise InputError(
-            f"unknown model {name!r}; possible: {', '.join(sorted(MODELS))}, or an import path such as my_pkg.models:make_net"
-        )
-    with torch.random.fork_rng(devices=[]):
-        return MODELS[name](in_channels=in_channels, num_classes=num_classes)
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of trainable scalars."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,23 @@
+"""What a dataset's files hold, before it has a name."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+Progress = Callable[[str, int, int], None]
+"""Called while files are prepared: (what is being done, how much is done, of how much)."""
+
+
+class Parts(NamedTuple):
+    """Images and labels as they were found; `Dataset` checks that they fit together."""
+
+    pixels: Tensor
+    """(N, C, H, W) uint8."""
+    labels: Tensor
+    """(N,) int64."""
+    test_pixels: Tensor
+    """(M, C, H, W) uint8."""
+    test_labels: Tensor
+    """(M,) int64."""
+    num_classes: int

@@ -1,0 +1,77 @@
+"""Where datasets lie that were downloaded or decoded: one cache, one maker at a time, whole or not at all."""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from raypol.core.datasets.parts import Progress
+from raypol.core.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+_QUIET_S: Final = 10.0
+"""Seconds without a word after which a log is told that work goes on."""
+
+
+def data_home() -> Path:
+    """The folder that RAYPOL_DATA names, else ~/.cache/raypol/data."""
+    named = os.environ.get("RAYPOL_DATA")
+    return Path(named).expanduser().absolute() if named else Path.home() / ".cache" / "raypol" / "data"
+
+
+def logged_progress() -> Progress:
+    """Progress for whoever gave no place to show it: a line in the log now and then, none for what is soon done."""
+    last = time.monotonic()
+
+    def log(what: str, done: int, of: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _QUIET_S:
+            last = time.monotonic()
+            _log.warning("%s: %d of %d", what, done, of)
+
+    return log
+
+
+def make_once(target: Path, build: Callable[[Path], Path]) -> None:
+    """Make the folder `target`, unless it is there.
+
+    Processes that start at once wait for the first. The folder appears whole, by a rename: a killed maker holds no lock
+    and leaves only a hidden folder, which the next one empties.
+
+    Args:
+        target: the folder to make.
+        build: given an empty folder on the same disk, makes the content in it and returns the folder to be renamed.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    if target.is_dir():
+        return
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.with_name(f".{target.name}.lock"))
+        try:
+            lock.acquire(timeout=_QUIET_S)
+        except Timeout:
+            _log.warning("waiting for another process that makes %s", target)
+            lock.acquire()
+        try:
+            if target.is_dir():
+                return
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            build(partial).replace(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            lock.release()
+    except OSError as err:
+        raise InputError(
+            f"cannot write {target} ({err}); RAYPOL_DATA may name another folder for downloaded and decoded data"
+        ) from err

@@ -1,0 +1,88 @@
+"""Models by name: CIFAR-style and torchvision's residual networks, and own models by import path.
+
+An own model is named `my_pkg.models:make_net`, a function `make_net(*, in_channels, num_classes) -> nn.Module`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import torch
+from torch import nn
+
+from raypol.core.errors import InputError
+from raypol.core.imports import is_import_path, load_object
+from raypol.core.models.cifar_resnet import CifarResNet
+from raypol.core.models.torchvision_resnet import torchvision_resnet
+
+MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
+    "resnet8": partial(CifarResNet, widths=(8, 16, 32), num_blocks=1),
+    "resnet20": partial(CifarResNet, widths=(16, 32, 64), num_blocks=3),
+    "resnet18": partial(torchvision_resnet, "resnet18"),
+    "resnet18_small": partial(torchvision_resnet, "resnet18", small_images=True),
+    "resnet50": partial(torchvision_resnet, "resnet50"),
+    "resnet50_small": partial(torchvision_resnet, "resnet50", small_images=True),
+}
+"""Built-in ones; `_small` has the stem for small images."""
+
+
+def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
+    """Model by built-in name or import path, in float32 on the CPU; its values are about to be overwritten.
+
+    Raises:
+        InputError: unknown name, or an import path that yields no module.
+    """
+    if in_channels < 1 or num_classes < 1:
+        raise InputError(f"expected at least one channel and one class, got {in_channels} and {num_classes}")
+    if is_import_path(name):
+        with torch.random.fork_rng(devices=[]):  # a constructor draws values; nobody else's stream should notice
+            torch.default_generator.manual_seed(0)  # prover and verifier must get the same buffers
+            model = load_object(name)(in_channels=in_channels, num_classes=num_classes)
+        if not isinstance(model, nn.Module):
+            raise InputError(f"expected {name} to return a torch.nn.Module, got {type(model).__name__}")
+        return model
+    if name not in MODELS:
+        raise InputError(
+            f"unknown model {name!r}; possible: {', '.join(sorted(MODELS))}, or an import path such as my_pkg.models:make_net"
+        )
+    with torch.random.fork_rng(devices=[]):
+        return MODELS[name](in_channels=in_channels, num_classes=num_classes)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable scalars."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSize:
+    """How large a model and its checkpoints are."""
+
+    num_parameters: int
+    """Trainable scalars."""
+    num_tensors: int
+    """Recorded as weights, trainable or not."""
+    weight_bytes: int
+    """Of the recorded weights."""
+    buffer_bytes: int
+    """Of the norm layers' statistics and other buffers."""
+    momentum_bytes: int
+    """Of the state of SGD with momentum: one number per trainable scalar."""
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Weights, buffers and momentum: what a proof records every k steps, before compression."""
+        return self.weight_bytes + self.buffer_bytes + self.momentum_bytes
+
+
+def model_size(model: nn.Module) -> ModelSize:
+    """Counts of a model; it may be on the meta device."""
+    parameters, trainable = list(model.parameters()), [p for p in model.parameters() if p.requires_grad]
+    return ModelSize(
+        num_parameters=count_parameters(model),
+        num_tensors=len(parameters),
+        weight_bytes=sum(p.nbytes for p in parameters),
+        buffer_bytes=sum(b.nbytes for b in model.buffers()),
+        momentum_bytes=sum(p.nbytes for p in trainable),
+    )
