@@ -59,7 +59,7 @@ class Trajectory:
         self, target: Checkpoint, recipe: Recipe, dataset: Dataset, config: TrajectoryConfig, seed: int
     ) -> None:
         model = build_model(recipe.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
-        _reject_foreign(target, model)
+        reject_foreign(target, model)
         self.config = config
         self.steps = recipe.steps
         self.seed = seed
@@ -116,8 +116,8 @@ class Trajectory:
         return Checkpoint(step=step, parameters=self.weights(step), buffers=buffers, optimizer_state={})
 
 
-def _reject_foreign(target: Checkpoint, model: nn.Module) -> None:
-    """W_T comes from a file, which may be another model's."""
+def reject_foreign(target: Checkpoint, model: nn.Module) -> None:
+    """Raise the InputError for weights of another model: what is recorded comes from a file, which may hold anything."""
     for kind, declared, stolen in (
         ("parameter", dict(model.named_parameters()), target.parameters),
         ("buffer", dict(model.named_buffers()), target.buffers),
@@ -126,6 +126,6 @@ def _reject_foreign(target: Checkpoint, model: nn.Module) -> None:
             if name not in stolen or stolen[name].shape != tensor.shape:
                 got = f"one of shape {tuple(stolen[name].shape)}" if name in stolen else "none"
                 raise InputError(
-                    f"the stolen model is not the declared one: expected a {kind} {name} of shape "
+                    f"the recorded model is not the declared one: expected a {kind} {name} of shape "
                     f"{tuple(tensor.shape)}, got {got}"
                 )

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
-from torch import Tensor
 
 from raypol.core.errors import InputError
 from raypol.face.arm_styles import HONEST, in_order, style_of
 from raypol.face.drawing import FAINT, INK, SMALL, TEXT, Entry, Page, band, enumerate_briefly, lay_out, plain_axes, real
 from raypol.face.panels import six_panels
+from raypol.face.pixels import in_255, picture, readable, show_image, strongest
 from raypol.runs.images import ImagePairs
 from raypol.store.location import atomic_output, open_location
 from raypol.store.results import IntervalRow, TrialRow
@@ -36,18 +34,16 @@ _GAP_IN: Final = 0.05
 _NAMES_IN: Final = 0.85
 _BAR_IN: Final = 0.75
 _HEAD_IN: Final = 0.4
-_READABLE: Final = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
-"""Amplifications, times powers of ten."""
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write STEM.png and STEM.pdf, each as a whole or not at all; the same figure gives the same bytes.
+def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
+    """Write STEM.png and STEM.pdf (or one of them), each as a whole or not at all; the same figure gives the same bytes.
 
     Raises:
         InputError: the folder cannot be written.
     """
     written = []
-    for kind in ("png", "pdf"):
+    for kind in kinds:
         content = io.BytesIO()
         # Type 42: text in the PDF stays text, and publishers take it. No date: the same figure, the same file.
         with mpl.rc_context({"pdf.fonttype": 42}):
@@ -158,31 +154,19 @@ def _draw_block(page: Page, pair: ImagePairs, left: float, bottom: float, amplif
     """One arm: a head line, column titles, three rows of images, and the scale of the difference."""
     R_nCHW = (pair.crafted - pair.originals).double()
     largest = float(R_nCHW.abs().max())
-    factor = amplification or _readable(largest)
+    factor = amplification or readable(largest)
     pitch = _CELL_IN + _GAP_IN
     head = bottom + 3 * pitch + 0.22
     page.text(
-        left, head, f"{pair.arm}, T' = {pair.steps:,}: largest |R| = {_in_255(largest)}", size=TEXT + 0.5, weight="bold"
+        left, head, f"{pair.arm}, T' = {pair.steps:,}: largest |R| = {in_255(largest)}", size=TEXT + 0.5, weight="bold"
     )
     names = ("original", "crafted", f"R × {factor:g}" + (", cut off" if largest * factor > 1.0 + 1e-9 else ""))
     image = None
     for i in range(len(pair.labels)):
-        shown = (_picture(pair.originals[i]), _picture(pair.crafted[i]), _strongest(R_nCHW[i]) * factor)
+        shown = (picture(pair.originals[i]), picture(pair.crafted[i]), strongest(R_nCHW[i]) * factor)
         for j, (name, values) in enumerate(zip(names, shown, strict=True)):
             ax = page.axes(left + _NAMES_IN + i * pitch, bottom + (2 - j) * pitch, _CELL_IN, _CELL_IN)
-            ax.set_xticks([])
-            ax.set_yticks([])
-            for spine in ax.spines.values():
-                spine.set(color="#BBBBBB", linewidth=0.5)
-            is_difference = j == 2
-            image = ax.imshow(
-                values,
-                cmap="RdBu_r" if is_difference else "gray",
-                vmin=-1.0 if is_difference else 0.0,
-                vmax=1.0,
-                interpolation="nearest",
-                aspect="equal",
-            )
+            image = show_image(ax, values, signed=j == 2)
             if i == 0:
                 ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=SMALL + 0.5, color=INK, labelpad=6)
             if j == 0:
@@ -190,38 +174,10 @@ def _draw_block(page: Page, pair: ImagePairs, left: float, bottom: float, amplif
     assert image is not None, "blocks have points"
     place = page.axes(left + _NAMES_IN + len(pair.labels) * pitch + 0.04, bottom, 0.09, _CELL_IN)
     bar = page.figure.colorbar(image, cax=place, ticks=[-1.0, 0.0, 1.0])
-    ends = [_in_255(sign / factor) for sign in (-1.0, 0.0, 1.0)]
+    ends = [in_255(sign / factor) for sign in (-1.0, 0.0, 1.0)]
     bar.ax.set_yticklabels(ends, fontsize=SMALL - 1, color=INK)
     bar.outline.set_visible(False)
     bar.ax.set_title("R", fontsize=SMALL, color=INK, pad=2)
-
-
-def _readable(largest: float) -> float:
-    """The largest readable factor that keeps `largest` within 1."""
-    if largest <= 0.0:
-        return 1.0
-    room = 1.0 / largest + 1e-9
-    power = 10.0 ** math.floor(math.log10(room))
-    return max(step * power for step in _READABLE if step * power <= room)
-
-
-def _in_255(value: float) -> str:
-    """A pixel value as n/255, n whole if it is."""
-    n = value * 255.0
-    return "0" if n == 0.0 else f"{round(n)}/255" if abs(n - round(n)) < 1e-3 else f"{n:.1f}/255"
-
-
-def _picture(image_CHW: Tensor) -> npt.NDArray[np.float64]:
-    """As imshow takes it: RGB, or the mean of the channels in grey."""
-    if len(image_CHW) == 3:
-        return np.asarray(image_CHW.double().permute(1, 2, 0).clamp(0.0, 1.0))
-    return np.asarray(image_CHW.double().mean(0))
-
-
-def _strongest(R_CHW: Tensor) -> npt.NDArray[np.float64]:
-    """(H, W): per pixel the signed change in the channel that changed most."""
-    where = R_CHW.abs().argmax(0, keepdim=True)
-    return np.asarray(R_CHW.gather(0, where)[0])
 
 
 def _draw_curves(ax: Axes, curves: Mapping[tuple[str, int], list[dict[float, float]]], arms: Sequence[str]) -> None:

@@ -285,6 +285,6 @@ def foreign(checkpoint: Checkpoint, kind: str) -> Checkpoint:
 def test_a_stolen_model_of_another_kind_is_refused(kind: str) -> None:
     dataset: Dataset = load_dataset("digits")
     target = foreign(stolen_digits().checkpoints[-1], kind)
-    with pytest.raises(InputError, match="stolen model") as caught:
+    with pytest.raises(InputError, match="recorded model") as caught:
         Trajectory(target, spoof_recipe(), dataset, TrajectoryConfig(), 0)
     assert "\n" not in str(caught.value)
