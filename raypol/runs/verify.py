@@ -79,7 +79,7 @@ def examine_proof(
     """
     started = time.perf_counter()
     source = ParquetProof(folder)
-    _check_names(source.recipe, data)
+    check_names(source.recipe, data)
     device = runner.device("verifier")
     workers = runner.num_workers("verifier")
     read: list[Future[Survey]] = [
@@ -129,7 +129,7 @@ def _indices(intervals: Sequence[Interval]) -> tuple[int, ...]:
     return tuple(interval.index for interval in intervals)
 
 
-def _check_names(recipe: Recipe, data: DataSource) -> None:
+def check_names(recipe: Recipe, data: DataSource) -> None:
     """A proof may not make the verifier import code or load other data than the verifier names."""
     if recipe.dataset != data.name:
         raise InputError(f"the proof is about dataset {recipe.dataset!r}; expected {data.name!r} (--dataset)")

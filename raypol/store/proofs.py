@@ -110,6 +110,8 @@ class Manifest:
     generation: Cost
     environment: dict[str, str] = field(default_factory=dict)
     """Software and hardware on which the proof was made."""
+    asserted: tuple[str, ...] = ()
+    """Parts of the recipe that the proof's original layout does not record: the word of whoever imported it."""
 
 
 # What we do not know, the root does not bind: refused rather than ignored.
@@ -121,6 +123,8 @@ class ProofWriter:
 
     def __init__(self, staging: Location, recipe: Recipe, num_dataset_points: int) -> None:
         self.recipe = recipe
+        self.root = ""
+        """Known when it is finished."""
         self._staging = staging
         self._seal = hashing.Seal()
         self._steps: list[int] = []
@@ -182,7 +186,7 @@ class ProofWriter:
                 self._flush_points(per_group)
         return indices
 
-    def finish(self, generation: Cost, environment: dict[str, str]) -> Manifest:
+    def finish(self, generation: Cost, environment: dict[str, str], *, asserted: tuple[str, ...] = ()) -> Manifest:
         """Flush everything and write the manifest."""
         self._flush_batches(len(self._records))
         if self._points:
@@ -209,7 +213,9 @@ class ProofWriter:
             ),
             generation=generation,
             environment=environment,
+            asserted=asserted,
         )
+        self.root = manifest.root
         with atomic_output(self._staging / "manifest.json") as stream:
             stream.write(_MANIFEST.dump_json(manifest, indent=1))
         return manifest
@@ -265,16 +271,17 @@ class ProofWriter:
 def new_proof(results: Location, proof_id: str, recipe: Recipe, num_dataset_points: int) -> Iterator[ProofWriter]:
     """A writer whose proof appears at RESULTS/proofs/<proof_id> when the block ends well, and leaves nothing when not.
 
-    The block must call `finish`. A proof that is there already is replaced.
+    The block must call `finish`. A proof that is there already is replaced. "{root}" in the name becomes the beginning of
+    the root, for a proof whose content is not known before.
     """
-    staging = results / ".staging" / f"{proof_id}-{uuid.uuid4().hex[:8]}"
+    staging = results / ".staging" / f"{proof_id.replace('{root}', '')}-{uuid.uuid4().hex[:8]}"
     writer = ProofWriter(staging, recipe, num_dataset_points)
     try:
         yield writer
         writer.close()
         assert (staging / "manifest.json").exists(), "the block calls finish"
         (results / "proofs").make_folder()
-        final = results / "proofs" / proof_id
+        final = results / "proofs" / proof_id.replace("{root}", writer.root[:12])
         final.remove()
         staging.move_to(final)
     except BaseException:
@@ -304,9 +311,10 @@ class ParquetProof:
         InputError: the folder is not a readable proof: a file is missing, truncated or not what the manifest says.
     """
 
-    def __init__(self, folder: Location) -> None:
+    def __init__(self, folder: Location, manifest: Manifest | None = None) -> None:
+        """Open a proof; a manifest that is given, from whom it may be trusted, is not read and checked again."""
         self.folder = folder
-        self.manifest = read_manifest(folder)
+        self.manifest = manifest or read_manifest(folder)
         self._batch_file: _ParquetFile | None = None
         self._point_file: _ParquetFile | None = None
         self._checkpoint = lru_cache(maxsize=2)(self._read_checkpoint)
