@@ -1,4 +1,4 @@
-"""The command line: `raypol demo | prove | spoof | verify | range | cluster | join | sync`.
+"""The command line: `raypol demo | prove | spoof | verify | range | cluster | join | import | export | sync`.
 
 Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 failed for another reason (the traceback tells),
 130 interrupted. Results go to stdout, progress and errors to stderr.
@@ -27,12 +27,13 @@ from raypol.core.verifier import Conditions
 from raypol.face.cluster import Cluster
 from raypol.face.demo import show_demo
 from raypol.face.guard import guarded, parse
+from raypol.face.interchange import Export, Import
 from raypol.face.join import Join
 from raypol.face.progress import progress
 from raypol.face.range import Range
 from raypol.face.strength import Strength
 from raypol.face.sync import Sync
-from raypol.face.tables import verdict_table
+from raypol.face.tables import plain, verdict_table
 from raypol.runs.forging import forge, spoof_id
 from raypol.runs.honest import TrainConfig, check_recipe, honest_proofs, reference_distance
 from raypol.runs.locking import only_maker
@@ -44,6 +45,8 @@ from raypol.store.proofs import Manifest, read_manifest
 # No markup: what is shown comes from proofs and from users, whose brackets mean brackets.
 _out = Console(highlight=False, markup=False)
 _err = Console(stderr=True, highlight=False, markup=False)
+_MAX_ASSERTED: Final = 500
+"""Characters of what a hostile manifest may make us print."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +271,10 @@ class Verify(Work):
             f"batch {recipe.batch_size}, {recipe.optimizer.name} lr {recipe.optimizer.lr:g}",
             soft_wrap=True,
         )
+        if manifest.asserted:
+            asserted = ", ".join(manifest.asserted)[:_MAX_ASSERTED]
+            said = f"imported: the hashes are the importer's, and so is what the prover did not record: {asserted}"
+            _out.print(plain(said), soft_wrap=True)
         _out.print(verdict_table(verdict))
         if evidence.replays:
             buffers = max(replay.buffer_error.l2 for replay in evidence.replays)
@@ -295,6 +302,8 @@ Command = (
     | Annotated[Range, tyro.conf.subcommand("range")]
     | Annotated[Cluster, tyro.conf.subcommand("cluster")]
     | Annotated[Join, tyro.conf.subcommand("join")]
+    | Annotated[Import, tyro.conf.subcommand("import")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Sync, tyro.conf.subcommand("sync")]
 )
 
@@ -311,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(guarded(command.run, debug=command.debug))
 
 
-_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "range", "cluster", "join", "sync")
+_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "range", "cluster", "join", "import", "export", "sync")
 
 
 def _describe(manifest: Manifest, *, reused: bool) -> None:
