@@ -61,8 +61,7 @@ class DLG(SearchConfig):
     label: Literal["joint", "inferred"] = "joint"
     """joint: searched together with X' (published); inferred: from the last layer's gradient (iDLG)."""
     statistics: Statistics = "recorded"
-    """What norm layers use, for g and for the search: recorded statistics, or those of the point itself. Without norm layers the
-    same."""
+    """What norm layers use, for g and in the search: the recorded statistics, or those of the point itself."""
     restarts: int = 4
     """Random starts at most; no further one after an objective below 1e-6."""
     seed: int = 0

@@ -1,0 +1,85 @@
+"""The relatives of the attacks on a proof's model: from a folder's recorded weights and its dataset's points to the outcome."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from raypol.cluster.jobs import DataSource
+from raypol.core.errors import InputError
+from raypol.core.proof import Checkpoint
+from raypol.core.relatives.adversarial import Adversarial, adversarial_example
+from raypol.core.relatives.dlg import DLG, Recovered, recover, shared_gradient
+from raypol.core.relatives.perturbing import Perturbed
+from raypol.core.relatives.points import Split, pick_points
+from raypol.core.relatives.unadversarial import Unadversarial, unadversarial_example
+from raypol.core.training import Trainer
+from raypol.core.trajectory import reject_foreign
+from raypol.store.location import open_location
+from raypol.store.proofs import ParquetProof
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """A recorded model and some points."""
+
+    proof: str
+    """`Location.address` of the proof's folder."""
+    data: DataSource
+    step: int | None
+    """Recorded step whose weights are taken; None = the last."""
+    indices: tuple[int, ...]
+    split: Split
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Leak:
+    """A point, and what its gradient told."""
+
+    truth: Tensor
+    """(C, H, W) in [0, 1]."""
+    label: int
+    recovered: Recovered
+
+
+def run_perturbing(job: tuple[Subject, Adversarial | Unadversarial]) -> Perturbed:
+    """Craft an example of each point."""
+    subject, config = job
+    trainer = recorded_trainer(subject)
+    X, y = pick_points(trainer, subject.indices, subject.split)
+    if isinstance(config, Adversarial):
+        return adversarial_example(trainer, X, y, config)
+    return unadversarial_example(trainer, X, y, config)
+
+
+def run_leaking(job: tuple[Subject, DLG]) -> Leak:
+    """Take the gradient of the first point, and recover the point from it."""
+    subject, config = job
+    trainer = recorded_trainer(subject)
+    X, y = pick_points(trainer, subject.indices[:1], subject.split)
+    gradient = shared_gradient(trainer, X, y, statistics=config.statistics)
+    return Leak(truth=X[0].cpu(), label=int(y), recovered=recover(trainer, gradient, config))
+
+
+def recorded_trainer(subject: Subject) -> Trainer:
+    """The proof's model at a recorded step, with its own normalisation; the optimizer's state stays where it is.
+
+    Raises:
+        InputError: not a readable proof, no weights of that step, or those of another model.
+    """
+    proof = ParquetProof(open_location(subject.proof))
+    recorded = list(proof.checkpoint_steps)
+    step = (recorded[-1] if recorded else None) if subject.step is None else subject.step
+    if step not in recorded:
+        few = ", ".join(map(str, recorded[:4])) + (f", ..., {recorded[-1]}" if len(recorded) > 4 else "")
+        raise InputError(f"{proof.folder}: expected a recorded step ({few or 'it has none'}), got {step}")
+    trainer = Trainer(proof.recipe, subject.data.load(), subject.device)
+    checkpoint = proof.checkpoint(recorded.index(step))
+    reject_foreign(checkpoint, trainer.model)
+    trainer.load(_weights_of(checkpoint, trainer))
+    return trainer
+
+
+def _weights_of(checkpoint: Checkpoint, trainer: Trainer) -> Checkpoint:
+    # The model's own index tables: a forged one would send its lookups anywhere.
+    return replace(checkpoint, buffers={**checkpoint.buffers, **trainer.tables}, optimizer_state={})
