@@ -16,6 +16,7 @@ from raypol.cluster.inventory import device_name
 from raypol.core.attacks import METHODS, find_attack, method_of
 from raypol.core.crafting import CraftStats
 from raypol.core.data import Dataset, load_dataset
+from raypol.core.datasets.parts import Progress
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path
 from raypol.core.precision import plain
@@ -49,18 +50,24 @@ class DataSource:
         if self.folder is not None:
             object.__setattr__(self, "folder", str(Path(self.folder).expanduser().absolute()))
 
-    def load(self) -> Dataset:
-        """The dataset; read once per process."""
-        return _load(self.name, self.folder)
+    def load(self, on_progress: Progress | None = None) -> Dataset:
+        """The dataset; read once per process. Files that are prepared for the first time show their progress."""
+        return _load(_Watched(self, on_progress))
 
     def of(self, spoof: SpoofConfig) -> "DataSource":
         """What A works on: the dataset that he names, its files in the same folder; this one if he names none."""
         return replace(self, name=spoof.dataset) if spoof.dataset else self
 
 
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    source: DataSource
+    on_progress: Progress | None = field(compare=False)
+
+
 @lru_cache(maxsize=2)
-def _load(name: str, folder: str | None) -> Dataset:
-    return load_dataset(name, folder)
+def _load(watched: _Watched) -> Dataset:
+    return load_dataset(watched.source.name, watched.source.folder, on_progress=watched.on_progress)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

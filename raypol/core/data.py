@@ -42,8 +42,8 @@ DATASETS: Final[dict[str, _Loader]] = {
     "fashion_mnist_32x32x3": fashion_mnist.load_in_cifars_shape,
     "cifar10": partial(cifar.load, cifar.CIFAR10),
     "cifar100": partial(cifar.load, cifar.CIFAR100),
-    "cifar10_format": partial(cifar.load, replace(cifar.CIFAR10, official=False)),
-    "cifar100_format": partial(cifar.load, replace(cifar.CIFAR100, official=False)),
+    "cifar10_format": partial(cifar.load, replace(cifar.CIFAR10, name="cifar10_format", official=False)),
+    "cifar100_format": partial(cifar.load, replace(cifar.CIFAR100, name="cifar100_format", official=False)),
     "imagenet_subset": imagenet.load,
 }
 """From name to what reads its files."""

@@ -1,4 +1,4 @@
-"""The command line: `raypol demo | prove | spoof | verify | range | cluster | join | import | export | sync`.
+"""The command line: `raypol demo | prove | spoof | verify | range | cluster | join | models | import | export | sync`.
 
 Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 failed for another reason (the traceback tells),
 130 interrupted. Results go to stdout, progress and errors to stderr.
@@ -29,6 +29,7 @@ from raypol.face.demo import show_demo
 from raypol.face.guard import guarded, parse
 from raypol.face.interchange import Export, Import
 from raypol.face.join import Join
+from raypol.face.models import Models
 from raypol.face.progress import progress
 from raypol.face.range import Range
 from raypol.face.strength import Strength
@@ -109,7 +110,8 @@ class Prove(Work):
 
     def run(self) -> int:
         """Run it."""
-        dataset = self.train.data.load()
+        with progress(_err) as update:
+            dataset = self.train.data.load(update)
         with self.open_runner() as runner:
             threads = runner.request("prover").threads
             recipe = self.train.recipe(dataset, device=runner.device("prover"), threads=threads)
@@ -304,6 +306,7 @@ Command = (
     | Annotated[Join, tyro.conf.subcommand("join")]
     | Annotated[Import, tyro.conf.subcommand("import")]
     | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Sync, tyro.conf.subcommand("sync")]
 )
 
@@ -320,7 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(guarded(command.run, debug=command.debug))
 
 
-_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "range", "cluster", "join", "import", "export", "sync")
+_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "range", "cluster", "join", "models", "import", "export", "sync")
 
 
 def _describe(manifest: Manifest, *, reused: bool) -> None:

@@ -1,4 +1,4 @@
-"""Crops and flips against a slow per-image oracle; seeds."""
+"""Crops and flips against a slow per-image oracle, rotations against Pillow's; seeds."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from raypol.core.augment import Transform, augment, normalise, to_unit
+from raypol.core.augment import Transform, apply_draws, augment, draw, normalise, to_unit
 from raypol.core.errors import InputError
 from raypol.core.seeds import derive_seed, generator
 
@@ -56,16 +56,95 @@ def test_equals_the_slow_per_image_augmentation(
     assert found.dtype == torch.uint8
 
 
+# --- rotation --------------------------------------------------------------------------------------------------------
+
+
+def turned_by_pillow(image: Tensor, degrees: float) -> Tensor:
+    """(C, H, W) turned as torchvision's RandomRotation turns a Pillow image: nearest pixel, zeros from outside."""
+    from torchvision.transforms import functional
+
+    picture = functional.to_pil_image(image)
+    turned: Tensor = functional.pil_to_tensor(functional.rotate(picture, degrees))
+    return turned
+
+
+@pytest.mark.parametrize("size", [(32, 32), (9, 14), (1, 5)])
+@pytest.mark.parametrize("widest", [15, 180])
+def test_it_turns_as_torchvision_turns_pillow_images(size: tuple[int, int], widest: int) -> None:
+    pixels, transform = images(40, 3, *size), Transform(rotation_degrees=widest)
+    draws = draw(transform, 40, generator(3))
+    found = apply_draws(pixels, transform, draws)
+    angles = (draws[3].double() / 1000).tolist()
+    expected = torch.stack([turned_by_pillow(image, angle) for image, angle in zip(pixels, angles, strict=True)])
+    # Pillow's own fixed point has 16 bits: a position on the very edge between two pixels may fall to the other one.
+    assert (found != expected).double().mean() < 2e-3
+    assert all(abs(angle) <= widest for angle in angles)
+    assert max(angles) > 0.8 * widest
+    assert min(angles) < -0.8 * widest
+
+
+@pytest.mark.parametrize(("degrees", "quarter_turns"), [(0, 0), (90, 1), (-90, -1), (180, 2), (-180, 2)])
+def test_quarter_turns_are_exact(degrees: int, quarter_turns: int) -> None:
+    pixels, transform = images(2, 2, 6, 6), Transform(rotation_degrees=180)
+    draws = torch.tensor([[0, 0, 0, degrees * 1000]]).T.expand(4, 2)
+    assert torch.equal(apply_draws(pixels, transform, draws), pixels.rot90(quarter_turns, (2, 3)))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_turning_there_and_back_keeps_the_middle_of_a_smooth_image(dtype: torch.dtype) -> None:
+    ramp = torch.arange(32).expand(32, 32) * 4 + torch.arange(32)[:, None] * 3
+    pixels, transform = ramp.to(dtype).expand(31, 1, 32, 32), Transform(rotation_degrees=15)
+    there = torch.zeros(4, 31, dtype=torch.int64)
+    there[3] = torch.arange(-15, 16) * 1000
+    back = there * torch.tensor([1, 1, 1, -1])[:, None]
+    returned = apply_draws(apply_draws(pixels, transform, there), transform, back)
+    assert returned.dtype == dtype
+    # Twice to the nearest pixel: at most one pixel off per axis, 4 + 3 grey levels.
+    middle = (..., slice(8, 24), slice(8, 24))
+    assert (returned[middle].int() - pixels[middle].int()).abs().max() <= 7
+    assert torch.equal(returned[15], pixels[15])
+
+
+@pytest.mark.parametrize(("pad", "flip"), [(0, False), (2, False), (0, True), (2, True)])
+def test_the_order_is_crop_mirror_rotation_as_published(pad: int, flip: bool) -> None:
+    whole = Transform(crop_padding=pad, horizontal_flip=flip, rotation_degrees=40)
+    pixels, draws = images(16, 2, 7, 9), draw(whole, 16, generator(5))
+    first = apply_draws(pixels, Transform(crop_padding=pad, horizontal_flip=flip), draws)
+    expected = apply_draws(first, Transform(rotation_degrees=40), draws * torch.tensor([0, 0, 0, 1])[:, None])
+    assert torch.equal(apply_draws(pixels, whole, draws), expected)
+
+
+def test_declaring_a_rotation_leaves_the_other_draws_as_they_were() -> None:
+    plain = Transform(crop_padding=4, horizontal_flip=True)
+    turning = Transform(crop_padding=4, horizontal_flip=True, rotation_degrees=15)
+    without, with_it = (draw(transform, 50, generator(1)) for transform in (plain, turning))
+    assert torch.equal(without[:3], with_it[:3])
+    assert not without[3].any()
+    assert len(set(with_it[3].tolist())) > 40
+
+
+def test_an_angle_as_a_whole_number_is_the_same_declaration() -> None:
+    assert repr(Transform(rotation_degrees=15)) == repr(Transform(rotation_degrees=15.0))
+
+
+# --- every transform -------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_float_pixels_are_augmented_like_stored_ones(dtype: torch.dtype) -> None:
-    pixels, transform = images(8, 2, 5, 4), Transform(crop_padding=2, horizontal_flip=True)
+    pixels, transform = images(8, 2, 5, 4), Transform(crop_padding=2, horizontal_flip=True, rotation_degrees=30)
     found = augment(to_unit(pixels, dtype), transform, generator(1))
     assert torch.equal(found, to_unit(augment(pixels, transform, generator(1)), dtype))
 
 
 @pytest.mark.parametrize(
     "transform",
-    [Transform(crop_padding=2), Transform(horizontal_flip=True), Transform(crop_padding=2, horizontal_flip=True)],
+    [
+        Transform(crop_padding=2),
+        Transform(horizontal_flip=True),
+        Transform(crop_padding=2, horizontal_flip=True),
+        Transform(rotation_degrees=15),
+    ],
 )
 def test_same_seed_same_bytes_other_seed_other_bytes(transform: Transform) -> None:
     pixels = images(32, 3, 8, 8)
@@ -96,7 +175,7 @@ def test_nothing_random_declared_nothing_drawn() -> None:
 
 
 def test_without_augmentation_keeps_the_normalisation_alone() -> None:
-    transform = Transform(crop_padding=3, horizontal_flip=True, mean=(0.1,), std=(0.2,))
+    transform = Transform(crop_padding=3, horizontal_flip=True, rotation_degrees=9, mean=(0.1,), std=(0.2,))
     assert transform.without_augmentation() == Transform(mean=(0.1,), std=(0.2,))
 
 
@@ -125,6 +204,9 @@ def test_normalise_is_per_channel_and_differentiable() -> None:
     [
         {"crop_padding": -1},
         {"crop_padding": 65},
+        {"rotation_degrees": -1.0},
+        {"rotation_degrees": 180.5},
+        {"rotation_degrees": float("nan")},
         {"mean": (0.5,)},
         {"std": (0.5,)},
         {"mean": (0.5,), "std": (0.0,)},

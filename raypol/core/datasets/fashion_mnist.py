@@ -56,7 +56,7 @@ def load_in_cifars_shape(folder: Path | None, on_progress: Progress) -> Parts:
 
 def _in_cifars_shape(grey: Tensor) -> Tensor:
     if grey.shape[1:] != (1, 28, 28):
-        raise InputError(f"fashion_mnist_32x32x3: expected images of 28x28, got {tuple(grey.shape[1:])}")
+        raise InputError(f"fashion_mnist_32x32x3: expected images of 28x28, got {tuple(grey.shape[2:])}")
     return torch.nn.functional.pad(grey, (2, 2, 2, 2)).expand(-1, 3, -1, -1).contiguous()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from raypol.core.data import load_dataset
 from raypol.core.datasets.fashion_mnist import DEBIAN
@@ -17,6 +18,7 @@ from raypol.core.errors import InputError
 Files = dict[str, bytes]
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 TRAIN_LABELS, TEST_LABELS = "train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"
+STAND_IN = "fashion_mnist_32x32x3"
 
 
 def idx(array: npt.NDArray[np.uint8]) -> bytes:
@@ -28,6 +30,13 @@ def fashion_files() -> Files:
     images = rng.integers(0, 256, (12, 5, 4), dtype=np.uint8)
     labels = np.arange(12, dtype=np.uint8) % 10
     return {TRAIN: idx(images[:8]), TRAIN_LABELS: idx(labels[:8]), TEST: idx(images[8:]), TEST_LABELS: idx(labels[8:])}
+
+
+def files_of_28(n: int = 6) -> Files:
+    """Files with images of the real size."""
+    images = np.random.default_rng(1).integers(1, 256, (n, 28, 28), dtype=np.uint8)
+    labels = np.arange(n, dtype=np.uint8) % 10
+    return {TRAIN: idx(images), TRAIN_LABELS: idx(labels), TEST: idx(images[:2]), TEST_LABELS: idx(labels[:2])}
 
 
 def write(folder: Path, files: Files) -> Path:
@@ -46,6 +55,24 @@ def test_fashion_mnist_from_idx_files_zipped_or_not(zipped: tuple[str, ...], tmp
     assert dataset.pixels.numpy().tobytes() == files[TRAIN][16:]
     assert dataset.labels.tolist() == list(files[TRAIN_LABELS][8:])
     assert dataset.test_labels.tolist() == list(files[TEST_LABELS][8:])
+
+
+def test_in_cifars_shape_it_is_the_same_images_framed_by_zeros_in_three_equal_channels(tmp_path: Path) -> None:
+    plain, shaped = (load_dataset(name, write(tmp_path, files_of_28())) for name in ("fashion_mnist", STAND_IN))
+    assert (shaped.name, shaped.image_shape) == ("fashion_mnist_32x32x3", (3, 32, 32))
+    for pixels, expected in ((shaped.pixels, plain.pixels), (shaped.test_pixels, plain.test_pixels)):
+        for channel in range(3):
+            assert torch.equal(pixels[:, channel : channel + 1, 2:30, 2:30], expected)
+        framed = pixels.clone()
+        framed[:, :, 2:30, 2:30] = 0
+        assert not framed.any()
+    assert torch.equal(shaped.labels, plain.labels)
+    assert shaped.sha256 != plain.sha256
+
+
+def test_images_of_another_size_have_no_stand_in(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected images of 28x28, got \\(5, 4\\)"):
+        load_dataset(STAND_IN, write(tmp_path, fashion_files()))
 
 
 def _cut(content: bytes) -> bytes:
