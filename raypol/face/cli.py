@@ -1,4 +1,4 @@
-"""The command line: `raypol demo | prove | spoof | verify | range | cluster | join | models | import | export | sync`.
+"""The command line, `raypol COMMAND`; the commands are the classes behind `Command`.
 
 Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 failed for another reason (the traceback tells),
 130 interrupted. Results go to stdout, progress and errors to stderr.
@@ -32,6 +32,7 @@ from raypol.face.join import Join
 from raypol.face.models import Models
 from raypol.face.progress import progress
 from raypol.face.range import Range
+from raypol.face.relatives import Relatives
 from raypol.face.strength import Strength
 from raypol.face.sync import Sync
 from raypol.face.tables import plain, verdict_table
@@ -302,6 +303,7 @@ Command = (
     | Annotated[Spoof, tyro.conf.subcommand("spoof")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Range, tyro.conf.subcommand("range")]
+    | Annotated[Relatives, tyro.conf.subcommand("relatives")]
     | Annotated[Cluster, tyro.conf.subcommand("cluster")]
     | Annotated[Join, tyro.conf.subcommand("join")]
     | Annotated[Import, tyro.conf.subcommand("import")]
@@ -323,7 +325,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(guarded(command.run, debug=command.debug))
 
 
-_COMMANDS: Final = ("demo", "prove", "spoof", "verify", "range", "cluster", "join", "models", "import", "export", "sync")
+_COMMANDS: Final = (
+    "demo",
+    "prove",
+    "spoof",
+    "verify",
+    "range",
+    "relatives",
+    "cluster",
+    "join",
+    "models",
+    "import",
+    "export",
+    "sync",
+)
 
 
 def _describe(manifest: Manifest, *, reused: bool) -> None:

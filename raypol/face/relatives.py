@@ -82,16 +82,16 @@ class OnPoints(OnProof):
 
     index: tuple[int, ...] = (0,)
     """Which points; the picture shows the first four."""
-    step: int | None = None
+    at: int | None = None
     """Recorded step whose weights are taken; None = the last."""
 
     def perturb(self, config: Adversarial | Unadversarial) -> tuple[Perturbed, str]:
         """Run it; prints a line per point. Also what the picture is called."""
         with self.runner() as runner:
-            subject, recipe = self.subject(self.index, self.step, runner.device("spoofer"))
+            subject, recipe = self.subject(self.index, self.at, runner.device("spoofer"))
             result = runner.submit("spoofer", run_perturbing, (subject, config)).result()
         where = f"{recipe.model} on {recipe.dataset}"
-        step = recipe.steps if self.step is None else self.step
+        step = recipe.steps if self.at is None else self.at
         limit = "" if config.linf_limit is None else f", |R|_inf <= {in_255(config.linf_limit)}"
         _out.print(
             f"{where}, weights of step {step}; {self.split} points{limit}, {config.crafting}, {config.iterations} iterations",
@@ -155,7 +155,7 @@ class DLGCommand(OnProof):
 
     index: int = 0
     """Which point."""
-    step: int = 0
+    at: int = 0
     """Recorded step whose weights are taken; 0 = the initial ones, where a gradient tells most."""
     search: tyro.conf.OmitArgPrefixes[DLG] = field(default_factory=DLG)
     """The search."""
@@ -163,18 +163,18 @@ class DLGCommand(OnProof):
     def run(self) -> int:
         """Run it."""
         with self.runner() as runner:
-            subject, recipe = self.subject((self.index,), self.step, runner.device("spoofer"))
+            subject, recipe = self.subject((self.index,), self.at, runner.device("spoofer"))
             leak = runner.submit("spoofer", run_leaking, (subject, self.search)).result()
         found = leak.recovered
         _out.print(
-            f"{recipe.model} on {recipe.dataset}, weights of step {self.step}; {self.split} point {self.index}\n"
+            f"{recipe.model} on {recipe.dataset}, weights of step {self.at}; {self.split} point {self.index}\n"
             f"mismatch of gradients  {number(found.objective, 3)} ({found.restarts} random starts, "
             f"{len(found.trace)} evaluations of the best)\n"
             f"label                  {found.label}, true {leak.label}\n"
             f"PSNR                   {psnr(leak.truth, found.image):.1f} dB",
             soft_wrap=True,
         )
-        self.write(leak_picture(leak, _leak_title(recipe, self.step)))
+        self.write(leak_picture(leak, _leak_title(recipe, self.at)))
         return 0
 
 

@@ -340,10 +340,20 @@ def assert_one_line(ran: Ran, *fragments: str) -> None:
 
 
 USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
-    ((), ("demo, prove, spoof, verify, range, cluster, join, sync", "see raypol --help")),
+    (
+        (),
+        (
+            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, sync",
+            "see raypol --help",
+        ),
+    ),
     (
         ("forge",),
-        ("Unrecognized options: forge", "demo, prove, spoof, verify, range, cluster, join, sync", "see raypol --help"),
+        (
+            "Unrecognized options: forge",
+            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, sync",
+            "see raypol --help",
+        ),
     ),
     (("prove", "--stepz", "3"), ("--stepz", "perhaps you meant --steps", "see raypol prove --help")),
     (("prove", "--datset", "x"), ("--datset", "perhaps you meant --dataset", "see raypol prove --help")),
@@ -386,7 +396,7 @@ INPUT: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ((*PROVE, "--dataset", "cifar"), ("unknown dataset 'cifar'", "digits, fashion_mnist")),
     ((*PROVE, "--dataset", "no_such_package:load"), ("cannot import 'no_such_package:load'",)),
     ((*PROVE, "--dataset", "fashion_mnist", "--data-dir", "/nowhere"), ("train-images-idx3-ubyte", "/nowhere")),
-    ((*PROVE, "--model", "resnet9"), ("unknown model 'resnet9'", "resnet20, resnet8")),
+    ((*PROVE, "--model", "resnet9"), ("unknown model 'resnet9'", "resnet8, resnet20")),
     ((*PROVE, "--optimizer", "sgd"), ("unknown optimizer 'sgd'", "SGD")),
     ((*PROVE, "--interval", "0"), ("interval (k) >= 1", "got 0")),
     ((*PROVE, "--interval", "-3"), ("interval (k) >= 1", "got -3")),
