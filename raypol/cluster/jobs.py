@@ -22,6 +22,7 @@ from raypol.core.imports import is_import_path
 from raypol.core.precision import plain
 from raypol.core.proof import Checkpoint, Cost, MemoryProof, Recipe
 from raypol.core.prover import prove
+from raypol.core.sampling import SampleCost, SampledProof, seal_sample
 from raypol.core.spoofing import (
     AttackMethod,
     Scene,
@@ -32,10 +33,10 @@ from raypol.core.spoofing import (
     seal_spoof,
 )
 from raypol.core.training import Trainer
-from raypol.core.verifier import Conditions, IntervalReplay, Survey, replay_interval, survey
+from raypol.core.verifier import Conditions, IntervalReplay, Survey, replay_interval, survey, survey_interval
 from raypol.store.crafted import read_notes, read_receipt, read_shards, write_receipt, write_shard
 from raypol.store.location import Location, open_location
-from raypol.store.proofs import Manifest, ParquetProof, new_proof, read_manifest
+from raypol.store.proofs import Manifest, ParquetProof, ProofWriter, new_proof, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +139,43 @@ class ProbeJob:
     """Of which so many were looked at before."""
     device: str
     conditions: Conditions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleJob:
+    """Craft and seal some intervals of a spoof, the rest of which nobody makes."""
+
+    spoof: SpoofJob
+    wanted: tuple[int, ...]
+    """Indices, ascending."""
+
+    @property
+    def folder(self) -> Location:
+        """Where the intervals go."""
+        return self.spoof.workshop / f"sample-{self.wanted[0]:08d}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleOutcome:
+    """What a sample of intervals cost and did."""
+
+    cost: SampleCost
+    stats: tuple[CraftStats, ...]
+    manifest: Manifest
+    """Of the folder: its steps and sizes are those of the sample."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgeJob:
+    """Survey and re-train sampled intervals."""
+
+    sample: SampleJob
+    manifest: Manifest
+    device: str
+    conditions: Conditions
+    control: Recipe
+    control_keeps_state: bool = True
+    accuracy: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,6 +297,38 @@ def run_probe(job: ProbeJob) -> tuple[IntervalReplay, ...]:
     trainer = Trainer(scene.recipe, scene.dataset, job.device, precision=precision)
     wanted = scene.recipe.intervals()[job.known : job.first]
     return tuple(replay_interval(proof, trainer, interval, job.conditions) for interval in wanted)
+
+
+def run_sample(job: SampleJob) -> SampleOutcome:
+    """The spoofer's part of an estimate."""
+    method, scene = _spoof_scene(job.spoof)
+    stats: list[CraftStats] = []
+    job.folder.remove()
+    writer = ProofWriter(job.folder, scene.recipe, len(scene.dataset))
+    try:
+        cost = seal_sample(
+            method, scene, job.spoof.attack, job.spoof.spoof, job.wanted, writer, on_interval=stats.extend
+        )
+        manifest = writer.finish(cost.total, job.spoof.environment)
+    finally:
+        writer.close()
+    return SampleOutcome(cost=cost, stats=tuple(stats), manifest=manifest)
+
+
+def run_judge(job: JudgeJob) -> tuple[tuple[Survey, IntervalReplay], ...]:
+    """The verifier's part of an estimate: what reading and re-training each interval found."""
+    source = SampledProof(ParquetProof(job.sample.folder, job.manifest), job.sample.wanted)
+    dataset = job.sample.spoof.data.load()
+    precision = job.conditions.precision_for(source.recipe.precision)
+    trainer, control = (Trainer(r, dataset, job.device, precision=precision) for r in (source.recipe, job.control))
+    found = []
+    for interval in map(source.recipe.interval_at, job.sample.wanted):
+        read = survey_interval(source, trainer, interval, accuracy=job.accuracy)
+        replay = replay_interval(
+            source, trainer, interval, job.conditions, control=control, control_keeps_state=job.control_keeps_state
+        )
+        found.append((read, replay))
+    return tuple(found)
 
 
 def run_survey(job: SurveyJob) -> Survey:

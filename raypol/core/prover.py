@@ -133,7 +133,7 @@ class BackgroundSink:
     """Runs a sink's writes in one other thread, in order; at most a few wait. The first error surfaces here and ends them."""
 
     def __init__(self, sink: ProofSink) -> None:
-        self._sink = sink
+        self.sink = sink
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="proof-sink")
         self._pending: deque[Future[None]] = deque()
         self._failed = False
@@ -152,15 +152,15 @@ class BackgroundSink:
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """See ProofSink; returns at once unless too many writes are waiting."""
-        self._submit(lambda: self._sink.write_checkpoint(checkpoint))
+        self._submit(lambda: self.sink.write_checkpoint(checkpoint))
 
     def write_pending(self, pending: Pending) -> None:
         """Write a checkpoint that is still on its way; what asking for it raises surfaces as a failed write."""
-        self._submit(lambda: self._sink.write_checkpoint(pending()))
+        self._submit(lambda: self.sink.write_checkpoint(pending()))
 
     def write_batches(self, records: Sequence[BatchRecord]) -> None:
         """See ProofSink."""
-        self._submit(lambda: self._sink.write_batches(records))
+        self._submit(lambda: self.sink.write_batches(records))
 
     def _submit(self, write: Callable[[], None]) -> None:
         self._pending.append(self._thread.submit(self._run, write))

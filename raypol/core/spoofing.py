@@ -261,15 +261,17 @@ class AttackMethod(Generic[C]):
     """True if intervals are crafted while sealing: each needs the one before, or crafting costs nothing."""
     forges_state: bool = False
     """The recorded optimizer state is invented; the unperturbed reference starts from an empty one."""
+    independent: bool = True
+    """False: an interval cannot be crafted without all before it."""
 
 
 def craft_interval(
     method: AttackMethod[C], scene: Scene, interval: Interval, config: C, start: Checkpoint | None = None
 ) -> Crafted:
     """Run the attack on one interval under the clock."""
-    stop = _clock(scene)
+    stop = clock(scene)
     with torch.random.fork_rng():
-        crafted = _craft(method, scene, interval, start or scene.trajectory.checkpoint(interval.start), config)
+        crafted = craft(method, scene, interval, start or scene.trajectory.checkpoint(interval.start), config)
     return replace(crafted, cost=stop())
 
 
@@ -299,39 +301,46 @@ def seal_spoof(
     Returns:
         Cost of this pass alone: carrying the state, writing, and crafting if it was done here.
     """
-    stop = _clock(scene)
+    stop = clock(scene)
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
         start = scene.trajectory.checkpoint(0)
         for interval in scene.recipe.intervals()[:first]:
-            made = next(crafted) if crafted is not None else _craft(method, scene, interval, start, config)
+            made = next(crafted) if crafted is not None else craft(method, scene, interval, start, config)
             assert made.interval == interval, "crafted intervals come in order"
-            if made.start_state is not None:
-                start = replace(start, optimizer_state=made.start_state)
+            start = recorded_start(made, start)
             background.write_checkpoint(start)
-            background.write_batches(_records(scene, made, sink))
-            following = scene.trajectory.checkpoint(interval.stop)
-            if (spoof.carry == "exact" and not method.forges_state) or made.follow:
-                replayed = _follow(scene, made, start)
-                if made.follow:
-                    following = replayed
-                if spoof.carry == "exact":
-                    following = replace(following, optimizer_state=replayed.optimizer_state)
-                else:
-                    following = replace(following, optimizer_state={})
-            start = following
+            background.write_batches(records(scene, made, sink))
+            start = following(method, scene, spoof, made, start)
             if on_interval:
                 on_interval(made)
         background.write_checkpoint(start)
     return stop()
 
 
-def _craft(method: AttackMethod[C], scene: Scene, interval: Interval, start: Checkpoint, config: C) -> Crafted:
+def recorded_start(made: Crafted, start: Checkpoint) -> Checkpoint:
+    """The checkpoint before a crafted interval, with the state that will be recorded."""
+    return start if made.start_state is None else replace(start, optimizer_state=made.start_state)
+
+
+def following(
+    method: AttackMethod[C], scene: Scene, spoof: SpoofConfig, made: Crafted, start: Checkpoint
+) -> Checkpoint:
+    """The checkpoint that is recorded after a crafted interval."""
+    claimed = scene.trajectory.checkpoint(made.interval.stop)
+    if (spoof.carry != "exact" or method.forges_state) and not made.follow:
+        return claimed
+    replayed = _follow(scene, made, start)
+    reached = replayed if made.follow else claimed
+    return replace(reached, optimizer_state=replayed.optimizer_state if spoof.carry == "exact" else {})
+
+
+def craft(method: AttackMethod[C], scene: Scene, interval: Interval, start: Checkpoint, config: C) -> Crafted:
     """Craft from a seed of the interval's own: what torch draws by itself is the same in any process and order."""
     torch.manual_seed(derive_seed(scene.seed, "crafting", interval.index))
     return method.craft(scene, interval, start, config)
 
 
-def _clock(scene: Scene) -> Callable[[], Cost]:
+def clock(scene: Scene) -> Callable[[], Cost]:
     """Start the clock on a scene's device; the returned function stops it."""
     device = scene.trainer.device
     synchronise(device)
@@ -359,7 +368,7 @@ def _follow(scene: Scene, made: Crafted, start: Checkpoint) -> Checkpoint:
     return scene.trainer.snapshot(made.interval.stop)
 
 
-def _records(scene: Scene, made: Crafted, sink: ProofSink) -> list[BatchRecord]:
+def records(scene: Scene, made: Crafted, sink: ProofSink) -> list[BatchRecord]:
     """I and H of an interval; points equal to their source stay indices into the public dataset."""
     records = []
     for step, batch in zip(range(made.interval.start, made.interval.stop), made.batches, strict=True):

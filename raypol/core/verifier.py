@@ -171,6 +171,23 @@ def survey(source: ProofSource, trainer: Trainer, start: int, stop: int, *, accu
     return _shortened(result)
 
 
+def survey_interval(source: ProofSource, trainer: Trainer, interval: Interval, *, accuracy: bool = True) -> Survey:
+    """Read one interval: its start, its end and the steps between; accuracy of the end, and of W_0."""
+    template = state_template(trainer)
+    ends = [source.checkpoint(interval.index), source.checkpoint(interval.index + 1)]
+    steps = (interval.start, interval.stop)
+    found = Survey()
+    for end, step in zip(ends, steps, strict=True):
+        asked = accuracy and (step == 0 or step == interval.stop)
+        found += _survey_checkpoint(end, step, trainer, template, accuracy=asked)
+    if not found.structure:
+        found += Survey(movements=(parameter_distances(ends[0].parameters, ends[1].parameters),))
+        found += _survey_batches(source, trainer.dataset, interval)
+    else:
+        found += Survey(movements=(Distances(math.nan, math.nan, math.nan, math.nan),))
+    return _shortened(found)
+
+
 def replay_interval(
     source: ProofSource,
     trainer: Trainer,

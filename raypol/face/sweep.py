@@ -102,6 +102,9 @@ class SweepCommand:
     """Actors per device and trial; the intervals of a spoof are shared among them."""
     early_stop: bool = False
     """Stop a trial as soon as its first intervals rule success out; its row says so."""
+    estimate: int = 0
+    """Craft and replay only so many intervals of each spoof, drawn by seed: errors are those of the sample, with a stated
+    confidence, times and sizes are extrapolated, and every such row is marked estimated. 0 = all intervals."""
     keep: Keep = "all"
     """Which spoofs stay in the results folder once they are judged; rows stay in any case."""
     patience_s: float = PATIENCE_S
@@ -130,6 +133,7 @@ class SweepCommand:
             max_concurrent=self.max_concurrent,
             workers=self.workers,
             early_stop=self.early_stop,
+            estimate=self.estimate,
             keep=self.keep,
             patience_s=self.patience_s,
         )

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from raypol.core.distances import METRICS
+from raypol.core.sampling import CONFIDENCE
 from raypol.face.tables import shown_conditions
 from raypol.runs.design import CONTROLS, Sweep
 from raypol.runs.rows import number_of
@@ -26,8 +27,11 @@ _TITLES: Final = {"prover_device": "prover", "device": "spoofer", "verifier_devi
 _LEGEND: Final = (
     "n: trials (seeds); not ok: failed or stopped early. error: largest of the four errors (max over intervals) in units of the "
     "honest proof's, time and size likewise; medians over n, below 1 is needed. success: accepted, all errors below the proof's, "
-    "less time and storage; under published / strict. simulated: a CPU did the work of a declared GPU."
+    "less time and storage; under published / strict. simulated: a CPU did the work of a declared GPU. estimated: "
+    "from a sample of the intervals."
 )
+_MARKS: Final = ("simulated", "estimated")
+"""Of rows that are not plain measurements; a column of each is shown if any row bears it."""
 
 
 def sweep_table(rows: Sequence[TrialRow]) -> RenderableType:
@@ -38,8 +42,9 @@ def sweep_table(rows: Sequence[TrialRow]) -> RenderableType:
     numbers = ("T'", "k", "n", "not ok", "error", "time", "size", "published", "strict")
     for title in ("arm", "T'", "k", *(_TITLES.get(axis, axis) for axis in shown), *numbers[2:], "success", "bound by"):
         table.add_column(title, justify="right" if title in numbers else "left", no_wrap=title != "bound by")
-    if any(row.simulated for row in trials):
-        table.add_column("simulated")
+    marks = [mark for mark in _MARKS if any(getattr(row, mark) for row in trials)]
+    for mark in marks:
+        table.add_column(mark)
     groups: dict[tuple[object, ...], list[TrialRow]] = {}
     for row in trials:
         key = (row.arm, row.steps, row.interval, *(getattr(row, axis) for axis in shown))
@@ -65,7 +70,7 @@ def sweep_table(rows: Sequence[TrialRow]) -> RenderableType:
             f"{_count(group, 'success')} / {_count(group, 'success_strict')}",
             _bound(group),
         ]
-        table.add_row(*cells, *(["yes"] if any(row.simulated for row in group) else []))
+        table.add_row(*cells, *("yes" if any(getattr(row, mark) for row in group) else "" for mark in marks))
     return Group(table, "", _LEGEND)
 
 
@@ -90,6 +95,14 @@ def answer(sweep: Sweep, run: SweepRun) -> str:
             f"Honest proofs: {len(honest)}, {accepted} accepted by strict; largest normalised l2 error "
             f"{_number((row.error_l2 for row in honest), '.2g')}, {_number((row.device_s for row in honest), '.3g')} device "
             "seconds (medians)."
+        )
+    estimated = [row for row in trials if row.estimated]
+    if estimated:
+        said.append(
+            f"{len(estimated)} trials are estimated from {_spread([row.intervals_verified for row in estimated])} of "
+            f"{_spread([row.num_intervals for row in estimated])} intervals: with {CONFIDENCE:.0%} confidence at most "
+            f"{max(row.estimate_beyond or 0 for row in estimated)} intervals of a spoof err more than its row says, in any one "
+            "metric; times and sizes are extrapolated."
         )
     if any(row.simulated for row in run.rows):
         said.append("Some devices are simulated: a CPU did the work of a declared GPU, so their times are no GPU's.")
@@ -142,6 +155,10 @@ def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
 def _by_arm(trials: Sequence[TrialRow], axis: str) -> Iterable[list[object]]:
     for arm in {row.arm for row in trials}:
         yield [getattr(row, axis) for row in trials if row.arm == arm]
+
+
+def _spread(values: Sequence[int]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else f"{min(values)} to {max(values)}"
 
 
 def _worst(row: TrialRow) -> float | None:

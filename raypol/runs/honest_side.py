@@ -183,5 +183,6 @@ class HonestSide:
             examination=setup.examination,
             thresholds=setup.thresholds,
             early_stop=self.options.early_stop,
+            estimate=self.options.estimate,
             keep=self.options.keep,
         )

@@ -51,6 +51,8 @@ class SweepOptions:
     workers: int = 1
     """Actors per device and trial."""
     early_stop: bool = False
+    estimate: int = 0
+    """Intervals of each spoof that are crafted and replayed, the rest extrapolated; 0 = all."""
     keep: Keep = "all"
     patience_s: float = PATIENCE_S
     """How long to wait for a device that is away."""
@@ -122,6 +124,10 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
         raise InputError(f"this sweep has up to {count:,} trials; give --yes if that is meant")
     asked = {"sweep": sweep.name, "size": size, "search": options.search, **describe(design)}
     asked |= {"early stop": str(options.early_stop)}
+    if options.estimate == 1 or options.estimate < 0:
+        raise InputError(f"expected --estimate >= 2 intervals per spoof (0 = all of them), got {options.estimate}")
+    if options.estimate:
+        asked |= {"estimate": f"{options.estimate} intervals"}
     if options.search == "range":
         asked |= {"range": repr(span_of(design, options.scan_factor))}
     elif options.search != "grid":

@@ -47,6 +47,8 @@ class Study:
     thresholds: Thresholds
     early_stop: bool = False
     """Stop a trial whose first intervals, replayed before the rest is crafted, already rule success out."""
+    estimate: int = 0
+    """Craft and replay so many intervals of each spoof, drawn by seed, and extrapolate; 0 = all of them."""
     keep: Keep = "all"
     """Which spoofs stay in the results folder once they are judged."""
 

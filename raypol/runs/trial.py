@@ -11,6 +11,7 @@ from raypol.core.distances import METRICS
 from raypol.core.proof import Recipe
 from raypol.core.scoring import judge_success, largest, mean
 from raypol.core.spoofing import declare
+from raypol.runs.estimating import estimate, is_estimated
 from raypol.runs.forging import forge, may_be_resumed, spoof_id, storage_retries
 from raypol.runs.honest import proof_id_of
 from raypol.runs.locking import only_maker
@@ -81,6 +82,9 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> O
 
 def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, started: str) -> Outcome:
     proof_id, data = _folder(trial), study.data.of(trial.spoof)
+    if is_estimated(study, trial, recipe):
+        with only_maker(study.results, [proof_id]):
+            return estimate(runner, study, trial, honest, recipe, proof_id=proof_id, started=started)
     with only_maker(study.results, [proof_id]):
         forged = forge(
             runner,
@@ -153,6 +157,7 @@ def _trial_id(study: Study, trial: Trial) -> str:
         "spoof": spoof_id(trial, study.proof.proof_id, "", sweep_id=study.sweep_id),
         "examination": repr(study.examination),
         "thresholds": repr(study.thresholds),
+        **({"estimate": str(study.estimate)} if study.estimate else {}),
     }
     return proof_id_of("trial", content)
 

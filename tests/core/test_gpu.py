@@ -109,7 +109,7 @@ def test_every_precision_replays_exactly_on_the_same_gpu(precision: Precision, d
     assert published(evidence, Thresholds(), None).is_valid
 
 
-def test_precisions_differ_by_their_rounding(dataset: Dataset) -> None:
+def test_precisions_differ_by_their_rounding() -> None:
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("this GPU has no tensor cores for TF32")
     a, b = (torch.randn(256, 256, generator=torch.Generator().manual_seed(i)).cuda() for i in range(2))

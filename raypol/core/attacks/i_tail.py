@@ -50,4 +50,4 @@ class _LastStretch:
         return replace(self._start, step=step, parameters=self.weights(step), optimizer_state={})
 
 
-METHOD = AttackMethod(config=AttackITail, craft=craft, sequential=lambda _, __: True)
+METHOD = AttackMethod(config=AttackITail, craft=craft, sequential=lambda _, __: True, independent=False)
