@@ -188,7 +188,7 @@ def load_dataset(name: str, folder: str | Path | None = None, *, on_progress: Pr
         return replace(dataset, name=name)
     if name not in DATASETS and _CLASSES.fullmatch(name) is None:
         raise InputError(
-            f"unknown dataset {name!r}; possible: {', '.join(sorted(DATASETS))}, imagenet_subset@classes=20, an import path "
+            f"unknown dataset {name!r}; possible: {', '.join(DATASETS)}, imagenet_subset@classes=20, an import path "
             "such as my_pkg.data:load, or half of one of these such as digits/D1"
         )
     where = None if folder is None else Path(folder)

@@ -201,3 +201,8 @@ def test_a_data_folder_means_the_same_in_a_worker_elsewhere(tmp_path: Path, monk
 def test_jobs_of_presets_pickle() -> None:
     for name in ("null", "iii_invisible", "zhang2022_i"):
         assert pickle.loads(pickle.dumps(find_attack(name))) == find_attack(name)  # noqa: S301
+
+
+def test_who_watches_loads_no_second_dataset() -> None:
+    source = DataSource(name="digits")
+    assert source.load(lambda *_: None) is source.load() is DataSource(name="digits").load()

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from raypol.cluster.runners import LocalRunner
-from raypol.core.data import load_dataset
+from raypol.core.data import Dataset, load_dataset
 from raypol.core.distances import parameter_distances
 from raypol.core.errors import InputError
 from raypol.core.proof import Recipe
@@ -49,13 +49,28 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_the_recipe_declares_everything() -> None:
-    recipe = declared(lr=0.1, lr_drops=(0.25, 0.5), lr_factor=0.5, seed=3, horizontal_flip=True)
+    recipe = declared(lr=0.1, lr_drops=(0.25, 0.5), lr_factor=0.5, seed=3, horizontal_flip=True, rotation_degrees=15)
     assert (recipe.steps, recipe.interval, recipe.batch_size, recipe.seed) == (40, 10, 32, 3)
     assert recipe.optimizer.options == {"lr": 0.1, "weight_decay": 1e-4, "momentum": 0.9}
     assert sorted(set(learning_rates(recipe)), reverse=True) == pytest.approx([0.1, 0.05, 0.025])
     assert recipe.transform.horizontal_flip
+    assert recipe.transform.rotation_degrees == 15
     assert len(recipe.transform.mean) == len(recipe.transform.std) == 1
     assert recipe.dataset_sha256 == load_dataset("digits").sha256
+
+
+def test_mean_and_deviation_are_those_of_all_pixels_in_double_precision() -> None:
+    rng = torch.Generator().manual_seed(0)
+    # More images than are counted at once, channels that differ, one of them constant.
+    pixels = (torch.randint(0, 256, (600, 3, 7, 5), generator=rng) // torch.tensor([1, 3, 256]).view(3, 1, 1)).byte()
+    labels = torch.zeros(600, dtype=torch.int64)
+    dataset = Dataset(
+        name="x", pixels=pixels, labels=labels, test_pixels=pixels[:1], test_labels=labels[:1], num_classes=1
+    )
+    transform = replace(TRAIN, batch_size=1).recipe(dataset, device="cpu", threads=1).transform
+    unit = pixels.double() / 255
+    assert transform.mean == tuple(round(float(m), 4) for m in unit.mean(dim=(0, 2, 3)))
+    assert transform.std == (*(round(float(s), 4) for s in unit[:, :2].std(dim=(0, 2, 3))), 1e-4)
 
 
 def test_other_optimizers_get_no_momentum() -> None:
@@ -71,7 +86,7 @@ def test_other_optimizers_get_no_momentum() -> None:
         ({"steps": -5}, "between the interval"),
         ({"batch_size": 0}, "batch_size in 1"),
         ({"batch_size": 1439}, r"batch_size in 1\.\.1438 \(the size of digits\), got 1439"),
-        ({"model": "resnet9"}, "unknown model 'resnet9'; possible: resnet20, resnet8"),
+        ({"model": "resnet9"}, "unknown model 'resnet9'; possible: resnet8, resnet20"),
         ({"model": "no_such_package:net"}, "cannot import"),
         ({"optimizer": "Sgd"}, "unknown optimizer 'Sgd'; possible: .*SGD"),
         ({"lr": -0.1}, "finite number >= 0"),

@@ -44,7 +44,7 @@ def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
         return model
     if name not in MODELS:
         raise InputError(
-            f"unknown model {name!r}; possible: {', '.join(sorted(MODELS))}, or an import path such as my_pkg.models:make_net"
+            f"unknown model {name!r}; possible: {', '.join(MODELS)}, or an import path such as my_pkg.models:make_net"
         )
     with torch.random.fork_rng(devices=[]):
         return MODELS[name](in_channels=in_channels, num_classes=num_classes)
