@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from raypol.core.data import DATASETS
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 RAYPOL = Path(sys.executable).parent / "raypol"
@@ -30,8 +33,13 @@ def test_the_example_without_ray_runs_and_accepts_the_honest_proof(tmp_path: Pat
 
 
 def test_own_model_and_dataset_are_proved_and_verified_by_import_path(tmp_path: Path) -> None:
-    (tmp_path / "my_lab.py").write_text(block_with("# my_lab.py"))
-    names = ["--model", "my_lab:make_net", "--dataset", "my_lab:load"]
+    for name in ("my_lab.py", "my_data.py"):
+        (tmp_path / name).write_text(block_with(f"# {name}"))
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 600)
+    images = (rng.integers(0, 128, (600, 12, 12, 3)) + 32 * labels[:, None, None, None]).astype(np.uint8)
+    np.savez(tmp_path / "scans.npz", images=images, labels=labels)
+    names = ["--model", "my_lab:make_net", "--dataset", "my_data:load"]
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([RAYPOL, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
@@ -44,6 +52,20 @@ def test_own_model_and_dataset_are_proved_and_verified_by_import_path(tmp_path: 
     refused = run("verify", folder)
     assert refused.returncode == 2
     assert "code outside raypol" in refused.stderr
+    listed = run("models", *names[:2])
+    assert listed.returncode == 0, listed.stderr
+    assert "my_lab:make_net" in listed.stdout
+
+
+def test_the_example_of_a_dataset_takes_fifteen_lines() -> None:
+    assert len([line for line in block_with("# my_data.py").splitlines() if line]) <= 15
+
+
+def test_the_table_of_datasets_names_all_of_them() -> None:
+    (table,) = re.findall(r"## Datasets\n\n(.*?)\n\n", README, flags=re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", "\n".join(row.split(" | ")[0] for row in table.splitlines()[1:]))) == set(
+        DATASETS
+    )
 
 
 def test_the_example_of_a_sweep_plans_both_sizes(tmp_path: Path) -> None:
