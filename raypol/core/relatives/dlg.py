@@ -8,7 +8,8 @@ Threat model: A is a party of distributed training: it knows W, the architecture
 another party shared; it sees neither X nor y.
 
 Differences from the paper:
-1. The objective is divided by |g|^2: 1 means that nothing is explained, and tolerances mean the same for every model.
+1. The objective is reported as a share of |g|^2, 1 meaning that nothing is explained, and searched as a share of its start's
+   value: L-BFGS's first step and tolerances are absolute, and where the label is known the start explains most of g already.
 2. X' starts uniform in [0, 1] and is clamped to it at the end; the paper draws it from N(0, 1) and leaves it there.
 3. Several restarts; kept is the X' with the smallest objective that any evaluation met, not the last one.
 4. One point; the paper's batches of up to 8 points have no order in their gradient.
@@ -43,7 +44,7 @@ from raypol.core.training import Trainer
 Statistics = Literal["recorded", "batch"]
 
 _SOLVED: Final = 1e-6
-"""An objective below this needs no further restart: what is left of the gradient is of float32's rounding."""
+"""An objective that has fallen to this share of its start's needs no further restart: the rest is float32's rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,7 @@ class DLG(SearchConfig):
     statistics: Statistics = "recorded"
     """What norm layers use, for g and in the search: the recorded statistics, or those of the point itself."""
     restarts: int = 4
-    """Random starts at most; no further one after an objective below 1e-6."""
+    """Random starts at most; no further one after an objective that fell to a millionth."""
     seed: int = 0
     """Of the random starts."""
 
@@ -166,7 +167,7 @@ def recover(trainer: Trainer, gradient: Mapping[str, Tensor], config: DLG) -> Re
             minimise(watched, torch.cat(start).to(trainer.device, trainer.dtype), config, keep)
             if best is None or watched.lowest < best.lowest:
                 best = watched
-            if best.lowest < _SOLVED:
+            if best.lowest < _SOLVED * best.trace[0]:
                 break
         assert best is not None, "there is at least one restart"
         if best.found is None:
@@ -210,7 +211,7 @@ def psnr(truth: Tensor, other: Tensor) -> float:
 
 
 class _Watched:
-    """An objective that remembers what it was asked: its trace, its best point, and some images on the way."""
+    """An objective as a share of its first value; remembers its trace, its best point, and some images on the way."""
 
     def __init__(self, objective: ValueAndGradient, num_pixels: int) -> None:
         self._objective = objective
@@ -228,7 +229,8 @@ class _Watched:
         self.trace.append(value)
         if value < self.lowest:  # never so for NaN
             self.lowest, self.found = value, v.detach().clone()
-        return value, slope
+        unit = self.trace[0] if 0.0 < self.trace[0] < math.inf else 1.0
+        return value / unit, slope / unit
 
 
 @contextmanager
