@@ -16,7 +16,7 @@ from raypol.face.tables import plain
 from raypol.runs.exporting import NOTE_NAME, export_published
 from raypol.runs.importing import Claims, import_published
 from raypol.runs.verify import allow_names
-from raypol.store.location import open_location, writable_folder
+from raypol.store.location import open_location
 from raypol.store.proofs import read_manifest
 
 Layout = Literal["published"]
@@ -49,7 +49,7 @@ class Import:
         with progress(_err) as update:
             done = import_published(
                 Path(self.folder).expanduser(),
-                writable_folder(self.results),
+                self.results,
                 self.claims,
                 on_progress=lambda read, of: update("reading checkpoints", read, of),
             )

@@ -23,7 +23,7 @@ from raypol.core.proof import BatchRecord, Cost, OptimizerConfig, Recipe, Scalar
 from raypol.core.training import Trainer, build_optimizer, learning_rates, state_template
 from raypol.runs.environment import versions
 from raypol.runs.published_code import TRANSFORMS, TransformName
-from raypol.store.location import Location
+from raypol.store.location import Location, writable_folder
 from raypol.store.proofs import Manifest, new_proof
 from raypol.store.published import Declared, PublishedFolder, State, open_published
 
@@ -106,7 +106,7 @@ class Imported:
 
 def import_published(
     source: Path,
-    results: Location,
+    results: str,
     claims: Claims,
     *,
     on_progress: Callable[[int, int], None] = lambda _done, _of: None,
@@ -115,7 +115,7 @@ def import_published(
 
     Args:
         source: the folder.
-        results: the proof goes to RESULTS/proofs/imported-<beginning of its root>.
+        results: the proof goes to RESULTS/proofs/imported-<beginning of its root>; made once the folder looks right.
         claims: what the folder does not record.
         on_progress: told how many checkpoints are read, of how many.
 
@@ -143,7 +143,8 @@ def import_published(
     kinds = state_template(Trainer(replace(recipe, steps=recipe.interval), dataset))
     rates = learning_rates(replace(recipe, steps=recipe.steps + 1))
     steps = recipe.checkpoint_steps()
-    with new_proof(results, "imported-{root}", recipe, len(dataset)) as writer:
+    place = writable_folder(results)
+    with new_proof(place, "imported-{root}", recipe, len(dataset)) as writer:
         for position, step in enumerate(steps):
             state = start if step == 0 else found.state(step, declared)
             _check_rule(state, start, float(rates[step]))
@@ -153,7 +154,7 @@ def import_published(
             on_progress(position + 1, len(steps))
         manifest = writer.finish(Cost(), {**versions(), "imported from": "published layout"}, asserted=asserted)
     return Imported(
-        folder=results / "proofs" / f"imported-{manifest.root[:12]}",
+        folder=place / "proofs" / f"imported-{manifest.root[:12]}",
         manifest=manifest,
         has_hash=found.has_hash,
         several_gpus=start.several_gpus,
