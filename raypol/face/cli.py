@@ -277,6 +277,8 @@ class Verify(Work):
         if manifest.asserted:
             asserted = ", ".join(manifest.asserted)[:_MAX_ASSERTED]
             said = f"imported: the hashes are the importer's, and so is what the prover did not record: {asserted}"
+            if "seed" in manifest.asserted and manifest.recipe.transform.is_random and self.augmentation == "recorded":
+                said += "; its crops and flips are not known, so --augmentation fresh is what can be asked"
             _out.print(plain(said), soft_wrap=True)
         _out.print(verdict_table(verdict))
         if evidence.replays:
