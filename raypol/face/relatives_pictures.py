@@ -5,13 +5,13 @@ from typing import Final
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from torch import Tensor
 
 from raypol.core.relatives.dlg import psnr
 from raypol.core.relatives.perturbing import Perturbed
 from raypol.core.relatives.points import Seen
-from raypol.face.drawing import FAINT, INK, SMALL, Page, lay_out, number, plain_axes
+from raypol.face.drawing import FAINT, INK, SMALL, Page, apply_scale, choose_scale, lay_out, number, plain_axes
 from raypol.face.pixels import in_255, picture, readable, show_image, strongest
 from raypol.runs.relatives import Leak
 
@@ -33,14 +33,14 @@ _TRACE_IN: Final = 1.5
 def perturbed_picture(result: Perturbed, title: str) -> Figure:
     """A row per point, the first four at most: the image, R amplified, and the rounded image, with what the model says."""
     count = min(len(result.labels), _SHOWN)
-    R = (result.rounded.double() / 255.0) - result.originals.double()
+    R = result.rounded.double() / 255.0 - result.originals.double()
+    R[R.abs() < 1e-6] = 0.0  # of float32's rounding
     largest = float(R[:count].abs().max())
     factor = readable(largest)
     row = _OVER_IN + _CELL_IN + _UNDER_IN
     lefts = (0.0, _CELL_IN + _GAP_IN, 2 * _CELL_IN + _GAP_IN + _BAR_IN)
     notes = [
-        f"R = crafted - original, rounded to grey levels; largest |R| = {in_255(largest)}, shown {factor:g} times. "
-        "Pixels span [0, 1]."
+        f"R = crafted - original, rounded to grey levels; largest |R| = {in_255(largest)}, shown {factor:g} times."
     ]
     if len(R[0]) == 3:
         notes.append("R of colour images: in the channel that changed most.")
@@ -71,7 +71,7 @@ def perturbed_picture(result: Perturbed, title: str) -> Figure:
 def leak_picture(leak: Leak, title: str) -> Figure:
     """The truth, some images on the way, what was recovered; below them the objective over the evaluations."""
     found = leak.recovered
-    lowest = min(range(len(found.trace)), key=found.trace.__getitem__)
+    lowest = found.trace.index(found.objective)
     stages = _spread([(at, image) for at, image in found.snapshots if at < lowest])
     shown: list[tuple[str, Tensor, str]] = [(f"truth, label {leak.label}", leak.truth, "never shared")]
     shown += [(_after(at), image, _quality(leak, image, found.trace[at])) for at, image in stages]
@@ -96,11 +96,25 @@ def leak_picture(leak: Leak, title: str) -> Figure:
 def _draw_trace(page: Page, trace: tuple[float, ...], marked: list[int], lowest: int, width: float) -> None:
     ax = page.axes(0.75, 0.45, width - 0.95, _TRACE_IN)
     plain_axes(ax)
+    end = max(1.01 * len(trace), 1.5)
+    ax.set_xlim(0.0, end)
+    ticks = MaxNLocator(integer=True).tick_values(0.0, end)
+    ax.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if 0.0 <= tick <= end]))
+    scale = choose_scale(trace, clip=False)
+    if scale is not None:
+        apply_scale(ax, scale, below=False, above=False)
     ax.plot(range(len(trace)), trace, color="#0072B2", linewidth=1.1)
     marked = [*marked, lowest]
-    ax.plot(marked, [trace[at] for at in marked], linestyle="none", marker="o", markersize=4, color=INK, zorder=4)
-    ax.set_yscale("log")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.plot(
+        marked,
+        [trace[at] for at in marked],
+        linestyle="none",
+        marker="o",
+        markersize=4,
+        color=INK,
+        zorder=4,
+        clip_on=False,
+    )
     ax.set_xlabel("evaluations of the objective (dots: images above)", fontsize=SMALL + 0.5, color=INK)
     ax.set_ylabel("mismatch", fontsize=SMALL + 0.5, color=INK)
 

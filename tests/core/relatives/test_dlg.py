@@ -19,8 +19,8 @@ SMOOTH: Final = DLG(line_search="strong_wolfe")
 
 
 def leak(trainer: Trainer, index: int, config: DLG) -> tuple[Recovered, Tensor, int]:
-    """What is recovered of a training point, and the truth."""
-    X, y = pick_points(trainer, [index], "train")
+    """What is recovered of a test point, and the truth."""
+    X, y = pick_points(trainer, [index])
     gradient = shared_gradient(trainer, X, y, statistics=config.statistics)
     return recover(trainer, gradient, config), X[0], int(y)
 
@@ -30,29 +30,31 @@ def leak(trainer: Trainer, index: int, config: DLG) -> tuple[Recovered, Tensor, 
 def test_a_digit_is_recovered_from_a_smooth_net(fresh: Fresh, index: int, label: Any) -> None:  # noqa: ANN401
     found, truth, y = leak(fresh(SIGMOID), index, replace(SMOOTH, label=label))
     assert found.label == y
-    assert psnr(truth, found.image) > 35.0  # 47 to 62 dB
+    assert psnr(truth, found.image) > 35.0  # joint 49 to 63 dB, inferred 91 to 105 dB over 20 digits
     assert found.objective < 1e-5
 
 
-def test_a_digit_is_recovered_from_resnet8_at_its_initial_weights(fresh: Fresh) -> None:
-    found, truth, y = leak(fresh("resnet8"), 7, DLG(restarts=2))
+@pytest.mark.parametrize(
+    ("index", "config"),
+    [
+        (2, DLG(iterations=150, restarts=1)),  # 42 dB; 22 to 71 dB over 20 digits by the defaults
+        (5, DLG(iterations=150, restarts=1, crafting="adam", step_size=0.1)),  # 38 dB; 28 to 39 dB over 8 digits
+    ],
+    ids=["lbfgs", "adam"],
+)
+def test_a_digit_is_recovered_from_resnet8_at_its_initial_weights(fresh: Fresh, index: int, config: DLG) -> None:
+    found, truth, y = leak(fresh("resnet8"), index, config)
     assert found.label == y
-    assert psnr(truth, found.image) > 20.0  # 23 to 57 dB over 12 digits, with 4 restarts
-
-
-def test_adam_recovers_too(fresh: Fresh) -> None:
-    found, truth, y = leak(fresh("resnet8"), 0, DLG(crafting="adam", step_size=0.1, restarts=1))
-    assert found.label == y
-    assert psnr(truth, found.image) > 20.0  # 44 dB with 4 restarts
+    assert psnr(truth, found.image) > 20.0
 
 
 @pytest.mark.parametrize("case", ["batch statistics", "trained"])
 def test_what_hides_the_image(fresh: Fresh, trained: Trainer, case: str) -> None:
     """The limits that the README states: were they lifted, it should say so."""
     trainer = trained if case == "trained" else fresh("resnet8")
-    config = DLG(restarts=1, statistics="recorded" if case == "trained" else "batch")
+    config = DLG(iterations=150, restarts=1, statistics="recorded" if case == "trained" else "batch")
     found, truth, _ = leak(trainer, 1, config)
-    assert psnr(truth, found.image) < 15.0  # 4 to 7 dB, as good as a random image
+    assert psnr(truth, found.image) < 15.0  # 3 to 7 dB, as good as a random image
     assert found.objective > 0.1  # and the search knows it
 
 
