@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -198,18 +199,16 @@ def _interval_of(folder: Path, steps: list[int], total: int) -> int:
         raise InputError(f"{folder}: indices.npy has {total} steps, model_step_{steps[-1]} lies behind them")
     gaps = [later - earlier for earlier, later in pairwise(steps)]
     interval = min(gaps[:-1], default=gaps[-1])  # the last may be shorter
-    expected = [*range(0, total, interval), total]
-    missing = sorted(set(expected) - set(steps))
-    if missing:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    there = set(steps)
+    # One by one: indices.npy may claim any number of steps, the first that is missing is soon found.
+    missing = next((step for step in range(0, total, interval) if step not in there), None)
+    if missing is not None:
         raise InputError(
-            f"{folder}: model_step_{missing[0]} is missing{more}; expected one every {interval} steps up to {total}"
+            f"{folder}: model_step_{missing} is missing; expected one every {interval} steps up to {total}"
         )
-    extra = sorted(set(steps) - set(expected))
-    if extra:
-        raise InputError(
-            f"{folder}: model_step_{extra[0]} is not a multiple of the smallest interval, {interval} steps"
-        )
+    extra = next((step for step in steps if step % interval and step != total), None)
+    if extra is not None:
+        raise InputError(f"{folder}: model_step_{extra} is not a multiple of the smallest interval, {interval} steps")
     return interval
 
 
@@ -218,7 +217,7 @@ def _read_indices(path: Path, num_points: int) -> npt.NDArray[Any]:
         raise InputError(f"{path}: expected a file")
     try:
         indices: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError, TypeError, RecursionError) as err:
+    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError, TypeError, RecursionError, TokenError) as err:
         raise InputError(f"{path}: not a readable array of numbers ({first_line(err)})") from err
     if indices.dtype.kind not in "iu":
         raise InputError(f"{path}: expected integers, got {shown(str(indices.dtype))}")
@@ -357,9 +356,12 @@ def _check_tensor(file: str, what: str, value: object, shape: torch.Size, dtype:
 
 
 def _is_plain(value: object) -> bool:
-    if isinstance(value, tuple):
-        return all(isinstance(part, int | float) for part in value)
-    return value is None or isinstance(value, bool | int | float | str)
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(part is None or isinstance(part, str | int) or _is_finite(part) for part in parts)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_rate(value: object) -> bool:
