@@ -253,7 +253,7 @@ def _minimise(optimizer: torch.optim.Optimizer, R: Tensor, objective: ValueAndGr
     def closure() -> float:
         value, slope = objective(R)
         # A slope that is not finite would spoil the search of all other pixels, and torch's line search breaks on both.
-        R.grad = slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        R.grad = slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).contiguous()  # lbfgs takes no other
         return math.inf if math.isnan(value) else value
 
     for _ in range(steps):

@@ -28,6 +28,7 @@ from raypol.core import hashing
 from raypol.core.datasets import cifar, digits, fashion_mnist, imagenet
 from raypol.core.datasets.parts import Parts, Progress
 from raypol.core.datasets.places import logged_progress
+from raypol.core.datasets.shapes import SHAPES, Shape
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path, load_object
 from raypol.core.seeds import generator
@@ -193,6 +194,40 @@ def load_dataset(name: str, folder: str | Path | None = None, *, on_progress: Pr
         )
     where = None if folder is None else Path(folder)
     return _load_builtin(_Request(name, where, on_progress or logged_progress()))
+
+
+def shape_of(name: str, folder: str | Path | None = None) -> Shape:
+    """What of a dataset decides costs: known for built-in ones, the others are loaded.
+
+    Raises:
+        InputError: as `load_dataset`.
+    """
+    half = _HALF.fullmatch(name)
+    if half is not None:
+        return shape_of(half["whole"], folder).half(int(half["half"]))
+    classes = _CLASSES.fullmatch(name)
+    if classes is not None:
+        known, number = SHAPES["imagenet_subset"], int(classes["classes"])
+        return replace(known, num_points=known.num_points // known.num_classes * number, num_classes=number)
+    if name in SHAPES:
+        return SHAPES[name]
+    dataset = load_dataset(name, folder)
+    return Shape(num_points=len(dataset), image_shape=dataset.image_shape, num_classes=dataset.num_classes)
+
+
+def random_points(shape: Shape, count: int) -> Dataset:
+    """Points of a shape that mean nothing: what is computed with them costs the same."""
+    rng = generator(0, "random points")
+    pixels = torch.randint(0, 256, (count, *shape.image_shape), generator=rng).to(torch.uint8)
+    labels = torch.randint(0, shape.num_classes, (count,), generator=rng)
+    return Dataset(
+        name="random points",
+        pixels=pixels,
+        labels=labels,
+        test_pixels=pixels[:1],
+        test_labels=labels[:1],
+        num_classes=shape.num_classes,
+    )
 
 
 def _half(whole: Dataset, name: str, half: int, seed: int) -> Dataset:

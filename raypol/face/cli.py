@@ -30,6 +30,7 @@ from raypol.face.guard import guarded, parse
 from raypol.face.interchange import Export, Import
 from raypol.face.join import Join
 from raypol.face.models import Models
+from raypol.face.plan import Plan
 from raypol.face.progress import progress
 from raypol.face.range import Range
 from raypol.face.relatives import Relatives
@@ -311,6 +312,7 @@ Command = (
     | Annotated[Import, tyro.conf.subcommand("import")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Models, tyro.conf.subcommand("models")]
+    | Annotated[Plan, tyro.conf.subcommand("plan")]
     | Annotated[Sync, tyro.conf.subcommand("sync")]
 )
 
@@ -337,6 +339,7 @@ _COMMANDS: Final = (
     "cluster",
     "join",
     "models",
+    "plan",
     "import",
     "export",
     "sync",

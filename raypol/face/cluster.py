@@ -71,7 +71,7 @@ class Cluster:
         return 0
 
 
-def plan_of_file(path: str, size: SizeName) -> Plan:
+def plan_of_file(path: str, size: SizeName, *, estimate: int = 0) -> Plan:
     """The plan of a sweep file at one size. The file is run as Python, without its command line.
 
     Raises:
@@ -85,7 +85,8 @@ def plan_of_file(path: str, size: SizeName) -> Plan:
         raise InputError(f"{path} cannot be run: {type(err).__name__}: {err}") from err
     if not isinstance(found, Sweep):
         raise InputError(f"{path} declares no sweep: expected SWEEP = Sweep(...)")
-    return plan_sweep(found, size, found.at(size), SweepOptions(name=f"{found.name}-{size}", confirmed=True))
+    options = SweepOptions(name=f"{found.name}-{size}", confirmed=True, estimate=estimate)
+    return plan_sweep(found, size, found.at(size), options)
 
 
 def look(address: str | None) -> ClusterView:

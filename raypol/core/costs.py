@@ -1,0 +1,171 @@
+"""What a step costs before anybody makes it: floating-point operations and kernel launches, counted by running it small.
+
+Nothing is assumed about an architecture or an attack: the real code runs on a few random points of the dataset's shape, under a
+mode that counts what torch dispatches. Operations grow with the points, launches with the steps.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from raypol.core.attacks import method_of
+from raypol.core.augment import Transform
+from raypol.core.data import Dataset, random_points
+from raypol.core.datasets.shapes import Shape
+from raypol.core.proof import Checkpoint, Recipe
+from raypol.core.spoofing import Scene, SpoofConfig, craft, declare
+from raypol.core.training import Trainer
+
+_POINTS: Final = 2
+"""Per batch: the fewest that batch norm takes."""
+_STEPS: Final = 2
+"""Per interval: the fewest that show what one search for many batches costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Of one step: floating-point operations per point of its batch, and operations launched, whatever the batch."""
+
+    flops: float
+    launches: float
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.flops + other.flops, self.launches + other.launches)
+
+    def times(self, factor: float) -> "Work":
+        """So many times as much."""
+        return Work(self.flops * factor, self.launches * factor)
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """Counts what torch dispatches while it is entered; views and bookkeeping cost the host about as much as a small kernel.
+
+    torch's own FlopCounterMode follows modules by hooks that `torch.autograd.grad` does not take; its table of formulas does not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self._seen = Work(0.0, 0.0)
+        self._aside = Work(0.0, 0.0)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        formula = flop_registry.get(func._overloadpacket)
+        self._seen += Work(float(formula(*args, **kwargs, out_val=out)) if formula else 0.0, 1.0)
+        return out
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is done inside is not counted."""
+        before = self._seen
+        yield
+        self._aside += self._seen + before.times(-1.0)
+
+    def per_step(self) -> Work:
+        """Of one of the steps of one small interval."""
+        found = self._seen + self._aside.times(-1.0)
+        return Work(found.flops / (_STEPS * _POINTS), found.launches / _STEPS)
+
+
+@dataclass(slots=True, eq=False)
+class _CountedScene(Scene):
+    """A scene that takes what is not the adversary's out of the count as well."""
+
+    counter: _Counter | None = None
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """See Scene."""
+        assert self.counter is not None
+        with Scene.uncounted(self), self.counter.aside():
+            yield
+
+
+def tiny_recipe(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The same declaration for two steps of two points of this dataset, its schedule at its first rate."""
+    return replace(
+        recipe,
+        dataset=dataset.name,
+        dataset_sha256=dataset.sha256,
+        steps=_STEPS,
+        interval=_STEPS,
+        batch_size=_POINTS,
+        schedule=replace(recipe.schedule, name="constant", options={}, base_steps=0),
+        transform=Transform(mean=recipe.transform.mean, std=recipe.transform.std),
+        precision="float32",
+        device="cpu",
+    )
+
+
+def training_work(recipe: Recipe, shape: Shape) -> Work:
+    """Of one honest step of the declared update rule; a replay's is the same."""
+    dataset = random_points(shape, _STEPS * _POINTS)
+    tiny = tiny_recipe(recipe, dataset)
+    trainer, counter = Trainer(tiny, dataset), _Counter()
+    pixels = dataset.pixels.view(_STEPS, _POINTS, *shape.image_shape)
+    with torch.random.fork_rng(), counter:
+        trainer.run(0, pixels, dataset.labels.view(_STEPS, _POINTS))
+    return counter.per_step()
+
+
+def crafting_work(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: object) -> Work:
+    """Of crafting, per claimed step, at one try per batch and as many iterations as the attack allows.
+
+    Iterations cost alike: one and two are counted, the rest is drawn on. A batch that is not accepted costs as much again.
+    """
+    searches = {field.name for field in fields(attack)}  # type: ignore[arg-type]
+    once: Mapping[str, Any] = {"retries": 0} if "retries" in searches else {}
+    if getattr(attack, "crafting", "") == "select":  # a forward pass of every point per interval
+        forward = training_work(recipe, shape).flops / 3.0
+        return Work(forward * shape.num_points / (recipe.interval * recipe.batch_size), shape.num_points / 1000.0)
+    if "iterations" not in searches:
+        return _count_crafting(recipe, shape, spoof, attack)
+    one, two = (
+        _count_crafting(recipe, shape, spoof, replace(attack, iterations=n, **once))  # type: ignore[type-var]
+        for n in (1, 2)
+    )
+    more = two + one.times(-1.0)
+    return one + more.times(attack.iterations - 1)  # type: ignore[attr-defined]
+
+
+def _count_crafting(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: object) -> Work:
+    """Crafting the last interval, which is the one that every attack works on."""
+    dataset = random_points(shape, 2 * _STEPS * _POINTS)
+    honest = tiny_recipe(recipe, dataset)
+    target = Trainer(honest, dataset).snapshot(0)  # any weights do
+    small = replace(spoof, steps=_STEPS, interval=_STEPS, batch_size=_POINTS, dataset="", carry=_harmless(spoof))
+    method = method_of(attack)
+    declared = method.declare(declare(honest, small), attack)
+    counter = _Counter()
+    scene = _CountedScene(declared, dataset, _Still(target), Trainer(declared, dataset), small.seed, counter=counter)
+    start = scene.trajectory.checkpoint(0)
+    with torch.random.fork_rng(), counter:
+        craft(method, scene, declared.interval_at(0), start, attack)
+    return counter.per_step()
+
+
+class _Still:
+    """A trajectory that does not move: where it leads costs nothing, and finding a legal W_0 for it would take a while."""
+
+    def __init__(self, target: Checkpoint) -> None:
+        self._target = target
+
+    def weights(self, step: int) -> dict[str, Tensor]:  # noqa: ARG002
+        """W_t by name."""
+        return dict(self._target.parameters)
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """W_t."""
+        return replace(self._target, step=step)
+
+
+def _harmless(spoof: SpoofConfig) -> Any:  # noqa: ANN401 - one of SpoofConfig's own choices
+    """How the state is carried does not change what crafting costs; following it is counted apart."""
+    return "none" if spoof.carry == "none" else "restart"
