@@ -59,8 +59,9 @@ def prove(
         torch.manual_seed(seed)
         net = net_of(model, dataset)
         for module in net.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            fresh = getattr(module, "reset_parameters", None)
+            if fresh is not None:
+                fresh()
     rule = optimizer(net)
     scheduler = None
     if milestones is not None:

@@ -273,6 +273,7 @@ def _import_command(recipe: Recipe, target: Path) -> str:
         words += ["--horizontal-flip", transform.horizontal_flip]
         if transform.mean:
             words += ["--mean", *transform.mean, "--std", *transform.std]
+    words += ["--interval", recipe.interval]
     if recipe.optimizer.name != "SGD":
         words += ["--optimizer", recipe.optimizer.name]
     return " ".join(map(str, words))

@@ -68,6 +68,8 @@ class Claims:
     """Steps after which the learning rate falls."""
     gamma: float | None = None
     """What it is multiplied with at each."""
+    interval: int | None = None
+    """k, if you know it. It is found from the names, but where a folder has few checkpoints one that is missing may not show."""
     data_dir: str | None = None
     """Folder of the dataset's files; None = its usual place."""
 
@@ -123,8 +125,10 @@ def import_published(
         InputError: the folder is damaged, hostile, of another model or dataset, or contradicts itself or the claims.
     """
     transform = claims.declared_transform()
+    if claims.interval is not None and claims.interval < 1:
+        raise InputError(f"expected an interval (k) >= 1 step, got {claims.interval}")
     dataset = claims.data.load()
-    found = open_published(source, len(dataset))
+    found = open_published(source, len(dataset), interval=claims.interval)
     declared, fixed = _declare(claims.model, dataset)
     start = found.state(0, declared)
     optimizer, schedule, asserted = _rule(start, claims)

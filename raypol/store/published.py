@@ -157,12 +157,13 @@ class PublishedFolder:
         return _state(str(path), step, read_torch_file(path, declared.budget), declared)
 
 
-def open_published(folder: Path, num_points: int) -> PublishedFolder:
+def open_published(folder: Path, num_points: int, *, interval: int | None = None) -> PublishedFolder:
     """Look at the names and the indices of a folder; no checkpoint is read yet.
 
     Args:
         folder: where the files lie.
         num_points: N, size of the declared dataset.
+        interval: k, if it is known; None = from the names.
 
     Raises:
         InputError: a file is missing, or an index cannot be one of the dataset.
@@ -183,14 +184,14 @@ def open_published(folder: Path, num_points: int) -> PublishedFolder:
     steps = sorted(int(name.removeprefix("model_step_")) for name in names)
     return PublishedFolder(
         folder=folder,
-        interval=_interval_of(folder, steps, len(indices)),
+        interval=_interval_of(folder, steps, len(indices), interval),
         indices=indices,
         has_hash="hash.txt" in found,
     )
 
 
-def _interval_of(folder: Path, steps: list[int], total: int) -> int:
-    """k, from the smallest gap between checkpoints; every other must then be there."""
+def _interval_of(folder: Path, steps: list[int], total: int, known: int | None) -> int:
+    """k, from the smallest gap between checkpoints if it is not known; every other must then be there."""
     if 0 not in steps:
         raise InputError(f"{folder}: model_step_0 is missing")
     if total not in steps:
@@ -198,7 +199,7 @@ def _interval_of(folder: Path, steps: list[int], total: int) -> int:
     if steps[-1] > total:
         raise InputError(f"{folder}: indices.npy has {total} steps, model_step_{steps[-1]} lies behind them")
     gaps = [later - earlier for earlier, later in pairwise(steps)]
-    interval = min(gaps[:-1], default=gaps[-1])  # the last may be shorter
+    interval = known or min(gaps[:-1], default=gaps[-1])  # the last may be shorter
     there = set(steps)
     # One by one: indices.npy may claim any number of steps, the first that is missing is soon found.
     missing = next((step for step in range(0, total, interval) if step not in there), None)
@@ -208,7 +209,7 @@ def _interval_of(folder: Path, steps: list[int], total: int) -> int:
         )
     extra = next((step for step in steps if step % interval and step != total), None)
     if extra is not None:
-        raise InputError(f"{folder}: model_step_{extra} is not a multiple of the smallest interval, {interval} steps")
+        raise InputError(f"{folder}: model_step_{extra} is not a multiple of the interval of {interval} steps")
     return interval
 
 

@@ -101,10 +101,13 @@ def test_a_round_trip_keeps_every_bit(tmp_path: Path, name: str) -> None:
     for mine, other in zip(proof.records, source.batches(0, 7), strict=True):
         assert (mine.step, mine.sha256) == (other.step, other.sha256)
         assert np.array_equal(mine.indices, other.indices)
-    mine, read_back = proof.recipe, source.recipe
-    assert replace(read_back, channels_last=mine.channels_last, optimizer=mine.optimizer) == mine
-    assert {**mine.optimizer.options, **read_back.optimizer.options} == read_back.optimizer.options  # 0 is said, too
-    if read_back == mine:  # then not even the root has changed
+    declared, read_back = proof.recipe, source.recipe
+    assert replace(read_back, channels_last=declared.channels_last, optimizer=declared.optimizer) == declared
+    assert {
+        **declared.optimizer.options,
+        **read_back.optimizer.options,
+    } == read_back.optimizer.options  # 0 is said, too
+    if read_back == declared:  # then not even the root has changed
         assert source.root == proof.root
 
 

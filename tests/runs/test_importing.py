@@ -79,7 +79,7 @@ def test_a_genuine_folder_replays_exactly(
     rows = np.load(tmp_path / "proof" / "indices.npy")
     assert np.array_equal([record.indices for record in source.batches(0, 7)], rows)
     for precision in ("float32", "float64"):
-        evidence = examine(source, DATA, Conditions(augmentation="fresh", precision=precision))  # type: ignore[arg-type]
+        evidence = examine(source, DATA, Conditions(augmentation="fresh", precision=precision))
         assert not evidence.survey.structure + evidence.survey.indices + evidence.survey.hashes
         assert evidence.computed_root == source.root
         for replay in evidence.replays:
@@ -185,6 +185,8 @@ def test_a_transform_is_asked_for(tmp_path: Path) -> None:
         ({"milestones": (2,), "gamma": 0.1}, r"--milestones \(2,\) contradicts .* records milestones \(2, 5\)"),
         ({"gamma": 0.2}, "--gamma 0.2 contradicts .* records gamma 0.1"),
         ({"optimizer": "Adam"}, "has dampening, momentum, nesterov, torch.optim.Adam has not; give --optimizer SGD"),
+        ({"interval": 2}, "model_step_2 is missing"),
+        ({"interval": 0}, r"expected an interval \(k\) >= 1"),
         ({"optimizer": "Sgd"}, "unknown optimizer 'Sgd'"),
         ({"model": "resnet8"}, "has no tensor 'conv1.weight' .*is resnet8 its model"),
         ({"model": "resnet9"}, "unknown model 'resnet9'"),
@@ -250,7 +252,8 @@ def test_a_folder_with_weights_alone_is_imported_on_the_users_word(tmp_path: Pat
     prove(tmp_path / "proof", DATA, model=SMOOTH, milestones=None)
     for step in (0, 3, 6, 7):
         edit(tmp_path / "proof", step, lambda state: state.pop("optimizer"))
-    for flags in ({}, {"lr": 0.05}, {"lr": 0.05, "momentum": 0.9}):
+    incomplete: list[dict[str, Any]] = [{}, {"lr": 0.05}, {"lr": 0.05, "momentum": 0.9}]
+    for flags in incomplete:
         with pytest.raises(InputError, match=r"records no optimizer; give --.*weight-decay"):
             bring(tmp_path / "proof", replace(CLAIMS, **flags))
     found = bring(tmp_path / "proof", replace(CLAIMS, lr=0.05, momentum=0.9, weight_decay=1e-4))

@@ -93,6 +93,16 @@ def test_steps_that_do_not_fit(tmp_path: Path, steps: list[int], total: int, sai
         open_published(touch(tmp_path / "p", steps, total), 1)
 
 
+def test_a_known_interval_is_held_against_the_names(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "p", [0, 6, 7], 7)
+    assert open_published(folder, 1).interval == 6  # nothing tells that there were more
+    with pytest.raises(InputError, match="model_step_3 is missing; expected one every 3 steps up to 7"):
+        open_published(folder, 1, interval=3)
+    with pytest.raises(InputError, match="model_step_6 is not a multiple of the interval of 7 steps"):
+        open_published(folder, 1, interval=7)
+    assert open_published(folder, 1, interval=6).interval == 6
+
+
 @pytest.mark.parametrize("name", ["model_step_", "model_step_x", "model_step_03", "model_step_-3", "model_step_³"])
 def test_a_name_that_is_no_step(tmp_path: Path, name: str) -> None:
     folder = touch(tmp_path / "p", [0, 3], 3)
