@@ -196,6 +196,12 @@ def load_dataset(name: str, folder: str | Path | None = None, *, on_progress: Pr
     return _load_builtin(_Request(name, where, on_progress or logged_progress()))
 
 
+def half_of(name: str) -> tuple[str, str]:
+    """The whole that a name means, and which half of it: ("digits", "/D1"), or ("digits", "")."""
+    half = _HALF.fullmatch(name)
+    return (half["whole"], name[len(half["whole"]) :]) if half is not None else (name, "")
+
+
 def shape_of(name: str, folder: str | Path | None = None) -> Shape:
     """What of a dataset decides costs: known for built-in ones, the others are loaded.
 

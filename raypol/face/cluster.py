@@ -71,7 +71,7 @@ class Cluster:
         return 0
 
 
-def plan_of_file(path: str, size: SizeName, *, estimate: int = 0) -> Plan:
+def plan_of_file(path: str, size: SizeName, *, estimate: int = 0, dataset: str = "") -> Plan:
     """The plan of a sweep file at one size. The file is run as Python, without its command line.
 
     Raises:
@@ -86,7 +86,8 @@ def plan_of_file(path: str, size: SizeName, *, estimate: int = 0) -> Plan:
     if not isinstance(found, Sweep):
         raise InputError(f"{path} declares no sweep: expected SWEEP = Sweep(...)")
     options = SweepOptions(name=f"{found.name}-{size}", confirmed=True, estimate=estimate)
-    return plan_sweep(found, size, found.at(size), options)
+    design = found.at(size).on_dataset(dataset) if dataset else found.at(size)
+    return plan_sweep(found, size, design, options)
 
 
 def look(address: str | None) -> ClusterView:

@@ -25,6 +25,8 @@ class Plan:
     """A sweep file, or the name of one in sweeps/, or its beginning: fig05."""
     size: SizeName = "paper"
     """The sweep's size."""
+    dataset: str = ""
+    """As in the sweep's own --dataset: another dataset instead of the declared one."""
     gpu: str = ""
     """The GPU that is meant where the sweep names none by model: V100, T4, H100, ..."""
     steps_per_s: float | None = None
@@ -51,7 +53,7 @@ class Plan:
         if self.measure + (self.steps_per_s is not None) + bool(self.gpu) > 1:
             raise InputError("--gpu, --steps-per-s and --measure are three ways to one rate; expected one of them")
         path = sweep_file(self.experiment)
-        plan = plan_of_file(str(path), self.size, estimate=self.estimate)
+        plan = plan_of_file(str(path), self.size, estimate=self.estimate, dataset=self.dataset)
         with _out.status(f"counting the work of {path.stem}") if _out.is_terminal else _Quiet():
             forecast = Forecaster(
                 gpu=self.gpu,

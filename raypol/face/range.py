@@ -90,6 +90,7 @@ class Range(RangeCommand):
     """The verifier's slack."""
     # A range has neither sizes nor points to draw.
     size: tyro.conf.Suppress[SizeName] = "paper"
+    dataset: tyro.conf.Suppress[str] = ""  # --train.dataset
     search: tyro.conf.Suppress[Search] = "range"
     samples: tyro.conf.Suppress[int] = 0
     search_seed: tyro.conf.Suppress[int] = 0

@@ -5,6 +5,7 @@ input, 3 failed for another reason, 4 ended before all trials were run, 130 inte
 """
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -109,6 +110,9 @@ class SweepCommand:
     """Which spoofs stay in the results folder once they are judged; rows stay in any case."""
     patience_s: float = PATIENCE_S
     """Seconds to wait for a device that no node has free, or whose node was lost."""
+    dataset: str = ""
+    """Run on this dataset instead, as on a stand-in where the declared one cannot be had: fashion_mnist_32x32x3 for CIFAR.
+    Halves stay halves; every row names what was used. Empty = as declared."""
     data_dir: str | None = None
     """Folder of the dataset's files; None = its usual place. Every node needs it there."""
     dry_run: bool = False
@@ -124,7 +128,7 @@ class SweepCommand:
             if getattr(self, name) < least:
                 raise InputError(f"expected --{name.replace('_', '-')} >= {least}, got {getattr(self, name)}")
         return SweepOptions(
-            name=checked_name(self.name or f"{sweep.name}-{self.size}"),
+            name=checked_name(self.name or "-".join(filter(None, (sweep.name, self.size, _as_name(self.dataset))))),
             search=self.search,
             samples=self.samples,
             search_seed=self.search_seed,
@@ -145,11 +149,18 @@ class SweepCommand:
     def design(self, sweep: Sweep) -> Design:
         """The sweep's at this size, on these devices."""
         design = self.devices.of(sweep.at(self.size))
+        if self.dataset:
+            design = design.on_dataset(self.dataset)
         return design if self.data_dir is None else replace(design, train=replace(design.train, data_dir=self.data_dir))
 
     def plan(self, sweep: Sweep) -> Plan:
         """The sweep as these options want it."""
         return plan_sweep(sweep, self.size, self.design(sweep), self.options(sweep))
+
+
+def _as_name(dataset: str) -> str:
+    """What of a dataset's name can be part of a folder's."""
+    return re.sub(r"[^\w.-]", "_", dataset)
 
 
 def main(sweep: Sweep, arguments: Sequence[str] | None = None, *, kind: type[SweepCommand] = SweepCommand) -> None:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from raypol.cluster.placement import parse_device
 from raypol.core.attacks import find_attack
+from raypol.core.data import half_of
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path
 from raypol.core.policies import RELATIVE, Thresholds
@@ -109,6 +110,25 @@ class Design:
             self, space={**self.space, **{name: {"grid_search": list(some)} for name, some in asked.items() if some}}
         )
 
+    def on_dataset(self, name: str) -> "Design":
+        """The same on another dataset, halves staying halves: a stand-in where the declared one cannot be had.
+
+        Raises:
+            InputError: the datasets are an axis, or `name` is itself a half.
+        """
+        axes = {axis for values in self.space.values() for axis in _changed_by(values)} | set(self.space)
+        if axes & {"train.dataset", "spoof.dataset"}:
+            raise InputError("the datasets are an axis of this sweep; --dataset is for sweeps with one")
+        if half_of(name)[1]:
+            raise InputError(f"expected a whole dataset, got {name!r}: which half is whose is the sweep's to say")
+
+        def instead(declared: str) -> str:
+            return name + half_of(declared)[1]
+
+        train, spoof = self.train, self.spoof
+        train = replace(train, dataset=instead(train.dataset))
+        return replace(self, train=train, spoof=replace(spoof, dataset=spoof.dataset and instead(spoof.dataset)))
+
     def searched(self, search: Search) -> "Design":
         """The same with one space: as this search looks at it."""
         axes = {"grid": (), "range": ("steps",)}.get(search, tuple(self.drawn))
@@ -139,6 +159,12 @@ class Sweep:
     def at(self, size: SizeName) -> Design:
         """The design of a size."""
         return self.paper if size == "paper" else self.smoke
+
+
+def _changed_by(values: Any) -> set[str]:  # noqa: ANN401 - whatever an axis holds
+    """The axes that the values of an axis of mappings change."""
+    found = values.get("grid_search", ()) if isinstance(values, Mapping) else getattr(values, "categories", ())
+    return {name for value in found if isinstance(value, Mapping) for name in value}
 
 
 def setup_of(design: Design, point: Point) -> Setup:

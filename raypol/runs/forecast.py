@@ -17,7 +17,7 @@ from raypol.cluster.placement import parse_device
 from raypol.core.attacks import method_of
 from raypol.core.clock import synchronise
 from raypol.core.costs import Work, crafting_work, training_work
-from raypol.core.data import random_points, shape_of
+from raypol.core.data import half_of, random_points, shape_of
 from raypol.core.datasets.shapes import Shape
 from raypol.core.errors import InputError
 from raypol.core.models import ModelSize, build_model, model_size
@@ -64,7 +64,7 @@ class Line:
 
     what: str
     of: str = ""
-    """Model and dataset."""
+    """Model and dataset, whichever half of it."""
     device: str
     proofs: int = 0
     intervals: int = 0
@@ -210,7 +210,7 @@ class Forecaster:
         self._rates[f"{train.model} on {train.dataset}, batch {train.batch_size}, {device}"] = steps_per_s
         return Line(
             what="honest proofs",
-            of=f"{train.model} on {train.dataset}",
+            of=f"{train.model} on {half_of(train.dataset)[0]}",
             device=device,
             proofs=1,
             intervals=recipe.num_intervals,
@@ -246,7 +246,7 @@ class Forecaster:
             making += speed.seconds(step, steps=recipe.steps, batch_size=B)
         return Line(
             what=setup.arm,
-            of=f"{train.model} on {spoof.dataset or train.dataset}",
+            of=f"{train.model} on {half_of(spoof.dataset or train.dataset)[0]}",
             device=device,
             proofs=1,
             intervals=round(recipe.num_intervals * share),

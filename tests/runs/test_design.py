@@ -330,3 +330,34 @@ def test_a_trial_that_no_worker_could_write_has_a_row_with_all_that_was_asked() 
     assert (row.trajectory, row.noise, row.carry, row.dataset) == ("noisy", 0.3, "exact", "digits/D2")
     assert (row.device, row.verifier_device) == ("cpu", "T4")
     assert "device=cuda" in row.replay
+
+
+HALVES = Design(
+    train=replace(TrainConfig(), dataset="cifar10/D1@3"),
+    arms={"III": "iii"},
+    space={},
+    spoof=SpoofConfig(steps=20, interval=10, dataset="cifar10/D2@3"),
+)
+
+
+def test_a_stand_in_takes_the_place_of_the_dataset_and_halves_stay_halves() -> None:
+    changed = HALVES.on_dataset("fashion_mnist_32x32x3")
+    assert changed.train.dataset == "fashion_mnist_32x32x3/D1@3"
+    assert changed.spoof.dataset == "fashion_mnist_32x32x3/D2@3"
+    plain = replace(HALVES, train=replace(HALVES.train, dataset="cifar10"), spoof=replace(HALVES.spoof, dataset=""))
+    assert plain.on_dataset("my_lab:load").train.dataset == "my_lab:load"
+    assert plain.on_dataset("my_lab:load").spoof.dataset == "", "the adversary has the prover's"
+
+
+@pytest.mark.parametrize(
+    ("space", "name", "told"),
+    [
+        ({}, "digits/D1", "expected a whole dataset"),
+        ({"train.dataset": tune.grid_search(["digits"])}, "digits", "are an axis"),
+        ({"where": tune.grid_search([{"train.dataset": "digits"}])}, "digits", "are an axis"),
+        ({"where": tune.choice([{"spoof.dataset": "digits"}])}, "digits", "are an axis"),
+    ],
+)
+def test_a_stand_in_that_cannot_be_is_refused(space: dict[str, Any], name: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        replace(HALVES, space=space).on_dataset(name)
