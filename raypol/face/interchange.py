@@ -33,7 +33,7 @@ class Import:
     What the folder does not record is given by flags and marked as asserted in the proof; what it records is taken from it.
     """
 
-    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """The folder: a local path."""
     claims: tyro.conf.OmitArgPrefixes[Claims]
     """What the folder does not record."""
@@ -48,7 +48,7 @@ class Import:
         """Run it."""
         with progress(_err) as update:
             done = import_published(
-                Path(self.folder).expanduser(),
+                Path(self.dir).expanduser(),
                 self.results,
                 self.claims,
                 on_progress=lambda read, of: update("reading checkpoints", read, of),
@@ -82,7 +82,7 @@ class Export:
 
     proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
     """Folder of the proof: RESULTS/proofs/<proof_id>."""
-    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """Folder to be made: a local path where nothing is yet."""
     layout: Layout = "published"
     """published: that of the code of Jia et al. 2021, cleverhans-lab/Proof-of-Learning."""
@@ -109,7 +109,7 @@ class Export:
         with progress(_err) as update:
             done = export_published(
                 proof,
-                Path(self.folder).expanduser(),
+                Path(self.dir).expanduser(),
                 DataSource(name=self.dataset or recipe.dataset, folder=self.data_dir),
                 lossy=self.lossy,
                 with_hash=self.hash,
@@ -119,7 +119,7 @@ class Export:
         _out.print(f"the published layout does not say (also in {NOTE_NAME}):", soft_wrap=True)
         _show([(gap.part, f"{gap.what}{' [LOST]' if gap.false else ''}") for gap in done.gaps])
         _show([("judge it", done.command), ("read it back", done.import_command)])
-        _last(self.folder)
+        _last(self.dir)
         return 0
 
 

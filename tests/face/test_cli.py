@@ -23,8 +23,10 @@ from raypol.core.trajectory import TrajectoryConfig
 from raypol.face.cli import Demo, Prove, Spoof, Verify, main
 from raypol.face.cluster import Cluster
 from raypol.face.guard import usage_error
+from raypol.face.interchange import Export, Import
 from raypol.face.strength import Strength
 from raypol.runs.honest import TrainConfig
+from raypol.runs.importing import Claims
 
 RAYPOL = str(Path(sys.executable).parent / "raypol")
 COMMANDS: dict[str, list[type[Any]]] = {
@@ -33,6 +35,8 @@ COMMANDS: dict[str, list[type[Any]]] = {
     "spoof": [Spoof, Strength, SpoofConfig, TrajectoryConfig],
     "verify": [Verify],
     "cluster": [Cluster],
+    "import": [Import, Claims],
+    "export": [Export],
 }
 """What the options of each command are."""
 
@@ -298,6 +302,7 @@ def test_help_explains_every_option_and_gives_its_default(run: Run, command: str
         "strength",
         "spoof",
         "trajectory",
+        "claims",
     }
     assert {name.lstrip("-").replace("-", "_").lower() for name in found} == known
     for name, text in found.items():
