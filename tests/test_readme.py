@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from raypol.core.data import DATASETS
+from raypol.face.cli import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 RAYPOL = Path(sys.executable).parent / "raypol"
@@ -75,6 +76,25 @@ def test_the_example_of_a_sweep_plans_both_sizes(tmp_path: Path) -> None:
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
         assert done.returncode == 0, done.stderr
         assert f"{trials} trials" in done.stdout
+
+
+def test_a_proof_goes_to_the_published_layout_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def run(command: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(command.split())
+        assert not ended.value.code, capsys.readouterr().err
+        return capsys.readouterr().out.splitlines()[-1]
+
+    wanted = "export --layout published PROOF_DIR p|import --layout published p|verify IMPORTED_DIR"
+    export, bring, verify = re.findall(rf"^    raypol ((?:{wanted}).*)", README, re.MULTILINE)
+    proof = run("prove --steps 20 --interval 10 --lr 0.01 --results results")
+    run(export.replace("PROOF_DIR", proof))
+    assert (tmp_path / "published_proof" / "model_step_20").is_file()
+    assert "ACCEPTED" in run(verify.replace("IMPORTED_DIR", run(bring)))
 
 
 @pytest.mark.parametrize("name", re.findall(r"\]\((docs/[^)]+)\)", README))
