@@ -106,3 +106,21 @@ def test_every_make_target_named_is_there() -> None:
     makefile = (Path(__file__).parent.parent / "Makefile").read_text()
     for target in set(re.findall(r"(?:`|^ {4})make ([a-z-]+)", README, flags=re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_the_plan_shown_is_the_one_that_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shown,) = re.findall(r"<!-- plan output -->\n```text\n(.*?)```", README, flags=re.DOTALL)
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main(["plan", "fig05", "--gpu", "V100"])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert "\n".join(lines).startswith(shown.rstrip())
+
+
+def test_every_sweep_named_is_there() -> None:
+    sweeps = Path(__file__).parent.parent / "sweeps"
+    named = set(re.findall(r"sweeps/(\w+\.py)", README))
+    assert named <= {path.name for path in sweeps.glob("*.py")} | {"x.py"}
+    assert {path.name[:5] for path in sweeps.glob("fig*.py")} == set(re.findall(r"\b(fig\d\d)_", README))
