@@ -13,8 +13,9 @@ from raypol.cluster.jobs import DataSource
 from raypol.core.proof import Recipe
 from raypol.face.progress import progress
 from raypol.face.tables import plain
+from raypol.runs.claims import Claims
 from raypol.runs.exporting import NOTE_NAME, export_published
-from raypol.runs.importing import Claims, import_published
+from raypol.runs.importing import import_published
 from raypol.runs.verify import allow_names
 from raypol.store.location import open_location
 from raypol.store.proofs import read_manifest

@@ -25,8 +25,8 @@ from raypol.face.cluster import Cluster
 from raypol.face.guard import usage_error
 from raypol.face.interchange import Export, Import
 from raypol.face.strength import Strength
+from raypol.runs.claims import Claims
 from raypol.runs.honest import TrainConfig
-from raypol.runs.importing import Claims
 
 RAYPOL = str(Path(sys.executable).parent / "raypol")
 COMMANDS: dict[str, list[type[Any]]] = {
@@ -348,7 +348,7 @@ USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (
         (),
         (
-            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, sync",
+            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, sync",
             "see raypol --help",
         ),
     ),
@@ -356,7 +356,7 @@ USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
         ("forge",),
         (
             "Unrecognized options: forge",
-            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, sync",
+            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, sync",
             "see raypol --help",
         ),
     ),

@@ -16,8 +16,9 @@ from raypol.core.data import load_dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import Cost, MemoryProof, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.training import learning_rates
+from raypol.runs.claims import Claims
 from raypol.runs.exporting import NOTE_NAME, export_published, expressed_schedule, gaps
-from raypol.runs.importing import Claims, import_published
+from raypol.runs.importing import import_published
 from raypol.runs.published_code import TRANSFORMS
 from raypol.store.location import Location, open_location
 from raypol.store.proofs import ParquetProof, new_proof

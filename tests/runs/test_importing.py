@@ -16,7 +16,8 @@ from raypol.core.data import load_dataset
 from raypol.core.errors import InputError
 from raypol.core.policies import Thresholds, published, strict
 from raypol.core.verifier import Conditions, examine
-from raypol.runs.importing import Claims, Imported, import_published
+from raypol.runs.claims import Claims
+from raypol.runs.importing import Imported, import_published
 from raypol.store.proofs import ParquetProof, read_manifest
 from tests import published_code
 from tests.published_code import prove, sgd

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from raypol.core.data import load_dataset
 from raypol.core.errors import InputError
-from raypol.store.published import Declared, State, new_folder, open_published, printed_hash
+from raypol.store.published import new_folder, open_published, printed_hash
+from raypol.store.published_state import Declared, State
 from tests import published_code
 from tests.scenes import TINY, tiny
 
