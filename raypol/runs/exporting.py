@@ -4,6 +4,7 @@ That layout says less than a proof does. What it cannot express is returned, sho
 folder would say something else than the proof, it is made only if the caller accepts that.
 """
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,9 +19,9 @@ from raypol.core.augment import Transform
 from raypol.core.data import Dataset
 from raypol.core.errors import InputError
 from raypol.core.precision import plain
-from raypol.core.proof import Recipe, ScheduleConfig
+from raypol.core.proof import MAX_STEPS, Recipe, ScheduleConfig
 from raypol.core.training import Trainer, learning_rates
-from raypol.core.verifier import survey
+from raypol.core.verifier import Survey, survey
 from raypol.runs.published_code import DATASETS, OTHER_DATASET, RESNET20, TRANSFORMS
 from raypol.runs.verify import check_names
 from raypol.store.location import Location
@@ -96,7 +97,7 @@ def export_published(
             Gap(part="buffers", what=f"the state dict of {recipe.model} leaves out {', '.join(sorted(left_out))}")
         )
     with new_folder(target) as folder:
-        _write_checkpoints(folder, source, trainer, schedule, on_progress)
+        found += _write_checkpoints(folder, source, trainer, schedule, on_progress)
         if with_hash:
             text = printed_hash(dataset, lambda done, of: on_progress("printing images for hash.txt", done, of))
             (folder / "hash.txt").write_text(text)
@@ -116,15 +117,18 @@ def expressed_schedule(recipe: Recipe) -> ScheduleConfig | None:
     schedule = recipe.schedule
     if schedule.name == "constant":
         return ScheduleConfig()
-    if schedule.name != "MultiStepLR":
+    rates = learning_rates(recipe)  # the options are ones that torch takes
+    milestones = schedule.options.get("milestones")
+    if schedule.name != "MultiStepLR" or isinstance(milestones, str) or not isinstance(milestones, Sequence):
+        return None
+    steps = [m for m in milestones if isinstance(m, int) and 0 <= m <= MAX_STEPS]
+    if len(steps) < len(milestones):
         return None
     if schedule.base_steps == 0:
         return schedule
-    milestones = cast("Sequence[int]", schedule.options["milestones"])
-    squeezed = [-(-int(m) * recipe.steps // schedule.base_steps) for m in milestones]
+    squeezed = [-(-m * recipe.steps // schedule.base_steps) for m in steps]
     plainly = ScheduleConfig(name="MultiStepLR", options={**schedule.options, "milestones": squeezed})
-    same = np.array_equal(learning_rates(recipe), learning_rates(replace(recipe, schedule=plainly)))
-    return plainly if same else None
+    return plainly if np.array_equal(rates, learning_rates(replace(recipe, schedule=plainly))) else None
 
 
 def gaps(
@@ -195,8 +199,8 @@ def _write_checkpoints(
     trainer: Trainer,
     schedule: ScheduleConfig | None,
     on_progress: Callable[[str, int, int], None],
-) -> None:
-    """model_step_<t> from torch's own objects, and indices.npy."""
+) -> list[Gap]:
+    """model_step_<t> from torch's own objects, and indices.npy; returns what the proof's own verifier would find wrong."""
     recipe, optimizer = source.recipe, trainer.optimizer
     scheduler = None
     if schedule is not None and schedule.name == "MultiStepLR":
@@ -206,10 +210,12 @@ def _write_checkpoints(
     rates = learning_rates(recipe) if schedule is None else None
     indices = new_indices(folder, recipe.steps, recipe.batch_size)
     steps = recipe.checkpoint_steps()
+    found = Survey()
     for position, step in enumerate(steps):
         seen = survey(source, trainer, position, position + 1, accuracy=False)
         for problem in (*seen.structure, *seen.indices):
             raise InputError(f"{source.folder} is not a proof that can be exported: {problem}")
+        found += Survey(finite=seen.finite[:1], hashes=seen.hashes[:1])
         if position > 0:
             start = steps[position - 1]
             indices[start:step] = _dataset_indices(source, start, step, len(trainer.dataset))
@@ -228,6 +234,8 @@ def _write_checkpoints(
         )
         on_progress("writing checkpoints", position + 1, len(steps))
     cast("np.memmap[Any, Any]", indices).flush()
+    wrong = (*found.finite[:1], *found.hashes[:1])
+    return [Gap(part="already false", what=f"{problem}; the layout does not show it") for problem in wrong]
 
 
 def _dataset_indices(source: ParquetProof, start: int, stop: int, num_points: int) -> npt.NDArray[np.int64]:
@@ -251,15 +259,14 @@ def _verify_command(recipe: Recipe, target: Path) -> str:
     built_in = DATASETS.get(recipe.dataset)
     return (
         f"python verify.py --model {recipe.model} --dataset {built_in.flag if built_in else recipe.dataset} "
-        f"--batch-size {recipe.batch_size} --save-freq {recipe.interval} --q 0 --model-dir {target}"
+        f"--batch-size {recipe.batch_size} --save-freq {recipe.interval} --q 0 --model-dir {shlex.quote(str(target))}"
     )
 
 
 def _import_command(recipe: Recipe, target: Path) -> str:
     transform = recipe.transform
     words: list[object] = [
-        "raypol import --layout published",
-        target,
+        *("raypol", "import", "--layout", "published", target),
         "--dataset",
         recipe.dataset,
         "--model",
@@ -276,7 +283,7 @@ def _import_command(recipe: Recipe, target: Path) -> str:
     words += ["--interval", recipe.interval]
     if recipe.optimizer.name != "SGD":
         words += ["--optimizer", recipe.optimizer.name]
-    return " ".join(map(str, words))
+    return shlex.join(map(str, words))
 
 
 def _note(exported: Exported, root: str) -> str:

@@ -156,7 +156,7 @@ ALWAYS = ["root and hashes", "names", "k and B", "generation"]
         ({"channels_last": True}, ["augmentation", "channels_last"], []),
         ({"precision": "tf32"}, ["augmentation", "precision"], []),
         ({"precision": "float64"}, ["augmentation", "precision"], ["precision"]),
-        ({"optimizer": OptimizerConfig(name="Adam")}, ["augmentation", "optimizer"], []),
+        ({"optimizer": OptimizerConfig(name="Adam", options={"lr": 0.01})}, ["augmentation", "optimizer"], []),
         ({"model": "resnet8"}, ["augmentation", "model"], []),
         ({"schedule": ScheduleConfig()}, ["augmentation"], []),
         ({"schedule": replace(PUBLISHED.schedule, base_steps=80)}, ["augmentation", "schedule"], []),
@@ -223,6 +223,26 @@ def test_a_stretched_schedule_is_written_plainly_only_if_it_is_the_same(base: in
     assert plainly is not None
     assert plainly.base_steps == 0
     assert np.array_equal(learning_rates(recipe), learning_rates(replace(recipe, schedule=plainly)))
+
+
+@pytest.mark.parametrize("milestones", ["25", [-3, 2], [10**9]])
+def test_milestones_that_are_no_steps_are_not_written(milestones: Any) -> None:  # noqa: ANN401 - a forger's
+    schedule = ScheduleConfig(name="MultiStepLR", options={"milestones": milestones, "gamma": 0.1})
+    assert expressed_schedule(replace(RECIPE, schedule=schedule)) is None
+
+
+def test_options_that_torch_does_not_take_are_bad_input() -> None:
+    schedule = ScheduleConfig(name="MultiStepLR", options={"milestone": [2]}, base_steps=9)
+    with pytest.raises(InputError, match="schedule MultiStepLR does not take"):
+        expressed_schedule(replace(RECIPE, schedule=schedule))
+
+
+def test_a_proof_whose_hashes_do_not_hold_says_so_on_the_way_out(tmp_path: Path) -> None:
+    proof = train(RECIPE, DATA)
+    proof.records[4].indices[3] ^= 1
+    done = export_published(write(proof, tmp_path / "results"), tmp_path / "out", SOURCE)
+    (gap,) = [gap for gap in done.gaps if gap.part == "already false"]
+    assert "step 4: the data do not match" in gap.what
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------
