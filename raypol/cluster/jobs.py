@@ -5,6 +5,7 @@ driver. Every job can be repeated: it replaces what an earlier try left half don
 """
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from raypol.cluster.counting import add_bytes, add_interval, counted, writing
 from raypol.cluster.inventory import device_name
 from raypol.core.attacks import METHODS, find_attack, method_of
 from raypol.core.crafting import CraftStats
@@ -25,6 +27,7 @@ from raypol.core.prover import prove
 from raypol.core.sampling import SampleCost, SampledProof, seal_sample
 from raypol.core.spoofing import (
     AttackMethod,
+    Crafted,
     Scene,
     SpoofConfig,
     craft_interval,
@@ -239,7 +242,7 @@ def run_prove(job: ProveJob) -> Manifest:
     dataset = job.data.load()
     results = open_location(job.results)
     _clear_staging(results, job.proof_id)
-    with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer:
+    with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer, writing(writer.num_bytes):
         cost = prove(job.recipe, dataset, writer, device=job.device)
         return writer.finish(cost, job.environment)
 
@@ -251,9 +254,10 @@ def run_craft(job: SpoofJob) -> SpoofOutcome:
         return _outcome(read_notes(target), reused=True)
     method, scene = _spoof_scene(job)
     intervals = scene.recipe.intervals()[job.shard[0] : job.shard[1]]
-    crafted = [craft_interval(method, scene, interval, job.attack) for interval in intervals]
+    crafted = list(counted("crafted", (craft_interval(method, scene, interval, job.attack) for interval in intervals)))
     job.workshop.make_folder()
     write_shard(target, crafted)
+    add_bytes(target.size)
     return _outcome([(made.cost, made.stats) for made in crafted])
 
 
@@ -267,8 +271,14 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
     method, scene = _spoof_scene(job)
     shards = [job.shard_location(shard) for shard in job.shards]
     sealed: list[CraftStats] = []
+
+    def note(made: Crafted) -> None:
+        sealed.extend(made.stats)
+        if not shards:
+            add_interval("crafted")
+
     _clear_staging(results, job.proof_id, keep=_workshop_name(job.proof_id))
-    with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer:
+    with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer, writing(writer.num_bytes):
         cost = seal_spoof(
             method,
             scene,
@@ -276,7 +286,7 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
             job.spoof,
             read_shards(shards) if shards else None,
             writer,
-            on_interval=lambda made: sealed.extend(made.stats),
+            on_interval=note,
         )
         manifest = writer.finish(cost, job.environment)
     job.workshop.make_folder()
@@ -296,7 +306,7 @@ def run_probe(job: ProbeJob) -> tuple[IntervalReplay, ...]:
     precision = job.conditions.precision_for(scene.recipe.precision)
     trainer = Trainer(scene.recipe, scene.dataset, job.device, precision=precision)
     wanted = scene.recipe.intervals()[job.known : job.first]
-    return tuple(replay_interval(proof, trainer, interval, job.conditions) for interval in wanted)
+    return tuple(counted("replayed", (replay_interval(proof, trainer, one, job.conditions) for one in wanted)))
 
 
 def run_sample(job: SampleJob) -> SampleOutcome:
@@ -305,11 +315,15 @@ def run_sample(job: SampleJob) -> SampleOutcome:
     stats: list[CraftStats] = []
     job.folder.remove()
     writer = ProofWriter(job.folder, scene.recipe, len(scene.dataset))
+
+    def note(made: Sequence[CraftStats]) -> None:
+        stats.extend(made)
+        add_interval("crafted")
+
     try:
-        cost = seal_sample(
-            method, scene, job.spoof.attack, job.spoof.spoof, job.wanted, writer, on_interval=stats.extend
-        )
-        manifest = writer.finish(cost.total, job.spoof.environment)
+        with writing(writer.num_bytes):
+            cost = seal_sample(method, scene, job.spoof.attack, job.spoof.spoof, job.wanted, writer, on_interval=note)
+            manifest = writer.finish(cost.total, job.spoof.environment)
     finally:
         writer.close()
     return SampleOutcome(cost=cost, stats=tuple(stats), manifest=manifest)
@@ -328,6 +342,7 @@ def run_judge(job: JudgeJob) -> tuple[tuple[Survey, IntervalReplay], ...]:
             source, trainer, interval, job.conditions, control=control, control_keeps_state=job.control_keeps_state
         )
         found.append((read, replay))
+        add_interval("replayed")
     return tuple(found)
 
 
@@ -348,7 +363,7 @@ def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:
     control = None
     if job.control is not None:
         control = Trainer(job.control, dataset, job.device, precision=precision)
-    return tuple(
+    replays = (
         replay_interval(
             source,
             trainer,
@@ -359,6 +374,7 @@ def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:
         )
         for index in job.intervals
     )
+    return tuple(counted("replayed", replays))
 
 
 def run_facts(device: str) -> DeviceFacts:

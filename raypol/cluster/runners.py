@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -28,6 +29,7 @@ from tenacity import (
 )
 
 from raypol.cluster.connection import connect
+from raypol.cluster.counting import accelerator_of, at_work
 from raypol.cluster.inventory import (
     SIMULATED_LABEL,
     allot,
@@ -37,6 +39,7 @@ from raypol.cluster.inventory import (
     this_machine,
 )
 from raypol.cluster.jobs import DeviceFacts, run_facts
+from raypol.cluster.metrics import SHARDS_WAITING, Values, add_lost, add_restarted, published
 from raypol.cluster.placement import DeviceRequest, ray_options
 from raypol.core.errors import InputError
 
@@ -175,12 +178,14 @@ class LocalRunner:
 class Party:
     """The actor: prover, spoofer or verifier, by the job it is given. It has no mathematics in it."""
 
-    def __init__(self, threads: int) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, request: DeviceRequest) -> None:
+        self._request = request
+        torch.set_num_threads(request.threads)
 
-    def run(self, function: Callable[[Any], Any], job: object) -> tuple[object, str]:
+    def run(self, role: Role, function: Callable[[Any], Any], job: object) -> tuple[object, str]:
         """function(job), and the node that did it."""
-        return function(job), _this_node()
+        with at_work(self._request, role, job):
+            return function(job), _this_node()
 
     def look(self, request: DeviceRequest) -> DeviceFacts:
         """What this worker computes on.
@@ -294,7 +299,7 @@ class RayRunner:
 
     def submit(self, role: Role, function: Callable[[J], R], job: J) -> "Future[R]":
         """See Runner."""
-        return self._pools[self._devices[role]].submit(function, job)
+        return self._pools[self._devices[role]].submit(role, function, job)
 
     def close(self) -> None:
         """Stop the actors, and Ray if it was started here."""
@@ -317,12 +322,16 @@ class _ActorPool:
         remote = ray.remote(concurrency_groups={_HEALTH: 1})(Party)
         # Ray's own retries would all be used up while the actor is on its way to another node.
         options = {"max_restarts": _ALWAYS, "max_task_retries": 0, **ray_options(request)}
-        self._actors = [remote.options(**options).remote(request.threads) for _ in range(self.size)]
+        self._actors = [remote.options(**options).remote(request) for _ in range(self.size)]
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for actor in self._actors:
             self._free.put(actor)
         self._mine = threading.local()
         self._threads = ThreadPoolExecutor(self.size, thread_name_prefix=f"raypol-{request}", initializer=self._adopt)
+        self._waiting = 0
+        self._counting = threading.Lock()
+        self._shown = ExitStack()
+        self._shown.enter_context(published({SHARDS_WAITING: self._queue}))
 
     def look(self) -> DeviceFacts:
         """What the actors compute on, once all of them are there; more than one model is named as such."""
@@ -343,11 +352,15 @@ class _ActorPool:
             node=" ".join(sorted({facts.node for facts in found})),
         )
 
-    def submit(self, function: Callable[[J], R], job: J) -> "Future[R]":
-        return self._threads.submit(self._call, function, job)
+    def submit(self, role: Role, function: Callable[[J], R], job: J) -> "Future[R]":
+        self._count(1)
+        future = self._threads.submit(self._call, role, function, job)
+        future.add_done_callback(lambda done: self._count(-1) if done.cancelled() else None)
+        return future
 
     def close(self) -> None:
         self._closed = True
+        self._shown.close()
         self._threads.shutdown(wait=False, cancel_futures=True)  # before a thread that is answered takes the next job
         # Then the actors: a thread that waits for one is answered with an error instead of waited for.
         for actor in self._actors:
@@ -357,10 +370,18 @@ class _ActorPool:
     def _adopt(self) -> None:
         self._mine.actor = self._free.get()
 
-    def _call(self, function: Callable[[J], R], job: J) -> R:
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._waiting += more
+
+    def _queue(self) -> Values:
+        return {(accelerator_of(self._request),): self._waiting}
+
+    def _call(self, role: Role, function: Callable[[J], R], job: J) -> R:
+        self._count(-1)
         actor = self._mine.actor
         result: R
-        result, node = self._ask(actor, lambda: actor.run.remote(function, job), function.__name__)
+        result, node = self._ask(actor, lambda: actor.run.remote(role, function, job), function.__name__)
         self.nodes.add(node)
         return result
 
@@ -372,7 +393,7 @@ class _ActorPool:
                 lambda err: isinstance(err, self._ray.exceptions.RayActorError) and not self._closed
             ),
             stop=stop_after_attempt(_MAX_RETRIES + 1),
-            before_sleep=lambda _state: self._wait_for(actor),
+            before_sleep=lambda _state: self._await_return(actor),
             reraise=True,
         )
         try:
@@ -394,6 +415,12 @@ class _ActorPool:
             elif time.monotonic() - heard > self._patience_s:
                 raise self._away()
         return self._ray.get(reference)
+
+    def _await_return(self, actor: Any) -> None:  # noqa: ANN401 - Ray is untyped
+        add_lost("worker")
+        self._wait_for(actor)
+        if not self._closed:
+            add_restarted("worker")
 
     def _wait_for(self, actor: Any) -> None:  # noqa: ANN401 - Ray is untyped
         """Until a lost actor lives again somewhere."""

@@ -136,7 +136,12 @@ class ProofWriter:
         self._point_file: pq.ParquetWriter | None = None
         self._weight_bytes = 0
         self._state_bytes = 0
+        self._file_bytes = 0
         (staging / "weights").make_folder()
+
+    def num_bytes(self) -> int:
+        """Bytes written so far: of tensors until it is finished, of all files from then on."""
+        return self._file_bytes or self._weight_bytes + self._state_bytes
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """One file per checkpoint; see ProofSink."""
@@ -144,25 +149,33 @@ class ProofWriter:
         self._seal.add_checkpoint_digest(hashing.checkpoint_digest(checkpoint.step, digests))
         tensors = checkpoint.tensors()
         kinds, names = zip(*(name.split("/", 1) for name in tensors), strict=True)
-        data = [hashing.raw_bytes(tensor).tobytes() for tensor in tensors.values()]
+        data = [_as_row(hashing.raw_bytes(tensor)) for tensor in tensors.values()]
         table = pa.table(
             {
                 "kind": list(kinds),
                 "name": list(names),
                 "dtype": [_DTYPE_NAMES[t.dtype] for t in tensors.values()],
                 "shape": [list(t.shape) for t in tensors.values()],
-                "data": data,
+                "data": pa.chunked_array(data, type=pa.large_binary()),
                 "sha256": [digests[name] for name in tensors],
             },
             schema=_WEIGHTS,
         )
         target = self._staging / "weights" / f"step={checkpoint.step}.parquet"
         with atomic_output(target) as stream:
-            pq.write_table(table, stream, compression="none", use_dictionary=False, write_statistics=False)
+            pq.write_table(
+                table,
+                stream,
+                compression="none",
+                use_dictionary=False,
+                write_statistics=False,
+                row_group_size=len(table),
+                write_batch_size=1,  # a page is written when it is full: one of all tensors would be grown by copying
+            )
         self._steps.append(checkpoint.step)
-        for kind, raw in zip(kinds, data, strict=True):
-            self._state_bytes += len(raw) if kind == "optimizer" else 0
-            self._weight_bytes += len(raw) if kind != "optimizer" else 0
+        for kind, tensor in zip(kinds, tensors.values(), strict=True):
+            self._state_bytes += tensor.nbytes if kind == "optimizer" else 0
+            self._weight_bytes += tensor.nbytes if kind != "optimizer" else 0
 
     def write_batches(self, records: Sequence[BatchRecord]) -> None:
         """See ProofSink; flushed in row groups."""
@@ -195,6 +208,7 @@ class ProofWriter:
             if file is not None:
                 file.close()
         files = dict(self._staging.files())
+        self._file_bytes = sum(files.values())
         weight_files = sum(size for name, size in files.items() if name.startswith("weights/"))
         manifest = Manifest(
             format=FORMAT,
@@ -523,6 +537,12 @@ def read_manifest(folder: Location) -> Manifest:
             "cannot hold their hashes"
         )
     return manifest
+
+
+def _as_row(raw: memoryview) -> pa.Array:
+    """One value of a binary column, sharing the memory of a tensor."""
+    ends = np.array([0, len(raw)], dtype=np.int64)
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(raw)])
 
 
 def _tensor(row: dict[str, Any], *, where: str) -> torch.Tensor:

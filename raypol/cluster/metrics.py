@@ -1,0 +1,207 @@
+"""raypol's own metrics, which Ray exports on every node for Prometheus: `raypol_x` as `ray_raypol_x`, counters with `_total`.
+
+They are the live view of a cluster, shown by dashboards/grafana/raypol.json; the rows in the results folder are the record.
+Without Ray in this process nothing is counted. Counting never fails a job: what Ray refuses is dropped. Of a worker that is
+killed the last counts are lost, as far as they are younger than Ray's export interval (10 s).
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+_log = logging.getLogger(__name__)
+
+What = Literal["worker", "trial process"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricSpec:
+    """What a metric is called and means."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    about: str
+    tags: tuple[str, ...]
+
+    @property
+    def exported(self) -> str:
+        """Its name in Prometheus."""
+        return f"ray_{self.name}" + ("_total" if self.kind == "counter" else "")
+
+
+INTERVALS: Final = MetricSpec(
+    name="raypol_intervals",
+    kind="counter",
+    about="Intervals that workers crafted or replayed. A verifier is not told the attack: replays count under none.",
+    tags=("work", "accelerator", "attack"),
+)
+DEVICE_SECONDS: Final = MetricSpec(
+    name="raypol_device_seconds",
+    kind="counter",
+    about="Seconds that workers spent on jobs, loading and storing included; a worker on half a GPU counts half.",
+    tags=("role", "accelerator", "attack"),
+)
+STORE_BYTES: Final = MetricSpec(
+    name="raypol_store_bytes", kind="counter", about="Bytes of proofs and shards written.", tags=("role",)
+)
+LOST: Final = MetricSpec(
+    name="raypol_lost",
+    kind="counter",
+    about="Workers and processes of trials that died or whose node did.",
+    tags=("what",),
+)
+RESTARTED: Final = MetricSpec(
+    name="raypol_restarted", kind="counter", about="Of those, how many were back at work later.", tags=("what",)
+)
+SHARDS_WAITING: Final = MetricSpec(
+    name="raypol_shards_waiting",
+    kind="gauge",
+    about="Jobs of running trials that wait for a worker.",
+    tags=("accelerator",),
+)
+TRIALS: Final = MetricSpec(
+    name="raypol_trials",
+    kind="gauge",
+    about="Trials by state: waiting, running, ok, error, stopped.",
+    tags=("sweep", "state"),
+)
+TRIALS_FINISHED: Final = MetricSpec(
+    name="raypol_trials_finished",
+    kind="counter",
+    about="Trials that this driver saw finish.",
+    tags=("sweep", "state", "arm"),
+)
+OLDEST_TRIAL: Final = MetricSpec(
+    name="raypol_oldest_trial_seconds",
+    kind="gauge",
+    about="Age of the trial that has run longest; 0 if none runs.",
+    tags=("sweep",),
+)
+METRICS: Final = (
+    INTERVALS,
+    DEVICE_SECONDS,
+    STORE_BYTES,
+    LOST,
+    RESTARTED,
+    SHARDS_WAITING,
+    TRIALS,
+    TRIALS_FINISHED,
+    OLDEST_TRIAL,
+)
+
+Values = Mapping[tuple[str, ...], float]
+"""Of a gauge, by its tags in the order of its specification."""
+
+# Ray forgets a gauge that was not set for two of its export intervals (20 s), so that those of dead processes vanish.
+_EVERY_S: Final = 5.0
+
+
+def add(spec: MetricSpec, amount: float, **tags: str) -> None:
+    """Count; dropped where there is no Ray, and where there is nothing to count."""
+    if amount > 0:
+        _record(spec, amount, tags)
+
+
+def add_lost(what: What) -> None:
+    """A worker or a trial's process died."""
+    add(LOST, 1, what=what)
+
+
+def add_restarted(what: What) -> None:
+    """It is back."""
+    add(RESTARTED, 1, what=what)
+
+
+@contextmanager
+def published(sources: Mapping[MetricSpec, Callable[[], Values]]) -> Iterator[None]:
+    """Inside, the gauges show what their sources say, every five seconds and once more at the end."""
+
+    def sample() -> None:
+        for spec, source in sources.items():
+            for tags, value in source().items():
+                _record(spec, value, dict(zip(spec.tags, tags, strict=True)))
+
+    with sampled(sample):
+        yield
+
+
+# --- to Ray ------------------------------------------------------------------------------------------------------------
+
+_made: dict[str, Any] = {}
+
+
+def exporting() -> bool:
+    """True if there is a Ray to count for."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def _record(spec: MetricSpec, value: float, tags: dict[str, str]) -> None:
+    if not exporting():
+        return
+    try:
+        from ray.util import metrics
+
+        if spec.name not in _made:
+            kind = metrics.Counter if spec.kind == "counter" else metrics.Gauge
+            _made[spec.name] = kind(spec.name, description=spec.about, tag_keys=spec.tags)
+        if spec.kind == "counter":
+            _made[spec.name].inc(value, tags=tags)
+        else:
+            _made[spec.name].set(value, tags=tags)
+    except Exception as err:  # Ray is going away, or another version takes no such thing: no reason to lose a trial
+        _log.debug("%s was not counted: %r", spec.name, err)
+
+
+@contextmanager
+def sampled(sample: Callable[[], None]) -> Iterator[None]:
+    """Inside, call this every few seconds, and once at the end. What it raises is dropped."""
+    _sampler.add(sample)
+    try:
+        yield
+    finally:
+        _sampler.end(sample)
+
+
+class _Sampler:
+    """One thread per process for all that is sampled; a daemon, for a process must not wait for it."""
+
+    def __init__(self) -> None:
+        self._samples: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, sample: Callable[[], None]) -> None:
+        self._call(sample)
+        with self._lock:
+            self._samples.append(sample)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="raypol-metrics", daemon=True)
+                self._thread.start()
+
+    def end(self, sample: Callable[[], None]) -> None:
+        with self._lock:
+            self._samples.remove(sample)
+        self._call(sample)
+
+    def _work(self) -> None:
+        while True:
+            time.sleep(_EVERY_S)
+            with self._lock:
+                due = tuple(self._samples)
+            for sample in due:
+                self._call(sample)
+
+    def _call(self, sample: Callable[[], None]) -> None:
+        try:
+            sample()
+        except Exception as err:  # as in `_record`
+            _log.debug("a sample failed: %r", err)
+
+
+_sampler: Final = _Sampler()
