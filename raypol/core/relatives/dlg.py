@@ -8,8 +8,8 @@ Threat model: A is a party of distributed training: it knows W, the architecture
 another party shared; it sees neither X nor y.
 
 Differences from the paper:
-1. The objective is reported as a share of |g|^2, 1 meaning that nothing is explained, and searched as a share of its start's
-   value: L-BFGS's first step and tolerances are absolute, and where the label is known the start explains most of g already.
+1. The objective is reported as a share of |g|^2, 1 meaning that nothing is explained, and searched as 1000 times
+   its share of the start's: L-BFGS's tolerances are absolute, and where the label is known the start explains most of g already.
 2. X' starts uniform in [0, 1] and is clamped to it at the end; the paper draws it from N(0, 1) and leaves it there.
 3. Several restarts; kept is the X' with the smallest objective that any evaluation met, not the last one.
 4. One point; the paper's batches of up to 8 points have no order in their gradient.
@@ -45,6 +45,10 @@ Statistics = Literal["recorded", "batch"]
 
 _SOLVED: Final = 1e-6
 """An objective that has fallen to this share of its start's needs no further restart: the rest is float32's rounding."""
+
+
+_RANGE: Final = 1e3
+"""What the search starts from: torch's L-BFGS ends when a step changes the value by less than 1e-9."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,7 +215,7 @@ def psnr(truth: Tensor, other: Tensor) -> float:
 
 
 class _Watched:
-    """An objective as a share of its first value; remembers its trace, its best point, and some images on the way."""
+    """An objective in thousandths of its first value; remembers its trace, its best point, and some images on the way."""
 
     def __init__(self, objective: ValueAndGradient, num_pixels: int) -> None:
         self._objective = objective
@@ -229,7 +233,7 @@ class _Watched:
         self.trace.append(value)
         if value < self.lowest:  # never so for NaN
             self.lowest, self.found = value, v.detach().clone()
-        unit = self.trace[0] if 0.0 < self.trace[0] < math.inf else 1.0
+        unit = self.trace[0] / _RANGE if 0.0 < self.trace[0] < math.inf else 1.0
         return value / unit, slope / unit
 
 

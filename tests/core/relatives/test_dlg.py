@@ -30,14 +30,14 @@ def leak(trainer: Trainer, index: int, config: DLG) -> tuple[Recovered, Tensor, 
 def test_a_digit_is_recovered_from_a_smooth_net(fresh: Fresh, index: int, label: Any) -> None:  # noqa: ANN401
     found, truth, y = leak(fresh(SIGMOID), index, replace(SMOOTH, label=label))
     assert found.label == y
-    assert psnr(truth, found.image) > 35.0  # joint 49 to 63 dB, inferred 91 to 105 dB over 20 digits
+    assert psnr(truth, found.image) > 35.0  # joint 56 to 92 dB, inferred 115 to 124 dB over 20 digits
     assert found.objective < 1e-5
 
 
 @pytest.mark.parametrize(
     ("index", "config"),
     [
-        (2, DLG(iterations=150, restarts=1)),  # 42 dB; 22 to 71 dB over 20 digits by the defaults
+        (2, DLG(iterations=150, restarts=1)),  # 39 dB; 19 to 57 dB over 20 digits by the defaults
         (5, DLG(iterations=150, restarts=1, crafting="adam", step_size=0.1)),  # 38 dB; 28 to 39 dB over 8 digits
     ],
     ids=["lbfgs", "adam"],
@@ -54,7 +54,7 @@ def test_what_hides_the_image(fresh: Fresh, trained: Trainer, case: str) -> None
     trainer = trained if case == "trained" else fresh("resnet8")
     config = DLG(iterations=150, restarts=1, statistics="recorded" if case == "trained" else "batch")
     found, truth, _ = leak(trainer, 1, config)
-    assert psnr(truth, found.image) < 15.0  # 3 to 7 dB, as good as a random image
+    assert psnr(truth, found.image) < 15.0  # 4 to 12 dB over 18 cases; a random image has 5
     assert found.objective > 0.1  # and the search knows it
 
 
