@@ -14,7 +14,7 @@ import math
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -54,6 +54,8 @@ _BATCHES: Final = pa.schema([("step", pa.int64()), ("indices", pa.list_(pa.int64
 
 _STEPS_PER_GROUP: Final = 1024
 _POINTS_PER_GROUP: Final = 4096
+_PAGE_BYTES: Final = 8 << 20
+"""Of weights: a page has a header, and is copied as it grows."""
 _GROUP_BYTES: Final = 64 << 20
 """A row group is cut shorter than the above where it would unfold to more than this."""
 # What a hostile file may make us allocate. Weights are stored as they are, so a file cannot unfold to more than its own
@@ -166,11 +168,12 @@ class ProofWriter:
             pq.write_table(
                 table,
                 stream,
-                compression="none",
+                compression={"shape.list.element": "zstd"},  # all else is as long as it says, or does not compress
                 use_dictionary=False,
                 write_statistics=False,
                 row_group_size=len(table),
-                write_batch_size=1,  # a page is written when it is full: one of all tensors would be grown by copying
+                write_batch_size=1,  # a page ends when it is full: one of all tensors would be grown by copying
+                data_page_size=_PAGE_BYTES,
             )
         self._steps.append(checkpoint.step)
         for kind, tensor in zip(kinds, tensors.values(), strict=True):
@@ -357,31 +360,11 @@ class ParquetProof:
 
     def checkpoint(self, position: int) -> Checkpoint:
         """See ProofSource. The latest two files are kept, for one interval's end is the next one's start; tensors are copies."""
-        read = self._checkpoint(position)
-        return replace(
-            read,
-            parameters={name: tensor.clone() for name, tensor in read.parameters.items()},
-            buffers={name: tensor.clone() for name, tensor in read.buffers.items()},
-            optimizer_state={name: tensor.clone() for name, tensor in read.optimizer_state.items()},
-        )
-
-    def _read_checkpoint(self, position: int) -> Checkpoint:
         step = self.manifest.checkpoint_steps[position]
         name = f"weights/step={step}.parquet"
-        with self._damage(name):
-            file = self._open(name, _WEIGHTS)
-            size = self.manifest.files[name]
-            unfolded = sum(group.unfolded_bytes for group in file.groups)
-            num_tensors = sum(group.num_rows for group in file.groups)
-            if unfolded > size + _WEIGHTS_SLACK or num_tensors > _MAX_GROUP_ROWS:
-                raise InputError(
-                    f"{self.folder}/{name}: {num_tensors} tensors would unfold to {unfolded} bytes, "
-                    f"expected at most {_MAX_GROUP_ROWS} and the {size} bytes of the file"
-                )
-            rows = file.reader.read().to_pylist()
         groups: dict[str, dict[str, torch.Tensor]] = {"parameter": {}, "buffer": {}, "optimizer": {}}
         digests = {}
-        for row in rows:
+        for row in self._checkpoint(position):
             kind, tensor_name = row["kind"], row["name"]
             if kind not in groups or tensor_name is None or tensor_name in groups[kind]:
                 raise InputError(
@@ -396,6 +379,23 @@ class ParquetProof:
             optimizer_state=groups["optimizer"],
             claimed_digests=digests,
         )
+
+    def _read_checkpoint(self, position: int) -> list[dict[str, Any]]:
+        """The rows of a weight file; their bytes lie where Parquet's decoder put them."""
+        name = f"weights/step={self.manifest.checkpoint_steps[position]}.parquet"
+        with self._damage(name):
+            file = self._open(name, _WEIGHTS)
+            size = self.manifest.files[name]
+            unfolded = sum(group.unfolded_bytes for group in file.groups)
+            num_tensors = sum(group.num_rows for group in file.groups)
+            if unfolded > size + _WEIGHTS_SLACK or num_tensors > _MAX_GROUP_ROWS:
+                raise InputError(
+                    f"{self.folder}/{name}: {num_tensors} tensors would unfold to {unfolded} bytes, "
+                    f"expected at most {_MAX_GROUP_ROWS} and the {size} bytes of the file"
+                )
+            table = file.reader.read()
+            rows: list[dict[str, Any]] = table.drop_columns("data").to_pylist()
+            return [row | {"data": value.as_buffer()} for row, value in zip(rows, table.column("data"), strict=True)]
 
     def batches(self, start: int, stop: int) -> list[BatchRecord]:
         """See ProofSource."""
