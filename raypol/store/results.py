@@ -209,7 +209,11 @@ def read_rows(folder: Location, row_type: type[Row], sweep_id: str, names: Seque
     if not paths:
         return []
     found = ds.dataset(paths, filesystem=folder.filesystem, format="parquet", schema=schema_of(row_type))
-    table = found.to_table(filter=ds.field("sweep_id") == sweep_id if sweep_id else None)
+    return to_rows(found.to_table(filter=ds.field("sweep_id") == sweep_id if sweep_id else None), row_type)
+
+
+def to_rows(table: pa.Table, row_type: type[Row]) -> list[Row]:
+    """The rows of a table with the columns of `schema_of(row_type)`."""
     own = {f.name: f for f in fields(row_type)}
 
     def cell(name: str, value: Any) -> Any:  # noqa: ANN401 - any cell
