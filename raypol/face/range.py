@@ -1,5 +1,7 @@
 """`raypol range` and `sweeps/success_range.py`: between which T' a spoof succeeds, found by bracketing and bisection."""
 
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -125,7 +127,11 @@ class Range(RangeCommand):
             smoke=design,
         )
         name = self.name or sweep.name
-        return run_command(sweep, replace(self, name=name, low=low, high=high, resolution=resolution))
+        return run_command(
+            sweep,
+            replace(self, name=name, low=low, high=high, resolution=resolution),
+            typed=shlex.join(["raypol", *sys.argv[1:]]),
+        )
 
     def _attack(self) -> Any:  # noqa: ANN401 - configurations have no common base
         given = self.strength.given()

@@ -7,6 +7,7 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from raypol.face.sweep_summary import remarks
 from raypol.face.tables import shown_conditions
 from raypol.runs.design import CONTROLS, Sweep
 from raypol.runs.range_estimate import METHOD, EndEstimate, RangeEstimate, is_wider
@@ -62,8 +63,7 @@ def range_answer(sweep: Sweep, run: SweepRun, estimates: Sequence[RangeEstimate]
     ]
     if run.stopped:
         said.append(f"The search ended early: {run.stopped}. The ranges are what was known then.")
-    if any(row.simulated for row in run.rows):
-        said.append("Some devices are simulated: a CPU did the work of a declared GPU, so their times are no GPU's.")
+    said += remarks(run.rows)
     lines = [f"- {_name(one, estimates)}: {_sentence(one, span)}" for one in estimates]
     lines += [f"- {line}" for line in _against_controls(estimates)]
     reasons = Counter(row.message.partition("\n")[0][:200] for row in run.trials if row.status == "error")

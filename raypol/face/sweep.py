@@ -6,6 +6,7 @@ input, 3 failed for another reason, 4 ended before all trials were run, 130 inte
 
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -167,12 +168,13 @@ def main(sweep: Sweep, arguments: Sequence[str] | None = None, *, kind: type[Swe
     """Entry point of a sweep file; `kind` holds its options."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     program = Path(sys.argv[0]).name or sweep.name
+    typed = shlex.join(["python", sys.argv[0], *arguments])
     command = parse(kind, program, f"{sweep.question} ({sweep.name})", arguments)
-    sys.exit(guarded(lambda: run_command(sweep, command), debug=command.debug))
+    sys.exit(guarded(lambda: run_command(sweep, command, typed=typed), debug=command.debug))
 
 
-def run_command(sweep: Sweep, command: SweepCommand) -> int:
-    """Plan, run, and say what was found."""
+def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
+    """Plan, run, and say what was found; `typed` is the command line, for a report to come."""
     plan = command.plan(sweep)
     if command.dry_run:
         return _show_plan(sweep, plan, command)
@@ -186,6 +188,7 @@ def run_command(sweep: Sweep, command: SweepCommand) -> int:
                 results,
                 address=command.cluster_address(),
                 events=Events(progress=update, outcome=tracker.log),
+                command=typed,
             )
         except BaseException:
             tracker.close()
@@ -237,7 +240,8 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location) -> N
 def _found(sweep: Sweep, run: SweepRun, results: Location) -> tuple[RenderableType, str]:
     """Table and answer; what a range search found is recorded too."""
     if run.plan.options.search != "range":
-        return sweep_table(run.rows), answer(sweep, run)
+        said = answer(sweep.question, run.rows, planned=run.plan.num_trials, resumed=run.resumed, stopped=run.stopped)
+        return sweep_table(run.rows), said
     options, sweep_id = run.plan.options, run.plan.sweep_id
     ranges = Ranges(run.plan.design, sweep_id, options.policy, options.scan_factor)
     ranges.recall(run.rows, failed=True)

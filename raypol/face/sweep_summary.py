@@ -12,9 +12,8 @@ from rich.table import Table
 from raypol.core.distances import METRICS
 from raypol.core.sampling import CONFIDENCE
 from raypol.face.tables import shown_conditions
-from raypol.runs.design import CONTROLS, Sweep
+from raypol.runs.design import CONTROLS
 from raypol.runs.rows import number_of
-from raypol.runs.sweep import SweepRun
 from raypol.store.results import TrialRow
 
 _AXES: Final = (
@@ -24,79 +23,80 @@ _AXES: Final = (
 )  # fmt: skip
 """Columns that are shown if the trials of an arm differ in them; arm, T' and k always are."""
 _TITLES: Final = {"prover_device": "prover", "device": "spoofer", "verifier_device": "verifier", "noise_decay": "decay"}
-_LEGEND: Final = (
+LEGEND: Final = (
     "n: trials (seeds); not ok: failed or stopped early. error: largest of the four errors (max over intervals) in units of the "
     "honest proof's, time and size likewise; medians over n, below 1 is needed. success: accepted, all errors below the proof's, "
     "less time and storage; under published / strict. simulated: a CPU did the work of a declared GPU. estimated: "
     "from a sample of the intervals."
 )
+NUMBERS: Final = ("T'", "k", "n", "not ok", "error", "time", "size", "published", "strict")
+"""Titles of columns that are right-justified."""
 _MARKS: Final = ("simulated", "estimated")
 """Of rows that are not plain measurements; a column of each is shown if any row bears it."""
 
 
-def sweep_table(rows: Sequence[TrialRow]) -> RenderableType:
-    """A line per point; seeds are put together."""
+def sweep_cells(rows: Sequence[TrialRow]) -> tuple[list[str], list[list[str]]]:
+    """Column titles, and a line of cells per point, seeds put together; an empty line where T' or k changes."""
     trials = [row for row in rows if row.arm != "honest"]
     shown = [axis for axis in _AXES if any(len(set(values)) > 1 for values in _by_arm(trials, axis))]
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    numbers = ("T'", "k", "n", "not ok", "error", "time", "size", "published", "strict")
-    for title in ("arm", "T'", "k", *(_TITLES.get(axis, axis) for axis in shown), *numbers[2:], "success", "bound by"):
-        table.add_column(title, justify="right" if title in numbers else "left", no_wrap=title != "bound by")
     marks = [mark for mark in _MARKS if any(getattr(row, mark) for row in trials)]
-    for mark in marks:
-        table.add_column(mark)
+    titles = [
+        "arm",
+        "T'",
+        "k",
+        *(_TITLES.get(axis, axis) for axis in shown),
+        *NUMBERS[2:],
+        "success",
+        "bound by",
+        *marks,
+    ]
     groups: dict[tuple[object, ...], list[TrialRow]] = {}
     for row in trials:
         key = (row.arm, row.steps, row.interval, *(getattr(row, axis) for axis in shown))
         groups.setdefault(key, []).append(row)
     order = {arm: number for number, arm in enumerate(dict.fromkeys([*CONTROLS, *(row.arm for row in trials)]))}
+    lines: list[list[str]] = []
     previous = None
     for key, group in sorted(
         groups.items(), key=lambda item: (item[0][2], item[0][1], order[str(item[0][0])], str(item[0]))
     ):
         if previous not in (None, key[1:3]):
-            table.add_row()
+            lines.append([])
         previous = key[1:3]
         done = [row for row in group if row.status == "ok"]
-        cells = [
-            *("-" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in key),
-            str(len(group)),
-            str(len(group) - len(done)) if len(done) < len(group) else "",
-            _number(_worst(row) for row in done),
-            _number(row.ratio_time for row in done),
-            _number(row.ratio_size for row in done),
-            _count(group, "accepted_published"),
-            _count(group, "accepted_strict"),
-            f"{_count(group, 'success')} / {_count(group, 'success_strict')}",
-            _bound(group),
-        ]
-        table.add_row(*cells, *("yes" if any(getattr(row, mark) for row in group) else "" for mark in marks))
-    return Group(table, "", _LEGEND)
-
-
-def answer(sweep: Sweep, run: SweepRun) -> str:
-    """Markdown: what was asked, what was run, for which T' each arm succeeds, and whether it beats its control."""
-    trials = run.trials
-    states = Counter(row.status for row in trials)
-    failed = states["error"]
-    said = [
-        f"**{sweep.question}**",
-        f"{len(trials)} of {run.plan.num_trials} trials have a row"
-        + (f" ({run.resumed} were finished before)" if run.resumed else "")
-        + f": {states['ok']} ran to the end, {states['stopped']} were stopped early because they could not succeed any more, "
-        f"{failed} failed.",
-    ]
-    if run.stopped:
-        said.append(f"The sweep ended early: {run.stopped}.")
-    honest = [row for row in run.rows if row.arm == "honest"]
-    if honest:
-        accepted = sum(bool(row.accepted_strict) for row in honest)
-        said.append(
-            f"Honest proofs: {len(honest)}, {accepted} accepted by strict; largest normalised l2 error "
-            f"{_number((row.error_l2 for row in honest), '.2g')}, {_number((row.device_s for row in honest), '.3g')} device "
-            "seconds (medians)."
+        lines.append(
+            [
+                *("-" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in key),
+                str(len(group)),
+                str(len(group) - len(done)) if len(done) < len(group) else "",
+                _number(_worst(row) for row in done),
+                _number(row.ratio_time for row in done),
+                _number(row.ratio_size for row in done),
+                _count(group, "accepted_published"),
+                _count(group, "accepted_strict"),
+                f"{_count(group, 'success')} / {_count(group, 'success_strict')}",
+                _bound(group),
+                *("yes" if any(getattr(row, mark) for row in group) else "" for mark in marks),
+            ]
         )
-    estimated = [row for row in trials if row.estimated]
+    return titles, lines
+
+
+def sweep_table(rows: Sequence[TrialRow]) -> RenderableType:
+    """A line per point; seeds are put together."""
+    titles, lines = sweep_cells(rows)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in titles:
+        table.add_column(title, justify="right" if title in NUMBERS else "left", no_wrap=title != "bound by")
+    for line in lines:
+        table.add_row(*line)
+    return Group(table, "", LEGEND)
+
+
+def remarks(rows: Sequence[TrialRow]) -> list[str]:
+    """What must be said of rows that are not plain measurements."""
+    said = []
+    estimated = [row for row in rows if row.estimated]
     if estimated:
         said.append(
             f"{len(estimated)} trials are estimated from {_spread([row.intervals_verified for row in estimated])} of "
@@ -104,8 +104,42 @@ def answer(sweep: Sweep, run: SweepRun) -> str:
             f"{max(row.estimate_beyond or 0 for row in estimated)} intervals of a spoof err more than its row says, in any one "
             "metric; times and sizes are extrapolated."
         )
-    if any(row.simulated for row in run.rows):
+    if any(row.simulated for row in rows):
         said.append("Some devices are simulated: a CPU did the work of a declared GPU, so their times are no GPU's.")
+    return said
+
+
+def answer(question: str, rows: Sequence[TrialRow], *, planned: int, resumed: int = 0, stopped: str = "") -> str:
+    """Markdown: what was asked, what was run, for which T' each arm succeeds, and whether it beats its control.
+
+    Args:
+        question: of the sweep.
+        rows: honest ones and trials.
+        planned: how many trials there are to be; 0 = not known.
+        resumed: how many of them an earlier run had finished.
+        stopped: why the sweep ended before all were run; empty if it did not.
+    """
+    trials = [row for row in rows if row.arm != "honest"]
+    states = Counter(row.status for row in trials)
+    failed = states["error"]
+    said = [
+        f"**{question}**",
+        (f"{len(trials)} of {planned} trials have a row" if planned else f"{len(trials)} trials have a row")
+        + (f" ({resumed} were finished before)" if resumed else "")
+        + f": {states['ok']} ran to the end, {states['stopped']} were stopped early because they could not succeed any more, "
+        f"{failed} failed.",
+    ]
+    if stopped:
+        said.append(f"The sweep ended early: {stopped}.")
+    honest = [row for row in rows if row.arm == "honest"]
+    if honest:
+        accepted = sum(bool(row.accepted_strict) for row in honest)
+        said.append(
+            f"Honest proofs: {len(honest)}, {accepted} accepted by strict; largest normalised l2 error "
+            f"{_number((row.error_l2 for row in honest), '.2g')}, {_number((row.device_s for row in honest), '.3g')} device "
+            "seconds (medians)."
+        )
+    said += remarks(rows)
     lines = [f"- {arm}: {_outcome_of(arm, trials)}" for arm in dict.fromkeys(row.arm for row in trials)]
     reasons = Counter(row.message.partition("\n")[0][:200] for row in trials if row.status == "error")
     lines += [f"- failed {count}x: {reason}" for reason, count in reasons.most_common(5)]

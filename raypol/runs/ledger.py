@@ -1,6 +1,7 @@
 """What a sweep left in its results folder: what it was, and what is finished. Resuming reads this and nothing else.
 
 RESULTS/sweeps/<sweep_id>/sweep.json           what was asked; a resumed sweep must ask the same
+                         /about.json           its question, how many trials it has, the command that runs it
                          /honest/<key>.json    which proofs and which row a trial is compared with
                          /points/<trial>.json  points that a searcher proposed
                          /tune/                Ray Tune's own files
@@ -10,7 +11,7 @@ The rows in RESULTS/trials are the record of what is finished: no pickle, no sna
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
@@ -23,6 +24,18 @@ from raypol.store.results import TrialRow, read_trials
 _COMPUTING: Final = ("raypol", "python", "torch", "numpy", "scipy")
 """Packages whose version decides numbers."""
 _SHOWN: Final = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """What decides no number of a sweep, and what people want to read beside its numbers."""
+
+    question: str = ""
+    num_trials: int = 0
+    """Of a search: at most. 0 = not known."""
+    search: str = "grid"
+    command: str = ""
+    """What was typed to run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,16 @@ class Ledger:
     def open(self, asked: Mapping[str, str]) -> None:
         """Write down what is asked."""
         self._write("sweep.json", self._content(asked))
+
+    def describe(self, about: About) -> None:
+        """Write down what people want to read."""
+        self._write("about.json", asdict(about))
+
+    def about(self) -> About:
+        """What `describe` wrote; what is missing or of another kind stays empty."""
+        found = self._read("about.json") or {}
+        known = {f.name: found[f.name] for f in fields(About) if isinstance(found.get(f.name), type(f.default))}
+        return About(**known)
 
     @contextmanager
     def only_driver(self) -> Iterator[None]:

@@ -63,6 +63,8 @@ class Plan:
     """A sweep, ready to be run."""
 
     sweep_id: str
+    question: str
+    """What the sweep asks, in one sentence."""
     design: Design
     options: SweepOptions
     trials: tuple[tuple[Point, Setup], ...]
@@ -143,6 +145,7 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
         count = len(trials)
     return Plan(
         sweep_id=options.name,
+        question=sweep.question,
         design=design,
         options=options,
         trials=tuple(trials),

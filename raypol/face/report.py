@@ -1,0 +1,110 @@
+"""`raypol report`: a sweep as one HTML file that needs no network, and as Markdown with PNGs for a repository.
+
+What it says is put together in `report_content`; two templates lay it out.
+"""
+
+import base64
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Final
+
+import tyro
+from jinja2 import Environment, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from rich.console import Console
+
+from raypol.core.errors import InputError
+from raypol.face.progress import progress
+from raypol.face.report_content import Report, make_report
+from raypol.store.location import Location, atomic_output, open_location
+from raypol.store.results import read_trials
+
+_out: Final = Console(highlight=False, markup=False)
+_err: Final = Console(stderr=True, highlight=False, markup=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportCommand:
+    """Write what a sweep found: one HTML file that needs no network, and Markdown with PNGs. A half-finished sweep is told so."""
+
+    results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
+    """Results folder: a local path, s3://... or gs://..."""
+    name: str = ""
+    """Name of the sweep; empty = the only one in the folder."""
+    out: str | None = None
+    """Local folder for index.html, report.md and figures/; None = RESULTS/report/NAME."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> int:
+        """Run it."""
+        results = open_location(self.results)
+        sweep_id = chosen_sweep(results, self.name)
+        if self.out is None and not results.is_local:
+            raise InputError(f"{results} is not on this machine: expected --out FOLDER")
+        folder = Path(self.out).expanduser() if self.out else Path(results.path) / "report" / sweep_id
+        with progress(_err) as update:
+            report = make_report(results, sweep_id, on_progress=update)
+        for path in write_report(report, folder):
+            _out.print(str(path), soft_wrap=True)
+        return 0
+
+
+def chosen_sweep(results: Location, name: str) -> str:
+    """The sweep that is meant.
+
+    Raises:
+        InputError: the folder has no rows, none of this name, or of several sweeps and none was named.
+    """
+    there = sorted({row.sweep_id for row in read_trials(results)})
+    if not there:
+        raise InputError(
+            f"{results} holds no rows: expected RESULTS/trials/*.parquet of a sweep, a demo or a range search"
+        )
+    if name and name not in there:
+        raise InputError(f"{results} holds no sweep {name!r}; there are {', '.join(there)}")
+    if not name and len(there) > 1:
+        raise InputError(f"{results} holds several sweeps; expected --name, one of {', '.join(there)}")
+    return name or there[0]
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write FOLDER/index.html, report.md and figures/*.png; returns the first two.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    pictures = [picture for section in report.sections for picture in section.figures]
+    written = {
+        folder / "index.html": _rendered("report.html.j2", report).encode(),
+        folder / "report.md": _rendered("report.md.j2", report).encode(),
+        **{folder / "figures" / f"{picture.name}.png": picture.png for picture in pictures},
+    }
+    try:
+        for path, content in written.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_output(open_location(path)) as stream:
+                stream.write(content)
+    except OSError as err:
+        raise InputError(f"cannot write the report into {folder}: {err.strerror or err}") from err
+    return list(written)[:2]
+
+
+def _rendered(template: str, report: Report) -> str:
+    is_page = template.endswith(".html.j2")
+    # What rows say may come from an adversary: a page escapes it. Markdown is no page.
+    environment = Environment(autoescape=is_page, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
+    markdown = MarkdownIt("commonmark", {"html": False})
+
+    def as_page(text: str) -> Markup:
+        return Markup(markdown.render(text))  # noqa: S704 - html=False: what is not Markdown is escaped
+
+    environment.filters |= {
+        "markdown": as_page,
+        "base64": lambda png: base64.b64encode(png).decode(),
+        "cell": lambda cell: cell.replace("|", "\\|").replace("\n", " "),
+    }
+    text = (files("raypol.face") / "templates" / template).read_text()
+    return environment.from_string(text).render(report=report, sections=report.sections)
