@@ -97,6 +97,29 @@ def test_a_proof_goes_to_the_published_layout_and_back(
     assert "ACCEPTED" in run(verify.replace("IMPORTED_DIR", run(bring)))
 
 
+def test_the_relatives_do_what_is_said_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands of the gallery, in this process."""
+    monkeypatch.chdir(tmp_path)
+    section = README.partition("## Relatives")[2].partition("\n## ")[0]
+    said, folder = {}, ""
+    for line in re.findall(r"^    raypol (.*?)(?: +#.*)?$", section, flags=re.MULTILINE):
+        words = [folder if word == "PROOF_DIR" else word for word in line.split()]
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0, line
+        said[words[1]] = capsys.readouterr().out
+        folder = folder or said[words[1]].splitlines()[-1]
+    assert re.search(r"flipped: [12] by X \+ R, [12] by X \+ R rounded", said["adversarial"])
+    assert re.search(r"loss fell after rounding: 2", said["unadversarial"])
+    (quality,) = re.findall(r"PSNR +([0-9.]+) dB", said["dlg"])
+    assert float(quality) > 20.0
+    assert re.search(r"label +5, true 5", said["dlg"])
+    pictures = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "docs").iterdir())
+    assert pictures == sorted(re.findall(r"\]\((docs/[^)]+)\)", section))
+
+
 @pytest.mark.parametrize("name", re.findall(r"\]\((docs/[^)]+)\)", README))
 def test_pictures_are_there(name: str) -> None:
     assert (Path(__file__).parent.parent / name).stat().st_size > 10_000
