@@ -168,8 +168,8 @@ class DLGCommand(OnProof):
         found = leak.recovered
         _out.print(
             f"{recipe.model} on {recipe.dataset}, weights of step {self.at}; {self.split} point {self.index}\n"
-            f"mismatch of gradients  {number(found.objective, 3)} ({found.restarts} random {'start' if found.restarts == 1 else 'starts'}, "
-            f"{len(found.trace)} evaluations of the best)\n"
+            f"mismatch of gradients  {number(found.objective, 3)} (best of {found.restarts} restarts, "
+            f"{len(found.trace)} evaluations)\n"
             f"label                  {found.label}, true {leak.label}\n"
             f"PSNR                   {psnr(leak.truth, found.image):.1f} dB",
             soft_wrap=True,
