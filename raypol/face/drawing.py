@@ -31,6 +31,12 @@ _MANY_TIMES: Final = 4.0
 """Values whose largest is this many times the smallest get a log axis."""
 _GULF: Final = 100.0
 """A minority of values below a gap this wide leaves the axis: it would squash the others for one fact, "very small"."""
+_WIDE: Final = 20.0
+"""T' whose largest is this many times the smallest get a log axis."""
+_EACH_TICK: Final = 12
+"""Among more T' than this ticks are at round numbers instead of at each T'."""
+_EACH_MARK: Final = 30
+"""Among more T' than this no tick marks each."""
 STRIP: Final = 0.085
 """Height of the strip for values beyond the axis, as a part of the panel's."""
 
@@ -84,25 +90,34 @@ def choose_scale(values: Iterable[float], keep: Iterable[float] = (), *, clip: b
     return Scale(low, high, "log" if high >= _MANY_TIMES * low else "linear")
 
 
-def apply_scale(ax: Axes, scale: Scale, *, below: bool, above: bool) -> None:
-    """Limits, and ticks at round numbers; none in the strips, where the axis means nothing."""
+def apply_scale(ax: Axes, scale: Scale, *, below: bool, above: bool, horizontal: bool = False) -> None:
+    """Limits, and ticks at round numbers; none in the strips, where the axis means nothing.
+
+    Args:
+        ax: whose value axis is set.
+        scale: what is on it.
+        below: there is a strip below the axis, above: above it.
+        above: as said.
+        horizontal: the value axis is that of x.
+    """
+    axis, side = (ax.xaxis, "bottom") if horizontal else (ax.yaxis, "left")
     limits = scale.limits(below=below, above=above)
     if scale.kind == "log":
-        ax.set_yscale("log")
+        (ax.set_xscale if horizontal else ax.set_yscale)("log")
         decades = math.log10(limits[1] / limits[0])
         subs = (1, 1.5, 2, 3, 5, 7) if decades < 0.9 else (1, 2, 5) if decades < 2.2 else (1,)
         major: Locator = LogLocator(subs=subs, numticks=7 if decades >= 2.2 else 20)
         minor: Locator = LogLocator(subs=tuple(range(1, 10)), numticks=100)
     else:
         major, minor = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]), NullLocator()
-    ax.set_ylim(*limits)
+    (ax.set_xlim if horizontal else ax.set_ylim)(*limits)
     edges = ax.transData.inverted().transform(ax.transAxes.transform([(0, STRIP * below), (0, 1 - STRIP * above)]))
-    first, last = float(edges[0][1]), float(edges[1][1])
-    for locator, set_locator in ((major, ax.yaxis.set_major_locator), (minor, ax.yaxis.set_minor_locator)):
+    first, last = limits if horizontal else (float(edges[0][1]), float(edges[1][1]))
+    for locator, set_locator in ((major, axis.set_major_locator), (minor, axis.set_minor_locator)):
         set_locator(FixedLocator([tick for tick in locator.tick_values(*limits) if first < tick < last]))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.spines["left"].set_bounds(first, last)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axis.set_minor_formatter(NullFormatter())
+    ax.spines[side].set_bounds(first, last)
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -117,7 +132,10 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def apply_steps(ax: Axes, labels: dict[int, str]) -> None:
-    """The T' axis: ticks where there is data, on the scale that spreads them better; crowded labels are dropped."""
+    """The T' axis: ticks where there is data, or at round numbers where there is too much; crowded labels are dropped.
+
+    Log where T' spans a factor of 20 or more, or where that spreads the T' better.
+    """
     steps = sorted(labels)
     if not steps:
         ax.set_xticks([])
@@ -127,10 +145,10 @@ def apply_steps(ax: Axes, labels: dict[int, str]) -> None:
         span = place(steps[-1]) - place(steps[0])
         return min((place(b) - place(a)) / span for a, b in pairwise(steps))
 
-    log = len(steps) > 1 and closest(math.log) > closest(float) + 1e-9
+    log = len(steps) > 1 and (steps[-1] >= _WIDE * steps[0] or closest(math.log) > closest(float) + 1e-9)
     place: Callable[[float], float] = math.log10 if log else float
     first, span = place(steps[0]), place(steps[-1]) - place(steps[0])
-    air = 0.16 * span or 1.0  # markers of one T' stand side by side
+    air = (0.16 if len(steps) <= _EACH_TICK else 0.05) * span or 1.0  # markers of one T' stand side by side
     if log:
         ax.set_xscale("log")
         ax.set_xlim(10 ** (first - air), 10 ** (first + span + air))
@@ -138,13 +156,19 @@ def apply_steps(ax: Axes, labels: dict[int, str]) -> None:
         ax.set_xlim(first - air, first + span + air)
     inches = ax.get_window_extent().width / ax.figure.dpi * span / (span + 2 * air)
     needed = 0.08 + _CHARACTER_IN * 1.15 * max(len(line) for label in labels.values() for line in label.split("\n"))
-    shown = [steps[-1]]
-    for step in reversed(steps[:-1]):
+    at: list[int] = steps
+    if len(steps) > _EACH_TICK:
+        # A factor of ten or more between the ends leaves round numbers enough on a log axis.
+        wide = steps[-1] >= 10 * steps[0]
+        locator = LogLocator(subs=(1, 2, 5)) if log and wide else MaxNLocator(7, steps=[1, 2, 2.5, 5, 10], integer=True)
+        at = [round(tick) for tick in locator.tick_values(steps[0], steps[-1]) if steps[0] <= tick <= steps[-1]]
+    shown = at[-1:]
+    for step in reversed(at[:-1]):
         if (place(shown[-1]) - place(step)) / span * inches >= needed:
             shown.append(step)
     ax.xaxis.set_major_locator(FixedLocator(shown))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: labels.get(round(value), "")))
-    ax.xaxis.set_minor_locator(FixedLocator(steps))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: labels.get(round(value), f"{round(value):,}")))
+    ax.xaxis.set_minor_locator(FixedLocator(steps) if len(steps) <= _EACH_MARK else NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -279,8 +303,13 @@ def _columns(groups: Sequence[Sequence[Entry]], width: float) -> list[list[Entry
 
 def _entry_label(label: str) -> str:
     # Matplotlib leaves entries out whose label begins with "_".
-    short = textwrap.shorten(label, 60, placeholder="...")
+    short = shortened(" ".join(label.split()), 60)
     return f" {short}" if not short or short.startswith("_") else short
+
+
+def shortened(text: str, letters: int) -> str:
+    """The text, cut with an ellipsis if it is longer."""
+    return text if len(text) <= letters else f"{text[: letters - 3].rstrip()}..."
 
 
 def enumerate_briefly(names: Sequence[str], *, most: int = 6) -> str:

@@ -1,37 +1,27 @@
-"""Every figure of a sweep: what each needs, whether it can be drawn, what it shows. Report, MLflow and the app take them from here.
+"""Every figure of a sweep: what it needs, whether it can be drawn, what it shows. Report, MLflow and the app take them from here.
 
-    material = read_material(open_location("results"), "quickstart-smoke")
-    for plot in PLOTS:
-        if plot.applies(material):
-            figure = plot.draw(material)
+material = read_material(open_location("results"), "quickstart-smoke")
+for plot in PLOTS:
+    if plot.applies(material):
+        figure = plot.draw(material)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from matplotlib.figure import Figure
 
 from raypol.face import figures
-from raypol.face.arm_styles import HONEST
-from raypol.runs.images import ImagePairs
-from raypol.store.location import Location
-from raypol.store.ranges import RangeRow, read_ranges
-from raypol.store.results import IntervalRow, TrialRow, read_rows, read_trials
+from raypol.face.arm_styles import HONEST, is_control
+from raypol.face.curves import settings_of
+from raypol.face.drawing import real
+from raypol.face.material import Material, read_material
+from raypol.face.over_training import choose
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Material:
-    """What figures are drawn from."""
-
-    rows: Sequence[TrialRow] = ()
-    intervals: Sequence[IntervalRow | Mapping[str, Any]] = ()
-    """Of some of the rows at least; a mapping needs the columns that a figure shows."""
-    pairs: Sequence[ImagePairs] = ()
-    ranges: Sequence[RangeRow] = ()
-    notes: Sequence[str] = ()
-    """What could not be read, a line each."""
+__all__ = ["PLOTS", "Material", "Plot", "draw_all", "read_material"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,25 +34,21 @@ class Plot:
     caption: Callable[[Material], str]
     """A sentence on what it shows."""
     missing: Callable[[Material], str]
-    """What it would need and the material lacks; empty = it can be drawn."""
+    """What it needs and the material lacks; empty = there is something to draw."""
     draw: Callable[[Material], Figure]
+    """Draws any material; of one to which the plot does not apply a page that says so."""
 
     def applies(self, material: Material) -> bool:
         """True if there is something to draw."""
         return not self.missing(material)
 
 
-def read_material(results: Location, sweep_id: str | None = None) -> Material:
-    """What a results folder holds for figures; None = of all its sweeps."""
-    return Material(
-        rows=read_trials(results, sweep_id=sweep_id or ""),
-        intervals=read_rows(results / "intervals", IntervalRow, sweep_id or ""),
-        ranges=read_ranges(results, sweep_id=sweep_id or ""),
-    )
-
-
 def draw_all(material: Material, folder: Path) -> list[Path]:
-    """Draw what applies into FOLDER/<name>.png and .pdf; returns the files."""
+    """Draw what applies into FOLDER/<name>.png and .pdf; returns the files.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
     drawn: list[Path] = []
     for plot in PLOTS:
         if plot.applies(material):
@@ -71,17 +57,137 @@ def draw_all(material: Material, folder: Path) -> list[Path]:
 
 
 def _no_spoofs(material: Material) -> str:
-    spoofs = any(row.status == "ok" and row.arm != HONEST for row in material.rows)
-    return "" if spoofs else "no spoof with status ok"
+    return "" if any(row.status == "ok" and row.arm != HONEST for row in material.rows) else "no spoof with status ok"
+
+
+def _no_intervals(column: str) -> Callable[[Material], str]:
+    """Whether a column is there for some trial that would be shown."""
+
+    def missing(material: Material) -> str:
+        shown = {row.trial_id for setting in settings_of(material.rows) for row in choose(setting).rows}
+        if not shown:
+            return "no row with status ok"
+        for cell in material.intervals:
+            trial, value = (
+                (cell["trial_id"], cell.get(column))
+                if isinstance(cell, Mapping)
+                else (cell.trial_id, getattr(cell, column))
+            )
+            if trial in shown and not math.isnan(real(value)):
+                return ""
+        return "no interval rows of the trials that would be shown"
+
+    return missing
+
+
+def _no_second_device(material: Material) -> str:
+    timed = [row for row in material.rows if row.status == "ok" and row.arm != HONEST and row.device_s is not None]
+    if not timed:
+        return "no spoof with status ok and a time"
+    return "" if len({row.device for row in timed}) > 1 else "spoofs on one device only"
+
+
+def _about(material: Material) -> str:
+    """On what, in captions."""
+    settings = settings_of([row for row in material.rows if row.status == "ok"])
+    return "; ".join(setting.name for setting in settings[:3]) + (" and others" if len(settings) > 3 else "")
+
+
+def _of_one_length(material: Material) -> str:
+    """T' of the figures over training, in captions."""
+    steps = sorted({block.steps for block in map(choose, settings_of(material.rows)) if block.steps})
+    return f"T' = {', '.join(f'{s:,}' for s in steps)}" if steps else "no T'"
+
+
+def _of_spoofs(material: Material) -> str:
+    """Whose images there are, in captions."""
+    count = sum(len(pair.labels) > 0 for pair in material.pairs)
+    return "one spoof" if count == 1 else f"{count} spoofs"
+
+
+def _fraction(material: Material) -> str:
+    """How many trials succeed, in captions."""
+    judged = [row for row in material.rows if row.arm != HONEST and row.success is not None]
+    attacks = [row for row in judged if not is_control(row.arm)]
+    published, strict = sum(row.success is True for row in attacks), sum(row.success_strict is True for row in attacks)
+    return f"Of {len(attacks):,} trials of attacks {published:,} succeed against published, {strict:,} against strict."
 
 
 PLOTS: Final[tuple[Plot, ...]] = (
     Plot(
         name="panels",
         title="Error, time and size against T'",
-        caption=lambda _: "Normalised reproduction error in four metrics, generation time and size of each spoof against T'.",
+        caption=lambda material: (
+            f"{_about(material)}: normalised reproduction error in four metrics, generation time and size of each spoof "
+            "against the number T' of steps that it claims, the honest proof as a line, and the range of T' in which each "
+            "arm succeeds with what binds at its ends."
+        ),
         missing=_no_spoofs,
-        draw=lambda material: figures.six_panels(material.rows),
+        draw=lambda material: figures.six_panels(material.rows, material.ranges),
+    ),
+    Plot(
+        name="verdicts",
+        title="Attack against verifier policy",
+        caption=lambda material: (
+            f"{_about(material)}: share of trials that each policy accepts and that succeed, with the checks that reject. "
+            + _fraction(material)
+        ),
+        missing=lambda material: "" if material.rows else "no rows",
+        draw=lambda material: figures.verdict_matrix(material.rows),
+    ),
+    Plot(
+        name="pareto",
+        title="Cost against error",
+        caption=lambda material: (
+            f"{_about(material)}: generation time against the largest of the four errors, both in units of the honest "
+            "proof's, with the Pareto fronts of all spoofs and of those that the strict verifier accepts."
+        ),
+        missing=_no_spoofs,
+        draw=lambda material: figures.cost_against_error(material.rows),
+    ),
+    Plot(
+        name="stages",
+        title="Reproduction error over training",
+        caption=lambda material: (
+            f"{_about(material)}: normalised reproduction error of each verified interval against training progress, proof and "
+            f"spoofs of {_of_one_length(material)}, with the threshold that judged and the other kind for comparison."
+        ),
+        missing=_no_intervals("normalised"),
+        draw=lambda material: figures.error_over_training(material.intervals, material.rows),
+    ),
+    Plot(
+        name="accuracy",
+        title="Accuracy over training",
+        caption=lambda material: (
+            f"{_about(material)}: test accuracy of the intermediate models against training progress, proof and spoofs of "
+            f"{_of_one_length(material)}."
+        ),
+        missing=_no_intervals("accuracy"),
+        draw=lambda material: figures.accuracy_over_progress(material.intervals, material.rows),
+    ),
+    Plot(
+        name="devices",
+        title="Generation time per device",
+        caption=lambda material: (
+            f"{_about(material)}: generation time of spoofs on each device, the honest proof's as a line; simulated devices "
+            "are marked."
+        ),
+        missing=_no_second_device,
+        draw=lambda material: figures.time_per_device(material.rows),
+    ),
+    Plot(
+        name="before_after",
+        title="Crafted points, before and after",
+        caption=lambda material: (
+            f"{_about(material)}: points of {_of_spoofs(material)} as they were and as they were crafted, and the "
+            "difference, amplified as each row says."
+        ),
+        missing=lambda material: (
+            ""
+            if any(len(pair.labels) for pair in material.pairs)
+            else next((note for note in material.notes if note.startswith("images")), "no spoof has points of its own")
+        ),
+        draw=lambda material: figures.before_after(material.pairs),
     ),
 )
 """In the order of a report."""

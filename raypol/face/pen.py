@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -10,12 +10,10 @@ from matplotlib.transforms import ScaledTranslation, Transform
 
 from raypol.face.arm_styles import HONEST, JUMP, ArmStyle, style_of
 from raypol.face.drawing import FAINT, INK, SMALL, STRIP, Band, Scale, apply_scale, number
+from raypol.face.marks import MARKER_PT, fill_of, is_not_measured, is_strict_apart, look_of
 from raypol.store.results import TrialRow
 
 STRIP_COLOUR: Final = "#F0F0F0"
-_MARKER_PT: Final = 5.5
-
-Fill = Literal["filled", "half", "hollow"]
 
 
 class Pen:
@@ -71,16 +69,28 @@ class Pen:
             y, transform = _strip_middle(place), self.ax.get_xaxis_transform()
             self.ax.plot([steps], [y], **look, marker="_", linestyle="none", transform=transform)
 
-    def arm(self, arm: str, series: dict[int, list[TrialRow]], bands: dict[int, Band], shift: float) -> None:
+    def arm(
+        self,
+        arm: str,
+        style: ArmStyle,
+        series: dict[int, list[TrialRow]],
+        bands: dict[int, Band],
+        *,
+        shift: float,
+        joined: bool = True,
+        size: float = MARKER_PT,
+    ) -> None:
         """One arm's line, bands and markers.
 
         Args:
             arm: its name.
+            style: its look.
             series: its rows by T'.
             bands: of their values.
             shift: sideways, in points.
+            joined: False = no line, markers alone.
+            size: of markers, in points.
         """
-        style = style_of(arm)
         figure = self.ax.get_figure(root=True)
         assert figure is not None, "the axes are on a page"
         sideways = ScaledTranslation(shift / 72.0, 0.0, figure.dpi_scale_trans)
@@ -93,40 +103,49 @@ class Pen:
         if any(value.low < value.high for value in inside.values()):
             low = [max(value.low, self.scale.low) for value in inside.values()]
             high = [min(value.high, self.scale.high) for value in inside.values()]
-            self.ax.fill_between(list(inside), low, high, color=style.colour, alpha=0.13, linewidth=0, transform=moved)
+            if joined:
+                look: dict[str, Any] = {"color": style.colour, "alpha": 0.13, "linewidth": 0}
+                self.ax.fill_between(list(inside), low, high, transform=moved, **look)
             self.ax.vlines(list(inside), low, high, color=style.colour, linewidth=1.0, alpha=0.7, transform=moved)
         # A gap where a value is missing or beyond the axis.
         ys = [inside[steps].median if steps in inside else math.nan for steps in bands]
-        self.ax.plot(
-            list(bands), ys, color=style.colour, linestyle=style.line, linewidth=1.1, transform=moved, zorder=3, gid=arm
-        )
+        line = style.line if joined else "none"
+        self.ax.plot(list(bands), ys, color=style.colour, linestyle=line, lw=1.1, transform=moved, zorder=3, gid=arm)
+        at: dict[str, list[int]] = {}
         for steps, value in bands.items():
-            if math.isnan(value.median):
-                continue
-            place = self.scale.place(value.median)
-            y, transform = (value.median, moved)
-            if place != "inside":
-                y, transform = _strip_middle(place), self.ax.get_xaxis_transform() + sideways
-                self.beyond[place].append(value.median)
-            self._marker(steps, y, transform, style, series[steps], gid=arm)
+            if not math.isnan(value.median):
+                place = self.scale.place(value.median)
+                at.setdefault(place, []).append(steps)
+                if place != "inside":
+                    self.beyond[place].append(value.median)
+        for where, some in at.items():
+            transform = moved if where == "inside" else self.ax.get_xaxis_transform() + sideways
+            heights = {s: bands[s].median if where == "inside" else _strip_middle(where) for s in some}
+            self._markers(heights, transform, style, series, gid=arm, size=size)
 
-    def _marker(
-        self, x: float, y: float, transform: Transform, style: ArmStyle, rows: Sequence[TrialRow], gid: str
+    def _markers(
+        self,
+        heights: dict[int, float],
+        transform: Transform,
+        style: ArmStyle,
+        series: dict[int, list[TrialRow]],
+        *,
+        gid: str,
+        size: float,
     ) -> None:
-        fill = fill_of(rows)
-        if is_not_measured(rows):
-            self.ax.plot([x], [y], **RING, transform=transform, zorder=3.5, clip_on=False, gid=f"{gid}:ring")
-        self.ax.plot(
-            [x],
-            [y],
-            **marker_look(style, fill),
-            transform=transform,
-            zorder=4,
-            clip_on=False,
-            gid=f"{gid}:{fill}",
-        )
-        if is_strict_apart(rows):
-            self.ax.plot([x], [y], **STRIKE, transform=transform, zorder=5, clip_on=False, gid=f"{gid}:strike")
+        """Markers by T'; those that look alike are one artist: thousands of them are drawn in no time."""
+        alike: dict[str, list[int]] = {}
+        for steps in heights:
+            rows = series[steps]
+            alike.setdefault(fill_of(rows), []).append(steps)
+            if is_not_measured(rows):
+                alike.setdefault("ring", []).append(steps)
+            if is_strict_apart(rows):
+                alike.setdefault("strike", []).append(steps)
+        for kind, some in alike.items():
+            look, zorder = look_of(kind, style, size)
+            ys = [heights[steps] for steps in some]
+            self.ax.plot(some, ys, **look, transform=transform, zorder=zorder, clip_on=False, gid=f"{gid}:{kind}")
 
     def note_strips(self) -> None:
         """Name the strips on the left, and give their numbers on the right."""
@@ -153,55 +172,6 @@ class Pen:
         self.ax.text(
             1.02, y, text, transform=self.ax.transAxes, va="center", color=colour, fontsize=SMALL - 0.5, linespacing=1.0
         )
-
-
-RING: Final[dict[str, Any]] = {
-    "marker": "o",
-    "markersize": _MARKER_PT + 3.5,
-    "markerfacecolor": "none",
-    "markeredgecolor": INK,
-    "markeredgewidth": 0.7,
-    "linestyle": "none",
-}
-STRIKE: Final[dict[str, Any]] = {
-    "marker": (2, 0, -45),
-    "markersize": _MARKER_PT + 6,
-    "markeredgecolor": INK,
-    "markeredgewidth": 1.0,
-    "linestyle": "none",
-}
-
-
-def marker_look(style: ArmStyle, fill: Fill) -> dict[str, Any]:
-    """Matplotlib's options for a marker without a line."""
-    return {
-        "color": style.colour,
-        "marker": style.marker,
-        "markersize": _MARKER_PT,
-        "markeredgewidth": 1.1,
-        "markeredgecolor": style.colour,
-        "markerfacecolor": "white" if fill == "hollow" else style.colour,
-        "markerfacecoloralt": "white",
-        "fillstyle": "left" if fill == "half" else "full",
-        "linestyle": "none",
-    }
-
-
-def fill_of(rows: Sequence[TrialRow]) -> Fill:
-    """Filled if the spoofs of these rows succeed, half if some do, else hollow."""
-    succeeded = [row.success is True for row in rows]
-    return "filled" if all(succeeded) else "half" if any(succeeded) else "hollow"
-
-
-def is_strict_apart(rows: Sequence[TrialRow]) -> bool:
-    """True if the spoof succeeds against the published verifier only."""
-    strict = [row.success_strict for row in rows if row.success]
-    return bool(strict) and all(value is False for value in strict)
-
-
-def is_not_measured(rows: Sequence[TrialRow]) -> bool:
-    """True if a device was simulated or a value estimated."""
-    return any(row.simulated or row.estimated for row in rows)
 
 
 def _strip_middle(place: str) -> float:

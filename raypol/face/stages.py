@@ -1,0 +1,309 @@
+"""Reproduction error over training stage, with the threshold it was judged by and the other kind of threshold beside it."""
+
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from raypol.core.distances import METRICS, Metric
+from raypol.core.errors import InputError
+from raypol.core.policies import Thresholds
+from raypol.face.accuracy import describe, missing_rows
+from raypol.face.arm_styles import HONEST, ArmStyle, in_order, styles_of
+from raypol.face.curves import Setting, settings_of
+from raypol.face.drawing import (
+    FAINT,
+    INK,
+    SMALL,
+    TEXT,
+    Entry,
+    Scale,
+    apply_scale,
+    band,
+    choose_scale,
+    enumerate_briefly,
+    lay_out,
+    plain_axes,
+    real,
+    shortened,
+)
+from raypol.face.over_training import Cell, Chosen, by_trial, choose
+from raypol.store.results import TrialRow
+
+MOST_SETTINGS: Final = 4
+JUDGED: Final = "#B00020"
+"""Colour of the threshold that rows were judged by; no arm has it."""
+_AXES_IN: Final = (5.0, 2.7)
+_PITCH_IN: Final = (6.0, 3.5)
+_MARKED: Final = 40
+
+Curve = Mapping[float, float]
+"""Value by progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A threshold over training, in units of d_ref."""
+
+    text: str
+    """As in the rows' column `thresholds`."""
+    judged: Curve
+    """By progress, as the rows were judged."""
+    other: tuple[str, Curve] | None
+    """The other kind with the same delta, and its name; None if that cannot be told."""
+
+
+def error_over_training(
+    intervals: Iterable[Cell],
+    rows: Sequence[TrialRow],
+    *,
+    metrics: Sequence[Metric] = METRICS,
+    steps: int | None = None,
+) -> Figure:
+    """Normalised reproduction error of each verified interval against training progress, proof and spoofs of one T'.
+
+    Lines across are thresholds, divided by d_ref like the errors: the one that rows were judged by, and beside a constant one
+    (static, relative) the dynamic one that begins with the same delta, or the other way round.
+
+    Args:
+        intervals: rows of RESULTS/intervals of these trials.
+        rows: the trials.
+        metrics: one panel for each.
+        steps: T' of the spoofs; None = the one that most arms have, of several the largest.
+    """
+    unknown = [metric for metric in metrics if metric not in METRICS]
+    if unknown or not metrics:
+        raise InputError(f"expected metrics among {', '.join(METRICS)}, got {', '.join(unknown) or 'none'}")
+    settings = settings_of(rows) or [Setting("", "", ())]
+    blocks = [choose(setting, steps) for setting in settings[:MOST_SETTINGS]]
+    cells = by_trial(intervals, [row.trial_id for block in blocks for row in block.rows])
+    styles = styles_of([row.arm for block in blocks for row in block.rows])
+    columns = min(2, len(metrics))
+    lines = -(-len(metrics) // columns)
+    several = len(blocks) > 1
+    head = 0.5 if several else 0.0
+    title = "Reproduction error over training"
+    if not several:
+        title = f"{blocks[0].setting.name}: reproduction error over training" if rows else "No trials"
+    panels = [
+        {metric: (_curves(block, cells, metric), _rules(block, cells, metric)) for metric in metrics}
+        for block in blocks
+    ]
+    page = lay_out(
+        columns * _PITCH_IN[0] + 0.4,
+        len(blocks) * (lines * _PITCH_IN[1] + head),
+        title=title,
+        subtitle="" if several or not rows else describe(blocks[0]),
+        entries=_legend(panels, styles),
+        notes=_notes(blocks, panels, [s.name for s in settings[MOST_SETTINGS:]]),
+    )
+    top = page.body[3]
+    for block, found in zip(blocks, panels, strict=True):
+        if several:
+            page.text(0.0, top - 0.2, block.setting.name, size=TEXT + 1, weight="bold")
+            page.text(0.0, top - 0.38, describe(block), size=SMALL)
+        for i, metric in enumerate(metrics):
+            left = (i % columns) * _PITCH_IN[0] + 0.7
+            bottom = top - head - (i // columns + 1) * _PITCH_IN[1] + 0.5
+            ax = page.axes(left, bottom, *_AXES_IN)
+            _draw_panel(ax, metric, *found[metric], styles)
+        top -= lines * _PITCH_IN[1] + head
+    return page.figure
+
+
+def _curves(block: Chosen, cells: Mapping[str, Sequence[Mapping[str, Any]]], metric: Metric) -> dict[str, list[Curve]]:
+    """Errors of each arm's trials by progress; infinite ones stay, missing ones do not."""
+    found: dict[str, list[Curve]] = {}
+    for row in block.rows:
+        values = {
+            cell["step_to"] / row.steps: real(cell.get("normalised"))
+            for cell in cells.get(row.trial_id, ())
+            if cell["metric"] == metric
+        }
+        curve = {at: value for at, value in sorted(values.items()) if not math.isnan(value)}
+        if curve:
+            found.setdefault(row.arm, []).append(curve)
+    return {arm: found[arm] for arm in in_order(found)}
+
+
+def _rules(block: Chosen, cells: Mapping[str, Sequence[Mapping[str, Any]]], metric: Metric) -> list[Rule]:
+    """The thresholds by their text, medians over trials: d_ref differs a little from seed to seed."""
+    limits: dict[str, dict[float, list[float]]] = {}
+    for row in block.rows:
+        own = [cell for cell in cells.get(row.trial_id, ()) if cell["metric"] == metric]
+        d_ref = _reference(own)
+        for cell in own:
+            limit = real(cell.get("threshold")) / d_ref
+            if math.isfinite(limit):
+                limits.setdefault(row.thresholds, {}).setdefault(cell["step_to"] / row.steps, []).append(limit)
+    return [
+        Rule(text, judged, _other(text, judged))
+        for text, by_progress in sorted(limits.items())
+        for judged in ({at: statistics.median(values) for at, values in sorted(by_progress.items())},)
+    ]
+
+
+def _reference(cells: Iterable[Mapping[str, Any]]) -> float:
+    """d_ref of a trial in one metric, from its errors in both units; NaN if all are zero."""
+    for cell in cells:
+        distance, normalised = real(cell.get("distance")), real(cell.get("normalised"))
+        if 0.0 < distance < math.inf and 0.0 < normalised < math.inf:
+            return distance / normalised
+    return math.nan
+
+
+def _other(text: str, judged: Curve) -> tuple[str, Curve] | None:
+    """Constant for dynamic, dynamic for constant."""
+    late = re.search(r"\blate=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?!\S)", text, re.ASCII)
+    if not text.startswith("dynamic"):
+        share = Thresholds().late
+        return f"dynamic (falls to {share:.0%})", {at: v * (1.0 - (1.0 - share) * at) for at, v in judged.items()}
+    if late is None:
+        return None
+    share = float(late[1])
+    left = {at: 1.0 - (1.0 - share) * at for at in judged}
+    return "constant", {at: v / left[at] for at, v in judged.items() if left[at] > 0.0}
+
+
+def _draw_panel(
+    ax: Axes, metric: Metric, curves: dict[str, list[Curve]], rules: list[Rule], styles: Mapping[str, ArmStyle]
+) -> None:
+    plain_axes(ax)
+    ax.set_title(f"reproduction error, {metric}", loc="left", fontsize=TEXT + 0.5, fontweight="bold", color=INK)
+    ax.set_xlabel("training progress, t/T (proof) or t/T' (spoofs) (fraction of steps)", fontsize=TEXT - 0.5, color=INK)
+    ax.set_ylabel(f"normalised error, {metric} (unit: d_ref)", fontsize=TEXT - 0.5, color=INK)
+    values = [value for several in curves.values() for curve in several for value in curve.values()]
+    limits = [v for rule in rules for v in (*rule.judged.values(), *(rule.other[1].values() if rule.other else ()))]
+    scale = choose_scale([*values, *limits], keep=limits)
+    ax.set_xlim(0.0, 1.03)
+    if scale is None:
+        ax.set_yticks([])
+        ax.text(0.5, 0.5, "no errors", transform=ax.transAxes, ha="center", va="center", color=FAINT, fontsize=TEXT)
+        return
+    apply_scale(ax, scale, below=False, above=False)
+    for rule in rules:
+        _draw_rule(ax, rule)
+    for arm, several in curves.items():
+        _draw_arm(ax, arm, several, styles[arm], scale)
+    _count_beyond(ax, curves, scale)
+
+
+def _draw_rule(ax: Axes, rule: Rule) -> None:
+    at = sorted(rule.judged)
+    ends = [0.0, *at]  # a threshold holds from the beginning of its interval
+    ax.plot(
+        ends, [rule.judged[at[0]], *(rule.judged[x] for x in at)], color=JUDGED, lw=1.4, ls=(0, (6, 2)), gid="judged"
+    )
+    if rule.other is not None:
+        other = rule.other[1]
+        ax.plot(
+            sorted(other), [other[x] for x in sorted(other)], color=JUDGED, lw=1.0, ls=(0, (1, 1.5)), gid="other rule"
+        )
+
+
+def _draw_arm(ax: Axes, arm: str, several: Sequence[Curve], style: ArmStyle, scale: Scale) -> None:
+    xs = sorted({x for curve in several for x in curve})
+    bands = [band(curve[x] for curve in several if x in curve) for x in xs]
+    low, high = [max(b.low, scale.low) for b in bands], [min(b.high, scale.high) for b in bands]
+    if len(several) > 1:
+        inside = [a <= b for a, b in zip(low, high, strict=True)]
+        ax.fill_between(xs, low, high, where=inside, color=style.colour, alpha=0.13, linewidth=0)
+    ys = [b.median if scale.low <= b.median <= scale.high else math.nan for b in bands]
+    honest = arm == HONEST
+    ax.plot(
+        xs,
+        ys,
+        color=style.colour,
+        linewidth=1.5 if honest else 1.2,
+        linestyle=style.line,
+        marker=style.marker or ("." if len(xs) == 1 else ""),
+        markersize=4,
+        markevery=max(1, -(-len(xs) // _MARKED)),
+        zorder=2.5 if honest else 3,
+        gid=arm,
+    )
+
+
+def _count_beyond(ax: Axes, curves: Mapping[str, list[Curve]], scale: Scale) -> None:
+    """Say how many errors the axis does not reach, and whose."""
+    for place, y, va in (("below", 0.03, "bottom"), ("above", 0.97, "top")):
+        counts = {
+            arm: sum(scale.place(value) == place for curve in several for value in curve.values())
+            for arm, several in curves.items()
+        }
+        names = [arm for arm, count in counts.items() if count]
+        if names:
+            count = sum(counts.values())
+            of = enumerate_briefly(names, most=2)
+            said = f"{count:,} {'error' if count == 1 else 'errors'} {place} the axis: {of}"
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
+            ax.text(
+                0.99,
+                y,
+                shortened(said, 80),
+                transform=ax.transAxes,
+                ha="right",
+                va=va,
+                color=FAINT,
+                fontsize=SMALL,
+                bbox=box,
+                gid=place,
+                parse_math=False,
+            )
+
+
+Panels = Mapping[Metric, tuple[dict[str, list[Curve]], list[Rule]]]
+
+
+def _legend(panels: Sequence[Panels], styles: Mapping[str, ArmStyle]) -> list[list[Entry]]:
+    drawn = in_order({arm for found in panels for curves, _ in found.values() for arm in curves})
+    arms: list[Entry] = []
+    for arm in drawn:
+        style = styles[arm]
+        handle = Line2D([], [], color=style.colour, lw=1.3, ls=style.line, marker=style.marker, markersize=4)
+        arms.append((handle, "honest proof" if arm == HONEST else arm))
+    rules = [rule for found in panels for _, some in found.values() for rule in some]
+    lines: list[Entry] = []
+    kinds = " / ".join(dict.fromkeys(rule.text.partition(" ")[0] or "unnamed" for rule in rules))
+    if rules:
+        lines.append((Line2D([], [], color=JUDGED, lw=1.4, ls=(0, (6, 2))), f"threshold that judged: {kinds}"))
+    others = " / ".join(dict.fromkeys(rule.other[0] for rule in rules if rule.other))
+    if others:
+        lines.append((Line2D([], [], color=JUDGED, lw=1.0, ls=(0, (1, 1.5))), f"for comparison: {others}"))
+    return [arms, lines]
+
+
+def _notes(blocks: Sequence[Chosen], panels: Sequence[Panels], left_out: Sequence[str]) -> list[str]:
+    curves = [some for found in panels for some, _ in found.values()]
+    rules = [rule for found in panels for _, some in found.values() for rule in some]
+    notes = []
+    if any(curves):
+        notes.append("Errors and thresholds are divided by d_ref, the distance of two honest runs in the same metric.")
+    if any(len(several) > 1 for found in curves for several in found.values()):
+        notes.append("Several seeds: their median, band from the smallest to the largest.")
+    if rules:
+        notes.append(
+            f"Thresholds: {enumerate_briefly([rule.text for rule in rules if rule.text] or ['not recorded'])}."
+        )
+    elif any(curves):
+        notes.append("Missing: thresholds in units of d_ref; no error above zero tells d_ref.")
+    for block, found in zip(blocks, panels, strict=True):
+        subject = block.setting.name if len(blocks) > 1 else ""
+        drawn = {arm for some, _ in found.values() for arm in some}
+        lost = in_order({row.arm for row in block.rows} - drawn)
+        if lost:
+            notes.append(f"Missing: intervals of {enumerate_briefly(lost)}{f' in {subject}' if subject else ''}.")
+        notes += missing_rows(block, subject)
+    for word in ("simulated", "estimated"):
+        arms = in_order({row.arm for block in blocks for row in block.rows if getattr(row, word)})
+        if arms:
+            notes.append(f"{word.capitalize()}: {enumerate_briefly(arms)}.")
+    if left_out:
+        notes.append(f"Not drawn: {enumerate_briefly(left_out)}.")
+    return notes
