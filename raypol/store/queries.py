@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from raypol.core.distances import METRICS
 from raypol.core.errors import InputError, reject_choice
 from raypol.store.location import Location
 from raypol.store.results import IntervalRow, TrialRow, schema_of, to_rows
@@ -156,6 +157,54 @@ def select(
     chosen = ", ".join(map(_column, columns))
     order = "sweep_id, arm, steps, interval, seed, trial_id"
     return _ask(database, f"SELECT {chosen} FROM trials WHERE {test} ORDER BY {order}", values)
+
+
+def listing(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> pa.Table:
+    """What a table of trials shows of the rows that the conditions leave, the latest first; `trial` is the trial_id."""
+    test, values = where(conditions)
+    chosen = ", ".join(f'{expression} AS "{name}"' for name, expression in _LISTED.items())
+    return _ask(database, f"SELECT {chosen} FROM trials WHERE {test} ORDER BY started_at DESC, trial_id", values)
+
+
+_SOURCE: Final = """CASE WHEN simulated AND estimated THEN 'simulated, estimated' WHEN simulated THEN 'simulated'
+    WHEN estimated THEN 'estimated' ELSE 'measured' END"""
+_ERRORS: Final = tuple(f"error_{metric}" for metric in METRICS)
+_LISTED: Final = {
+    "trial": "trial_id",
+    "source": _SOURCE,
+    "status": "status",
+    "arm": "arm",
+    "T'": "steps",
+    "k": "interval",
+    "strength": """concat_ws(', ', 'alpha ' || alpha, 'linf ' || round(linf_limit * 255, 2) || '/255',
+        CASE WHEN noise > 0 THEN 'noise ' || noise END)""",
+    "published": "CASE accepted_published WHEN true THEN 'accepts' WHEN false THEN 'rejects' END",
+    "strict": "CASE accepted_strict WHEN true THEN 'accepts' WHEN false THEN 'rejects' END",
+    "success": "CASE success WHEN true THEN 'yes' WHEN false THEN 'no' END",
+    "bound by": "bound_by",
+    **{f"error {column.removeprefix('error_')}": column for column in _ERRORS},
+    "time / proof's": "ratio_time",
+    "size / proof's": "ratio_size",
+    "device s": "device_s",
+    "MB": "size_bytes / 1e6",
+    "dataset": "dataset",
+    "model": "model",
+    "seed": "seed",
+    "device": "device",
+    "sweep": "sweep_id",
+    "started": "started_at",
+}
+
+
+def success_by_steps(
+    database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()
+) -> list[tuple[str, int, int, int]]:
+    """(arm, T', spoofs with a verdict, successes among them) for each arm and T' that the conditions leave."""
+    test, values = where(conditions)
+    question = f"""
+        SELECT arm, steps, count(*), count(*) FILTER (success) FROM trials
+        WHERE {test} AND success IS NOT NULL GROUP BY ALL ORDER BY arm, steps"""
+    return database.cursor().execute(question, values).fetchall()
 
 
 def rows(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> list[TrialRow]:

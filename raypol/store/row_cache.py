@@ -55,8 +55,9 @@ class TrialTable:
 
 
 def default_cache() -> Path:
-    """The user's cache folder for raypol."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raypol"
+    """The folder that RAYPOL_CACHE names, else ~/.cache/raypol."""
+    named = os.environ.get("RAYPOL_CACHE")
+    return Path(named).expanduser().absolute() if named else Path.home() / ".cache" / "raypol"
 
 
 def read_trial_table(

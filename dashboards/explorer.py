@@ -1,0 +1,137 @@
+"""The analysis app: `raypol explore RESULTS`, or to change it `marimo edit dashboards/explorer.py -- --results RESULTS`."""
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="full", app_title="raypol explorer")
+
+
+@app.cell
+def _():
+    import os
+
+    import marimo as mo
+
+    from raypol.core.errors import InputError
+    from raypol.face import explorer_data, explorer_filters, explorer_html, explorer_views
+
+    where = mo.cli_args().get("results") or os.environ.get(explorer_data.RESULTS_VARIABLE, "")
+    data_dir = mo.cli_args().get("data-dir") or os.environ.get(explorer_data.DATA_VARIABLE) or None
+    mo.stop(not where, mo.callout("Give a results folder: marimo edit dashboards/explorer.py -- --results RESULTS", kind="warn"))
+    remembered = {}
+    return (
+        InputError,
+        data_dir,
+        explorer_data,
+        explorer_filters,
+        explorer_html,
+        explorer_views,
+        mo,
+        remembered,
+        where,
+    )
+
+
+@app.cell
+def _(mo, remembered):
+    read_again = mo.ui.button(value=0, on_click=lambda times: times + 1, label="Read again", tooltip="Look for new trials")
+    clear = mo.ui.button(value=0, on_click=lambda _: remembered.clear(), label="Clear filters", tooltip="Show all trials")
+    return clear, read_again
+
+
+@app.cell
+def _(InputError, explorer_data, explorer_filters, mo, read_again, where):
+    try:
+        opened = explorer_data.open_results(where, again=bool(read_again.value))
+    except InputError as err:
+        mo.stop(True, mo.callout(str(err), kind="danger"))
+    offered, constant = explorer_filters.offers(opened.database)
+    return constant, offered, opened
+
+
+@app.cell
+def _(clear, explorer_filters, mo, offered, remembered):
+    clear
+    chosen = explorer_filters.widgets(mo, offered, remembered)
+    return (chosen,)
+
+
+@app.cell
+def _(chosen, clear, constant, explorer_views, mo, offered, read_again):
+    mo.sidebar(explorer_views.sidebar(mo, offered, chosen, constant, [clear, read_again]), width="21rem")
+    return
+
+
+@app.cell
+def _(chosen, explorer_filters, offered, remembered):
+    remembered.update(chosen.value)
+    conditions = explorer_filters.conditions(offered, chosen.value)
+    return (conditions,)
+
+
+@app.cell
+def _(conditions, explorer_views, mo, opened):
+    mo.vstack(explorer_views.header(mo, opened, conditions))
+    return
+
+
+@app.cell
+def _(mo):
+    tab = mo.ui.tabs({name: mo.Html("") for name in ("Overview", "Figures", "Trials", "SQL")})
+    tab
+    return (tab,)
+
+
+@app.cell
+def _(conditions, explorer_html, explorer_views, mo, opened, tab):
+    mo.stop(tab.value != "Overview")
+    mo.Html(explorer_html.page(explorer_views.overview(opened, conditions)))
+    return
+
+
+@app.cell
+def _(explorer_views, mo, tab):
+    mo.stop(tab.value != "Figures")
+    figure_name = explorer_views.figure_choice(mo)
+    figure_name
+    return (figure_name,)
+
+
+@app.cell
+def _(conditions, data_dir, explorer_views, figure_name, mo, opened):
+    mo.vstack(explorer_views.figure(mo, opened, conditions, figure_name.value, data_dir))
+    return
+
+
+@app.cell
+def _(conditions, explorer_views, mo, opened, tab):
+    mo.stop(tab.value != "Trials")
+    trials = explorer_views.trial_table(mo, opened, conditions)
+    mo.vstack([explorer_views.downloads(mo, opened, conditions), trials])
+    return (trials,)
+
+
+@app.cell
+def _(data_dir, explorer_views, mo, opened, trials):
+    mo.vstack(explorer_views.trial_page(mo, opened, trials.value, data_dir))
+    return
+
+
+@app.cell
+def _(explorer_views, mo, tab):
+    mo.stop(tab.value != "SQL")
+    question = mo.ui.code_editor(
+        explorer_views.FIRST_QUESTION, language="sql", min_height=120, label=explorer_views.about_sql()
+    ).form(submit_button_label="Run", bordered=False)
+    question
+    return (question,)
+
+
+@app.cell
+def _(conditions, explorer_views, mo, opened, question):
+    mo.vstack(explorer_views.answer(mo, opened, conditions, question.value))
+    return
+
+
+if __name__ == "__main__":
+    app.run()

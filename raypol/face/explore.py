@@ -1,0 +1,130 @@
+"""`raypol explore`: the analysis app over a results folder, in the browser."""
+
+import importlib.metadata
+import os
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import tyro
+from rich.console import Console
+
+import raypol
+from raypol.core.errors import InputError
+from raypol.face.explorer_data import DATA_VARIABLE, RESULTS_VARIABLE, Opened, open_results
+from raypol.face.progress import progress
+from raypol.face.tables import plain
+
+_out = Console(highlight=False, markup=False)
+_err = Console(stderr=True, highlight=False, markup=False)
+_APP: Final = "dashboards/explorer.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explore:
+    """Explore the trials of a results folder in the browser: filters, figures, each trial's intervals and images, SQL, downloads.
+    Needs the extra `explore`. Prints the address; ends with Ctrl-C. It reads the folder and writes nothing into it.
+    """
+
+    results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
+    """Results folder: a local path, s3://... or gs://..."""
+    port: int = 0
+    """Port; 0 = a free one."""
+    host: str = "127.0.0.1"
+    """Address to listen on; the page asks for the token in the printed address, whoever calls."""
+    browser: bool = True
+    """Open the browser."""
+    data_dir: str | None = None
+    """Folder of the dataset's files, for before/after images; None = its usual place. Nothing is downloaded."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> int:
+        """Serve until interrupted."""
+        serve = _server()
+        with progress(_err) as update:
+            opened = open_results(self.results, on_progress=update)
+        _describe(opened)
+        os.environ[RESULTS_VARIABLE] = self.results
+        os.environ[DATA_VARIABLE] = self.data_dir or ""
+        with _listen(self.host, self.port) as listening:
+            token = secrets.token_urlsafe(16)
+            host, port = listening.getsockname()[:2]
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}/?access_token={token}"
+            _out.print(address, soft_wrap=True)
+            if self.browser:
+                webbrowser.open(address)
+            serve(listening, token)
+        return 0
+
+
+def app_file() -> Path:
+    """The marimo notebook: of the checkout that raypol runs from, else as it was installed.
+
+    Raises:
+        InputError: neither is there.
+    """
+    checkout = Path(raypol.__file__).resolve().parents[1] / _APP
+    if checkout.is_file():
+        return checkout
+    try:
+        installed = [file for file in importlib.metadata.files("raypol") or [] if file.as_posix().endswith(_APP)]
+    except importlib.metadata.PackageNotFoundError:
+        installed = []
+    for file in installed:
+        path = Path(str(file.locate())).resolve()
+        if path.is_file():
+            return path
+    raise InputError(
+        f"expected {_APP} in the checkout or beside the installed package, found neither; install raypol again"
+    )
+
+
+def _server() -> Callable[[socket.socket, str], None]:
+    """What serves the app on a socket until Ctrl-C.
+
+    Raises:
+        InputError: marimo is not installed.
+    """
+    try:
+        import marimo
+        import uvicorn
+    except ImportError as err:
+        raise InputError(
+            f"raypol explore needs {err.name}, which is not installed: pip install 'raypol[explore]'"
+        ) from err
+    path = app_file()
+
+    def serve(listening: socket.socket, token: str) -> None:
+        app = marimo.create_asgi_app(quiet=True, token=token).with_app(path="", root=str(path)).build()
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+        uvicorn.Server(config).run(sockets=[listening])
+
+    return serve
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        InputError: the address cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except (OSError, OverflowError) as err:
+        raise InputError(f"cannot listen on {host}, port {port}: {err}") from err
+    return listening
+
+
+def _describe(opened: Opened) -> None:
+    """What was found."""
+    _out.print(f"{len(opened.trials.table):,} trials: {opened.origin}", soft_wrap=True)
+    for note in opened.trials.notes:
+        _err.print(plain(note), style="yellow", soft_wrap=True)
