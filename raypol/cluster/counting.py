@@ -6,21 +6,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 
 from raypol.cluster.accelerators import canonical_accelerator
-from raypol.cluster.metrics import DEVICE_SECONDS, INTERVALS, STORE_BYTES, add, exporting, sampled
+from raypol.cluster.metrics import DEVICE_SECONDS, INTERVALS, STORE_BYTES, add, begin, exporting, sampled
 from raypol.cluster.placement import DeviceRequest
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Literal["crafted", "replayed"]
-
-# A series that begins with its first count has no rate: it begins with nearly nothing, for Ray's counters take no zero.
-_NOTHING: Final = 1e-9
 
 
 @dataclass(kw_only=True, slots=True)
@@ -54,11 +51,11 @@ def at_work(request: DeviceRequest, role: str, job: object) -> Iterator[None]:
     attack = _attack_of(job) if role == "spoofer" else "none"
     tags = {"role": role, "accelerator": accelerator_of(request), "attack": attack}
     mine = _job = _Job(tags=tags, share=request.amount if request.kind == "gpu" else 1.0)
-    add(DEVICE_SECONDS, _NOTHING, **tags)
-    add(STORE_BYTES, _NOTHING, role=role)
+    begin(DEVICE_SECONDS, **tags)
+    begin(STORE_BYTES, role=role)
     if role != "prover":
         work: Work = "crafted" if role == "spoofer" else "replayed"
-        add(INTERVALS, _NOTHING, work=work, accelerator=tags["accelerator"], attack=attack)
+        begin(INTERVALS, work=work, accelerator=tags["accelerator"], attack=attack)
     try:
         with sampled(mine.count_seconds):
             yield

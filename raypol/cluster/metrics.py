@@ -99,12 +99,19 @@ Values = Mapping[tuple[str, ...], float]
 
 # Ray forgets a gauge that was not set for two of its export intervals (20 s), so that those of dead processes vanish.
 _EVERY_S: Final = 5.0
+_NOTHING: Final = 1e-9
+"""Ray's counters take no zero."""
 
 
 def add(spec: MetricSpec, amount: float, **tags: str) -> None:
     """Count; dropped where there is no Ray, and where there is nothing to count."""
     if amount > 0:
         _record(spec, amount, tags)
+
+
+def begin(spec: MetricSpec, **tags: str) -> None:
+    """Make a counter's series known before there is something to count: one that begins with its first count has no rate."""
+    _record(spec, _NOTHING, tags)
 
 
 def add_lost(what: What) -> None:

@@ -39,7 +39,7 @@ from raypol.cluster.inventory import (
     this_machine,
 )
 from raypol.cluster.jobs import DeviceFacts, run_facts
-from raypol.cluster.metrics import SHARDS_WAITING, Values, add_lost, add_restarted, published
+from raypol.cluster.metrics import LOST, RESTARTED, SHARDS_WAITING, Values, add_lost, add_restarted, begin, published
 from raypol.cluster.placement import DeviceRequest, ray_options
 from raypol.core.errors import InputError
 
@@ -332,6 +332,8 @@ class _ActorPool:
         self._counting = threading.Lock()
         self._shown = ExitStack()
         self._shown.enter_context(published({SHARDS_WAITING: self._queue}))
+        for spec in (LOST, RESTARTED):
+            begin(spec, what="worker")
 
     def look(self) -> DeviceFacts:
         """What the actors compute on, once all of them are there; more than one model is named as such."""

@@ -34,10 +34,14 @@ class ClusterView:
 
 def view_cluster() -> ClusterView:
     """The cluster that this process is connected to, in a few seconds at most; what cannot be found out counts as not there."""
+    return ClusterView(nodes=live_nodes(), scalable=scalable_offers())
+
+
+def live_nodes() -> tuple[NodeOffer, ...]:
+    """The nodes of the cluster that this process is connected to, with what is free on them; at once."""
     import ray
 
-    nodes = ray.nodes()
-    return ClusterView(nodes=tuple(offers_from_ray(nodes, _free_resources())), scalable=scalable_offers())
+    return tuple(offers_from_ray(ray.nodes(), _free_resources()))
 
 
 def scalable_offers() -> Scalable:

@@ -34,9 +34,11 @@ from raypol.face.plan import Plan
 from raypol.face.progress import progress
 from raypol.face.range import Range
 from raypol.face.relatives import Relatives
+from raypol.face.report import ReportCommand
 from raypol.face.strength import Strength
 from raypol.face.sync import Sync
 from raypol.face.tables import plain, verdict_table
+from raypol.face.top import Top
 from raypol.runs.forging import forge, spoof_id
 from raypol.runs.honest import TrainConfig, check_recipe, honest_proofs, reference_distance
 from raypol.runs.locking import only_maker
@@ -78,7 +80,7 @@ class Work(Common):
         if self.runner == "local":
             return LocalRunner(devices)
         with progress(_err) as update:
-            update("starting Ray", 0, 1)
+            update("starting Ray", 0, 0)
             return RayRunner(devices, address=self.address)
 
 
@@ -124,7 +126,7 @@ class Prove(Work):
                     results,
                     [recipe],
                     self.train.data,
-                    on_progress=lambda done, of: update("training", done, of),
+                    on_progress=lambda done, of: update("training, steps", done, of),
                 )
         _describe(proof.manifest, reused=proof.reused)
         _print_last(proof.folder.uri)
@@ -185,7 +187,7 @@ class Spoof(Work):
                         trial=trial,
                         recipe=recipe,
                         data=data,
-                        on_progress=lambda done, of: update("crafting intervals", done, of),
+                        on_progress=update,
                     )
                 remove_workshop(results, proof_id)
         _describe(replace(forged.manifest, generation=forged.cost), reused=False)
@@ -260,13 +262,14 @@ class Verify(Work):
             accuracy=self.policy not in ("published", "strict"),
         )
         with self.open_runner() as runner, progress(_err) as update:
-            update("reading checkpoints", 0, manifest.recipe.num_intervals)
+            update("reading checkpoints", 0, len(manifest.checkpoint_steps))
             evidence, seconds = examine_proof(
                 runner,
                 folder,
                 data,
                 examination,
                 on_progress=lambda done, of: update("replaying intervals", done, of),
+                on_read=lambda done, of: update("reading checkpoints", done, of),
             )
         verdict = policy(evidence, thresholds, d_ref)
         recipe = manifest.recipe
@@ -313,7 +316,9 @@ Command = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Plan, tyro.conf.subcommand("plan")]
+    | Annotated[ReportCommand, tyro.conf.subcommand("report")]
     | Annotated[Sync, tyro.conf.subcommand("sync")]
+    | Annotated[Top, tyro.conf.subcommand("top")]
 )
 
 
@@ -342,7 +347,9 @@ _COMMANDS: Final = (
     "plan",
     "import",
     "export",
+    "report",
     "sync",
+    "top",
 )
 
 

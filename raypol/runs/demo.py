@@ -68,7 +68,8 @@ def run_demo(
         train: the honest training.
         points: (T', k) of the spoofs.
         arms: attack by arm, the null control among them.
-        on_event: told what was finished, how many are done, of how many; called from this thread.
+        on_event: told what was finished, how many are done, of how many: of steps at first, of trials then; called from this
+            thread.
         on_outcome: handed each row with its intervals as it comes, from this thread.
         sweep_id: name of the run; empty = a new one.
     """
@@ -88,9 +89,7 @@ def run_demo(
         results,
         [recipe, other],
         train.data,
-        on_progress=lambda done, of: on_event(
-            f"training the honest proof and its reference: step {done}/{of}", 0, total
-        ),
+        on_progress=lambda done, of: on_event("training the honest proof and its reference, steps", done, of),
     )
     on_event("honest proof and reference", 1, total)
     study = Study(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, ParamSpec, TypeVar
 
@@ -15,7 +16,7 @@ from raypol.core.attacks import method_of
 from raypol.core.crafting import CraftStats
 from raypol.core.proof import Cost, Recipe
 from raypol.runs.environment import environment_of, versions
-from raypol.runs.honest import proof_id_of
+from raypol.runs.honest import intervals_written, proof_id_of
 from raypol.runs.study import Trial
 from raypol.runs.verify import shards
 from raypol.store.location import Location
@@ -28,6 +29,7 @@ R = TypeVar("R")
 _GPU_ERRORS: Final[tuple[type[BaseException], ...]] = (torch.AcceleratorError,)
 # Storage that is away for a minute costs a minute, not a trial: what is finished of it is found again.
 _STORAGE_PATIENCE_S: Final = 180.0
+_POLL_S: Final = 1.0
 # Shards do not depend on the number of workers, so that another cluster can go on with them.
 _CRAFTING_SHARDS: Final = 8
 
@@ -53,7 +55,7 @@ def forge(
     trial: Trial,
     recipe: Recipe,
     data: DataSource,
-    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+    on_progress: Callable[[str, int, int], None] | None = None,
     on_crafted: Callable[[SpoofJob, int], None] | None = None,
 ) -> Forged:
     """Craft all intervals in parallel, then seal. What an interrupted try finished is taken up.
@@ -68,7 +70,7 @@ def forge(
         trial: the attack and its choices.
         recipe: what the spoof will declare.
         data: the adversary's dataset.
-        on_progress: told how many intervals are crafted, of how many.
+        on_progress: told what is done, with how many intervals, of how many.
         on_crafted: handed the job with the shards that are crafted in order so far, and their number of intervals; what it raises
             ends the forging. With it no more shards are in work than there are workers, so that little is done in vain.
     """
@@ -95,12 +97,20 @@ def forge(
                 while len(work) < min(number - 1 + ahead, len(parts)):
                     work.append(runner.submit("spoofer", run_craft, replace(base, shard=parts[len(work)])))
                 crafted.append(work[number - 1].result())
-                on_progress(part[1], recipe.num_intervals)
+                if on_progress is not None:
+                    on_progress("crafting intervals", part[1], recipe.num_intervals)
                 if on_crafted is not None:
                     looked = time.perf_counter()
                     on_crafted(replace(base, shards=tuple(parts[:number])), part[1])
                     started += time.perf_counter() - looked  # the verifier's time is not the spoof's
-        sealed = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts))).result()
+        sealing = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts)))
+        if on_progress is not None:
+            what = "writing intervals" if parts else "crafting and writing intervals"
+            while not sealing.done():
+                with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
+                    on_progress(what, intervals_written(results, proof_id), recipe.num_intervals)
+                wait([sealing], timeout=_POLL_S)
+        sealed = sealing.result()
     except BaseException as err:
         running = [future for future in work if not future.cancel()]
         if isinstance(err, Exception):  # who pressed Ctrl-C does not wait

@@ -201,10 +201,14 @@ def _written(results: Location, wanted: Mapping[str, Recipe]) -> tuple[int, int]
         if (results / "proofs" / proof_id / "manifest.json").exists():
             done += recipe.steps
             continue
-        names = [name for name, _ in (results / ".staging").files() if name.startswith(f"{proof_id}-")]
-        weights = sum("/weights/step=" in name and name.endswith(".parquet") for name in names)
-        done += min(max(weights - 1, 0) * recipe.interval, recipe.steps)
+        done += min(intervals_written(results, proof_id) * recipe.interval, recipe.steps)
     return done, sum(recipe.steps for recipe in wanted.values())
+
+
+def intervals_written(results: Location, proof_id: str) -> int:
+    """How many intervals of a proof in the making have both their ends in the store."""
+    names = [name for name, _ in (results / ".staging").files() if name.startswith(f"{proof_id}-")]
+    return max(sum("/weights/step=" in name and name.endswith(".parquet") for name in names) - 1, 0)
 
 
 def reference_distance(first: Location, second: Location) -> Distances:

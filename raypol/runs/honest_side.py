@@ -43,7 +43,8 @@ class HonestSide:
     view: ClusterView
     requests: Mapping[str, DeviceRequest]
     """Device spelling -> what the nodes call it."""
-    on_progress: Callable[[str], None]
+    on_progress: Callable[[str, int, int], None]
+    """(what is being done, how much is done, of how much); 0 of 0 = nothing that can be counted."""
     on_outcome: Callable[[Outcome], None]
 
     def standings(self, setups: Sequence[Setup]) -> tuple[dict[str, Standing], dict[str, Exception]]:
@@ -78,7 +79,7 @@ class HonestSide:
         proving, judging = self.requests[prover], self.requests[verifier]
         group = list(dict.fromkeys((proving, judging)))
         for request, kind in wait_needed(group, self.view.nodes, self.view.scalable):
-            self.on_progress(f"waiting for the autoscaler to start a {kind} node for {request}")
+            self.on_progress(f"waiting for the autoscaler to start a {kind} node for {request}", 0, 0)
         workers = max(1, at_once(group, self.view.nodes, self.view.scalable, most=most))
         devices: dict[Role, DeviceRequest] = {"prover": proving, "spoofer": proving, "verifier": judging}
         with RayRunner(devices, workers=workers, patience_s=self.options.patience_s) as runner:
@@ -96,7 +97,7 @@ class HonestSide:
         standings: dict[str, Standing] = {}
         failed: dict[str, Exception] = {}
         for number, (key, setup) in enumerate(setups.items()):
-            self.on_progress(f"verifying honest proofs: {number} of {len(setups)} done")
+            self.on_progress("verifying honest proofs", number, len(setups))
             proof, reference = proofs[recipes[key].canonical()], proofs[references[key].canonical()]
             if isinstance(proof, Exception) or isinstance(reference, Exception):
                 failed[key] = proof if isinstance(proof, Exception) else reference  # type: ignore[assignment]
@@ -113,7 +114,7 @@ class HonestSide:
         """All in parallel; if that fails, one by one, so that each says for itself what is wrong."""
 
         def progress(done: int, of: int) -> None:
-            self.on_progress(f"training honest proofs and references: step {done}/{of}")
+            self.on_progress("training honest proofs and references, steps", done, of)
 
         def make(recipes: Sequence[Recipe]) -> list[HonestProof]:
             return storage_retries(honest_proofs, runner, self.ledger.results, recipes, data, on_progress=progress)

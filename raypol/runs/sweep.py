@@ -16,7 +16,8 @@ from raypol.cluster.visibility import check_visible
 from raypol.runs.design import Point, Setup, controls_beside, searchable
 from raypol.runs.forging import storage_retries
 from raypol.runs.honest_side import HonestSide, Standing
-from raypol.runs.ledger import Ledger
+from raypol.runs.ledger import About, Ledger
+from raypol.runs.live import Live
 from raypol.runs.plan import Plan
 from raypol.runs.ranging import Ranges
 from raypol.runs.rows import unworked_row
@@ -24,7 +25,7 @@ from raypol.store.location import Location
 from raypol.store.results import IntervalRow, TrialRow, write_trial
 
 if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command line should wait for
-    from raypol.runs.tuning import Shared
+    from raypol.runs.tuning import Shared, Watcher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +61,14 @@ class SweepRun:
         return tuple(row for row in self.rows if row.arm != "honest")
 
 
-def run_sweep(plan: Plan, results: Location, *, address: str | None = None, events: Events | None = None) -> SweepRun:
+def run_sweep(
+    plan: Plan,
+    results: Location,
+    *,
+    address: str | None = None,
+    events: Events | None = None,
+    command: str = "",
+) -> SweepRun:
     """Run what of a plan is not finished yet.
 
     Args:
@@ -68,6 +76,7 @@ def run_sweep(plan: Plan, results: Location, *, address: str | None = None, even
         results: a folder that takes files, and that every node sees.
         address: of a running cluster; None starts Ray on this machine for as long as this call lasts.
         events: whom to tell.
+        command: what was typed to run it, for a report to come.
 
     Raises:
         InputError: another sweep lies under this name, a device that the cluster neither has nor can scale to, a node that does
@@ -90,6 +99,9 @@ def run_sweep(plan: Plan, results: Location, *, address: str | None = None, even
         check_visible(results)
         with ledger.only_driver():
             ledger.open(plan.asked)
+            ledger.describe(
+                About(question=plan.question, num_trials=plan.num_trials, search=plan.options.search, command=command)
+            )
             return _Driver(plan, ledger, view, {request for group in groups for request in group}, events).run()
     finally:
         if started:
@@ -102,6 +114,7 @@ class _Driver:
     ) -> None:
         self._plan, self._ledger, self._view, self._events = plan, ledger, view, events
         self._done, self._total = 0, plan.num_trials
+        self._live = Live(ledger.results, plan.sweep_id)
         self._failed: dict[str, Exception] = {}
         offers = [*view.nodes, *view.scalable.types]
         self._requests = {str(request): resolve(self._one_model(request), offers) for request in devices}
@@ -122,10 +135,15 @@ class _Driver:
         from raypol.runs.tuning import FINISHED
 
         plan = self._plan
-        finished = {row.trial_id for row in self._ledger.rows() if row.status in FINISHED and row.arm != "honest"}
+        standing = [row for row in self._ledger.rows() if row.status in FINISHED and row.arm != "honest"]
+        finished = {row.trial_id for row in standing}
         self._done = len(finished)
+        self._live.expects(self._total, standing)
         ways = {"optuna": self._search, "range": self._ranges}
-        stopped = ways.get(plan.options.search, self._enumerate)(finished)
+        with self._live.told():
+            stopped = ways.get(plan.options.search, self._enumerate)(finished)
+            self._live.expects(self._total)
+            self._live.stops(stopped)
         rows = sorted(self._ledger.rows(), key=lambda row: (row.arm != "honest", row.started_at, row.trial_id))
         plan = replace(plan, num_trials=self._total)
         return SweepRun(plan=plan, rows=tuple(rows), resumed=len(finished), stopped=stopped)
@@ -149,13 +167,13 @@ class _Driver:
             self._shared(standings),
             optuna_search(space, known, seed=plan.options.search_seed),
             space=space,
-            on_finished=self._finished,
-            on_wait=self._wait,
             samples=plan.options.samples,
+            watcher=self._watcher(),
         )
         visited = [found["point"] for found in self._ledger.recall_all("points")]
         controls = controls_beside(plan.design, visited)
         self._total = len(visited) + len(controls)
+        self._live.expects(self._total)
         left = self._unfinished(controls, finished)
         self._done = self._total - len(left)
         return stopped or self._run(standings, left)
@@ -175,8 +193,7 @@ class _Driver:
                 RangeSearcher(ranges),
                 space={},
                 samples=ranges.num_grid,
-                on_finished=self._finished,
-                on_wait=self._wait,
+                watcher=self._watcher(),
             )
         self._total = ranges.num_trials + len(ranges.proposals())
         return stopped
@@ -195,7 +212,17 @@ class _Driver:
                 self._finished(setup, row, ())
         if not points:
             return ""
-        return run_points(self._shared(standings), points, on_finished=self._finished, on_wait=self._wait)
+        return run_points(self._shared(standings), points, self._watcher())
+
+    def _watcher(self) -> "Watcher":
+        """For trials, which can be run from now on."""
+        from raypol.runs.tuning import Watcher
+
+        self._live.begins()
+        self._wait("running trials")
+        return Watcher(
+            on_finished=self._finished, on_wait=self._wait, on_begun=self._live.began, on_lost=self._live.lost
+        )
 
     def _shared(self, standings: dict[str, Standing]) -> "Shared":
         from raypol.runs.tuning import Shared
@@ -227,7 +254,7 @@ class _Driver:
             options=self._plan.options,
             view=self._view,
             requests=self._requests,
-            on_progress=lambda what: self._events.progress(what, self._done, self._total),
+            on_progress=self._say,
             on_outcome=lambda outcome: self._events.outcome(outcome.row, outcome.intervals),
         ).standings(setups)
         if self._failed and not found:
@@ -236,9 +263,13 @@ class _Driver:
 
     def _finished(self, setup: Setup, row: TrialRow, intervals: Sequence[IntervalRow]) -> None:
         self._done += 1
-        what = f"{row.arm}, T' = {setup.spoof.steps}, k = {setup.spoof.interval}"
-        self._events.progress(what, self._done, self._total)
+        self._live.finished(row)
+        self._wait(f"{row.arm}, T' = {setup.spoof.steps}, k = {setup.spoof.interval}")
         self._events.outcome(row, intervals)
 
     def _wait(self, what: str) -> None:
-        self._events.progress(what, self._done, self._total)
+        self._say(what, self._done, self._total)
+
+    def _say(self, what: str, done: int, of: int) -> None:
+        self._live.says(what if (done, of) == (self._done, self._total) else f"{what}: {done}/{of}")
+        self._events.progress(what, done, of)

@@ -43,7 +43,19 @@ _SAY_S: Final = 20.0
 """Longer than a trial's processes take to start on an idle machine."""
 _START_S: Final = 600.0
 
-OnFinished = Callable[[Setup, TrialRow, Sequence[IntervalRow]], None]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watcher:
+    """Whom to tell; all are called from the driver's thread."""
+
+    on_finished: Callable[[Setup, TrialRow, Sequence[IntervalRow]], None]
+    """Handed every trial's row and intervals."""
+    on_wait: Callable[[str], None]
+    """Told what the trials that do not run wait for."""
+    on_begun: Callable[[Setup], None] = lambda _setup: None
+    """A trial has its reservation and is in work."""
+    on_lost: Callable[[Setup], None] = lambda _setup: None
+    """Its process or its workers are lost, and it will be begun again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,22 +84,9 @@ class Shared:
         return {"prover": spoofer, "spoofer": spoofer, "verifier": verifier}
 
 
-def run_points(
-    shared: Shared,
-    points: Sequence[Point],
-    *,
-    on_finished: OnFinished,
-    on_wait: Callable[[str], None],
-) -> str:
-    """Run these points. Returns why it ended before all were run; empty if it did not.
-
-    Args:
-        shared: the sweep.
-        points: what to run.
-        on_finished: handed every trial's row and intervals, from this thread.
-        on_wait: told what the trials that do not run wait for.
-    """
-    return _fit(shared, {"point": tune.grid_search([dict(point) for point in points])}, on_finished, on_wait)
+def run_points(shared: Shared, points: Sequence[Point], watcher: Watcher) -> str:
+    """Run these points. Returns why it ended before all were run; empty if it did not."""
+    return _fit(shared, {"point": tune.grid_search([dict(point) for point in points])}, watcher)
 
 
 def run_search(
@@ -96,8 +95,7 @@ def run_search(
     *,
     space: Mapping[str, Any],
     samples: int,
-    on_finished: OnFinished,
-    on_wait: Callable[[str], None],
+    watcher: Watcher,
 ) -> str:
     """Run the points that a searcher proposes, of a space of axes or, where that is empty, of its own; see `run_points`."""
     wanted = {"point": dict(space)} if space else {}
@@ -105,18 +103,17 @@ def run_search(
     # own says itself when it must learn; an autoscaler sees all that waits.
     waiting = 0 if space else _MOST_WAITING
     shared = replace(shared, searched=True)
-    return _fit(shared, wanted, on_finished, on_wait, waiting, search_alg=searcher, num_samples=samples)
+    return _fit(shared, wanted, watcher, waiting, search_alg=searcher, num_samples=samples)
 
 
 def _fit(
     shared: Shared,
     space: Mapping[str, Any],
-    on_finished: OnFinished,
-    on_wait: Callable[[str], None],
+    watcher: Watcher,
     waiting: int = 0,
     **search: Any,  # noqa: ANN401 - TuneConfig's
 ) -> str:
-    watch = _Watch(shared, on_finished, on_wait)
+    watch = _Watch(shared, watcher)
     options = shared.options
     trainable = tune.with_resources(
         tune.with_parameters(_trial, shared=shared),
@@ -244,16 +241,23 @@ class _Stopper(tune.Stopper):  # type: ignore[misc]  # Ray is untyped
 class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     """Hands finished trials on, writes the row of those whose process died, and bounds every wait."""
 
-    def __init__(self, shared: Shared, on_finished: OnFinished, on_wait: Callable[[str], None]) -> None:
+    def __init__(self, shared: Shared, watcher: Watcher) -> None:
         self.stopper = _Stopper()
         self._shared = shared
-        self._on_finished = on_finished
-        self._on_wait = on_wait
+        self._watcher = watcher
         self._idle_since = self._looked = time.monotonic()
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Tune pickles its callbacks to restore a run some day; we resume from rows, so nothing of this one is needed."""
         return tune.Callback, ()
+
+    def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """A trial is in work, for the first time or again."""
+        self._watcher.on_begun(setup_of(self._shared.design, trial.config["point"]))
+
+    def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """It was lost, and Tune will start it again."""
+        self._watcher.on_lost(setup_of(self._shared.design, trial.config["point"]))
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """A trial reported its row."""
@@ -265,7 +269,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             _log.warning("the row of %s cannot be read now: %s", trial_id, err)
             return
         if found is not None:
-            self._on_finished(setup, *found)
+            self._watcher.on_finished(setup, *found)
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """A trial's process or its workers were lost too often."""
@@ -273,7 +277,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         shared, standing = self._shared, self._shared.standings.get(setup.honest_key())
         found = read_trial(shared.ledger.results, setup.trial_id(shared.ledger.sweep_id))
         if found is not None and found[0].status in FINISHED:  # its process died after its work was done
-            self._on_finished(setup, *found)
+            self._watcher.on_finished(setup, *found)
             return
         reason = f"lost in each of {_MAX_FAILURES + 1} tries: {_last_line(trial)}"
         row = unworked_row(
@@ -288,7 +292,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         except OSError as err:
             self.stopper.reason = f"the storage takes no rows any more ({err})"
             return
-        self._on_finished(setup, row, ())
+        self._watcher.on_finished(setup, row, ())
 
     def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:  # noqa: ANN401
         """Tune goes round again: if nothing runs, say what for; if that lasts too long, end."""
@@ -307,10 +311,10 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         devices = sorted({name for setup in setups for name in (setup.spoofer, setup.verifier)})
         said = f"{len(waiting)} trials wait for {', '.join(devices)}"
         if num_reserved() > 0:  # a busy machine takes its time to start processes
-            self._on_wait("starting workers")
+            self._watcher.on_wait("starting workers")
             patience_s += _START_S
         else:
-            self._on_wait(said)
+            self._watcher.on_wait(said)
         if idle_s > patience_s:
             self.stopper.reason = f"{said}, and none could start for {patience_s:g} s"
 

@@ -62,6 +62,7 @@ def examine_proof(
     control: Recipe | None = None,
     control_keeps_state: bool = True,
     on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+    on_read: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> tuple[Evidence, float]:
     """Evidence about a proof, and the seconds it took.
 
@@ -73,6 +74,7 @@ def examine_proof(
         control: see `ReplayJob`.
         control_keeps_state: see `ReplayJob`.
         on_progress: told how many intervals are replayed, of how many.
+        on_read: told how many checkpoints are read, of how many.
 
     Raises:
         InputError: the folder is not a readable proof, or it names code that the verifier did not name himself.
@@ -82,15 +84,24 @@ def examine_proof(
     check_names(source.recipe, data)
     device = runner.device("verifier")
     workers = runner.num_workers("verifier")
-    read: list[Future[Survey]] = [
-        runner.submit(
-            "verifier",
-            run_survey,
-            SurveyJob(proof=folder.address, data=data, device=device, positions=part, accuracy=examination.accuracy),
+    num_checkpoints = len(source.checkpoint_steps)
+    read: list[tuple[int, Future[Survey]]] = [
+        (
+            part[1],
+            runner.submit(
+                "verifier",
+                run_survey,
+                SurveyJob(
+                    proof=folder.address, data=data, device=device, positions=part, accuracy=examination.accuracy
+                ),
+            ),
         )
-        for part in shards(max(len(source.checkpoint_steps), 1), workers)
+        for part in shards(max(num_checkpoints, 1), workers)
     ]
-    found = sum((future.result() for future in read), Survey())
+    found = Survey()
+    for last, surveyed in read:
+        found += surveyed.result()
+        on_read(min(last, num_checkpoints), num_checkpoints)
     replays: list[IntervalReplay] = []
     if is_replayable(found):
         chosen = select_intervals(
