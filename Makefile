@@ -29,8 +29,9 @@ types: .venv/.ready  ## mypy --strict over package, sweeps, tests and benchmarks
 layers: .venv/.ready  ## import-linter: imports point down only
 	$(BIN)/lint-imports
 
-pytest: .venv/.ready  ## the test suite alone
-	$(BIN)/pytest -m "not slow and not machine"
+pytest: .venv/.ready  ## the test suite alone: two processes for what runs in one thread, then what starts Ray
+	$(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist loadfile
+	$(BIN)/pytest -m "ray and not slow and not machine and not browser"
 
 cluster-test: .venv/.ready  ## ray up, ray submit, ray job submit for real, through an sshd on loopback (Debian: openssh-server rsync)
 	$(BIN)/pytest -m machine tests/system/test_join.py tests/system/test_submit.py
