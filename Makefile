@@ -5,7 +5,7 @@ RESULTS ?= results/demo
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test lint format types layers pytest cluster-test autoscaler-test slow-test chaos overhead bench clean
+.PHONY: help demo test lint format types layers pytest cluster-test autoscaler-test slow-test chaos overhead bench paper-bench clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -50,6 +50,9 @@ overhead: .venv/.ready  ## what Tune, actors, Parquet and MLflow add to a trial 
 
 bench: .venv/.ready  ## the four ratios the README quotes (about 5 minutes)
 	$(BIN)/python -m benchmarks
+
+paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
+	$(BIN)/python -m benchmarks.paper_scale
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -6,16 +6,17 @@ pairwise ratios is what counts. Needs no Ray but for the last line, which is lef
 
 import argparse
 import importlib.util
-import statistics
+import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
+from benchmarks.loops import bare_loop, proving
+from benchmarks.ratios import HEADING, Ratio, at_least, at_most
 from raypol.cluster.inventory import device_name
 from raypol.cluster.jobs import DataSource, ReplayJob, run_replay
 from raypol.core.attacks import method_of
@@ -24,32 +25,14 @@ from raypol.core.augment import Transform
 from raypol.core.clock import synchronise
 from raypol.core.data import Dataset, load_dataset
 from raypol.core.proof import MemoryProof, Recipe
-from raypol.core.prover import data_order, initial_checkpoint, prove
 from raypol.core.spoofing import SpoofConfig, craft_interval, declare, make_scene, seal_spoof
 from raypol.core.training import Trainer
 from raypol.core.verifier import Conditions, replay_interval
 from raypol.store.location import open_location
-from raypol.store.proofs import ParquetProof, new_proof
+from raypol.store.proofs import ParquetProof
 
 K = 20
 STEPS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """One line of the table."""
-
-    claim: str
-    values: list[float]
-    bound: str
-    holds: Callable[[float], bool]
-
-    def line(self) -> str:
-        """Median, spread and bound."""
-        median = statistics.median(self.values)
-        spread = f"{min(self.values):.2f} .. {max(self.values):.2f}"
-        verdict = "holds" if self.holds(median) else "MISSED"
-        return f"{self.claim:<66} {median:>6.2f}   {spread:>14}   n={len(self.values)}   {self.bound:>8}   {verdict}"
 
 
 def main() -> None:
@@ -63,7 +46,7 @@ def main() -> None:
     torch.set_num_threads(1)
     device = torch.device(arguments.device)
     print(f"{device_name(arguments.device)}, torch {torch.__version__}, 1 thread; resnet8 on digits, batch 64, k = {K}")
-    print(f"{'ratio':<66} {'median':>6}   {'min .. max':>14}")
+    print(HEADING)
     for ratio in _ratios(device, arguments.repeats):
         print(ratio.line(), flush=True)
 
@@ -79,20 +62,20 @@ def _ratios(device: torch.device, repeats: int) -> Iterator[Ratio]:
             (_prove(recipe, dataset, results, device), _bare_loop(recipe, dataset, device)) for _ in range(repeats)
         ]
         claim = "proving with checkpoints and hashes / bare training loop"
-        yield Ratio(claim, [a / b for a, b in pairs], "<= 1.10", lambda r: r <= 1.10)
+        yield Ratio(claim, [a / b for a, b in pairs], "<= 1.10", at_most(1.10))
 
         pairs = [(_replay(results, dataset, device), _bare_loop(recipe, dataset, device)) for _ in range(repeats)]
-        yield Ratio("replay / bare training loop", [a / b for a, b in pairs], "<= 1.10", lambda r: r <= 1.10)
+        yield Ratio("replay / bare training loop", [a / b for a, b in pairs], "<= 1.10", at_most(1.10))
 
         spoofs = [
             _spoof(results, dataset, device) / (_bare_loop(recipe, dataset, device) / STEPS) for _ in range(repeats)
         ]
         claim = "III-loss, 10 L-BFGS iterations: honest steps per claimed step"
-        yield Ratio(claim, spoofs, "<= 10", lambda r: r <= 10.0)
+        yield Ratio(claim, spoofs, "<= 10", at_most(10.0))
 
         if importlib.util.find_spec("ray") is not None:
             claim = "two actors / one actor: intervals per second"
-            yield Ratio(claim, _two_actors(results, repeats), ">= 1.7", lambda r: r >= 1.7)
+            yield Ratio(claim, _two_actors(results, repeats), ">= 1.7", at_least(1.7))
 
 
 def _recipe(dataset: Dataset) -> Recipe:
@@ -104,33 +87,11 @@ def _recipe(dataset: Dataset) -> Recipe:
 
 
 def _bare_loop(recipe: Recipe, dataset: Dataset, device: torch.device) -> float:
-    """Seconds for the same steps on the same batches, ready as tensors, with nothing recorded: plain torch."""
-    trainer = Trainer(recipe, dataset, device)
-    trainer.load(initial_checkpoint(recipe, dataset))
-    order = data_order(recipe, dataset)
-    batches = []
-    for step in range(recipe.steps):
-        where = torch.from_numpy(order(step)).to(device)
-        batches.append((trainer.inputs(dataset.pixels[where], step), dataset.labels[where]))
-    model, optimizer = trainer.model, trainer.optimizer
-    synchronise(device)
-    started = time.perf_counter()
-    for inputs, labels in batches:
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    synchronise(device)
-    return time.perf_counter() - started
+    return bare_loop(recipe, dataset, device).wall_s
 
 
 def _prove(recipe: Recipe, dataset: Dataset, results: Path, device: torch.device) -> float:
-    """Seconds to generate the proof into Parquet, from the first step until the last file is closed."""
-    with new_proof(open_location(results), "bench", recipe, len(dataset)) as writer:
-        # Building the model and drawing W_0 is start-up, for the bare loop too; the cost starts with the first step.
-        cost = prove(recipe, dataset, writer, device=device)
-        started = time.perf_counter()
-        writer.finish(cost, {})
-    return cost.device_s + time.perf_counter() - started
+    return proving(recipe, dataset, results, device).wall_s
 
 
 def _replay(results: Path, dataset: Dataset, device: torch.device) -> float:
@@ -161,6 +122,7 @@ def _spoof(results: Path, dataset: Dataset, device: torch.device) -> float:
 
 def _two_actors(results: Path, repeats: int) -> list[float]:
     """Intervals per second of two single-thread actors over one, the same replays."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or ray.init leaves a token in the home folder
     import ray
 
     from raypol.cluster.placement import parse_device

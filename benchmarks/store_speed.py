@@ -1,0 +1,177 @@
+"""A proof's checkpoints in Parquet against the same tensors in safetensors files, on one disk, checkpoint by checkpoint.
+
+Writing: until each file is on the disk (fsync, both sides), and until the system has taken it. Reading: until the tensors are
+copied into those of a model, from the disk (the system is asked to forget the file) and again from its memory. Ours does in
+it what it always does: digests are made on writing; a file's claims are checked on reading, its digests by the survey.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.ratios import Ratio, at_least, at_most
+from raypol.core.models import build_model
+from raypol.core.proof import BatchRecord, Checkpoint, Cost, Recipe
+from raypol.store.location import open_location
+from raypol.store.proofs import ParquetProof, ProofWriter, new_proof
+
+CHECKPOINTS = 100
+_REPEATS = 3  # of 18 GB each
+
+
+@dataclass(slots=True)
+class Seconds:
+    """Of one repeat, all checkpoints together, (ours, safetensors)."""
+
+    handed: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    written: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    cold: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    warm: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    hashing: float = 0.0
+    sizes: list[int] = field(default_factory=lambda: [0, 0])
+    """Bytes."""
+
+
+def store_ratios(
+    device: torch.device, repeats: int, *, model: str = "resnet18", checkpoints: int = CHECKPOINTS
+) -> Iterator[Ratio | str]:
+    """Speed and size over those of safetensors files."""
+    del device  # files know none
+    state = example_state(model)
+    raw = sum(tensor.nbytes for tensor in state.tensors().values())
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    count = min(checkpoints, int(free * 0.8) // (2 * raw))
+    if count < 1:
+        yield f"store: left out, {free / 1e9:.1f} GB are free and a checkpoint takes {2 * raw / 1e9:.1f} on both sides"
+        return
+    rounds = [measured(state, model, count) for _ in range(min(repeats, _REPEATS))]
+    name = f"{model}, {count} checkpoints"
+    yield f"{name} of weights, norm statistics and momentum, {raw / 1e6:.1f} MB each"
+    half = (">= 0.5", at_least(0.5))
+    yield Ratio(f"{name}: written to disk, speed / safetensors", [r.written[1] / r.written[0] for r in rounds], *half)
+    yield Ratio("  handed to the system", [r.handed[1] / r.handed[0] for r in rounds])
+    unhashed = [r.handed[1] / (r.handed[0] - r.hashing) for r in rounds]
+    yield Ratio("  handed to the system, without hashing", unhashed)
+    yield Ratio(f"{name}: read from disk, speed / safetensors", [r.cold[1] / r.cold[0] for r in rounds], *half)
+    yield Ratio("  read from the system's memory", [r.warm[1] / r.warm[0] for r in rounds])
+    checked = [r.cold[1] / (r.cold[0] + r.hashing) for r in rounds]
+    yield Ratio("  read from disk, digests compared too", checked)
+    sizes = [r.sizes[0] / r.sizes[1] for r in rounds]
+    yield Ratio(f"{name}: bytes of all files / safetensors", sizes, "<= 1.0000", at_most(1.00005), digits=4)
+    own, other = rounds[0].sizes
+    yield f"  {own} and {other} bytes; ours hold order, hashes and hyperparameters too"
+
+
+def example_state(model: str) -> Checkpoint:
+    """A checkpoint of this model under SGD with momentum; its values do not matter, for nothing is compressed by value."""
+    net = build_model(model, in_channels=3, num_classes=10)
+    parameters = {name: p.detach().clone() for name, p in net.named_parameters()}
+    return Checkpoint(
+        step=0,
+        parameters=parameters,
+        buffers={name: b.clone() for name, b in net.named_buffers()},
+        optimizer_state={f"{name}/momentum_buffer": torch.randn_like(p) for name, p in parameters.items()},
+    )
+
+
+def measured(state: Checkpoint, model: str, count: int) -> Seconds:
+    """Write both, then read both."""
+    spent = Seconds()
+    recipe = Recipe(dataset="none", dataset_sha256="", model=model, steps=max(count - 1, 1), interval=1, batch_size=128)
+    with tempfile.TemporaryDirectory() as place:
+        folder, plain = Path(place), Path(place) / "safetensors"
+        plain.mkdir()
+        with new_proof(open_location(folder), "bench", recipe, 50_000) as writer:
+            _write(state, recipe, writer, folder, plain, spent)
+        proof = folder / "proofs" / "bench"
+        spent.sizes = [
+            sum(file.stat().st_size for file in side.rglob("*") if file.is_file()) for side in (proof, plain)
+        ]
+        _read(state, recipe, proof, plain, spent)
+    return spent
+
+
+def _write(state: Checkpoint, recipe: Recipe, writer: ProofWriter, folder: Path, plain: Path, spent: Seconds) -> None:
+    from safetensors.torch import save_file
+
+    (weights,) = folder.glob(".staging/*/weights")
+    for step in recipe.checkpoint_steps():
+        checkpoint = Checkpoint(
+            step=step,
+            parameters=state.parameters,
+            buffers=state.buffers,
+            optimizer_state=state.optimizer_state,
+        )
+        tensors = checkpoint.tensors()
+        target = plain / f"{step}.safetensors"
+        started = time.perf_counter()
+        writer.write_checkpoint(checkpoint)
+        handed = time.perf_counter()
+        _to_disk(weights / f"step={step}.parquet")
+        written = time.perf_counter()
+        save_file(tensors, target)
+        other_handed = time.perf_counter()
+        _to_disk(target)
+        other_written = time.perf_counter()
+        checkpoint.tensor_digests()
+        spent.hashing += time.perf_counter() - other_written
+        _add(spent.handed, handed - started, other_handed - written)
+        _add(spent.written, written - started, other_written - written)
+    digest = hashlib.sha256(b"").digest()
+    order = np.random.default_rng(0)
+    writer.write_batches(
+        [BatchRecord(step, order.integers(0, 50_000, recipe.batch_size), digest) for step in range(recipe.steps)]
+    )
+    writer.finish(Cost(device_s=0.0, wall_s=0.0, gradient_evals=0), {})
+
+
+def _read(state: Checkpoint, recipe: Recipe, proof: Path, plain: Path, spent: Seconds) -> None:
+    from safetensors.torch import load_file
+
+    goal = {name: torch.empty_like(tensor) for name, tensor in state.tensors().items()}
+    files = [
+        (proof / "weights" / f"step={step}.parquet", plain / f"{step}.safetensors")
+        for step in recipe.checkpoint_steps()
+    ]
+    readers = [ParquetProof(open_location(proof)) for _ in range(2)]  # each keeps what it read last
+    for position, (own, other) in enumerate(files):
+        _forget(own)
+        _forget(other)
+        for reader, times in zip(readers, (spent.cold, spent.warm), strict=True):
+            started = time.perf_counter()
+            _copy_into(goal, reader.checkpoint(position).tensors())
+            between = time.perf_counter()
+            _copy_into(goal, load_file(other))
+            _add(times, between - started, time.perf_counter() - between)
+    assert all(torch.equal(tensor, goal[name]) for name, tensor in state.tensors().items())
+
+
+def _copy_into(goal: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        goal[name].copy_(tensor)
+
+
+def _add(sums: list[float], own: float, other: float) -> None:
+    sums[0] += own
+    sums[1] += other
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _forget(path: Path) -> None:
+    """Ask the system to drop the file from its memory, where it knows how."""
+    if hasattr(os, "posix_fadvise"):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
