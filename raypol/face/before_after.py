@@ -41,12 +41,12 @@ def before_after(pairs: Sequence[ImagePairs], *, amplification: float | None = N
     rows = -(-len(blocks) // columns)
     page = lay_out(
         max(columns * width, 6.0) + 0.4,
-        max(rows * height, 0.6),
+        max(rows * height + 0.12, 0.6),
         title="Crafted points, before and after" if blocks else "No crafted points: no spoof here has data of its own",
         notes=notes if blocks else notes[1:],
     )
     for i, pair in enumerate(blocks):
-        _draw_block(page, pair, (i % columns) * width, (rows - 1 - i // columns) * height, amplification)
+        _draw_block(page, pair, (i % columns) * width, (rows - 1 - i // columns) * height + 0.12, amplification)
     return page.figure
 
 

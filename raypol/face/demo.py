@@ -10,13 +10,12 @@ from rich.console import Console
 
 from raypol.cluster.runners import Runner
 from raypol.core.errors import InputError
-from raypol.face import figures
+from raypol.face.gallery import draw_all, read_material
 from raypol.face.progress import progress
 from raypol.face.story import tell
 from raypol.face.tables import arms_table
 from raypol.runs.demo import ARMS, POINTS, DemoRun, new_sweep_id, run_demo
 from raypol.runs.honest import TrainConfig
-from raypol.runs.images import pick_pairs
 from raypol.runs.tracking import Tracker
 from raypol.store.location import Location
 
@@ -69,27 +68,17 @@ def show_demo(
 
 
 def draw(run: DemoRun, folder: Path) -> list[Path]:
-    """The six panels and the before/after images, as PNG and PDF; replaced by the next run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [outcome.row for outcome in run.outcomes]
-    drawn = figures.save(figures.six_panels(rows), folder / "panels")
-    dataset = run.study.data.load()
-    largest = max((row.steps for row in rows if row.arm != "honest"), default=0)
-    pairs = [
-        pick_pairs(row, run.study.results / "proofs" / row.proof_id, dataset)
-        for row in rows
-        if row.steps == largest and row.status == "ok" and row.num_points
-    ]
-    found = [pair for pair in pairs if pair is not None]
-    if found:
-        drawn += figures.save(figures.before_after(found), folder / "before_after")
-    return drawn
+    """The figures that apply, as PNG and PDF; replaced by the next run."""
+    # The demo has just loaded this dataset itself, code of the user's or not.
+    material = read_material(run.study.results, run.study.sweep_id, data_dir=run.study.data.folder, own_code=True)
+    return draw_all(material, folder)
 
 
 def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Path) -> list[str]:
     """Where the results lie, a DuckDB query to copy, the MLflow command to copy."""
     python, place = _short(Path(sys.executable)), _short(folder)
-    pictures = ", ".join(_short(path) for path in drawn if path.suffix == ".png")
+    drawn = [path for path in drawn if path.suffix == ".png"]
+    pictures = ", ".join(_short(path) for path in drawn[:1]) + (f" and {len(drawn) - 1} more" if len(drawn) > 1 else "")
     glob = f"{place}/trials/*.parquet".replace("'", "''")
     query = (
         "SELECT arm, steps, interval, round(error_l2, 4) AS error_l2, round(device_s, 2) AS device_s, success, success_strict, "

@@ -37,6 +37,9 @@ _EACH_TICK: Final = 12
 """Among more T' than this ticks are at round numbers instead of at each T'."""
 _EACH_MARK: Final = 30
 """Among more T' than this no tick marks each."""
+_BLANK: Final[Entry] = (Line2D([], [], linestyle="none"), " ")
+_LABELS: Final = (60, 44, 32, 22)
+"""Letters of a legend's labels, as many as fit."""
 STRIP: Final = 0.085
 """Height of the strip for values beyond the axis, as a part of the panel's."""
 
@@ -287,23 +290,32 @@ def lay_out(
 
 
 def _columns(groups: Sequence[Sequence[Entry]], width: float) -> list[list[Entry]]:
-    """The groups in as few rows as fit the width, each group in columns of its own, padded to equal length."""
-    for rows in range(1, max(map(len, groups), default=0) + 1):
-        columns = []
-        for group in groups:
-            for first in range(0, len(group), rows):
-                column = [(handle, _entry_label(label)) for handle, label in group[first : first + rows]]
-                blank: Entry = (Line2D([], [], linestyle="none"), " ")
-                columns.append([*column, *[blank] * (rows - len(column))])
-        needed = sum(0.75 + _CHARACTER_IN * 8.0 / SMALL * max(len(label) for _, label in c) for c in columns)
-        if needed <= width or rows == max(map(len, groups)):
-            return columns
-    return []
+    """The groups in as few rows as fit the width, each group in columns of its own, padded to equal length.
+
+    Where the longest labels do not let them fit, those of the first group are cut (names that users give), else all.
+    """
+    most = max(map(len, groups), default=0)
+    columns: list[list[Entry]] = []
+    for first_letters, letters in (*((some, _LABELS[0]) for some in _LABELS), (_LABELS[-1], _LABELS[-1])):
+        cut = [
+            [(handle, _entry_label(label, letters if i else first_letters)) for handle, label in group]
+            for i, group in enumerate(groups)
+        ]
+        for rows in range(1, most + 1):
+            columns = [
+                [*group[first : first + rows], *[_BLANK] * (rows - len(group[first : first + rows]))]
+                for group in cut
+                for first in range(0, len(group), rows)
+            ]
+            needed = sum(0.75 + _CHARACTER_IN * 8.0 / SMALL * max(len(label) for _, label in c) for c in columns)
+            if needed <= width:
+                return columns
+    return columns
 
 
-def _entry_label(label: str) -> str:
+def _entry_label(label: str, letters: int) -> str:
     # Matplotlib leaves entries out whose label begins with "_".
-    short = shortened(" ".join(label.split()), 60)
+    short = shortened(" ".join(label.split()), letters)
     return f" {short}" if not short or short.startswith("_") else short
 
 

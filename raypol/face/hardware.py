@@ -20,6 +20,7 @@ from raypol.face.drawing import (
     TEXT,
     Band,
     Entry,
+    Scale,
     apply_scale,
     band,
     choose_scale,
@@ -41,8 +42,8 @@ MOST_PANELS: Final = 9
 MOST_DEVICES: Final = 12
 _PER_ROW: Final = 3
 _PANEL_IN: Final = 2.7
-_PITCH_IN: Final = 3.65
-_DEVICE_IN: Final = 1.05
+_LABEL_LINE_IN: Final = 0.14
+_DEVICE_IN: Final = 0.98
 _LINES: Final = ("-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
 
 
@@ -53,6 +54,11 @@ class _Panel:
     """Spoofs by arm and device."""
     proofs: dict[str, list[TrialRow]]
     """Honest rows by their device."""
+
+    def values(self) -> list[float]:
+        """All times."""
+        spoofs = [some for by_device in self.points.values() for some in by_device.values()]
+        return [real(row.device_s) for some in (*spoofs, *self.proofs.values()) for row in some]
 
 
 def time_per_device(rows: Sequence[TrialRow], *, by: By = "device") -> Figure:
@@ -76,11 +82,14 @@ def time_per_device(rows: Sequence[TrialRow], *, by: By = "device") -> Figure:
     proofs = list(dict.fromkeys(device for panel in shown for device in panel.proofs))
     columns = min(_PER_ROW, max(len(shown), 1))
     width = max(2.6, _DEVICE_IN * len(drawn)) if columns > 1 else max(4.5, _DEVICE_IN * len(drawn))
-    columns = max(1, min(columns, int(15.0 / (width + 1.6))))
+    columns = max(1, min(columns, int(16.8 / (width + 1.6))))
     lines = -(-max(len(shown), 1) // columns)
+    labels = [_label(device, rows, by) for device in drawn]
+    under = 0.2 + _LABEL_LINE_IN * max((label.count("\n") + 1 for label in labels), default=1)
+    pitch = _PANEL_IN + under + 0.3
     page = lay_out(
         columns * (width + 1.6) + 0.4,
-        lines * _PITCH_IN,
+        lines * pitch,
         title="Generation time per device" if rows else "No trials",
         subtitle=" / ".join(s.name for s in settings_of(rows)),
         entries=[
@@ -90,13 +99,14 @@ def time_per_device(rows: Sequence[TrialRow], *, by: By = "device") -> Figure:
         ],
         notes=_notes(rows, panels, shown, devices),
     )
-    labels = [_label(device, rows, by) for device in drawn]
+    scale = choose_scale([value for panel in shown for value in panel.values()], clip=False)
     for i, panel in enumerate(shown):
-        left, bottom = (i % columns) * (width + 1.6) + 0.75, (lines - 1 - i // columns) * _PITCH_IN + 0.7
+        left, bottom = (i % columns) * (width + 1.6) + 0.75, (lines - 1 - i // columns) * pitch + under
         ax = page.axes(left, bottom, width, _PANEL_IN)
-        _draw(ax, panel, drawn, labels, styles, proofs)
+        assert scale is not None, "panels have points"
+        _draw(ax, panel, drawn, labels, styles, proofs, scale)
     if not shown:
-        ax = page.axes(0.75, 0.7, width, _PANEL_IN)
+        ax = page.axes(0.75, under, width, _PANEL_IN)
         plain_axes(ax)
         ax.set_xticks([])
         ax.set_yticks([])
@@ -147,7 +157,7 @@ def _label(device: str, rows: Sequence[TrialRow], by: By) -> str:
     return "\n".join(lines)
 
 
-def _wrapped(name: str, letters: int = 18) -> list[str]:
+def _wrapped(name: str, letters: int = 17) -> list[str]:
     """A device's name in two short lines at most."""
     lines = [""]
     for word in name.split():
@@ -166,6 +176,7 @@ def _draw(
     labels: Sequence[str],
     styles: Mapping[str, ArmStyle],
     proofs: Sequence[str],
+    scale: Scale,
 ) -> None:
     plain_axes(ax)
     ax.grid(visible=False, axis="x")
@@ -178,10 +189,6 @@ def _draw(
     for text in ax.get_xticklabels():
         text.set_parse_math(False)
     honest = {device: band(real(row.device_s) for row in some) for device, some in panel.proofs.items()}
-    spoofs = [row for by_device in panel.points.values() for some in by_device.values() for row in some]
-    scale = choose_scale([*(real(row.device_s) for row in spoofs), *(b.median for b in honest.values())], clip=False)
-    if scale is None:
-        return
     apply_scale(ax, scale, below=False, above=False)
     for i in range(len(devices) - 1):
         ax.axvline(i + 0.5, color="#E4E4E4", linewidth=0.6, zorder=0)

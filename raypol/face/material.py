@@ -12,7 +12,7 @@ from raypol.core.data import Dataset, half_of, load_dataset
 from raypol.core.datasets.places import data_home
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path
-from raypol.face.arm_styles import HONEST
+from raypol.face.arm_styles import in_order
 from raypol.face.curves import by_variant, settings_of
 from raypol.face.over_training import needed
 from raypol.runs.images import ImagePairs, pick_pairs
@@ -134,7 +134,7 @@ def _shown(rows: Sequence[TrialRow]) -> list[TrialRow]:
             best = longest.get(row.arm)
             if best is None or (bool(row.num_points), row.steps) > (bool(best.num_points), best.steps):
                 longest[row.arm] = row
-        chosen += [(setting.name, row) for row in longest.values() if row.arm != HONEST]
+        chosen += [(setting.name, longest[arm]) for arm in in_order(longest)]
     several = len({name for name, _ in chosen}) > 1
     return [replace(row, arm=f"{row.arm}, {name}") if several else row for name, row in chosen]
 

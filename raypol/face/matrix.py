@@ -22,6 +22,7 @@ _CELL_IN: Final = 1.15
 _NAMES_IN: Final = 2.5
 _WORDS_IN: Final = 2.75
 _HEAD_IN: Final = 0.75
+_NAME_LETTERS: Final = 34
 _COLOURS: Final = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#9CC7E4", "#0B4F83"])
 """White to dark blue: told apart under every kind of colour vision, and in grey."""
 
@@ -119,7 +120,12 @@ def _draw(ax: Axes, by_arm: dict[str, list[TrialRow]]) -> None:
         name = "honest proof" if arm == HONEST else f"{arm} (control)" if is_control(arm) else arm
         marked = [word for word in ("simulated", "estimated") if any(getattr(row, word) for row in rows)]
         ax.text(
-            0.05, y, shortened(" ".join([name, *(f"[{w[:3]}.]" for w in marked)]), 40), ha="left", color=INK, **small
+            0.05,
+            y,
+            shortened(" ".join([name, *(f"[{w[:3]}.]" for w in marked)]), _NAME_LETTERS),
+            ha="left",
+            color=INK,
+            **small,
         )
         for j, column in enumerate(_COLUMNS):
             honest_success = arm == HONEST and column.title == "succeeded"
@@ -139,7 +145,9 @@ def _draw_cell(ax: Axes, left: float, middle: float, rows: Sequence[TrialRow], c
     else:
         share = sum(said) / len(said)
         ax.add_patch(Rectangle(place, *size, facecolor=_COLOURS(share), edgecolor="#D5D5D5", lw=0.5))
-        text, colour = f"{share:.0%} of {len(said):,}", "white" if share > 0.6 else INK
+        # Rounded, but never to all or none where it is not.
+        rounded = "<1%" if 0.0 < share < 0.005 else ">99%" if 0.995 <= share < 1.0 else f"{share:.0%}"
+        text, colour = f"{rounded} of {len(said):,}", "white" if share > 0.6 else INK
     ax.text(left + _CELL_IN / 2, middle, text, ha="center", va="center", fontsize=SMALL + 0.5, color=colour, gid=gid)
 
 

@@ -1,6 +1,7 @@
 """Cost against error of all spoofs, with the Pareto front: which attack buys how low an error for how much time."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -38,11 +39,13 @@ Error = Literal["largest"] | Metric
 """largest = the largest of the four."""
 
 MOST_SETTINGS: Final = 6
-_ALL: Final = "#9A9A9A"
+_ALL: Final = "#CFCFCF"
 _STRICT: Final = "#B00020"
-_AXES_IN: Final = (5.2, 3.9)
+_AXES_IN: Final = (6.6, 4.2)
 _MANY: Final = 200
 """More points than this are drawn smaller."""
+_LISTED: Final = 6
+"""Trials on a front that a footnote names."""
 Point = tuple[float, float]
 
 
@@ -73,7 +76,7 @@ def cost_against_error(rows: Sequence[TrialRow], *, error: Error = "largest") ->
     blocks = [_block(setting, error) for setting in settings[:MOST_SETTINGS]]
     styles = styles_of([arm for block in blocks for arm in block.points])
     columns = min(2, len(blocks))
-    pitch_x, pitch_y = _AXES_IN[0] + 1.5, _AXES_IN[1] + 0.75 + 0.3 * (len(blocks) > 1)
+    pitch_x, pitch_y = _AXES_IN[0] + 1.5, _AXES_IN[1] + 0.65 + 0.3 * (len(blocks) > 1)
     lines = -(-len(blocks) // columns)
     title = "Cost against error" if len(blocks) > 1 or not rows else f"{settings[0].name}: cost against error"
     page = lay_out(
@@ -84,7 +87,7 @@ def cost_against_error(rows: Sequence[TrialRow], *, error: Error = "largest") ->
         notes=_notes(blocks, rows, [s.name for s in settings[MOST_SETTINGS:]]),
     )
     for i, block in enumerate(blocks):
-        left, bottom = (i % columns) * pitch_x + 0.8, (lines - 1 - i // columns) * pitch_y + 0.65
+        left, bottom = (i % columns) * pitch_x + 0.8, (lines - 1 - i // columns) * pitch_y + 0.55
         ax = page.axes(left, bottom, *_AXES_IN)
         if len(blocks) > 1:
             ax.set_title(block.setting.name, loc="left", fontsize=TEXT + 0.5, color=INK, parse_math=False)
@@ -164,8 +167,8 @@ def _draw(ax: Axes, block: _Block, styles: Mapping[str, ArmStyle], error: Error)
         place = y_scale.place(point[1])
         return min(max(point[0], x_scale.low), x_scale.high), point[1] if place == "inside" else middles[place]
 
-    _draw_front(ax, [onto(point) for point in front_of(every)], _ALL, "front")
-    _draw_front(ax, [onto(point) for point in front_of(_strict(block))], _STRICT, "front strict")
+    _draw_front(ax, [onto(point) for point in front_of(every)], _ALL, 4.0, "front")
+    _draw_front(ax, [onto(point) for point in front_of(_strict(block))], _STRICT, 1.4, "front strict")
     size = MARKER_PT if len(every) <= _MANY else 3.0
     for arm, some in block.points.items():
         alike: dict[str, list[Point]] = {}
@@ -200,12 +203,12 @@ def _strip_middle(ax: Axes, place: str) -> float:
     return float(ax.transData.inverted().transform(ax.transAxes.transform((0.0, at)))[1])
 
 
-def _draw_front(ax: Axes, front: Sequence[Point], colour: str, gid: str) -> None:
+def _draw_front(ax: Axes, front: Sequence[Point], colour: str, width: float, gid: str) -> None:
     """As stairs: between two of its points no spoof is better than the nearer one on the left."""
     if front:
         right, top = ax.get_xlim()[1], ax.get_ylim()[1]
         xs, ys = [front[0][0], *(x for x, _ in front), right], [top, *(y for _, y in front), front[-1][1]]
-        ax.step(xs, ys, where="post", color=colour, linewidth=1.6, zorder=2, gid=gid)
+        ax.step(xs, ys, where="post", color=colour, linewidth=width, zorder=2, gid=gid)
 
 
 def _strict(block: _Block) -> list[Point]:
@@ -223,9 +226,9 @@ def _legend(blocks: Sequence[_Block], styles: Mapping[str, ArmStyle]) -> list[li
     ]
     lines: list[Entry] = []
     if arms:
-        lines.append((Line2D([], [], color=_ALL, linewidth=1.6), "Pareto front of all spoofs"))
+        lines.append((Line2D([], [], color=_ALL, linewidth=4.0), "Pareto front of all spoofs"))
     if any(map(_strict, blocks)):
-        lines.append((Line2D([], [], color=_STRICT, linewidth=1.6), "of those the strict verifier accepts"))
+        lines.append((Line2D([], [], color=_STRICT, linewidth=1.4), "of those the strict verifier accepts"))
     if any(block.ratios for block in blocks):
         lines.append((Line2D([], [], color="black", linewidth=1.3), "honest proof"))
         lines.append((Patch(facecolor="#0072B2", alpha=0.1), "less time and error than the proof"))
@@ -260,11 +263,12 @@ def _notes(blocks: Sequence[_Block], rows: Sequence[TrialRow], left_out: Sequenc
 def _best(drawn: Sequence[tuple[Point, TrialRow]]) -> str:
     """In words, what lies on the front of what the strict verifier accepts."""
     accepted = [(point, row) for point, row in drawn if row.accepted_strict]
-    front = front_of([point for point, _ in accepted])
-    said = [
-        f"{row.arm} at T' = {row.steps:,} ({number(point[0], 2)}, {number(point[1], 2)})"
-        for step in front
-        for point, row in accepted[:]
-        if point == step
-    ]
-    return f"On the strict front (time, error): {enumerate_briefly(said)}." if said else ""
+    front = set(front_of([point for point, _ in accepted]))
+    on_it = sorted(((point, row) for point, row in accepted if point in front), key=lambda pair: pair[0])
+    if not on_it:
+        return ""
+    if len(on_it) > _LISTED:
+        counts = Counter(row.arm for _, row in on_it)
+        return f"On the strict front: {enumerate_briefly([f'{arm} {n:,}' for arm, n in counts.most_common()])} trials."
+    said = [f"{row.arm} at T' = {row.steps:,} ({number(x, 2)}, {number(y, 2)})" for (x, y), row in on_it]
+    return f"On the strict front (time, error): {'; '.join(said)}."

@@ -15,8 +15,9 @@ MOST_ROWS: Final = 16
 TITLE: Final = "success range of T'"
 _BAR: Final = 0.42
 """Height of a bar, as a part of its row's."""
-_LETTERS: Final = 30
-"""Most letters of what binds, and of a name."""
+_NAME_LETTERS: Final = 30
+_WORDS_LETTERS: Final = 44
+"""Most letters of what binds."""
 _LETTER_IN: Final = 0.06
 _HEADS: Final = ("what binds below", "what binds above")
 
@@ -24,11 +25,11 @@ _HEADS: Final = ("what binds below", "what binds above")
 def margins(spans: Sequence[Span]) -> tuple[float, float]:
     """Room that the words take on the left and on the right of the bars, in inches."""
     names, below, above = (
-        _LETTER_IN * max(min(max(map(len, words)), _LETTERS), len(head))
-        for words, head in (
-            ([span.arm for span in spans], TITLE),
-            ([span.below for span in spans if span.ends] or [""], _HEADS[0]),
-            ([span.above for span in spans if span.ends] or [""], _HEADS[1]),
+        _LETTER_IN * max(min(max(map(len, words), default=0), most), len(head))
+        for words, most, head in (
+            ([span.arm for span in spans], _NAME_LETTERS, TITLE),
+            ([span.below for span in spans if span.ends], _WORDS_LETTERS, _HEADS[0]),
+            ([span.above for span in spans if span.ends], _WORDS_LETTERS, _HEADS[1]),
         )
     )
     return names + below + 0.5, above + 0.2
@@ -50,12 +51,14 @@ def draw_spans(ax: Axes, spans: Sequence[Span], styles: Mapping[str, ArmStyle]) 
         if i % 2 == 0:
             ax.axhspan(i - 0.5, i + 0.5, color="#F7F7F7", lw=0, zorder=0)
         ax.plot([names_at], [i], transform=to_x, color=style.colour, marker=style.marker, markersize=5, clip_on=False)
-        ax.text(names_at + 0.1 / inches, i, shortened(span.arm, _LETTERS), color=INK, ha="left", **words)
+        ax.text(names_at + 0.1 / inches, i, shortened(span.arm, _NAME_LETTERS), color=INK, ha="left", **words)
         if span.ends is None:
             ax.text(0.01, i, f"no T' succeeds: {span.below}", color=FAINT, ha="left", gid=f"{span.arm}:none", **words)
             continue
-        ax.text(-0.01, i, shortened(span.below, _LETTERS), color=INK, ha="right", gid=f"{span.arm}:below", **words)
-        ax.text(1.01, i, shortened(span.above, _LETTERS), color=INK, ha="left", gid=f"{span.arm}:above", **words)
+        ax.text(
+            -0.01, i, shortened(span.below, _WORDS_LETTERS), color=INK, ha="right", gid=f"{span.arm}:below", **words
+        )
+        ax.text(1.01, i, shortened(span.above, _WORDS_LETTERS), color=INK, ha="left", gid=f"{span.arm}:above", **words)
         _draw_bar(ax, i, span, style.colour)
     head: dict[str, Any] = {"transform": ax.transAxes, "va": "bottom", "color": FAINT, "fontsize": SMALL}
     ax.text(-0.01, 1.02, _HEADS[0], ha="right", **head)

@@ -232,30 +232,19 @@ def _draw_arm(ax: Axes, arm: str, several: Sequence[Curve], style: ArmStyle, sca
 
 def _count_beyond(ax: Axes, curves: Mapping[str, list[Curve]], scale: Scale) -> None:
     """Say how many errors the axis does not reach, and whose."""
-    for place, y, va in (("below", 0.03, "bottom"), ("above", 0.97, "top")):
+    said = []
+    for place in ("below", "above"):
         counts = {
             arm: sum(scale.place(value) == place for curve in several for value in curve.values())
             for arm, several in curves.items()
         }
         names = [arm for arm, count in counts.items() if count]
         if names:
-            count = sum(counts.values())
-            of = enumerate_briefly(names, most=2)
-            said = f"{count:,} {'error' if count == 1 else 'errors'} {place} the axis: {of}"
-            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
-            ax.text(
-                0.99,
-                y,
-                shortened(said, 80),
-                transform=ax.transAxes,
-                ha="right",
-                va=va,
-                color=FAINT,
-                fontsize=SMALL,
-                bbox=box,
-                gid=place,
-                parse_math=False,
-            )
+            said.append(f"{sum(counts.values()):,} {place} the axis ({enumerate_briefly(names, most=2)})")
+    if said:
+        # Beside the title: in the panel it would lie on curves.
+        look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": FAINT, "fontsize": SMALL, "parse_math": False}
+        ax.text(1.0, 1.02, shortened("; ".join(said), 56), transform=ax.transAxes, gid="beyond", **look)
 
 
 Panels = Mapping[Metric, tuple[dict[str, list[Curve]], list[Rule]]]

@@ -27,6 +27,7 @@ from raypol.face.cluster import look, needs_table
 from raypol.face.guard import guarded, parse
 from raypol.face.progress import progress
 from raypol.face.range_summary import range_answer, range_table
+from raypol.face.sweep_figures import FOLDER, drawn_figures
 from raypol.face.sweep_summary import answer, sweep_table
 from raypol.runs.design import Design, Search, SizeName, Sweep
 from raypol.runs.plan import Plan, SweepOptions, plan_sweep
@@ -193,7 +194,7 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
         except BaseException:
             tracker.close()
             raise
-    _show(sweep, run, tracker, results)
+    _show(sweep, run, tracker, results, command.data_dir)
     if run.stopped or run.missing:
         return UNFINISHED
     return SOME_FAILED if any(row.status == "error" for row in run.trials) else 0
@@ -217,15 +218,20 @@ def _show_plan(sweep: Sweep, plan: Plan, command: SweepCommand) -> int:
     return 0
 
 
-def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location) -> None:
+def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, data_dir: str | None) -> None:
     out = _out if _out.is_terminal else Console(highlight=False, markup=False, width=_LOG_WIDTH)
     table, said = _found(sweep, run, results)
     out.print(table)
     out.print(f"\n{said}\n")
-    tracker.finish(said, [])
+    with drawn_figures(results, run.plan.sweep_id, data_dir) as (drawn, problem):
+        tracker.finish(said, drawn)
     out.print(
         f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}", soft_wrap=True
     )
+    if drawn:
+        out.print(f"figures:  {results / FOLDER / run.plan.sweep_id} ({len(drawn)} files)", soft_wrap=True)
+    if problem:
+        _err.print(f"warning: {problem}", style="yellow", soft_wrap=True)
     out.print(f"MLflow:   {tracker.ui_command}", soft_wrap=True)
     if tracker.problem:
         _err.print(

@@ -17,7 +17,7 @@ from raypol.face.cli import main
 from raypol.face.relatives_pictures import leak_picture, perturbed_picture
 from raypol.runs.relatives import Leak
 from tests.face.test_cli import Ran, assert_one_line, options, snapshot
-from tests.face.test_figures import assert_well_laid, words
+from tests.face.figure_rows import assert_well_laid, words
 
 Run = Callable[..., Ran]
 WHICH: Final = ("adversarial", "unadversarial", "dlg")
