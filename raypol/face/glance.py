@@ -24,6 +24,17 @@ _SHOWN: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rates:
+    """How fast a sweep goes."""
+
+    over_s: float
+    """Seconds that they are an average of."""
+    trials_per_s: float
+    intervals_per_s: float
+    """Of finished trials, as verified."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Glance:
     """A sweep as its folder shows it."""
 
@@ -56,15 +67,17 @@ class Glance:
         """Trials that have a row."""
         return sum(self.states.get(state, 0) for state in FINAL)
 
-    def rates_per_s(self) -> tuple[float, float]:
-        """Trials and verified intervals per second, of the last ten minutes; 0 where none finished."""
+    def rates(self) -> "Rates | None":
+        """Of the last ten minutes, or since trials could begin; None where none finished."""
         if self.pulse is None or not self.pulse.phase_at:
-            return 0.0, 0.0
+            return None
         end = self.now if self.goes_on else self.pulse.written_at
         begin = max(self.pulse.phase_at, end - _WINDOW_S)
         recent = [intervals for when, intervals in self.pulse.finished if when >= begin]
-        span = end - begin
-        return (len(recent) / span, sum(recent) / span) if span > 0 else (0.0, 0.0)
+        if not recent or end <= begin:
+            return None
+        over = end - begin
+        return Rates(over_s=over, trials_per_s=len(recent) / over, intervals_per_s=sum(recent) / over)
 
     def left_s(self) -> float | None:
         """Seconds until all trials are done; None = not known, or it does not go on."""

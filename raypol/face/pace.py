@@ -55,14 +55,15 @@ class Pace:
         return ", ".join(filter(None, (self.rate_words(now), f"{time_words(left)} left" if left is not None else "")))
 
 
-def rate_words(per_s: float) -> str:
-    """Per second, minute or hour, whichever makes a number of at least one."""
+def rate_words(per_s: float, what: str = "") -> str:
+    """As "3.1/s" or "3.1 trials/s": per second, minute or hour, whichever makes a number of at least one."""
     amount, unit = per_s, "s"
     if amount < 1.0:
         amount, unit = per_s * _MINUTE, "min"
     if amount < 1.0:
         amount, unit = per_s * _HOUR, "h"
-    return f"{amount:.1f}/{unit}" if amount < 9.95 else f"{amount:.0f}/{unit}"
+    number = f"{amount:.1f}" if amount < 9.95 else f"{amount:.0f}"
+    return f"{number} {what}/{unit}" if what else f"{number}/{unit}"
 
 
 def time_words(seconds: float) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -186,21 +187,30 @@ def _counts(glance: Glance) -> RenderableType:
         line.append(f"lost and started again {pulse.lost}", style="yellow")
     if not glance.num_trials:
         return Group(Text(f"{glance.num_done} trials have a row"), line)
-    grid = Table.grid(padding=(0, 1))
     share = glance.num_done / glance.num_trials
-    grid.add_row(
-        ProgressBar(total=glance.num_trials, completed=glance.num_done, width=40),
-        f"{glance.num_done}/{glance.num_trials} trials, {share:.0%}",
-    )
-    return Group(grid, line)
+    counted = Text(f"{glance.num_done}/{glance.num_trials} trials, {share:.0%}")
+    return Group(_Bar(glance.num_done, glance.num_trials), counted, line)
+
+
+class _Bar:
+    """A bar, where there is a terminal."""
+
+    def __init__(self, done: int, of: int) -> None:
+        self._bar = ProgressBar(total=of, completed=done, width=60)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if console.is_terminal:
+            yield self._bar
+            yield Segment.line()
 
 
 def _rates(glance: Glance) -> RenderableType:
-    trials, intervals = glance.rates_per_s()
+    rates, left = glance.rates(), glance.left_s()
     said = []
-    if trials:
-        said.append(f"{rate_words(trials)} trials, {rate_words(intervals)} intervals verified (last 10 min)")
-    left = glance.left_s()
+    if rates is not None:
+        trials, intervals = rate_words(rates.trials_per_s, "trials"), rate_words(rates.intervals_per_s, "intervals")
+        when = "" if glance.goes_on else " before the end"
+        said.append(f"{trials}, {intervals} verified, over the last {time_words(rates.over_s)}{when}")
     if left is not None:
         said.append(f"about {time_words(left)} left")
     elif glance.goes_on:

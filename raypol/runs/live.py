@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from raypol.cluster.metrics import (
     LOST,
@@ -113,7 +114,7 @@ def read_pulse(results: Location, sweep_id: str) -> Pulse | None:
     with place.filesystem.open_input_file(place.path) as stream:
         text = stream.read()
     try:
-        found = json.loads(text)
+        found = from_json(text)  # bounds how deep it nests, which json does not
         version = found.get("version") if isinstance(found, dict) else None
         if version != VERSION:
             raise InputError(f"{place} is of another raypol: expected version {VERSION}, got {version!r}")
@@ -174,12 +175,16 @@ class Live:
         """Why not all trials will be run; empty if they will."""
         self._stopped = reason
 
-    def expects(self, num_trials: int, finished: Iterable[TrialRow] = ()) -> None:
-        """How many trials there are, and rows of an earlier run that stand."""
+    def expects(self, num_trials: int) -> None:
+        """How many trials there are."""
         with self._lock:
             self._total = num_trials
-            self._states |= {row.trial_id: row.status for row in finished}
-            self._resumed = max(self._resumed, len(self._states))
+
+    def found(self, rows: Iterable[TrialRow]) -> None:
+        """Rows of an earlier run that stand."""
+        with self._lock:
+            self._states |= {row.trial_id: row.status for row in rows}
+            self._resumed = len(self._states)
 
     def begins(self) -> None:
         """From now on trials can be run."""
@@ -190,6 +195,7 @@ class Live:
         trial_id = setup.trial_id(self._sweep_id)
         device = setup.spoofer if setup.verifier == setup.spoofer else f"{setup.spoofer} / {setup.verifier}"
         with self._lock:
+            self._doing = "running trials"
             self._tries[trial_id] += 1
             self._running[trial_id] = RunningTrial(
                 arm=setup.arm,

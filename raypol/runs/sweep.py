@@ -138,7 +138,8 @@ class _Driver:
         standing = [row for row in self._ledger.rows() if row.status in FINISHED and row.arm != "honest"]
         finished = {row.trial_id for row in standing}
         self._done = len(finished)
-        self._live.expects(self._total, standing)
+        self._live.expects(self._total)
+        self._live.found(standing)
         ways = {"optuna": self._search, "range": self._ranges}
         with self._live.told():
             stopped = ways.get(plan.options.search, self._enumerate)(finished)
