@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes

@@ -2,28 +2,36 @@
 
 import itertools
 import math
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from raypol.core.distances import METRICS
 from raypol.face import figures
 from raypol.face.arm_styles import style_of
+from raypol.store.ranges import RangeRow
 from raypol.store.results import TrialRow
 from tests.face.figure_rows import (
     ATTACKS,
     POINTS,
     assert_well_laid,
+    assert_words_apart,
     demo_rows,
     fills,
     honest_row,
+    judged,
     legend,
     lines,
     row,
+    said,
     words,
     xy,
 )
@@ -254,9 +262,10 @@ DEGENERATE: dict[str, tuple[list[TrialRow], str]] = {
     "exact replay": ([honest_row(error_l1=0.0), row("II", error_l1=0.0, jump_l1=0.0)], "digits"),
     "all equal": ([honest_row(error_l1=0.05), row("II", error_l1=0.05, jump_l1=0.05)], "digits"),
     "negative cos by rounding": ([honest_row(), row("II", error_cos=-1e-17)], "digits"),
-    "foreign names": ([honest_row(), row("_my $attack$ {x}"), row("", device_name="$", model="a_b:c")], "digits"),
+    "foreign names": ([honest_row(), row("_my $attack$ {x}"), row("", device_name="$")], "digits"),
     "two devices": ([honest_row(), row("II", device_name="Another")], "A Processor / Another"),
     "many arms": ([honest_row(), *(row(f"own attack number {i}") for i in range(40))], "digits"),
+    "foreign model": ([honest_row(model="a_$b$:c"), row("II", model="a_$b$:c")], "a_$b$:c"),
     "jump below the axis": ([honest_row(), *(row(a, jump_l1=1e-9) for a in ATTACKS)], "digits"),
 }
 
@@ -276,3 +285,189 @@ def test_the_page_is_well_laid() -> None:
     rows[5] = replace(rows[5], status="error")
     rows[7] = replace(rows[7], error_l2=None, success=None)
     assert_well_laid(figures.six_panels(rows))
+
+
+# --- success ranges --------------------------------------------------------------------------------------------------
+
+
+def failing(arm: str, steps: int, by: str, **changes: Any) -> TrialRow:  # noqa: ANN401
+    return judged(arm, steps, success=False, success_strict=False, bound_by=by, **changes)
+
+
+def ranged() -> list[TrialRow]:
+    """II succeeds from 40 to 80, null from 20 on, III nowhere; what binds differs at the ends."""
+    two = [failing("II", 20, "error_l2,error_cos"), judged("II", 40), judged("II", 80), failing("II", 160, "time")]
+    three = [failing("III", steps, "rejected:replay,error_l1,error_l2,error_linf,error_cos") for steps in (20, 40)]
+    return [honest_row(), *two, *three, *(judged("null", steps) for steps in (20, 40, 80, 160))]
+
+
+def bars(ax: Axes, arm: str) -> list[tuple[float, float]]:
+    """From and to, in T'."""
+    found = [patch for patch in ax.patches if patch.get_gid() == f"{arm}:bar"]
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in found if isinstance(patch, Rectangle)]
+    return spans + [(xy(line)[0][0], xy(line)[0][0]) for line in lines(ax, f"{arm}:bar")]
+
+
+def test_a_bar_and_the_binding_conditions_for_each_arm() -> None:
+    figure = figures.six_panels(ranged())
+    ax = strip(figure)
+    assert bars(ax, "II") == [(40, 80)]
+    assert (said(ax, "II:below"), said(ax, "II:above")) == ("error l2, cos", "time")
+    assert [xy(line)[0] for line in lines(ax, "II:end")] == [[20, 40], [80, 160]]
+    assert bars(ax, "null") == [(20, 160)]
+    assert (said(ax, "null:below"), said(ax, "null:above")) == ("smallest T' tried", "largest T' tried")
+    assert not bars(ax, "III")
+    assert said(ax, "III:none") == "no T' succeeds: rejected by replay; all four errors"
+    assert ax.get_xlim()[0] < 20
+    assert ax.get_xlim()[1] > 160
+    assert_well_laid(figure)
+    assert_words_apart(ax)
+
+
+def test_ranges_of_attacks_are_shaded_in_every_panel() -> None:
+    for ax in panels(figures.six_panels(ranged())):
+        (shade,) = [patch for patch in ax.patches if patch.get_gid() == "range"]
+        assert shade.get_facecolor()[:3] == to_rgb(style_of("II").colour)
+        box = shade.get_extents().transformed(ax.transData.inverted())
+        assert (box.x0, box.x1) == pytest.approx((40, 80))
+
+
+def test_too_many_ranges_are_not_shaded() -> None:
+    rows = [judged(arm, steps) for arm in ATTACKS[2:] for steps in (20, 40)]
+    figure = figures.six_panels([honest_row(), *rows])
+    assert not [patch for ax in panels(figure) for patch in ax.patches if patch.get_gid() == "range"]
+    assert "shaded" not in words(figure)
+    assert len(bars(strip(figure), "II")) == 1
+
+
+def test_one_length_alone_has_no_range_to_show() -> None:
+    assert len(figures.six_panels([honest_row(), judged("II", 60)]).axes) == 6
+
+
+def test_trials_that_were_stopped_are_failures_and_on_the_axis() -> None:
+    rows = [failing("II", 10, "error", status="stopped", error_l1=None), judged("II", 40), judged("II", 60)]
+    ax = strip(figures.six_panels([honest_row(), *rows]))
+    assert bars(ax, "II") == [(40, 60)]
+    assert said(ax, "II:below") == "error"
+    assert ax.get_xlim()[0] < 10
+
+
+def test_a_searched_range_goes_before_what_the_rows_say() -> None:
+    figure = figures.six_panels(ranged(), [range_row("II", low=52.5, high=70.0)])
+    ax = strip(figure)
+    assert bars(ax, "II") == [(52.5, 70.0)]
+    assert said(ax, "II:below") == "error linf"
+    assert said(ax, "II:above") == "bound of the search"
+    assert [xy(line)[0] for line in lines(ax, "II:end")] == [[40, 60]]
+    assert bars(ax, "null") == [(20, 160)]
+    assert "found by search" in words(figure)
+
+
+def range_row(arm: str, *, low: float | None, high: float | None, **changes: Any) -> RangeRow:  # noqa: ANN401
+    fields: dict[str, Any] = {
+        "sweep_id": "s", "policy": "published", "arm": arm, "axes": "{}", "seed": None, "num_seeds": 2, "num_found": 2,
+        "searched_from_steps": 5, "searched_to_steps": 160, "resolution_steps": 5, "low_steps": low, "low_from_steps": 40.0,
+        "low_to_steps": 60.0, "low_open": False, "low_bound_by": "error_linf", "high_steps": high, "high_from_steps": 70.0,
+        "high_to_steps": 70.0, "high_open": True, "high_bound_by": None, "confidence": 0.5, "method": "", "num_holes": 0,
+        "trials": 8, "grid_trials": 64, "failed": 0, "complete": True,
+    }  # fmt: skip
+    return RangeRow(**{**fields, **changes})
+
+
+# --- several settings, variants, many rows ---------------------------------------------------------------------------
+
+
+def test_several_datasets_have_six_panels_each() -> None:
+    rows = [
+        change
+        for dataset in ("digits", "cifar10")
+        for change in [
+            honest_row(dataset=dataset),
+            judged("II", 20, dataset=dataset),
+            judged("II", 60, dataset=dataset),
+        ]
+    ]
+    figure = figures.six_panels(rows)
+    assert len([ax for ax in figure.axes if ax.get_title(loc="left").startswith("(")]) == 12
+    for name in ("digits, resnet8: spoofs", "cifar10, resnet8: spoofs"):
+        assert name in words(figure)
+    assert_well_laid(figure)
+
+
+def test_halves_of_a_dataset_are_one_setting() -> None:
+    rows = [honest_row(dataset="digits/D1"), row("II", 20, dataset="digits/D2"), row("II", 60, dataset="digits/D2")]
+    figure = figures.six_panels(rows)
+    assert lines(panels(figure)[0], "honest")
+    assert "digits/D1 / digits/D2, resnet8" in words(figure)
+
+
+def test_what_else_varies_at_one_length_gets_curves_of_its_own() -> None:
+    rows = [row("III", steps, alpha=alpha, seed=seed) for steps in (20, 60) for alpha in (0.1, 1.0) for seed in (0, 1)]
+    figure = figures.six_panels([honest_row(), *rows, row("null", 20), row("null", 60)])
+    ax = panels(figure)[0]
+    assert len(xy(lines(ax, "III, alpha 0.1")[0])[0]) == 2
+    assert {"III, alpha 0.1", "III, alpha 1", "null"} <= set(legend(figure))
+    first, second = (lines(ax, f"III, alpha {a}:filled")[0] for a in ("0.1", "1"))
+    assert first.get_color() == second.get_color() == style_of("III").colour
+    assert first.get_marker() != second.get_marker()
+
+
+def test_too_many_variants_are_put_together_and_it_is_said() -> None:
+    rows = [row("III", alpha=0.1 * i, noise=0.01 * j, trajectory="noisy") for i in range(1, 8) for j in range(1, 8)]
+    figure = figures.six_panels([honest_row(), *rows])
+    assert len([entry for entry in legend(figure) if entry.startswith("III")]) == 7
+    assert "Put together in one band, too many to tell apart: rows that differ in noise." in words(figure)
+
+
+def test_points_that_differ_in_more_than_length_are_not_joined() -> None:
+    rows = [row("III", steps, alpha=steps / 100) for steps in (20, 60, 120)]
+    figure = figures.six_panels([honest_row(), *rows, *(row("null", steps) for steps in (20, 60))])
+    ax = panels(figure)[0]
+    assert lines(ax, "III")[0].get_linestyle() == "None"
+    assert lines(ax, "null")[0].get_linestyle() != "None"
+    assert "No line where more than T' differs from point to point: III (alpha)." in words(figure)
+
+
+def test_several_intervals_at_one_length_are_told_apart() -> None:
+    rows = [row("II", steps, interval=k) for steps in (20, 60) for k in (5, 10)]
+    figure = figures.six_panels([honest_row(), *rows])
+    assert {"II, k 5", "II, k 10"} <= set(legend(figure))
+
+
+def test_the_honest_proofs_of_several_seeds_are_a_line_with_their_spread() -> None:
+    figure = figures.six_panels([honest_row(seed=i, error_l1=0.04 + 0.01 * i) for i in range(3)] + [row("II")])
+    ax = panels(figure)[0]
+    assert xy(lines(ax, "honest")[0])[1] == pytest.approx([0.05, 0.05])
+    spreads = [patch.get_extents().transformed(ax.transData.inverted()) for patch in ax.patches]
+    assert any((box.y0, box.y1) == pytest.approx((0.04, 0.06)) for box in spreads)
+
+
+@pytest.mark.parametrize(
+    ("steps", "scale"),
+    [([100, 200, 300], "linear"), ([100, 1000, 1900], "linear"), ([100, 1000, 2000], "log"), ([60], "linear")],
+)
+def test_the_axis_is_logarithmic_where_lengths_span_a_factor_of_20(steps: list[int], scale: str) -> None:
+    figure = figures.six_panels([honest_row(), *(row("II", s) for s in steps)])
+    assert {ax.get_xscale() for ax in panels(figure)} == {scale}
+
+
+def test_ten_thousand_rows_draw_soon_and_stay_readable(tmp_path: Path) -> None:
+    arms = [*ATTACKS, "III, linf 8/255", "III, linf 16/255", "own_attack_" * 9, "another"]
+    rows = [
+        judged(arm, steps, seed=seed, success=steps > 500, interval=10 if steps < 2000 else 100)
+        for arm in arms
+        for steps in range(50, 4050, 50)
+        for seed in range(10)
+    ]
+    assert len(rows) == 9600
+    begun = time.process_time()
+    figure = figures.six_panels([honest_row(), *rows])
+    figures.save(figure, tmp_path / "panels", kinds=("png",))
+    assert time.process_time() - begun < 5.0
+    assert_well_laid(figure)
+    for ax in panels(figure):
+        shown = [label for label in ax.get_xticklabels() if label.get_text()]
+        boxes = sorted((label.get_window_extent() for label in shown), key=lambda box: box.x0)
+        assert len(boxes) >= 3
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert_words_apart(strip(figure))
