@@ -5,7 +5,7 @@ RESULTS ?= results/demo
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test lint format types layers pytest cluster-test autoscaler-test slow-test chaos overhead bench paper-bench clean
+.PHONY: help demo test lint format types layers pytest cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -35,6 +35,9 @@ pytest: .venv/.ready  ## the test suite alone: two processes for what runs in on
 
 cluster-test: .venv/.ready  ## ray up, ray submit, ray job submit for real, through an sshd on loopback (Debian: openssh-server rsync)
 	$(BIN)/pytest -m machine tests/system/test_join.py tests/system/test_submit.py
+
+metrics-test: .venv/.ready  ## every panel of the Grafana dashboard on a real Prometheus and a real sweep (Debian: prometheus; 2 minutes)
+	$(BIN)/pytest -m machine tests/system/test_prometheus.py
 
 autoscaler-test: .venv/.ready  ## Ray's autoscaler starts the node types of cluster.yaml, simulated on this machine
 	$(BIN)/pytest -m machine tests/system/test_autoscaler.py

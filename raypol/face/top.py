@@ -238,9 +238,9 @@ def _running(glance: Glance) -> RenderableType:
 
 def _nodes(offers: tuple[NodeOffer, ...]) -> RenderableType:
     """What is in use of each; the busiest first."""
-    table = Table(title="nodes: in use of all", title_justify="left", box=None, pad_edge=False)
-    for column in ("node", "CPU", "GPU", "models"):
-        table.add_column(column, justify="right" if column in ("CPU", "GPU") else "left", no_wrap=True)
+    table = Table(title="nodes, the busiest first", title_justify="left", box=None, pad_edge=False)
+    for column in ("node", "CPU in use", "GPU in use", "GPU models"):
+        table.add_column(column, justify="right" if column.endswith("use") else "left", no_wrap=True)
 
     def used(offer: NodeOffer) -> float:
         return offer.cpus - (offer.free_cpus or 0.0) + offer.gpus - (offer.free_gpus or 0.0)
