@@ -25,6 +25,7 @@ from raypol.face.cluster import Cluster
 from raypol.face.guard import usage_error
 from raypol.face.interchange import Export, Import
 from raypol.face.strength import Strength
+from raypol.face.top import Top
 from raypol.runs.claims import Claims
 from raypol.runs.honest import TrainConfig
 
@@ -37,6 +38,7 @@ COMMANDS: dict[str, list[type[Any]]] = {
     "cluster": [Cluster],
     "import": [Import, Claims],
     "export": [Export],
+    "top": [Top],
 }
 """What the options of each command are."""
 
