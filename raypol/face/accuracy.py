@@ -11,7 +11,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from raypol.face.arm_styles import HONEST, ArmStyle, in_order, styles_of
 from raypol.face.curves import Setting, settings_of
-from raypol.face.drawing import FAINT, INK, TEXT, Entry, band, enumerate_briefly, lay_out, plain_axes, real
+from raypol.face.drawing import FAINT, INK, TEXT, Entry, band, enumerate_briefly, lay_out, plain_axes, real, shortened
 from raypol.face.over_training import Cell, Chosen, by_trial, choose
 from raypol.store.results import TrialRow
 
@@ -65,7 +65,11 @@ def accuracy_over_progress(intervals: Iterable[Cell], rows: Sequence[TrialRow]) 
         _prepare(ax)
         if columns > 1:
             ax.set_title(
-                f"{block.setting.name}\n{describe(block)}", loc="left", fontsize=TEXT - 0.5, color=INK, parse_math=False
+                f"{shortened(block.setting.name, 60)}\n{describe(block)}",
+                loc="left",
+                fontsize=TEXT - 0.5,
+                color=INK,
+                parse_math=False,
             )
         if not found:
             ax.text(0.5, 0.5, "no accuracies", transform=ax.transAxes, ha="center", va="center", color=FAINT)

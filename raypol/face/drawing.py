@@ -224,7 +224,9 @@ class Page:
         """A line of text at a place in the body, inches."""
         total_w, total_h = self.figure.get_size_inches()
         x, y = (self.body[0] + left) / total_w, (self.body[1] + bottom) / total_h
-        self.figure.text(x, y, text, fontsize=size, fontweight=weight, color=INK, va="bottom", parse_math=False)
+        self.figure.text(
+            x, y, printable(text), fontsize=size, fontweight=weight, color=INK, va="bottom", parse_math=False
+        )
 
 
 def lay_out(
@@ -248,9 +250,9 @@ def lay_out(
     """
     margin = 0.2
     per_line = int((width - 2 * margin) / _CHARACTER_IN)
-    head = textwrap.wrap(title, int(per_line * SMALL / (TEXT + 2)))
-    under = textwrap.wrap(subtitle, per_line)
-    foot = [line for note in notes for line in textwrap.wrap(note, per_line, subsequent_indent="   ")]
+    head = textwrap.wrap(printable(title), int(per_line * SMALL / (TEXT + 2)))
+    under = textwrap.wrap(printable(subtitle), per_line)
+    foot = [line for note in notes for line in textwrap.wrap(printable(note), per_line, subsequent_indent="   ")]
     columns = _columns([group for group in entries if group], width - 2 * margin)
     legend_height = 0.19 * len(columns[0]) + 0.12 if columns else 0.0
     foot_height = _LINE_IN * len(foot) + 0.1 * bool(foot)
@@ -319,8 +321,14 @@ def _entry_label(label: str, letters: int) -> str:
     return f" {short}" if not short or short.startswith("_") else short
 
 
+def printable(text: str) -> str:
+    """The text with blanks where fonts have no character: names in rows may hold anything."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def shortened(text: str, letters: int) -> str:
-    """The text, cut with an ellipsis if it is longer."""
+    """The text in one line, cut with an ellipsis if it is longer."""
+    text = printable(text)
     return text if len(text) <= letters else f"{text[: letters - 3].rstrip()}..."
 
 

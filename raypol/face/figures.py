@@ -4,6 +4,7 @@ No pyplot: a figure needs no display, and is gone when nobody holds it.
 """
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -45,7 +46,9 @@ def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> l
     for kind in kinds:
         content = io.BytesIO()
         # Type 42: text in the PDF stays text, and publishers take it. No date: the same figure, the same file.
-        with mpl.rc_context({"pdf.fonttype": 42}):
+        with mpl.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+            # A name in a script that the font does not have is drawn as boxes; nobody could do anything about it here.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
             metadata = {"CreationDate": None} if kind == "pdf" else {}
             figure.savefig(content, format=kind, dpi=DPI, metadata=metadata)
         path = stem.with_name(f"{stem.name}.{kind}")

@@ -180,7 +180,9 @@ def _draw(
 ) -> None:
     plain_axes(ax)
     ax.grid(visible=False, axis="x")
-    ax.set_title(panel.title, loc="left", fontsize=TEXT + 0.5, fontweight="bold", color=INK, parse_math=False)
+    ax.set_title(
+        shortened(panel.title, 60), loc="left", fontsize=TEXT + 0.5, fontweight="bold", color=INK, parse_math=False
+    )
     ax.set_ylabel("generation time (device s)", fontsize=TEXT - 0.5, color=INK)
     ax.set_xlim(-0.5, len(devices) - 0.5)
     ax.xaxis.set_major_locator(FixedLocator(range(len(devices))))
@@ -197,19 +199,22 @@ def _draw(
     for i, (arm, by_device) in enumerate(panel.points.items()):
         for device, some in by_device.items():
             value = band(real(row.device_s) for row in some)
-            if device not in devices or (scale.kind == "log" and not value.median > 0.0):
+            if device not in devices:
                 continue
             x = devices.index(device) + (i - (len(panel.points) - 1) / 2) * pitch
-            ax.vlines([x], [max(value.low, scale.low)], [value.high], color=styles[arm].colour, linewidth=1.2)
+            low, y, high = (min(max(v, scale.low), scale.high) for v in (value.low, value.median, value.high))
+            ax.vlines([x], [low], [high], color=styles[arm].colour, linewidth=1.2)
             kinds = [fill_of(some), *["ring"] * is_not_measured(some), *["strike"] * is_strict_apart(some)]
             for kind in kinds:
                 look, zorder = look_of(kind, styles[arm], MARKER_PT)
-                ax.plot([x], [value.median], **look, zorder=zorder, clip_on=False, gid=f"{arm}:{kind}")
+                ax.plot([x], [y], **look, zorder=zorder, clip_on=False, gid=f"{arm}:{kind}")
 
 
 def _draw_proofs(ax: Axes, honest: Mapping[str, Band], proofs: Sequence[str]) -> None:
     taken: list[float] = []
     for device, value in honest.items():
+        if not math.isfinite(value.median):
+            continue
         line = _LINES[proofs.index(device) % len(_LINES)]
         ax.axhline(value.median, color="black", linewidth=1.5, linestyle=line, zorder=2.5, gid=f"honest:{device}")
         if value.low < value.high:
@@ -252,6 +257,11 @@ def _notes(
     untimed = [f"{row.arm} at T' = {row.steps:,}" for row in ok if row.arm != HONEST and math.isnan(real(row.device_s))]
     if untimed:
         notes.append(f"Without a time, not drawn: {enumerate_briefly(untimed)}.")
+    beyond = [
+        f"{row.arm} at T' = {row.steps:,}" for row in ok if row.device_s is not None and not 0 < row.device_s < math.inf
+    ]
+    if beyond:
+        notes.append(f"Zero or infinite, drawn at the edge: {enumerate_briefly(beyond)}.")
     notes += not_measured(ok)
     if len(shown) < len(panels):
         notes.append(

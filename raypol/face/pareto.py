@@ -29,6 +29,7 @@ from raypol.face.drawing import (
     number,
     plain_axes,
     real,
+    shortened,
 )
 from raypol.face.marks import MARKER_PT, fill_of, is_not_measured, is_strict_apart, look_of, marker_look, sign_entries
 from raypol.face.panel_words import not_measured
@@ -90,7 +91,9 @@ def cost_against_error(rows: Sequence[TrialRow], *, error: Error = "largest") ->
         left, bottom = (i % columns) * pitch_x + 0.8, (lines - 1 - i // columns) * pitch_y + 0.55
         ax = page.axes(left, bottom, *_AXES_IN)
         if len(blocks) > 1:
-            ax.set_title(block.setting.name, loc="left", fontsize=TEXT + 0.5, color=INK, parse_math=False)
+            ax.set_title(
+                shortened(block.setting.name, 60), loc="left", fontsize=TEXT + 0.5, color=INK, parse_math=False
+            )
         _draw(ax, block, styles, error)
     return page.figure
 
@@ -244,9 +247,9 @@ def _notes(blocks: Sequence[_Block], rows: Sequence[TrialRow], left_out: Sequenc
         notes.append("Missing: spoofs with status ok, a time and an error.")
     if drawn and not all(block.ratios for block in blocks):
         notes.append("Missing: an honest row to compare with; axes are absolute.")
-    beyond = [row.arm for (x, y), row in drawn if x <= 0.0 or not math.isfinite(x) or y <= 0.0]
+    beyond = [row.arm for (x, _), row in drawn if not 0.0 < x < math.inf]
     if beyond:
-        notes.append(f"Zero or infinite, drawn at the edge: {enumerate_briefly(beyond)}.")
+        notes.append(f"Zero or infinite time, drawn at the edge: {enumerate_briefly(beyond)}.")
     lost = [name for block in blocks for name in block.lost]
     if lost:
         notes.append(f"Without a value, not drawn: {enumerate_briefly(lost)}.")

@@ -2,10 +2,9 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -66,7 +65,7 @@ def lines(ax: Axes, gid: str) -> list[Line2D]:
 
 
 def xy(line: Line2D) -> tuple[list[float], list[float]]:
-    x, y = (cast("npt.NDArray[np.float64]", part).tolist() for part in line.get_data())
+    x, y = (np.asarray(part, dtype=np.float64).tolist() for part in line.get_data())
     return x, y
 
 

@@ -51,3 +51,10 @@ def test_a_folder_that_cannot_be_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write the figure"):
         figures.save(figures.before_after([]), tmp_path / "file" / "x")
+
+
+def test_names_that_no_font_has_are_no_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    figures.save(
+        figures.six_panels([honest_row(), row("\u653b\u51fb"), row("a\tb\x00c")]), tmp_path / "x", kinds=("png",)
+    )
+    assert [str(warning.message) for warning in recwarn] == []

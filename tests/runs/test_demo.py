@@ -77,11 +77,9 @@ def test_the_output_says_it_all(shown: Shown) -> None:
 
 
 def test_figures_and_the_tracking_store_lie_in_the_folder(shown: Shown) -> None:
+    stems = ("panels", "verdicts", "pareto", "stages", "accuracy", "before_after")
     assert {path.name for path in (shown.folder / "figures").iterdir()} == {
-        "panels.png",
-        "panels.pdf",
-        "before_after.png",
-        "before_after.pdf",
+        f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")
     }
     assert (shown.folder / "mlflow.db").exists()
 
