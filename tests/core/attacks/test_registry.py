@@ -103,7 +103,7 @@ def test_fields_are_replaced_and_the_preset_is_not() -> None:
         ("infinitesimal", {"momentum": 0.9}, ["momentum", "possible: lr"]),
         ("iii", {"objective": "margin"}, ["'margin'", "gradient, loss"]),
         ("ii", {"objective": "margin"}, ["'margin'", "gradient, loss"]),
-        ("iii", {"batches_per_graph": 0}, ["batches_per_graph >= 1", "got 0"]),
+        ("iii", {"batches_per_graph": -1}, ["batches_per_graph >= 0", "got -1"]),
         ("infinitesimal", {"lr": 0.0}, ["lr > 0", "got 0.0"]),
         ("infinitesimal", {"lr": math.nan}, ["lr > 0"]),
         ("forged_momentum", {"lr": -1.0}, ["lr > 0"]),
