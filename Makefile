@@ -5,7 +5,7 @@ RESULTS ?= results/demo
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test lint format types layers pytest cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench clean
+.PHONY: help demo test lint format types layers pytest browser cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -32,6 +32,9 @@ layers: .venv/.ready  ## import-linter: imports point down only
 pytest: .venv/.ready  ## the test suite alone: two processes for what runs in one thread, then what starts Ray
 	$(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist loadfile
 	$(BIN)/pytest -m "ray and not slow and not machine and not browser"
+
+browser: .venv/.ready  ## the pages in headless Chromium (Debian: chromium); screenshots go to tests/browser/artifacts
+	$(BIN)/pytest -m browser
 
 cluster-test: .venv/.ready  ## ray up, ray submit, ray job submit for real, through an sshd on loopback (Debian: openssh-server rsync)
 	$(BIN)/pytest -m machine tests/system/test_join.py tests/system/test_submit.py

@@ -17,7 +17,10 @@ def _():
 
     where = mo.cli_args().get("results") or os.environ.get(explorer_data.RESULTS_VARIABLE, "")
     data_dir = mo.cli_args().get("data-dir") or os.environ.get(explorer_data.DATA_VARIABLE) or None
-    mo.stop(not where, mo.callout("Give a results folder: marimo edit dashboards/explorer.py -- --results RESULTS", kind="warn"))
+    mo.stop(
+        not where,
+        mo.callout("Give a results folder: marimo edit dashboards/explorer.py -- --results RESULTS", kind="warn"),
+    )
     remembered = {}
     return (
         InputError,
@@ -34,8 +37,12 @@ def _():
 
 @app.cell
 def _(mo, remembered):
-    read_again = mo.ui.button(value=0, on_click=lambda times: times + 1, label="Read again", tooltip="Look for new trials")
-    clear = mo.ui.button(value=0, on_click=lambda _: remembered.clear(), label="Clear filters", tooltip="Show all trials")
+    read_again = mo.ui.button(
+        value=0, on_click=lambda times: times + 1, label="Read again", tooltip="Look for new trials"
+    )
+    clear = mo.ui.button(
+        value=0, on_click=lambda _: remembered.clear(), label="Clear filters", tooltip="Show all trials"
+    )
     return clear, read_again
 
 
@@ -58,7 +65,7 @@ def _(clear, explorer_filters, mo, offered, remembered):
 
 @app.cell
 def _(chosen, clear, constant, explorer_views, mo, offered, read_again):
-    mo.sidebar(explorer_views.sidebar(mo, offered, chosen, constant, [clear, read_again]), width="21rem")
+    mo.sidebar(mo.vstack(explorer_views.sidebar(mo, offered, chosen, constant, [clear, read_again])), width="21rem")
     return
 
 

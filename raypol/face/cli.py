@@ -26,6 +26,7 @@ from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
 from raypol.face.cluster import Cluster
 from raypol.face.demo import show_demo
+from raypol.face.explore import Explore
 from raypol.face.guard import guarded, parse
 from raypol.face.interchange import Export, Import
 from raypol.face.join import Join
@@ -318,6 +319,7 @@ Command = (
     | Annotated[Plan, tyro.conf.subcommand("plan")]
     | Annotated[ReportCommand, tyro.conf.subcommand("report")]
     | Annotated[Sync, tyro.conf.subcommand("sync")]
+    | Annotated[Explore, tyro.conf.subcommand("explore")]
     | Annotated[Top, tyro.conf.subcommand("top")]
 )
 
@@ -349,6 +351,7 @@ _COMMANDS: Final = (
     "export",
     "report",
     "sync",
+    "explore",
     "top",
 )
 

@@ -6,6 +6,7 @@ import secrets
 import socket
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,12 +17,14 @@ from rich.console import Console
 import raypol
 from raypol.core.errors import InputError
 from raypol.face.explorer_data import DATA_VARIABLE, RESULTS_VARIABLE, Opened, open_results
+from raypol.face.explorer_filters import offers
 from raypol.face.progress import progress
 from raypol.face.tables import plain
 
 _out = Console(highlight=False, markup=False)
 _err = Console(stderr=True, highlight=False, markup=False)
 _APP: Final = "dashboards/explorer.py"
+_MAX_PORT: Final = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +49,13 @@ class Explore:
     def run(self) -> int:
         """Serve until interrupted."""
         serve = _server()
-        with progress(_err) as update:
-            opened = open_results(self.results, on_progress=update)
-        _describe(opened)
-        os.environ[RESULTS_VARIABLE] = self.results
-        os.environ[DATA_VARIABLE] = self.data_dir or ""
-        with _listen(self.host, self.port) as listening:
+        with _listen(self.host, self.port) as listening:  # first: a first read of many trials takes minutes
+            with progress(_err) as update:
+                opened = open_results(self.results, on_progress=update)
+            _describe(opened)
+            offers(opened.database)  # remembered: the first page does not wait for them
+            os.environ[RESULTS_VARIABLE] = self.results
+            os.environ[DATA_VARIABLE] = self.data_dir or ""
             token = secrets.token_urlsafe(16)
             host, port = listening.getsockname()[:2]
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}/?access_token={token}"
@@ -97,12 +101,16 @@ def _server() -> Callable[[socket.socket, str], None]:
         raise InputError(
             f"raypol explore needs {err.name}, which is not installed: pip install 'raypol[explore]'"
         ) from err
+    from raypol.face import explorer_views  # noqa: F401 - so that the first page does not wait for the imports
+
     path = app_file()
 
     def serve(listening: socket.socket, token: str) -> None:
+        """Until Ctrl-C."""
         app = marimo.create_asgi_app(quiet=True, token=token).with_app(path="", root=str(path)).build()
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has closed
+            uvicorn.Server(config).run(sockets=[listening])
 
     return serve
 
@@ -113,12 +121,14 @@ def _listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the address cannot be had.
     """
+    if not 0 <= port <= _MAX_PORT:
+        raise InputError(f"expected a port in 0..{_MAX_PORT}, got {port}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-    except (OSError, OverflowError) as err:
+    except OSError as err:
         raise InputError(f"cannot listen on {host}, port {port}: {err}") from err
     return listening
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import duckdb
@@ -59,6 +60,7 @@ class Offer:
     """The values that a range can begin and end with."""
 
 
+@lru_cache(maxsize=4)
 def offers(database: duckdb.DuckDBPyConnection) -> tuple[list[Offer], dict[str, str]]:
     """The filters that have something to choose; and by label the one value of each column that has no other."""
     found: list[Offer] = []

@@ -14,11 +14,15 @@ MAX_COLUMNS: Final = 16
 STYLE: Final = """
 <style>
 .rp{font-size:.875rem;line-height:1.45;color:var(--foreground,#111)}
+.rp h2{font-size:1.35rem;font-weight:700;line-height:1.3}
+.rp h3{font-size:1.15rem;font-weight:700;margin-top:.5rem}
+.rp p{margin:.15rem 0 .5rem}
+.rp caption,.rp b.topic{font-size:.95rem}
 .rp table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .rp th{font-weight:600;text-align:right;padding:.25rem .6rem;border-bottom:1px solid #8886;vertical-align:bottom}
 .rp td{text-align:right;padding:.2rem .6rem;border-bottom:1px solid #8882;white-space:nowrap}
 .rp th:first-child,.rp td:first-child{text-align:left}
-.rp caption{text-align:left;font-weight:600;padding:.25rem 0 .4rem}
+.rp caption{text-align:left;font-weight:600;padding:.75rem 0 .4rem}
 .rp .left td,.rp .left th{text-align:left}
 .rp .left td{white-space:normal;overflow-wrap:anywhere;vertical-align:top}
 .rp .left td:first-child{white-space:nowrap;opacity:.75}
@@ -75,12 +79,11 @@ def tiles(left: Counts, every: Counts) -> str:
         "sweeps" if left.sweeps != 1 else "sweep": f"{left.sweeps:,}",
         "succeed (published)": share(left.succeeded, left.judged),
         "succeed (strict)": share(left.succeeded_strict, left.judged),
-        "errors": f"{left.error:,}",
-        "stopped early": f"{left.stopped:,}",
-        "of simulated hardware": f"{left.simulated:,}",
-        "estimated": f"{left.estimated:,}",
+        "ended in an error": f"{left.error:,}",
     }
-    marked = {"errors": left.error, "of simulated hardware": left.simulated, "estimated": left.estimated}
+    marked = {"ended in an error": left.error, "on simulated hardware": left.simulated, "estimated": left.estimated}
+    some = {"stopped early": left.stopped, "on simulated hardware": left.simulated, "estimated": left.estimated}
+    shown |= {label: f"{num:,}" for label, num in some.items() if num}
     boxes = (
         f'<div class="tile{" mark" if marked.get(label) else ""}"><b>{text}</b><span>{label}</span></div>'
         for label, text in shown.items()

@@ -39,7 +39,8 @@ MOST_INTERVALS: Final = 500
 """Trials whose interval files a question in SQL may open."""
 MOST_ANSWERED: Final = 10_000
 """Rows of an answer in SQL."""
-FIRST_QUESTION: Final = """SELECT arm, steps, count(*) AS trials, median(error_l2) AS error_l2, avg(success::INT) AS success
+FIRST_QUESTION: Final = """SELECT arm, steps, count(*) AS trials, median(error_l2) AS error_l2,
+       avg(success::INT) AS succeed
 FROM selected
 WHERE status = 'ok'
 GROUP BY ALL
@@ -159,9 +160,6 @@ def _draw(opened: Opened, conditions: Sequence[Condition], name: str, data_dir: 
 def trial_table(mo: Any, opened: Opened, conditions: Sequence[Condition]) -> Any:  # noqa: ANN401 - marimo
     """Every trial that the filters leave; a tick opens its page. Sorted and searched where it lies, a page of it is sent."""
     found = listing(opened.database, conditions)
-    floats = [
-        name for name, kind in zip(found.column_names, found.schema.types, strict=True) if pa.types.is_floating(kind)
-    ]
     return mo.ui.table(
         found,
         selection="single",
@@ -169,7 +167,7 @@ def trial_table(mo: Any, opened: Opened, conditions: Sequence[Condition]) -> Any
         show_column_summaries=False,
         show_data_types=False,
         show_download=False,
-        format_mapping=dict.fromkeys(floats, number),
+        format_mapping=dict.fromkeys(_floats(found), number),
         freeze_columns_left=["trial"],
         label="Tick a trial to open its page.",
     )
@@ -282,7 +280,20 @@ def answer(mo: Any, opened: Opened, conditions: Sequence[Condition], question: s
             justify="start",
             align="center",
         ),
-        mo.ui.table(shown, selection=None, page_size=15, show_column_summaries=False, show_download=False),
+        mo.ui.table(
+            shown,
+            selection=None,
+            page_size=15,
+            show_column_summaries=False,
+            show_download=False,
+            format_mapping=dict.fromkeys(_floats(shown), lambda value: "" if value is None else f"{value:.6g}"),
+        ),
+    ]
+
+
+def _floats(found: pa.Table) -> list[str]:
+    return [
+        name for name, kind in zip(found.column_names, found.schema.types, strict=True) if pa.types.is_floating(kind)
     ]
 
 

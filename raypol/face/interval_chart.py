@@ -12,7 +12,6 @@ from raypol.face.arm_styles import style_of
 from raypol.face.drawing import FAINT, INK, SMALL, TEXT, plain_axes
 
 _SIZE_IN: Final = (11.0, 5.0)
-_FAILED: Final = "#D55E00"
 _MARKED: Final = 80
 """More intervals than this are drawn without a marker each."""
 
@@ -45,7 +44,12 @@ def _draw(ax: Axes, own: Sequence[Mapping[str, Any]], colour: str) -> None:
     marker = "o" if len(own) <= _MARKED else ""
     looks: dict[str, dict[str, Any]] = {
         "movement": {"color": FAINT, "linestyle": (0, (5, 3)), "linewidth": 1.1, "label": "jump (no update)"},
-        "control": {"color": INK, "linestyle": (0, (1, 1.5)), "linewidth": 1.1, "label": "null (unchanged points)"},
+        "control": {
+            "color": style_of("null").colour,
+            "linestyle": (0, (1, 1.5)),
+            "linewidth": 1.1,
+            "label": "null (unchanged points)",
+        },
         "distance": {
             "color": colour,
             "linewidth": 1.6,
@@ -53,7 +57,7 @@ def _draw(ax: Axes, own: Sequence[Mapping[str, Any]], colour: str) -> None:
             "markersize": 4,
             "label": "reproduction error",
         },
-        "threshold": {"color": _FAILED, "linewidth": 1.3, "drawstyle": "steps-mid", "label": "threshold"},
+        "threshold": {"color": INK, "linewidth": 1.2, "drawstyle": "steps-mid", "label": "threshold"},
     }
     for name, look in looks.items():
         if any(math.isfinite(value) for value in lines[name]):
@@ -65,7 +69,7 @@ def _draw(ax: Axes, own: Sequence[Mapping[str, Any]], colour: str) -> None:
         (step, value) for step, value, row in zip(steps, lines["distance"], own, strict=True) if row["passed"] is False
     ]
     if failed:
-        ax.plot(*zip(*failed, strict=True), "x", color=_FAILED, markersize=8, markeredgewidth=2, label="fails")
+        ax.plot(*zip(*failed, strict=True), "x", color=INK, markersize=8, markeredgewidth=2, label="fails")
     values = [v for name in lines for v in lines[name] if math.isfinite(v)]
     if not values:
         ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=FAINT, fontsize=TEXT)
@@ -80,7 +84,7 @@ def _draw(ax: Axes, own: Sequence[Mapping[str, Any]], colour: str) -> None:
 
 
 def _entries(axes: Any) -> tuple[list[Any], list[str]]:  # noqa: ANN401 - an iterator of axes
-    found = {}
+    found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)

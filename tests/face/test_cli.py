@@ -350,7 +350,7 @@ USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (
         (),
         (
-            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, sync",
+            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, report, sync, explore, top",
             "see raypol --help",
         ),
     ),
@@ -358,7 +358,7 @@ USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
         ("forge",),
         (
             "Unrecognized options: forge",
-            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, sync",
+            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, report, sync, explore, top",
             "see raypol --help",
         ),
     ),
