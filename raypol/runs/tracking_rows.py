@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 PARAMS: Final = (
     "attack", "arm", "steps", "interval", "objective", "crafting", "alpha", "linf_limit", "iterations", "trajectory", "noise",
-    "hyperparameters", "carry", "dataset", "model", "batch_size", "seed", "device", "device_name", "replay", "thresholds",
+    "noise_decay", "initial", "hyperparameters", "carry", "precision", "dataset", "model", "batch_size", "seed", "device",
+    "device_name", "replay", "thresholds",
 )  # fmt: skip
 """Columns of a trial that are what was asked; the rest of its numbers are metrics."""
 _TAGS: Final = ("trial_id", "proof_id", "status", "rejected_by", "bound_by", "commit")
@@ -44,7 +45,7 @@ def row_digest(row: TrialRow) -> str:
 
 def trial_params(row: TrialRow) -> dict[str, str]:
     """What was asked."""
-    asked = {key: plain(str(getattr(row, key))) for key in PARAMS if getattr(row, key) is not None}
+    asked = {key: plain(str(getattr(row, key))) for key in PARAMS if getattr(row, key) not in (None, "")}
     return asked | {"kind": "proof" if row.arm == "honest" else "spoof"}
 
 

@@ -26,6 +26,7 @@ from raypol.runs.tracking_rows import (
     trial_times,
 )
 from raypol.runs.tracking_store import open_experiment
+from raypol.runs.tracking_views import charts_link, put_views, table_link
 from raypol.store.location import Location
 from raypol.store.results import IntervalRow, TrialRow
 
@@ -36,6 +37,8 @@ _BATCH: Final = 1000  # the most entities that MLflow takes in one call
 _LINKED: Final = 60
 """Runs whose ids fit into a link in a tag; beyond that the link asks for the sweep by name."""
 _PAGE: Final = 200
+_NOTE_FORM: Final = "2"
+"""Of what a summary run carries beside the answer: a summary of another form is replaced."""
 _COMPLETE: Final = ("FINISHED", "FAILED")
 
 
@@ -72,6 +75,7 @@ class SweepRuns:
         """
         self._results, self._sweep_id, self._on_sign = results, sweep_id, on_sign
         self._client, self.experiment_id = open_experiment(uri, experiment)
+        put_views(self._client, self.experiment_id)
         on_sign()
         self.refresh()
 
@@ -100,7 +104,7 @@ class SweepRuns:
     def put_summary(self, summary: Summary) -> bool:
         """Make this the only summary run of the sweep; False if it was there already."""
         pictures = [hashlib.sha256(path.read_bytes()).hexdigest() for path in summary.figures]
-        digest = digest_of([summary.answer, *pictures, *sorted(self.run_ids)])
+        digest = digest_of([_NOTE_FORM, summary.answer, *pictures, *sorted(self.run_ids)])
         return self._replace(self._summaries, digest, lambda: self._log_summary(summary, digest))
 
     @property
@@ -157,7 +161,9 @@ class SweepRuns:
             client.log_batch(run_id, metrics=points[start : start + _BATCH])
             self._on_sign()
         self._log_inputs(run_id, row)
-        places = _places(self._results, self._sweep_id) | {"proof": str(self._results / "proofs" / row.proof_id)}
+        places = _places(self._results, self._sweep_id)
+        if self._has_proof(row):
+            places["proof"] = str(self._results / "proofs" / row.proof_id)
         client.log_dict(run_id, places, "parquet.json")
         if row.message:
             client.log_text(run_id, plain(row.message), "message.txt")
@@ -176,7 +182,7 @@ class SweepRuns:
             source=json.dumps({"name": row.dataset}),
         )
         self._client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-        if row.status != "ok":
+        if row.status != "ok" or not self._has_proof(row):
             return
         weights = self._results / "proofs" / row.proof_id / "weights" / f"step={row.steps}.parquet"
         model = self._client.create_logged_model(
@@ -189,9 +195,15 @@ class SweepRuns:
         )
         self._client.finalize_logged_model(model.model_id, "READY")
 
+    def _has_proof(self, row: TrialRow) -> bool:
+        """An estimated trial never has one; that of another may not have been kept."""
+        return bool(row.proof_id) and (self._results / "proofs" / row.proof_id / "manifest.json").exists()
+
     def _log_summary(self, summary: Summary, digest: str) -> None:
         client, link = self._client, self.compare_link
-        more = f"\n\n[Compare all arms]({link})" if link else ""
+        table, charts = table_link(self.experiment_id), charts_link(self.experiment_id)
+        more = f"\n\n[Compare all arms]({link}) | " if link else "\n\n"
+        more += f"[Table of trials]({table}) | [Parallel coordinates and cost]({charts})"
         room = LONGEST_TAG - len(more)
         note = summary.answer if len(summary.answer) <= room else f"{summary.answer[: room - 20]} ... (answer.md)"
         run = client.create_run(

@@ -26,8 +26,9 @@ from raypol.runs.tracking import Tracker
 from raypol.runs.tracking_rows import PARAMS, row_digest
 from raypol.runs.tracking_store import open_experiment, tracking_uri
 from raypol.runs.tracking_sync import BusyError, Synced, only_writer, sync_sweep
+from raypol.runs.tracking_views import KEY, charts_link, put_views, table_link
 from raypol.store.location import open_location
-from raypol.store.results import read_trials, write_trial
+from raypol.store.results import TrialRow, read_trials, write_trial
 from tests.rows import made_intervals, made_row, rewrite, write_rows
 from tests.runs.conftest import Recorded
 from tests.studies import QUICK_ARMS
@@ -101,9 +102,10 @@ def test_runs_are_flat_and_share_the_sweep(seen: Seen) -> None:
 def test_everything_one_might_compare_is_a_param_or_a_metric(seen: Seen, recorded: Recorded, arm: str) -> None:
     outcome = recorded.honest if arm == "honest" else recorded.spoofs[arm]
     run, row = seen.runs[arm], outcome.row
-    asked = {name: str(getattr(row, name)) for name in PARAMS if getattr(row, name) is not None}
+    asked = {name: str(getattr(row, name)) for name in PARAMS if getattr(row, name) not in (None, "")}
     assert run.data.params == {**asked, "kind": "proof" if arm == "honest" else "spoof"}
-    assert {"attack", "arm", "dataset", "model", "steps", "interval", "device", "seed"} <= asked.keys()
+    assert {"attack", "arm", "dataset", "model", "steps", "interval", "device", "seed", "precision"} <= asked.keys()
+    assert not set(PARAMS) & run.data.metrics.keys(), "what was asked is no measurement"
     for name in ("error_l1", "mean_error_cos", "device_s", "size_bytes", "gradient_evals", "ratio_time", "ratio_size"):
         assert run.data.metrics[name] == pytest.approx(getattr(row, name))
     if arm != "honest":
@@ -170,6 +172,71 @@ def test_the_summary_carries_the_answer_the_figures_and_the_compare_link(seen: S
     assert Path(seen.client.download_artifacts(run_id, "answer.md")).read_text() == seen.answer + "\n"
     assert Path(seen.client.download_artifacts(run_id, "figures/panels.png")).read_bytes() == b"a picture"
     assert seen.summary.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("asked", "arms"),
+    [
+        ("tags.success = 'true' and params.attack = 'iii'", lambda row: row.success and row.attack == "iii"),
+        ("tags.success = 'false' and params.attack = 'iii'", lambda row: not row.success and row.attack == "iii"),
+        ("params.attack = 'null' and metrics.ratio_time < 1000", lambda row: row.attack == "null"),
+        ("tags.status = 'error'", lambda row: row.status == "error"),
+    ],
+)
+def test_filters_find_trials(seen: Seen, asked: str, arms: Callable[[TrialRow], bool]) -> None:
+    rows = read_trials(open_location(seen.folder), sweep_id="recorded")
+    meant = {row.arm for row in rows if arms(row)} | ({"mine"} if "error" in asked else set())
+    mine = f"{asked} and tags.`raypol.sweep_id` = 'recorded'"
+    found = seen.client.search_runs([seen.summary.info.experiment_id], mine)
+    assert {run.data.params["arm"] for run in found} == meant
+
+
+def test_the_experiment_has_a_view_that_the_summary_links(seen: Seen) -> None:
+    experiment = seen.client.get_experiment(seen.summary.info.experiment_id)
+    state = experiment.tags[f"mlflow.sharedViewState.{KEY}"]
+    assert len(state) < 5000, "MLflow's limit of a tag"
+    view = json.loads(state)
+    logged = {
+        f"{kind}.`{key}`"
+        for run in seen.runs.values()
+        for kind in ("params", "metrics", "tags")
+        for key in getattr(run.data, kind)
+    }
+    assert set(view["selectedColumns"]) <= logged
+    charts = {chart["uuid"]: chart for chart in view["compareRunCharts"]}
+    drawn = [run for run in seen.runs.values() if {"steps", "interval"} <= run.data.params.keys()]
+    complete = [run for run in drawn if set(charts["raypol-asked"]["selectedMetrics"]) <= run.data.metrics.keys()]
+    assert {run.data.params["arm"] for run in complete} == set(QUICK_ARMS), "a run that lacks a value has no line"
+    assert {chart["metricSectionId"] for chart in charts.values()} == {
+        part["uuid"] for part in view["compareRunSections"]
+    }
+    for link in (table_link(experiment.experiment_id), charts_link(experiment.experiment_id)):
+        assert link in seen.summary.data.tags["mlflow.note.content"]
+        assert link in experiment.tags["mlflow.note.content"]
+
+
+def test_views_are_written_once_and_leave_the_users_words(seen: Seen) -> None:
+    client, experiment = seen.client, seen.client.create_experiment("own")
+    client.set_experiment_tag(experiment, "mlflow.note.content", "mine")
+    put_views(client, experiment)
+    tags = client.get_experiment(experiment).tags
+    assert tags["mlflow.note.content"] == "mine"
+    assert f"mlflow.sharedViewState.{KEY}" in tags
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MlflowClient, "set_experiment_tag", None)
+        put_views(client, experiment)
+    assert client.get_experiment(experiment).tags == tags
+
+
+def test_a_run_without_a_proof_points_to_none(folder: Path) -> None:
+    rows = write_rows(folder, 2)
+    rewrite(folder, rows[0], proof_id="", estimated=True)
+    sync(folder)  # the proof of the other was not kept
+    client = MlflowClient(tracking_uri=tracking_uri(open_location(folder)))
+    for run in trials_in(folder).values():
+        places = json.loads(Path(client.download_artifacts(run.info.run_id, "parquet.json")).read_text())
+        assert places.keys() == {"trials", "intervals", "sweep_id"}
+        assert client.search_logged_models([run.info.experiment_id]) == []
 
 
 def test_a_second_run_goes_into_the_same_experiment(seen: Seen, recorded: Recorded) -> None:
@@ -315,6 +382,10 @@ def test_a_row_that_was_replaced_replaces_its_run(folder: Path, by: str) -> None
 def test_half_runs_and_second_runs_go(folder: Path) -> None:
     """A driver was killed after `create_run`; a request was repeated; both left a run of the same trial."""
     rows = write_rows(folder, 2)
+    for row in rows:
+        proof = folder / "proofs" / row.proof_id
+        proof.mkdir(parents=True)
+        (proof / "manifest.json").write_text("{}")
     sync(folder)
     first, second = (trials_in(folder)[row.trial_id] for row in rows)
     client = MlflowClient(tracking_uri=tracking_uri(open_location(folder)))

@@ -1,0 +1,98 @@
+"""What MLflow's pages show first: columns of the run table, charts over what was asked, kept in tags of the experiment.
+
+MLflow 3 keeps a view that somebody shared in the tag `mlflow.sharedViewState.KEY` and opens it by `?viewStateShareKey=KEY`.
+The value is JSON with the fields that the page's "Share" button writes; fields that a version does not know it leaves out.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KEY: Final = "raypol"
+_TAG: Final = f"mlflow.sharedViewState.{KEY}"
+_NOTE: Final = "mlflow.note.content"
+
+COLUMNS: Final = {
+    "params.steps": 75, "params.interval": 80, "params.alpha": 75, "params.linf_limit": 95, "params.noise": 75,
+    "params.attack": 130, "params.device": 95, "tags.success": 85, "metrics.ratio_error_l2": 115, "metrics.ratio_time": 95,
+    "metrics.ratio_size": 95, "metrics.error_l2": 100, "metrics.error_linf": 100, "metrics.device_s": 95,
+    "tags.rejected_by": 170, "tags.status": 85,
+}  # fmt: skip
+"""Of the run table, with widths in px: T', k, strength, attack, device, success, ratios, then what explains them."""
+STRENGTHS: Final = ("alpha", "linf_limit", "noise")
+_ERROR_AND_COST: Final = ("error_l2", "error_linf", "ratio_error_l2", "ratio_time", "ratio_size", "success")
+_ASKED: Final = "Error and cost over T' (steps), k (interval) and strength"
+_DETAILS: Final = "Error against cost, error over training"
+
+
+def table_link(experiment_id: str) -> str:
+    """Path in the UI of the run table with our columns; `workflowType`, as the menu of language models is the UI's default."""
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&workflowType=machine_learning"
+
+
+def charts_link(experiment_id: str) -> str:
+    """Path in the UI of the charts: parallel coordinates, error against cost, errors over training."""
+    return f"{table_link(experiment_id)}&compareRunsMode=CHART"
+
+
+def put_views(client: "MlflowClient", experiment_id: str) -> None:
+    """Give the experiment our view, and a description that links it unless it has one. A second time writes nothing."""
+    tags = client.get_experiment(experiment_id).tags
+    state = json.dumps(view_state(), separators=(",", ":"))
+    if tags.get(_TAG) != state:
+        client.set_experiment_tag(experiment_id, _TAG, state)
+    if not tags.get(_NOTE):  # what the user wrote stays
+        note = f"Runs as a [table]({table_link(experiment_id)}) or as [charts]({charts_link(experiment_id)})."
+        client.set_experiment_tag(experiment_id, _NOTE, note)
+
+
+def view_state() -> dict[str, Any]:
+    """What the page is to show; charts of a strength that no run has stay hidden."""
+    charts = [
+        _parallel("asked"),
+        *(_parallel(name, name) for name in STRENGTHS),
+        _chart("cost", "SCATTER", _DETAILS, xaxis=_metric("ratio_time"), yaxis=_metric("ratio_error_l2")),
+        _chart(
+            "training", "LINE", _DETAILS, metricKey="eps_repr_l2", selectedMetricKeys=["eps_repr_l2"], xAxisKey="step",
+            scaleType="log", xAxisScaleType="linear", lineSmoothness=0, range={}, useGlobalXaxisKey=True,
+            useGlobalLineSmoothing=True, yAxisKey="metric", yAxisExpressions=[],
+        ),
+    ]  # fmt: skip
+    columns = [_column_id(name) for name in COLUMNS]
+    return {
+        "selectedColumns": columns,
+        "columnOrder": ["attributes.`Run Name`", *columns],
+        "columnWidths": {_column_id(name): width for name, width in COLUMNS.items()},
+        "runsHiddenMode": "SHOW_ALL",
+        "hideEmptyCharts": True,
+        "compareRunCharts": charts,
+        "compareRunSections": [_section(_ASKED, columns=1), _section(_DETAILS, columns=2)],
+        "isAccordionReordered": True,
+    }
+
+
+def _parallel(name: str, *strength: str) -> dict[str, Any]:
+    """Lines through T', k, a strength, errors and cost; a run that lacks one of them has no line."""
+    asked = ["steps", "interval", *strength]
+    return _chart(name, "PARALLEL", _ASKED, selectedParams=asked, selectedMetrics=_ERROR_AND_COST, showAllRuns=True)
+
+
+def _chart(name: str, kind: str, section: str, **more: object) -> dict[str, Any]:
+    base = {"uuid": f"raypol-{name}", "type": kind, "metricSectionId": section, "runsCountToCompare": 100}
+    return base | {"deleted": False, "isGenerated": False} | more
+
+
+def _section(name: str, *, columns: int) -> dict[str, Any]:
+    told = {"uuid": name, "name": name, "display": True, "columns": columns, "cardHeight": 380}
+    return told | {"isReordered": True, "deleted": False, "isGenerated": False}
+
+
+def _metric(key: str) -> dict[str, str]:
+    return {"key": key, "type": "METRIC"}
+
+
+def _column_id(name: str) -> str:
+    kind, _, key = name.partition(".")
+    return f"{kind}.`{key}`"
