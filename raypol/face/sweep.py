@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ from raypol.face.cluster import look, needs_table
 from raypol.face.guard import guarded, parse
 from raypol.face.progress import progress
 from raypol.face.range_summary import range_answer, range_table
-from raypol.face.sweep_figures import FOLDER, drawn_figures
+from raypol.face.sweep_figures import FOLDER, Drawn, drawn_figures
 from raypol.face.sweep_summary import answer, sweep_table
 from raypol.runs.design import Design, Search, SizeName, Sweep
 from raypol.runs.plan import Plan, SweepOptions, plan_sweep
@@ -117,6 +117,8 @@ class SweepCommand:
     Halves stay halves; every row names what was used. Empty = as declared."""
     data_dir: str | None = None
     """Folder of the dataset's files; None = its usual place. Every node needs it there."""
+    figures: bool = True
+    """Draw the figures at the end, into RESULTS/figures/<name>; `raypol report` draws them at any time."""
     dry_run: bool = False
     """Show the trials and what they need of the cluster, and run nothing."""
     yes: bool = False
@@ -194,7 +196,7 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
         except BaseException:
             tracker.close()
             raise
-    _show(sweep, run, tracker, results, command.data_dir)
+    _show(sweep, run, tracker, results, command)
     if run.stopped or run.missing:
         return UNFINISHED
     return SOME_FAILED if any(row.status == "error" for row in run.trials) else 0
@@ -218,12 +220,13 @@ def _show_plan(sweep: Sweep, plan: Plan, command: SweepCommand) -> int:
     return 0
 
 
-def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, data_dir: str | None) -> None:
+def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, command: SweepCommand) -> None:
     out = _out if _out.is_terminal else Console(highlight=False, markup=False, width=_LOG_WIDTH)
     table, said = _found(sweep, run, results)
     out.print(table)
     out.print(f"\n{said}\n")
-    with drawn_figures(results, run.plan.sweep_id, data_dir) as (drawn, problem):
+    none: AbstractContextManager[Drawn] = nullcontext(([], ""))
+    with drawn_figures(results, run.plan.sweep_id, command.data_dir) if command.figures else none as (drawn, problem):
         tracker.finish(said, drawn)
     out.print(
         f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}", soft_wrap=True

@@ -4,14 +4,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from raypol.store.location import Location, atomic_output
 
-FOLDER = "figures"
+FOLDER: Final = "figures"
+Drawn = tuple[list[Path], str]
+"""The files, and one line on what went wrong, empty if nothing did."""
 
 
 @contextmanager
-def drawn_figures(results: Location, sweep_id: str, data_dir: str | None = None) -> Iterator[tuple[list[Path], str]]:
+def drawn_figures(results: Location, sweep_id: str, data_dir: str | None = None) -> Iterator[Drawn]:
     """Draw what applies into RESULTS/figures/<sweep_id>/, replacing those of an earlier run.
 
     Where RESULTS is no folder of this machine they are drawn into a temporary one and copied; it is gone afterwards.
@@ -22,14 +25,14 @@ def drawn_figures(results: Location, sweep_id: str, data_dir: str | None = None)
         data_dir: where the datasets of the images lie; None = their usual places.
 
     Yields:
-        The files on this machine, and one line on what went wrong, empty if nothing did.
+        The files on this machine, and what went wrong.
     """
     with tempfile.TemporaryDirectory(prefix="raypol-figures-") as temporary:
         folder = Path(results.path) / FOLDER / sweep_id if results.is_local else Path(temporary)
         yield _draw(results, sweep_id, data_dir, folder)
 
 
-def _draw(results: Location, sweep_id: str, data_dir: str | None, folder: Path) -> tuple[list[Path], str]:
+def _draw(results: Location, sweep_id: str, data_dir: str | None, folder: Path) -> Drawn:
     try:
         # Matplotlib takes a second to import; a sweep that is only planned need not wait for it.
         from raypol.face.gallery import draw_all, read_material

@@ -42,8 +42,14 @@ def test_a_sweep_from_its_file_twice(tmp_path: Path) -> None:
     assert experiment is not None
     assert len(client.search_runs([experiment.experiment_id])) == len(rows) + 1
 
+    figures = {path.name for path in (tmp_path / "results" / "figures" / "tiny-smoke").iterdir()}
+    assert {"panels.png", "panels.pdf", "pareto.png", "verdicts.pdf"} <= figures
+    (summary,) = client.search_runs([experiment.experiment_id], "tags.`raypol.summary` = 'true'")
+    logged = {Path(entry.path).name for entry in client.list_artifacts(summary.info.run_id, "figures")}
+    assert logged == figures
+
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "trials").iterdir()}
-    again = run(tmp_path, "--size", "smoke", "--results", "results", "--resume")
+    again = run(tmp_path, "--size", "smoke", "--results", "results", "--resume", "--no-figures")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "6 of 6 trials have a row (6 were finished before)" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "trials").iterdir()} == written
