@@ -57,6 +57,8 @@ def store_ratios(
     name = f"{model}, {count} checkpoints"
     yield f"{name} of weights, norm statistics and momentum, {raw / 1e6:.1f} MB each"
     half = (">= 0.5", at_least(0.5))
+    speeds = [count * raw / 1e6 / s for times in (rounds[0].written, rounds[0].cold) for s in times]
+    yield "  MB/s to disk {:.0f} and {:.0f} (safetensors), from disk {:.0f} and {:.0f}".format(*speeds)
     yield Ratio(f"{name}: written to disk, speed / safetensors", [r.written[1] / r.written[0] for r in rounds], *half)
     yield Ratio("  handed to the system", [r.handed[1] / r.handed[0] for r in rounds])
     unhashed = [r.handed[1] / (r.handed[0] - r.hashing) for r in rounds]
