@@ -1,8 +1,11 @@
 """What a report says about a sweep, as plain data: sections of text, figures and tables, every number taken from its rows."""
 
 import io
+import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
@@ -61,6 +64,8 @@ class Section:
     code: Sequence[str] = ()
     figures: Sequence[Picture] = ()
     tables: Sequence[Grid] = ()
+    note: str = ""
+    """Markdown below all of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +159,7 @@ def _figures(material: Material, on_progress: OnProgress) -> Section:
             )
         on_progress("drawing figures", number, len(PLOTS))
     text = "Not drawn:\n\n" + "\n".join(missing) if missing else ""
-    return Section(id="figures", title="Figures", markdown=text, figures=pictures)
+    return Section(id="figures", title="Figures", figures=pictures, note=text)
 
 
 def _ranges(material: Material) -> Section | None:
@@ -324,11 +329,11 @@ def _named(rows: Iterable[TrialRow], most: int = 4) -> list[str]:
 def _how(about: About, rows: Sequence[TrialRow], asked: Mapping[str, Any], results: Location) -> Section:
     """How to get these numbers again, and where they came from."""
     code = [about.command] if about.command else []
-    code.append(f"raypol report {results} --name {rows[0].sweep_id}" if rows else f"raypol report {results}")
+    code.append(shlex.join(["raypol", "report", str(results), *(["--name", rows[0].sweep_id] if rows else [])]))
     facts: list[list[str]] = []
     for title, values in (
         ("commit", (row.commit for row in rows)),
-        ("versions", (row.versions for row in rows)),
+        ("versions", (_versions(row.versions) for row in rows)),
         ("dataset", (f"{row.dataset}, SHA-256 {row.dataset_sha256[:16]}..." for row in rows if row.dataset_sha256)),
         ("model", (row.model for row in rows)),
         ("precision", (row.precision for row in rows)),
@@ -351,6 +356,15 @@ def _how(about: About, rows: Sequence[TrialRow], asked: Mapping[str, Any], resul
         )
     text = "" if about.command else "The command was not recorded."
     return Section(id="reproduce", title="How to reproduce", markdown=text, code=code, tables=tables)
+
+
+def _versions(recorded: str) -> str:
+    """Names and numbers as a list to read; anything but a JSON object stays as it is."""
+    with suppress(ValueError):
+        found = json.loads(recorded)
+        if isinstance(found, dict):
+            return ", ".join(f"{name} {number}" for name, number in found.items())
+    return recorded
 
 
 def _device(asked: str, name: str, node: str) -> str:

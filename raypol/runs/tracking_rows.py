@@ -23,6 +23,8 @@ PARAMS: Final = (
 """Columns of a trial that are what was asked; the rest of its numbers are metrics."""
 _TAGS: Final = ("trial_id", "proof_id", "status", "rejected_by", "bound_by", "commit")
 _FLAGS: Final = ("success", "success_strict", "simulated", "estimated")
+_FIRST: Final = ("error_l2", "ratio_error_l2", "ratio_time", "ratio_size", "success")
+"""Metrics in the order in which they are logged, which is that of the UI's pages."""
 LONGEST_TAG: Final = 5000
 
 
@@ -53,7 +55,8 @@ def trial_metrics(row: TrialRow, intervals: Sequence[IntervalRow], *, timestamp:
     """Every finite number of the row, and one point per interval over the steps."""
     from mlflow.entities import Metric
 
-    numbers = {key: value for key, value in asdict(row).items() if key not in PARAMS}
+    columns = asdict(row)
+    numbers = {key: columns[key] for key in (*_FIRST, *columns) if key not in PARAMS}
     points = [(key, value, 0) for key, value in numbers.items() if _is_number(value)]
     points += [(f"eps_repr_{i.metric}", i.normalised, i.step_to) for i in intervals]
     points += [("accuracy", value, step) for step, value in {i.step_to: i.accuracy for i in intervals}.items()]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 ARTIFACTS: Final = Path(__file__).parent / "artifacts"
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -28,13 +28,25 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture
-def page(browser: "Browser") -> Iterator["Page"]:
+def forgiven() -> tuple[str, ...]:
+    """Addresses whose failure to load is no fault of ours, as parts of the URL; a module that needs some overrides this."""
+    return ()
+
+
+@pytest.fixture
+def page(browser: "Browser", forgiven: tuple[str, ...]) -> Iterator["Page"]:
     """A fresh page. Errors on its console, uncaught exceptions and requests to other machines fail the test at its end."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
     context.set_default_timeout(60_000)
     amiss: list[str] = []
     opened = context.new_page()
-    opened.on("console", lambda said: amiss.append(f"console: {said.text}") if said.type == "error" else None)
+
+    def hear(said: "ConsoleMessage") -> None:
+        where = said.location.get("url", "")
+        if said.type == "error" and not any(part in where for part in forgiven):
+            amiss.append(f"console: {said.text} ({where})")
+
+    opened.on("console", hear)
     opened.on("pageerror", lambda error: amiss.append(f"uncaught: {error}"))
     opened.on("request", lambda asked: None if _is_here(asked.url) else amiss.append(f"asked for {asked.url}"))
     yield opened
