@@ -20,19 +20,16 @@ from raypol.face.drawing import (
     TEXT,
     Band,
     Entry,
-    Scale,
-    apply_scale,
     band,
-    choose_scale,
     enumerate_briefly,
     lay_out,
-    number,
     plain_axes,
     real,
     shortened,
 )
 from raypol.face.marks import MARKER_PT, fill_of, is_not_measured, is_strict_apart, look_of, marker_look, sign_entries
 from raypol.face.panel_words import not_measured
+from raypol.face.scales import Scale, apply_scale, choose_scale, number
 from raypol.store.results import TrialRow
 
 By = Literal["device", "device_name"]

@@ -8,7 +8,8 @@ from typing import Final
 from raypol.core.distances import METRICS, Metric
 from raypol.face.arm_styles import HONEST, in_order, is_control
 from raypol.face.curves import Setting, by_variant, moving
-from raypol.face.drawing import Scale, band, choose_scale, real
+from raypol.face.drawing import band, real
+from raypol.face.scales import Scale, choose_scale
 from raypol.face.success_spans import Span, spans_of
 from raypol.store.ranges import RangeRow
 from raypol.store.results import TrialRow

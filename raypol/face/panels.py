@@ -12,23 +12,12 @@ from matplotlib.figure import Figure
 
 from raypol.face.arm_styles import JUMP, ArmStyle, family_of, is_control, style_of, styles_of
 from raypol.face.curves import Setting, settings_of
-from raypol.face.drawing import (
-    FAINT,
-    INK,
-    SMALL,
-    TEXT,
-    Page,
-    apply_steps,
-    band,
-    enumerate_briefly,
-    lay_out,
-    plain_axes,
-    shortened,
-)
+from raypol.face.drawing import FAINT, INK, SMALL, TEXT, Page, band, enumerate_briefly, lay_out, plain_axes, shortened
 from raypol.face.marks import MARKER_PT
 from raypol.face.panel_data import PANELS, Panel, Sorted, sort_out
 from raypol.face.panel_words import legend, notes, step_labels, titles
 from raypol.face.pen import Pen
+from raypol.face.scales import apply_steps
 from raypol.face.span_strip import MOST_ROWS, ROW_IN, draw_spans, margins
 from raypol.face.success_spans import Span
 from raypol.store.ranges import RangeRow

@@ -15,25 +15,11 @@ from raypol.core.distances import METRICS, Metric
 from raypol.core.errors import InputError
 from raypol.face.arm_styles import HONEST, ArmStyle, is_control, styles_of
 from raypol.face.curves import Setting, by_variant, settings_of
-from raypol.face.drawing import (
-    FAINT,
-    INK,
-    SMALL,
-    STRIP,
-    TEXT,
-    Entry,
-    apply_scale,
-    choose_scale,
-    enumerate_briefly,
-    lay_out,
-    number,
-    plain_axes,
-    real,
-    shortened,
-)
+from raypol.face.drawing import FAINT, INK, SMALL, TEXT, Entry, enumerate_briefly, lay_out, plain_axes, real, shortened
 from raypol.face.marks import MARKER_PT, fill_of, is_not_measured, is_strict_apart, look_of, marker_look, sign_entries
 from raypol.face.panel_words import not_measured
 from raypol.face.pen import STRIP_COLOUR
+from raypol.face.scales import STRIP, apply_scale, choose_scale, number
 from raypol.store.results import TrialRow
 
 Error = Literal["largest"] | Metric

@@ -9,8 +9,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from raypol.face.arm_styles import HONEST, JUMP, ArmStyle, style_of
-from raypol.face.drawing import FAINT, INK, SMALL, STRIP, Band, Scale, apply_scale, number
+from raypol.face.drawing import FAINT, INK, SMALL, Band
 from raypol.face.marks import MARKER_PT, fill_of, is_not_measured, is_strict_apart, look_of
+from raypol.face.scales import STRIP, Scale, apply_scale, number
 from raypol.store.results import TrialRow
 
 STRIP_COLOUR: Final = "#F0F0F0"

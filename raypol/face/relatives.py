@@ -20,9 +20,9 @@ from raypol.core.relatives.perturbing import Perturbed
 from raypol.core.relatives.points import Seen, Split
 from raypol.core.relatives.unadversarial import Unadversarial
 from raypol.face import figures
-from raypol.face.drawing import number
 from raypol.face.pixels import in_255
 from raypol.face.relatives_pictures import leak_picture, perturbed_picture
+from raypol.face.scales import number
 from raypol.runs.relatives import Subject, run_leaking, run_perturbing
 from raypol.runs.verify import allow_names
 from raypol.store.location import open_location

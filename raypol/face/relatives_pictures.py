@@ -11,8 +11,9 @@ from torch import Tensor
 from raypol.core.relatives.dlg import psnr
 from raypol.core.relatives.perturbing import Perturbed
 from raypol.core.relatives.points import Seen
-from raypol.face.drawing import FAINT, INK, SMALL, Page, apply_scale, choose_scale, lay_out, number, plain_axes
+from raypol.face.drawing import FAINT, INK, SMALL, Page, lay_out, plain_axes
 from raypol.face.pixels import in_255, picture, readable, show_image, strongest
+from raypol.face.scales import apply_scale, choose_scale, number
 from raypol.runs.relatives import Leak
 
 _SHOWN: Final = 4

@@ -23,10 +23,7 @@ from raypol.face.drawing import (
     SMALL,
     TEXT,
     Entry,
-    Scale,
-    apply_scale,
     band,
-    choose_scale,
     enumerate_briefly,
     lay_out,
     plain_axes,
@@ -34,6 +31,7 @@ from raypol.face.drawing import (
     shortened,
 )
 from raypol.face.over_training import Cell, Chosen, by_trial, choose
+from raypol.face.scales import Scale, apply_scale, choose_scale
 from raypol.store.results import TrialRow
 
 MOST_SETTINGS: Final = 4

@@ -16,8 +16,8 @@ from raypol.core.relatives.points import Seen
 from raypol.face.cli import main
 from raypol.face.relatives_pictures import leak_picture, perturbed_picture
 from raypol.runs.relatives import Leak
-from tests.face.test_cli import Ran, assert_one_line, options, snapshot
 from tests.face.figure_rows import assert_well_laid, words
+from tests.face.test_cli import Ran, assert_one_line, options, snapshot
 
 Run = Callable[..., Ran]
 WHICH: Final = ("adversarial", "unadversarial", "dlg")
