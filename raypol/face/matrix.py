@@ -19,10 +19,10 @@ MOST_ARMS: Final = 40
 MOST_SETTINGS: Final = 4
 _ROW_IN: Final = 0.3
 _CELL_IN: Final = 1.15
-_NAMES_IN: Final = 2.5
+_NAMES_IN: Final = 2.85
 _WORDS_IN: Final = 2.75
 _HEAD_IN: Final = 0.75
-_NAME_LETTERS: Final = 34
+_NAME_LETTERS: Final = 39
 _COLOURS: Final = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#9CC7E4", "#0B4F83"])
 """White to dark blue: told apart under every kind of colour vision, and in grey."""
 
