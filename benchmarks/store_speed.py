@@ -128,11 +128,9 @@ def _write(state: Checkpoint, recipe: Recipe, writer: ProofWriter, folder: Path,
         spent.hashing += time.perf_counter() - other_written
         _add(spent.handed, handed - started, other_handed - written)
         _add(spent.written, written - started, other_written - written)
-    digest = hashlib.sha256(b"").digest()
-    order = np.random.default_rng(0)
-    writer.write_batches(
-        [BatchRecord(step, order.integers(0, 50_000, recipe.batch_size), digest) for step in range(recipe.steps)]
-    )
+    order = np.random.default_rng(0).integers(0, 50_000, (recipe.steps, recipe.batch_size))
+    digests = [hashlib.sha256(indices.tobytes()).digest() for indices in order]
+    writer.write_batches([BatchRecord(step, *record) for step, record in enumerate(zip(order, digests, strict=True))])
     writer.finish(Cost(device_s=0.0, wall_s=0.0, gradient_evals=0), {})
 
 

@@ -151,14 +151,14 @@ class ProofWriter:
         self._seal.add_checkpoint_digest(hashing.checkpoint_digest(checkpoint.step, digests))
         tensors = checkpoint.tensors()
         kinds, names = zip(*(name.split("/", 1) for name in tensors), strict=True)
-        data = [_as_row(hashing.raw_bytes(tensor)) for tensor in tensors.values()]
+        column = _binary_column([hashing.raw_bytes(tensor) for tensor in tensors.values()])
         table = pa.table(
             {
                 "kind": list(kinds),
                 "name": list(names),
                 "dtype": [_DTYPE_NAMES[t.dtype] for t in tensors.values()],
                 "shape": [list(t.shape) for t in tensors.values()],
-                "data": pa.chunked_array(data, type=pa.large_binary()),
+                "data": column,
                 "sha256": [digests[name] for name in tensors],
             },
             schema=_WEIGHTS,
@@ -171,9 +171,9 @@ class ProofWriter:
                 compression={"shape.list.element": "zstd"},  # all else is as long as it says, or does not compress
                 use_dictionary=False,
                 write_statistics=False,
-                row_group_size=len(table),
-                write_batch_size=1,  # a page ends when it is full: one of all tensors would be grown by copying
                 data_page_size=_PAGE_BYTES,
+                # Between batches of rows a page is ended that is full: one of all tensors would be grown by copying.
+                write_batch_size=1 if isinstance(column, pa.ChunkedArray) else 1024,
             )
         self._steps.append(checkpoint.step)
         for kind, tensor in zip(kinds, tensors.values(), strict=True):
@@ -539,10 +539,13 @@ def read_manifest(folder: Location) -> Manifest:
     return manifest
 
 
-def _as_row(raw: memoryview) -> pa.Array:
-    """One value of a binary column, sharing the memory of a tensor."""
-    ends = np.array([0, len(raw)], dtype=np.int64)
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(raw)])
+def _binary_column(values: Sequence[memoryview]) -> pa.Array | pa.ChunkedArray:
+    """Bytes of tensors: shared with them where they are large, copied where that costs less than an array for each."""
+    if sum(map(len, values)) < _PAGE_BYTES:
+        return pa.array([bytes(raw) for raw in values], type=pa.large_binary())
+    ends = (pa.py_buffer(np.array([0, len(raw)], dtype=np.int64)) for raw in values)
+    each = zip(ends, map(pa.py_buffer, values), strict=True)
+    return pa.chunked_array([pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, *both]) for both in each])
 
 
 def _tensor(row: dict[str, Any], *, where: str) -> torch.Tensor:
