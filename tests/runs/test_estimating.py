@@ -73,7 +73,10 @@ def test_errors_times_and_sizes_are_near_those_of_the_whole(
     assert estimated.size_bytes == pytest.approx(whole.size_bytes, rel=0.1)
     assert estimated.size_weights_bytes == whole.size_weights_bytes
     assert estimated.gradient_evals == pytest.approx(whole.gradient_evals, rel=0.25)
-    assert estimated.device_s == pytest.approx(whole.device_s, rel=1.5), "a busy machine times badly"
+    assert estimated.device_s is not None
+    assert whole.device_s is not None
+    # A busy machine times badly: this tells a sum that was not scaled up from one that was scaled twice, no more.
+    assert 0.05 < estimated.device_s / whole.device_s < 20.0
     assert (estimated.accepted_published, estimated.accepted_strict) == (
         whole.accepted_published,
         whole.accepted_strict,
