@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from raypol.runs.tracking_store import tracking_uri
+from raypol.runs.tracking_store import open_experiment
+from raypol.runs.tracking_sync import sync_sweep
 from raypol.runs.tracking_views import charts_link, table_link
 from raypol.store.location import open_location
+from raypol.store.results import read_trials
 from tests.browser.conftest import shoot
 from tests.conftest import Shown
 
@@ -50,14 +51,15 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(shown: Shown) -> Iterator[Served]:
-    """The UI on the demo's store."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("MLFLOW_TRACKING_URI", "")
-        uri = tracking_uri(open_location(shown.folder))
-    client = MlflowClient(tracking_uri=uri)
-    runs = {e.experiment_id: client.search_runs([e.experiment_id]) for e in client.search_experiments()}
-    ((experiment_id, found),) = [(name, some) for name, some in runs.items() if some]
+def served(shown: Shown, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The UI on a store to which both of the demo's sweeps were brought."""
+    results = open_location(shown.folder)
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    rows = read_trials(results)
+    for sweep_id in sorted({row.sweep_id for row in rows}):
+        sync_sweep(results, "raypol-demo", sweep_id, [row for row in rows if row.sweep_id == sweep_id], uri=uri)
+    client, experiment_id = open_experiment(uri, "raypol-demo")
+    found: list[Run] = client.search_runs([experiment_id])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -72,7 +74,7 @@ def served(shown: Shown) -> Iterator[Served]:
             address=f"http://127.0.0.1:{port}/",
             experiment_id=experiment_id,
             trials=[run for run in found if "raypol.summary" not in run.data.tags],
-            summary=next(run for run in found if "raypol.summary" in run.data.tags),
+            summary=next(run for run in found if "raypol.summary" in run.data.tags),  # the first sweep had no tracker
         )
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # it has workers, all in the session that was made for it
@@ -154,7 +156,9 @@ def test_a_trial_shows_what_was_asked_and_found(page: "Page", served: Served) ->
     shoot(page, "mlflow-trial")
     page.goto(f"{served.address}{run_page}/model-metrics")
     page.get_by_placeholder("Search metric charts").fill("eps_repr_l2")
-    page.locator(".js-plotly-plot .scatterlayer path").first.wait_for()
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length === 1")
+    page.locator(".js-plotly-plot .scatterlayer path.js-line").first.wait_for()
+    page.wait_for_timeout(500)
     shoot(page, "mlflow-steps")
     page.goto(f"{served.address}{run_page}/artifacts")
     page.get_by_text("parquet.json").click()

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from raypol.core.errors import InputError
 from raypol.face import report_content
 from raypol.face.cli import main
+from raypol.face.gallery import PLOTS
 from raypol.face.report import chosen_sweep, write_report
 from raypol.face.report_content import Report, Section, make_report
 from raypol.runs.ledger import About, Ledger
@@ -53,7 +54,7 @@ def folder_with(folder: Path, rows: list[TrialRow], about: About | None = ABOUT)
 def _blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked of a figure stays, but it is an empty one: real ones are drawn once, and by the gallery's tests."""
     if "drawn" not in request.fixturenames:
-        blank = tuple(replace(plot, draw=lambda _: Figure(figsize=(1, 1))) for plot in report_content.PLOTS)
+        blank = tuple(replace(plot, draw=lambda _: Figure(figsize=(1, 1))) for plot in PLOTS)
         monkeypatch.setattr(report_content, "PLOTS", blank)
 
 
