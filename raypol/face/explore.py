@@ -4,12 +4,13 @@ import importlib.metadata
 import os
 import secrets
 import socket
+import sys
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import tyro
 from rich.console import Console
@@ -46,7 +47,7 @@ class Explore:
     debug: bool = False
     """Show the traceback of an error."""
 
-    def run(self) -> int:
+    def run(self) -> NoReturn:
         """Serve until interrupted."""
         serve = _server()
         with _listen(self.host, self.port) as listening:  # first: a first read of many trials takes minutes
@@ -63,7 +64,10 @@ class Explore:
             if self.browser:
                 webbrowser.open(address)
             serve(listening, token)
-        return 0
+        # The app's kernels are threads that wait for their pages for ever; nothing here is left to be finished.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def app_file() -> Path:
@@ -128,6 +132,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen()  # the address is printed before the server takes over: who comes early waits
     except OSError as err:
         raise InputError(f"cannot listen on {host}, port {port}: {err}") from err
     return listening

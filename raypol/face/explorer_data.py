@@ -31,10 +31,11 @@ class Opened:
     def origin(self) -> str:
         """Where every number comes from."""
         fresh, files = self.trials.num_read, self.trials.num_files
-        how = f"{fresh:,} of them opened" if fresh else "none of them changed since they were last opened"
-        return (
-            f"{files:,} files in {self.results}/trials, {how}; read at {self.read_at:%H:%M:%S} in {self.seconds:.1f} s"
-        )
+        if not files:
+            return f"no file in {self.results}/trials at {self.read_at:%H:%M:%S}"
+        how = f"{fresh:,} of them opened" if fresh else "not changed since last opened"
+        many = f"{files:,} files" if files > 1 else "1 file"
+        return f"{many} in {self.results}/trials, {how}; read at {self.read_at:%H:%M:%S} in {self.seconds:.1f} s"
 
 
 _opened: Final[dict[str, Opened]] = {}

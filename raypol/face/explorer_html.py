@@ -8,15 +8,15 @@ from typing import Any, Final
 from raypol.face.arm_styles import in_order, style_of
 from raypol.store.queries import Counts
 
-MAX_COLUMNS: Final = 16
+MAX_COLUMNS: Final = 10
 """T' of the success map; more are put together."""
 
 STYLE: Final = """
 <style>
 .rp{font-size:.875rem;line-height:1.45;color:var(--foreground,#111)}
-.rp h2{font-size:1.35rem;font-weight:700;line-height:1.3}
-.rp h3{font-size:1.15rem;font-weight:700;margin-top:.5rem}
 .rp p{margin:.15rem 0 .5rem}
+.rp .title{font-size:1.35rem;font-weight:700;line-height:1.3}
+.rp .subtitle{font-size:1.15rem;font-weight:700;margin-top:.5rem}
 .rp caption,.rp b.topic{font-size:.95rem}
 .rp table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .rp th{font-weight:600;text-align:right;padding:.25rem .6rem;border-bottom:1px solid #8886;vertical-align:bottom}
@@ -63,6 +63,16 @@ def number(value: Any) -> str:  # noqa: ANN401 - a cell
     return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def plural(num: int, noun: str) -> str:
+    """The noun for so many."""
+    return noun if num == 1 else f"{noun}s"
+
+
+def counted(num: int, noun: str) -> str:
+    """So many of them."""
+    return f"{num:,} {plural(num, noun)}"
+
+
 def table(head: Sequence[str], body: Iterable[Sequence[str]], *, caption: str = "", left: bool = False) -> str:
     """A table of cells that are HTML already."""
     title = f"<caption>{caption}</caption>" if caption else ""
@@ -75,8 +85,8 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]], *, caption: str = 
 def tiles(left: Counts, every: Counts) -> str:
     """How many trials there are, of each kind."""
     shown = {
-        "trials" if left == every else f"of {every.trials:,} trials": f"{left.trials:,}",
-        "sweeps" if left.sweeps != 1 else "sweep": f"{left.sweeps:,}",
+        plural(left.trials, "trial") if left == every else f"of {counted(every.trials, 'trial')}": f"{left.trials:,}",
+        plural(left.sweeps, "sweep"): f"{left.sweeps:,}",
         "succeed (published)": share(left.succeeded, left.judged),
         "succeed (strict)": share(left.succeeded_strict, left.judged),
         "ended in an error": f"{left.error:,}",

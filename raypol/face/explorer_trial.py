@@ -50,12 +50,13 @@ def headline(row: Mapping[str, Any]) -> str:
     else:
         badges.append(_badge(f"status {row['status']}", "bad"))
     badges += [_badge(text, "mark") for text in _not_measured(row)] or [_badge("measured", "")]
-    title = f"{escape(str(row['arm']))}: {escape(str(row['model']))} on {escape(str(row['dataset']))}"
+    title = (
+        f"{escape(str(row['arm'] or 'arm not recorded'))}: {escape(str(row['model']))} on {escape(str(row['dataset']))}"
+    )
     shape = f"T' = {number(row['steps'])}, k = {number(row['interval'])}, seed {number(row['seed'])}"
     message = f"<pre>{escape(str(row['message']))}</pre>" if row["message"] else ""
-    return (
-        f"<h3>{title}</h3><p>{shape} · <code>{escape(str(row['trial_id']))}</code></p><p>{''.join(badges)}</p>{message}"
-    )
+    named = f'<p class="subtitle">{title}</p><p>{shape} · <code>{escape(str(row["trial_id"]))}</code></p>'
+    return f"{named}<p>{''.join(badges)}</p>{message}"
 
 
 def verdicts(row: Mapping[str, Any]) -> str:

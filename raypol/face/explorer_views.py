@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from raypol.core.errors import InputError
 from raypol.face.explorer_data import Opened
 from raypol.face.explorer_filters import Offer
-from raypol.face.explorer_html import arm_table, number, page, success_map, table, tiles
+from raypol.face.explorer_html import arm_table, counted, number, page, success_map, table, tiles
 from raypol.face.explorer_trial import configuration, headline, images, origin, verdicts
 from raypol.face.gallery import PLOTS
 from raypol.face.interval_chart import interval_chart
@@ -59,7 +59,7 @@ def sidebar(
     buttons: Sequence[Any],
 ) -> Elements:
     """The filters by topic, and what is the same in all trials."""
-    shown: Elements = [mo.hstack(buttons, justify="start")]
+    shown: Elements = [mo.hstack(buttons, justify="start").style({"flex": "none"})]
     for group in dict.fromkeys(offer.facet.group for offer in offered):
         shown.append(mo.Html(page(f'<b class="faint">{escape(group)}</b>')))
         shown += [chosen[offer.facet.column] for offer in offered if offer.facet.group == group]
@@ -73,14 +73,14 @@ def header(mo: Any, opened: Opened, conditions: Sequence[Condition]) -> Elements
     """Where the numbers come from, what is amiss with them, how many trials the filters leave."""
     every = count(opened.database)
     left = count(opened.database, conditions) if conditions else every
-    title = f"<h2>Results in {escape(str(opened.results))}</h2>"
+    title = f"<p class='title'>Results in {escape(str(opened.results))}</p>"
     where = f'<p class="faint">{escape(opened.origin)}.</p>'
     shown: Elements = [mo.Html(page(title, where, tiles(left, every) if every.trials else ""))]
     shown += [mo.callout(note, kind="warn") for note in opened.trials.notes]
     if not every.trials:
         shown.append(
             mo.callout(
-                "This folder holds no trials: expected RESULTS/trials/*.parquet, as a sweep or `raypol demo` writes them. "
+                "This folder holds no trials: expected RESULTS/trials/*.parquet, as a sweep or the demo writes them. "
                 "Read again when there are some.",
                 kind="warn",
             )
@@ -179,13 +179,15 @@ def downloads(mo: Any, opened: Opened, conditions: Sequence[Condition]) -> Any: 
     return mo.hstack(
         [
             mo.download(
-                lambda: export(opened.database, conditions, "csv"), filename="trials.csv", label=f"CSV, {num:,} trials"
+                lambda: export(opened.database, conditions, "csv"),
+                filename="trials.csv",
+                label=f"CSV, {counted(num, 'trial')}",
             ),
             mo.download(
                 lambda: export(opened.database, conditions, "parquet"),
                 filename="trials.parquet",
                 mimetype="application/vnd.apache.parquet",
-                label=f"Parquet, {num:,} trials",
+                label=f"Parquet, {counted(num, 'trial')}",
             ),
             mo.Html(page('<span class="faint">every column of the trials that the filters leave</span>')),
         ],
@@ -267,7 +269,11 @@ def answer(mo: Any, opened: Opened, conditions: Sequence[Condition], question: s
     except InputError as err:
         return [mo.callout(str(err), kind="danger")]
     shown = found.slice(0, MOST_ANSWERED)
-    told = f"the first {MOST_ANSWERED:,} rows; there are more" if len(found) > MOST_ANSWERED else f"{len(found):,} rows"
+    told = (
+        f"the first {MOST_ANSWERED:,} rows; there are more"
+        if len(found) > MOST_ANSWERED
+        else counted(len(found), "row")
+    )
 
     def csv() -> bytes:
         stream = io.BytesIO()

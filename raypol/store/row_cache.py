@@ -218,7 +218,8 @@ def _of_another_version(table: pa.Table) -> list[str]:
     rows = sum(group[f"{_LACKS}_count"] for group in counted)
     columns = sorted({name for group in counted for name in group[_LACKS].split(", ")})
     more = f" and {len(columns) - _MANY} more" if len(columns) > _MANY else ""
-    return [f"{rows:,} rows are of another version of raypol: they lack {', '.join(columns[:_MANY])}{more}"]
+    which = "1 row is" if rows == 1 else f"{rows:,} rows are"
+    return [f"{which} of another version of raypol, without {', '.join(columns[:_MANY])}{more}"]
 
 
 @contextmanager

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
 ARTIFACTS: Final = Path(__file__).parent / "artifacts"
+ALLOWED: Final = {
+    "[handleFillUpdated] component was expected to be defined": "marimo 0.25 says this when a table takes the place of another: "
+    "the slot of its side panel hears of an update after it left. Nothing shows on the page.",
+}
+"""Errors on the console that are no fault of ours, and why."""
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -43,7 +48,8 @@ def page(browser: "Browser", forgiven: tuple[str, ...]) -> Iterator["Page"]:
 
     def hear(said: "ConsoleMessage") -> None:
         where = said.location.get("url", "")
-        if said.type == "error" and not any(part in where for part in forgiven):
+        allowed = any(part in where for part in forgiven) or any(text in said.text for text in ALLOWED)
+        if said.type == "error" and not allowed:
             amiss.append(f"console: {said.text} ({where})")
 
     opened.on("console", hear)

@@ -126,7 +126,7 @@ def test_files_of_another_version_are_read_and_said(tmp_path: Path, name: str) -
         assert by_id["made-1", None]["error_l2"] is None
         assert by_id["made-1", "III"]["steps"] is None
         (note,) = found.notes
-        assert note == "2 rows are of another version of raypol: they lack arm, error_l2, simulated, steps"
+        assert note == "2 rows are of another version of raypol, without arm, error_l2, simulated, steps"
 
 
 def test_what_is_no_row_is_left_out_and_said(folder: Path) -> None:
