@@ -346,11 +346,17 @@ def assert_one_line(ran: Ran, *fragments: str) -> None:
     assert "Traceback" not in ran.out + ran.err
 
 
+EVERY = (
+    "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, report, sync, explore, "
+    "top"
+)
+"""In the order of the help."""
+
 USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (
         (),
         (
-            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, report, sync, explore, top",
+            EVERY,
             "see raypol --help",
         ),
     ),
@@ -358,7 +364,7 @@ USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
         ("forge",),
         (
             "Unrecognized options: forge",
-            "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, report, sync, explore, top",
+            EVERY,
             "see raypol --help",
         ),
     ),
