@@ -42,6 +42,17 @@ def spending(device: torch.device) -> Iterator[Spent]:
     spent.wall_s, spent.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Threads of torch inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def proving(recipe: Recipe, dataset: Dataset, results: Path, device: torch.device) -> Spent:
     """Generate the proof into Parquet, from the first step until the last file is closed.
 

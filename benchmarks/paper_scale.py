@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from benchmarks.loops import Spent, bare_loop, classic_pipeline, proving
+from benchmarks.loops import Spent, bare_loop, classic_pipeline, proving, torch_threads
 from benchmarks.peak_memory import memory_ratios
 from benchmarks.ratios import HEADING, Ratio, at_least, at_most
 from benchmarks.store_speed import store_ratios
@@ -88,7 +88,7 @@ def proving_ratios(device: torch.device, repeats: int) -> Iterator[Ratio]:
     for case in CASES:
         if device.type == "cuda" and case.threads > 1:
             continue
-        with _threads(case.threads), tempfile.TemporaryDirectory() as place:
+        with torch_threads(case.threads), tempfile.TemporaryDirectory() as place:
             folder, dataset = Path(place), images(case.dataset)
             recipe = recipe_for(dataset, case.model, steps=case.steps, interval=10)
             warm_up = replace(recipe, steps=10)
@@ -160,7 +160,7 @@ def float64_ratios(device: torch.device, repeats: int) -> Iterator[Ratio | str]:
         for steps in _REPLAYED:
             part = replace(recipe, interval=steps)
             here, _ = replayed(part, dataset, device, precision)
-            with _threads(2):
+            with torch_threads(2):
                 elsewhere, _ = replayed(part, dataset, torch.device("cpu"), precision)
             apart.append(parameter_distances(here.parameters, elsewhere.parameters).l2)
         after = ", ".join(f"{steps}: {l2:.1e}" for steps, l2 in zip(_REPLAYED, apart, strict=True))
@@ -227,20 +227,6 @@ def recipe_for(dataset: Dataset, model: str, *, steps: int, interval: int, lr: f
 
 def _origin(name: str) -> str:
     return "random" if images(name).name == "random" else "real"
-
-
-class _threads:  # noqa: N801 - used as a function
-    """torch's threads inside the block."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._before = torch.get_num_threads()
-
-    def __enter__(self) -> None:
-        torch.set_num_threads(self._count)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self._before)
 
 
 if __name__ == "__main__":

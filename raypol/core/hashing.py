@@ -8,7 +8,8 @@ message can collide by concatenation.
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from raypol.core.proof import Checkpoint
 
 DIGEST_BYTES = 32
+_WORTH_THREADS: Final = 8 << 20
+"""Bytes."""
 Digests = npt.NDArray[np.uint8]
 """(N, 32) digests, one per row."""
 
@@ -60,6 +63,15 @@ def tensor_digest(tensor: Tensor) -> bytes:
     digest = hashlib.sha256(f"raypol tensor v1 {tensor.dtype} {tuple(tensor.shape)} ".encode())
     digest.update(raw_bytes(tensor))
     return digest.digest()
+
+
+def tensor_digests(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
+    """`tensor_digest` of each; large ones by as many threads as torch may use, for SHA-256 takes as long as writing them."""
+    threads = torch.get_num_threads()
+    if threads == 1 or sum(tensor.nbytes for tensor in tensors.values()) < _WORTH_THREADS:
+        return {name: tensor_digest(tensor) for name, tensor in tensors.items()}
+    with ThreadPoolExecutor(threads) as pool:
+        return dict(zip(tensors, pool.map(tensor_digest, tensors.values()), strict=True))
 
 
 def checkpoint_digest(step: int, digests: Mapping[str, bytes]) -> bytes:

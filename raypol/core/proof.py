@@ -173,7 +173,7 @@ class Checkpoint:
 
     def tensor_digests(self) -> dict[str, bytes]:
         """SHA-256 of each tensor by qualified name, computed from its bytes."""
-        return {name: hashing.tensor_digest(tensor) for name, tensor in self.tensors().items()}
+        return hashing.tensor_digests(self.tensors())
 
 
 class BatchRecord(NamedTuple):

@@ -20,6 +20,7 @@ from raypol.core.hashing import (
     raw_bytes,
     step_digest,
     tensor_digest,
+    tensor_digests,
 )
 from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, OptimizerConfig, Recipe, ScheduleConfig
 from tests.toys import copy_of
@@ -137,6 +138,19 @@ def test_tensor_digest_binds_dtype_shape_and_every_bit() -> None:
         torch.zeros(0),
     ]
     assert len({tensor_digest(tensor) for tensor in variants}) == len(variants)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("rows", [10, 40_000], ids=["small", "large"])
+def test_digests_of_many_tensors_are_those_of_each_whatever_the_threads(rows: int, threads: int) -> None:
+    tensors = {f"t{i}": torch.full((rows, 16), float(i)) for i in range(5)}
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = tensor_digests(tensors)
+    finally:
+        torch.set_num_threads(before)
+    assert list(found.items()) == [(name, tensor_digest(tensor)) for name, tensor in tensors.items()]
 
 
 def test_checkpoint_digest_binds_step_names_and_which_tensor_bears_which() -> None:
