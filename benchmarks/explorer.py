@@ -1,8 +1,8 @@
 """How long `raypol explore` lets one wait: `python -m benchmarks.explorer [--trials 100000] [--results DIR]`.
 
 Makes a results folder of so many trials (a file each, as the store writes them), reads it without and with the cache, starts
-the app, and times it in headless Chromium: from the address to the first view (with an empty browser cache), and from
-ticking a filter to the new numbers, in each tab. An app of one line, served by marimo in the same way, says how much of the
+the app, and times it in headless Chromium: from the address to the first view (with an empty browser cache, and again), and
+from ticking a filter to the new numbers, in each tab. An app of one line, served by marimo in the same way, says how much of the
 first view is marimo's.
 """
 
@@ -57,8 +57,8 @@ class Explorer:
     """Folder of the trials, kept; None = a temporary one."""
     repeats: int = 5
     """Of each time that is taken in the browser."""
-    cold: bool = True
-    """Also read every file once without the cache: minutes."""
+    cache: str | None = None
+    """Folder of a cache that is there already; None = a new one, which takes minutes to fill and is timed."""
 
 
 def main() -> None:
@@ -68,11 +68,9 @@ def main() -> None:
         folder = Path(asked.results or f"{temporary}/results")
         if not (folder / "trials").exists():
             write_many(folder, asked.trials)
-        cache = Path(temporary) / "cache"
-        if asked.cold:
+        cache = Path(asked.cache or f"{temporary}/cache")
+        if asked.cache is None:
             _say("first read, no cache", [_seconds(lambda: read_trial_table(open_location(folder), cache=cache))])
-        else:
-            read_trial_table(open_location(folder), cache=cache)
         again = [_seconds(lambda: read_trial_table(open_location(folder), cache=cache)) for _ in range(asked.repeats)]
         _say("read with the cache", again)
         empty = Path(temporary) / "empty.py"
@@ -81,13 +79,13 @@ def main() -> None:
             marimo = [sys.executable, "-m", "marimo", "run", str(empty), "--headless", "--no-token", "--port", "8799"]
             with _serving(marimo, cache, "http://127.0.0.1:8799/") as address:
                 time.sleep(3)
-                _say("first view of an app of one line", [_first_view(browser, address) for _ in range(asked.repeats)])
+                _first_views("an app of one line", browser, address, asked.repeats)
             program = "from raypol.face.cli import main; main()"
             explore = [sys.executable, "-c", program, "explore", str(folder), "--no-browser"]
             begin = time.monotonic()
             with _serving(explore, cache) as address:
                 _say("command to address", [time.monotonic() - begin])
-                _say("first view", [_first_view(browser, address) for _ in range(asked.repeats)])
+                _first_views("the explorer", browser, address, asked.repeats)
                 _filters(browser, address, asked.repeats)
 
 
@@ -130,15 +128,24 @@ def _tick(page: "Page", label: str, option: str, tab: str) -> float:
     return taken
 
 
-def _first_view(browser: "Browser", address: str) -> float:
-    begin = time.monotonic()
-    page = _open(browser, address)
-    taken = time.monotonic() - begin
-    page.context.close()
-    return taken
+def _first_views(what: str, browser: "Browser", address: str, repeats: int) -> None:
+    first: list[float] = []
+    again: list[float] = []
+    for _ in range(repeats):
+        begin = time.monotonic()
+        page = _open(browser, address)
+        first.append(time.monotonic() - begin)
+        begin = time.monotonic()
+        page.goto(address)
+        page.get_by_text("By arm").wait_for()
+        again.append(time.monotonic() - begin)
+        page.context.close()
+    _say(f"{what}: first view", first)
+    _say(f"{what}: opened again", again)
 
 
 def _open(browser: "Browser", address: str) -> "Page":
+    """The page in a browser that has nothing of it yet."""
     page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     page.goto(address)
     page.get_by_text("By arm").wait_for()

@@ -1,5 +1,6 @@
 """`raypol explore`: the analysis app over a results folder, in the browser."""
 
+import importlib
 import importlib.metadata
 import os
 import secrets
@@ -18,7 +19,6 @@ from rich.console import Console
 import raypol
 from raypol.core.errors import InputError
 from raypol.face.explorer_data import DATA_VARIABLE, RESULTS_VARIABLE, Opened, open_results
-from raypol.face.explorer_filters import offers
 from raypol.face.progress import progress
 from raypol.face.tables import plain
 
@@ -49,12 +49,12 @@ class Explore:
 
     def run(self) -> NoReturn:
         """Serve until interrupted."""
-        serve = _server()
+        _check_extra()
         with _listen(self.host, self.port) as listening:  # first: a first read of many trials takes minutes
             with progress(_err) as update:
                 opened = open_results(self.results, on_progress=update)
             _describe(opened)
-            offers(opened.database)  # remembered: the first page does not wait for them
+            serve = _server(opened)
             os.environ[RESULTS_VARIABLE] = self.results
             os.environ[DATA_VARIABLE] = self.data_dir or ""
             token = secrets.token_urlsafe(16)
@@ -92,25 +92,31 @@ def app_file() -> Path:
     )
 
 
-def _server() -> Callable[[socket.socket, str], None]:
-    """What serves the app on a socket until Ctrl-C.
+def _check_extra() -> None:
+    """Raises InputError if marimo is not installed."""
+    for name in ("marimo", "uvicorn"):
+        try:
+            importlib.import_module(name)
+        except ImportError as err:
+            raise InputError(
+                f"raypol explore needs {name}, which is not installed: pip install 'raypol[explore]'"
+            ) from err
 
-    Raises:
-        InputError: marimo is not installed.
-    """
-    try:
-        import marimo
-        import uvicorn
-    except ImportError as err:
-        raise InputError(
-            f"raypol explore needs {err.name}, which is not installed: pip install 'raypol[explore]'"
-        ) from err
-    from raypol.face import explorer_views  # noqa: F401 - so that the first page does not wait for the imports
+
+def _server(opened: Opened) -> Callable[[socket.socket, str], None]:
+    """What serves the app on a socket, with a token, until Ctrl-C."""
+    import marimo
+    import uvicorn
+
+    from raypol.face.explorer_filters import offers
+    from raypol.face.explorer_views import overview
 
     path = app_file()
+    # Both are remembered: the first page waits neither for them nor for the imports.
+    offers(opened.database)
+    overview(opened, ())
 
     def serve(listening: socket.socket, token: str) -> None:
-        """Until Ctrl-C."""
         app = marimo.create_asgi_app(quiet=True, token=token).with_app(path="", root=str(path)).build()
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has closed

@@ -1,5 +1,6 @@
 """What the analysis app shows, as marimo elements: the sidebar, the tabs' contents. The notebook only puts them in order."""
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -90,7 +91,8 @@ def header(mo: Any, opened: Opened, conditions: Sequence[Condition]) -> Elements
     return shown
 
 
-def overview(opened: Opened, conditions: Sequence[Condition]) -> str:
+@lru_cache(maxsize=64)
+def overview(opened: Opened, conditions: tuple[Condition, ...]) -> str:
     """Per arm, and per arm and T', as HTML."""
     arms = by_arm(opened.database, conditions)
     return arm_table(arms) + success_map(success_by_steps(opened.database, conditions)) if arms else ""
@@ -123,7 +125,7 @@ def figure(mo: Any, opened: Opened, conditions: Sequence[Condition], name: str, 
         return _file(_draw(opened, conditions, name, data_dir)[0], "pdf")
 
     return [
-        mo.image(png, alt=caption, width="100%", style={"max-width": "1300px"}),
+        _image(mo, png, caption, 1300),
         mo.Html(page(f'<p class="faint">{escape(caption)}</p>')),
         mo.hstack(
             [
@@ -222,7 +224,7 @@ def _intervals(mo: Any, opened: Opened, row: Mapping[str, Any]) -> Elements:  # 
     )
     return [
         mo.Html(page(f"<b>Intervals</b><p class='faint'>{told}.</p>")),
-        mo.image(chart, alt=told, width="100%", style={"max-width": "1100px"}),
+        _image(mo, chart, told, 1100),
     ]
 
 
@@ -236,9 +238,7 @@ def _images(mo: Any, opened: Opened, row: Mapping[str, Any], data_dir: str | Non
         return [mo.callout(missing[:1].upper() + missing[1:] + ".", kind="info")]
     return [
         mo.Html(page("<b>Points before and after</b>")),
-        mo.image(
-            _file(drawn, "png"), alt="points before and after crafting", width="100%", style={"max-width": "1100px"}
-        ),
+        _image(mo, _file(drawn, "png"), "points before and after crafting", 1100),
     ]
 
 
@@ -295,6 +295,14 @@ def answer(mo: Any, opened: Opened, conditions: Sequence[Condition], question: s
             format_mapping=dict.fromkeys(_floats(shown), lambda value: "" if value is None else f"{value:.6g}"),
         ),
     ]
+
+
+def _image(mo: Any, png: bytes, alt: str, width_px: int) -> Any:  # noqa: ANN401 - marimo
+    """Within the page: an address of its own would be gone if the next figure came before it was loaded."""
+    source = base64.b64encode(png).decode()
+    return mo.Html(
+        f'<img src="data:image/png;base64,{source}" alt="{escape(alt)}" style="width:100%;max-width:{width_px}px">'
+    )
 
 
 def _floats(found: pa.Table) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,10 +41,12 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     def start(folder: Path) -> str:
         program = "from raypol.face.cli import main; main()"
-        command = [sys.executable, "-c", program, "explore", str(folder), "--no-browser"]
+        command = [sys.executable, "-c", program, "explore", folder.name, "--no-browser"]
         environment = {**os.environ, "RAYPOL_CACHE": str(tmp_path / "cache")}
         with (tmp_path / "stderr").open("w") as errors:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, cwd=folder.parent
+            )
         running.append(process)
         assert process.stdout is not None
         for line in process.stdout:
@@ -80,8 +83,10 @@ def first_tile(page: "Page") -> "Locator":
 
 
 def test_a_real_run_is_explored(serve: Serve, page: "Page", shown: Shown, tmp_path: Path) -> None:
-    rows = read_trials(open_location(shown.folder))
-    page.goto(serve(shown.folder))
+    folder = tmp_path / "results"
+    shutil.copytree(shown.folder, folder)
+    rows = read_trials(open_location(folder))
+    page.goto(serve(folder))
     page.get_by_text("By arm").wait_for()
     assert first_tile(page).inner_text() == str(len(rows))
     shoot(page, "explorer-overview")
@@ -93,7 +98,10 @@ def test_a_real_run_is_explored(serve: Serve, page: "Page", shown: Shown, tmp_pa
     shoot(page, "explorer-figures")
     titles = page.locator("select").first.locator("option").all_inner_texts()
     for title in titles:
+        before = page.locator("img[alt]").first.get_attribute("alt") if page.locator("img[alt]").count() else ""
         page.locator("select").first.select_option(label=title)
+        if title != titles[0]:
+            page.wait_for_function("said => [...document.images].every(image => image.alt !== said)", arg=before)
         page.locator("img[alt], :text('Not drawn')").first.wait_for()
     assert len(titles) >= 6
 
