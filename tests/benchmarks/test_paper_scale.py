@@ -77,7 +77,7 @@ def test_the_store_is_compared_file_by_file_and_leaves_nothing(tmp_path: Path, m
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     lines = list(store_ratios(CPU, 1, model="resnet8", checkpoints=3))
     ratios = [line for line in lines if isinstance(line, Ratio)]
-    assert len(ratios) == 7
+    assert len(ratios) == 6
     assert all(value > 0 for ratio in ratios for value in ratio.values)
     assert list(tmp_path.iterdir()) == []
 
