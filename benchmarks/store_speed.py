@@ -69,6 +69,7 @@ def store_ratios(
         yield f"store: left out, {free / 1e9:.1f} GB are free and a checkpoint takes {2 * raw / 1e9:.1f} on both sides"
         return
     with torch_threads(2):  # large checkpoints are hashed by as many
+        measured(state, model, count)  # the first round pays for memory and disk that nobody has used yet
         rounds = [measured(state, model, count) for _ in range(min(repeats, _REPEATS))]
     name = f"{model}, {count} checkpoints"
     yield f"{name}, 2 threads, of weights, norm statistics and momentum, {raw / 1e6:.1f} MB each"
