@@ -185,7 +185,7 @@ class RangeSearch:
             holes=tuple(points[p] for p in sorted(holes)),
             islands=tuple(points[p] for p in sorted(islands)),
             is_done=is_done,
-            reasons={reason: failures.count(reason) for reason in dict.fromkeys(failures)},
+            reasons={reason: failures.count(reason) for reason in sorted(set(failures))},
         )
 
     def _end(self, outcomes: Mapping[int, Outcome], success: int, sign: int) -> End:
