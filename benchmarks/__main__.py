@@ -19,6 +19,7 @@ from benchmarks.loops import bare_loop, proving
 from benchmarks.ratios import HEADING, Ratio, at_least, at_most
 from raypol.cluster.inventory import device_name
 from raypol.cluster.jobs import DataSource, ReplayJob, run_replay
+from raypol.core.allocator import keep_freed_memory
 from raypol.core.attacks import method_of
 from raypol.core.attacks.iii import loss_attack3
 from raypol.core.augment import Transform
@@ -44,6 +45,7 @@ def main() -> None:
     if arguments.repeats < 5:
         parser.error("expected at least 5 repeats")
     torch.set_num_threads(1)
+    keep_freed_memory()  # as raypol's own processes do
     device = torch.device(arguments.device)
     print(f"{device_name(arguments.device)}, torch {torch.__version__}, 1 thread; resnet8 on digits, batch 64, k = {K}")
     print(HEADING)

@@ -1,15 +1,17 @@
 """`python -m benchmarks.paper_scale [--device cuda] [--repeats 5] [--only proving store]`: full-size models, in ratios.
 
-Both sides of a ratio are run in turn in this process, as in `python -m benchmarks`. Parts: `proving` against the classic
-pipeline of training scripts, `bare` against a loop that records nothing, `hashing`, `memory` (of processes of their own),
-`store` against safetensors, `float64` as a condition of replay. All but `store` take a CPU's time by one thread, or say how many.
+Both sides of a ratio are run in turn. Parts: `proving` against the classic pipeline of training scripts (a process each),
+`bare` against a loop that records nothing, `hashing`, `memory` (of processes of their own), `store` against safetensors,
+`float64` as a condition of replay. All but `store` take a CPU's time by one thread, or say how many.
 """
 
 import argparse
+import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,7 @@ from benchmarks.ratios import HEADING, Ratio, at_least, at_most
 from benchmarks.store_speed import store_ratios
 from raypol.cluster.inventory import device_name
 from raypol.core import hashing
+from raypol.core.allocator import keep_freed_memory
 from raypol.core.augment import Transform
 from raypol.core.clock import synchronise
 from raypol.core.data import DataOrder, Dataset, load_dataset
@@ -58,8 +61,8 @@ class Case:
 CASES: Final = (
     Case("resnet20, 32x32x3", "resnet20", COLOUR, 20, 1.3),
     Case("resnet20, 32x32x3", "resnet20", COLOUR, 20, 1.3, threads=2),
-    Case("resnet8, 28x28", "resnet8", GREY, 50, 4.0),
-    Case("two convolutions, 28x28", "benchmarks.loops:two_convolutions", GREY, 150, None),
+    Case("resnet8, 28x28", "resnet8", GREY, 50, None),
+    Case("two convolutions, 28x28", "benchmarks.loops:two_convolutions", GREY, 150, 4.0),
 )
 
 
@@ -75,6 +78,7 @@ def main() -> None:
     if arguments.repeats < 1:
         parser.error("expected at least 1 repeat")
     torch.set_num_threads(1)
+    keep_freed_memory()  # as raypol's own processes do
     print(f"{device_name(arguments.device)}, torch {torch.__version__}, 1 thread unless said; batch {BATCH}")
     print(f"images: {', '.join(f'{name}: {_origin(name)}' for name in _SHAPES)}; load {os.getloadavg()[0]:.1f}")
     print(HEADING)
@@ -88,18 +92,17 @@ def proving_ratios(device: torch.device, repeats: int) -> Iterator[Ratio]:
     for case in CASES:
         if device.type == "cuda" and case.threads > 1:
             continue
-        with torch_threads(case.threads), tempfile.TemporaryDirectory() as place:
-            folder, dataset = Path(place), images(case.dataset)
-            recipe = recipe_for(dataset, case.model, steps=case.steps, interval=10)
-            warm_up = replace(recipe, steps=10)
-            sides: list[Callable[[Recipe], Spent]] = [
-                lambda recipe: classic_pipeline(recipe, dataset, folder, device),  # noqa: B023 - used in this turn
-                lambda recipe: proving(recipe, dataset, folder, device),  # noqa: B023
-                lambda recipe: bare_loop(recipe, dataset, device),  # noqa: B023
-            ]
-            for side in sides:
-                side(warm_up)
-            rounds = [[side(recipe) for side in sides] for _ in range(repeats)]
+        with tempfile.TemporaryDirectory() as place, _process() as of_scripts, _process(keep_freed_memory) as own:
+            sides = (("classic", of_scripts), ("proving", own), ("bare", of_scripts))
+
+            def turn(steps: int) -> list[Spent]:
+                return [
+                    process.submit(run_side, side, case, steps, place, device).result()  # noqa: B023 - in this turn
+                    for side, process in sides  # noqa: B023
+                ]
+
+            turn(10)
+            rounds = [turn(case.steps) for _ in range(repeats)]
         name = f"{case.name}{', 2 threads' if case.threads == 2 else ''}"
         wall = [classic.wall_s / own.wall_s for classic, own, _ in rounds]
         if case.bar is None:
@@ -111,6 +114,25 @@ def proving_ratios(device: torch.device, repeats: int) -> Iterator[Ratio]:
         yield Ratio("  the same, by CPU time", [classic.cpu_s / own.cpu_s for classic, own, _ in rounds])
         free = [classic.cpu_s / bare.cpu_s for classic, _, bare in rounds]
         yield Ratio("  a channels_last loop that does nothing else / classic, by CPU time", free)
+
+
+def run_side(side: str, case: Case, steps: int, folder: str, device: torch.device) -> Spent:
+    """One side of a comparison of pipelines, in this process."""
+    dataset = images(case.dataset)
+    recipe = recipe_for(dataset, case.model, steps=steps, interval=10)
+    with torch_threads(case.threads):
+        match side:
+            case "classic":
+                return classic_pipeline(recipe, dataset, Path(folder), device)
+            case "proving":
+                return proving(recipe, dataset, Path(folder), device)
+            case _:
+                return bare_loop(recipe, dataset, device)
+
+
+def _process(begin: Callable[[], object] | None = None) -> ProcessPoolExecutor:
+    """A process of its own, which begins in its way: scripts run as Python starts them, raypol's workers as raypol does."""
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=begin)
 
 
 def bare_ratios(device: torch.device, repeats: int) -> Iterator[Ratio]:

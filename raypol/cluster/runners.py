@@ -41,6 +41,7 @@ from raypol.cluster.inventory import (
 from raypol.cluster.jobs import DeviceFacts, run_facts
 from raypol.cluster.metrics import LOST, RESTARTED, SHARDS_WAITING, Values, add_lost, add_restarted, begin, published
 from raypol.cluster.placement import DeviceRequest, ray_options
+from raypol.core.allocator import keep_freed_memory
 from raypol.core.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ class LocalRunner:
         self._facts: dict[DeviceRequest, DeviceFacts] = {}
         self._before = torch.get_num_threads()
         self._worker = 0
+        keep_freed_memory()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="raypol-local")
 
     def __enter__(self) -> Self:
@@ -180,6 +182,7 @@ class Party:
 
     def __init__(self, request: DeviceRequest) -> None:
         self._request = request
+        keep_freed_memory()
         torch.set_num_threads(request.threads)
 
     def run(self, role: Role, function: Callable[[Any], Any], job: object) -> tuple[object, str]:

@@ -7,6 +7,7 @@ X + R is kept in [0, 1]. Batch statistics are those of each claimed batch, as in
 through the model one by one; that is also what bounds the memory, whatever k is.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ _MEMORY_SHARE: Final = 0.7
 Crafting = Literal["lbfgs", "signed", "adam", "select"]
 ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
 """R (n, B, C, H, W) -> the objective's value and its gradient with respect to R."""
+OnEvaluation = Callable[[int], None]
+"""Told how many evaluations there were."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,6 +206,18 @@ def loss_objective(trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor, *, alpha: fl
         norm = torch.linalg.vector_norm(R)
         away = R / norm if float(norm) > 0.0 else torch.zeros_like(R)  # 0 is a subgradient of |R| at R = 0
         return float(torch.stack(losses).sum() + alpha * norm), torch.stack(slopes) * chain + alpha * away
+
+    return evaluate
+
+
+def counted(objective: ValueAndGradient, on_evaluation: OnEvaluation) -> ValueAndGradient:
+    """The same objective, which tells after each evaluation how many there were."""
+    count = itertools.count(1)
+
+    def evaluate(R: Tensor) -> tuple[float, Tensor]:
+        found = objective(R)
+        on_evaluation(next(count))
+        return found
 
     return evaluate
 

@@ -4,6 +4,7 @@ Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 fail
 130 interrupted. Results go to stdout, progress and errors to stderr.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -99,8 +100,9 @@ class Demo(Work):
     def run(self) -> int:
         """Run it."""
         results = writable_folder(self.results)
+        command = shlex.join(["raypol", "demo", "--results", self.results, "--seed", str(self.seed)])
         with self.open_runner() as runner:
-            show_demo(runner, results, TrainConfig(seed=self.seed), out=_out, err=_err)
+            show_demo(runner, results, TrainConfig(seed=self.seed), out=_out, err=_err, command=command)
         return 0
 
 

@@ -35,8 +35,9 @@ def show_demo(
     err: Console,
     points: Sequence[tuple[int, int]] = POINTS,
     arms: Mapping[str, Any] = ARMS,
+    command: str = "",
 ) -> DemoRun:
-    """Run the demo and print what it found; see `run_demo` for points and arms."""
+    """Run the demo and print what it found; see `run_demo` for points, arms and command."""
     if not results.is_local:
         raise InputError(f"the demo draws its figures into a local folder, got {results}")
     sweep_id = new_sweep_id()
@@ -51,6 +52,7 @@ def show_demo(
             on_event=update,
             on_outcome=tracker.log,
             sweep_id=sweep_id,
+            command=command,
         )
     rows = [outcome.row for outcome in run.outcomes]
     if not out.is_terminal:
@@ -94,6 +96,7 @@ def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Pat
         f"results:  {place} (trials/ and intervals/ in Parquet, proofs/ as folders, {pictures})",
         f'query:    {shlex.quote(python)} -c "{_escaped(code, _SHELL)}"',
         f"MLflow:   {ui}",
+        *([f"          {tracker.table}"] if tracker.table else []),
     ]
 
 

@@ -1,6 +1,9 @@
 """`raypol relatives adversarial | unadversarial | dlg`: the attacks' optimiser on single points of a proof's model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -21,14 +24,16 @@ from raypol.core.relatives.points import Seen, Split
 from raypol.core.relatives.unadversarial import Unadversarial
 from raypol.face import figures
 from raypol.face.pixels import in_255
+from raypol.face.progress import progress
 from raypol.face.relatives_pictures import leak_picture, perturbed_picture
 from raypol.face.scales import number
-from raypol.runs.relatives import Subject, run_leaking, run_perturbing
+from raypol.runs.relatives import OnProgress, Subject, run_leaking, run_perturbing
 from raypol.runs.verify import allow_names
 from raypol.store.location import open_location
 from raypol.store.proofs import read_manifest
 
 _out = Console(highlight=False, markup=False)
+_err = Console(stderr=True, highlight=False, markup=False)
 _KINDS: Final = (".png", ".pdf")
 
 
@@ -89,7 +94,9 @@ class OnPoints(OnProof):
         """Run it; prints a line per point. Also what the picture is called."""
         with self.runner() as runner:
             subject, recipe = self.subject(self.index, self.at, runner.device("spoofer"))
-            result = runner.submit("spoofer", run_perturbing, (subject, config)).result()
+            with _searching() as on_progress:
+                job = partial(run_perturbing, on_progress=on_progress)
+                result = runner.submit("spoofer", job, (subject, config)).result()
         where = f"{recipe.model} on {recipe.dataset}"
         step = recipe.steps if self.at is None else self.at
         limit = "" if config.linf_limit is None else f", |R|_inf <= {in_255(config.linf_limit)}"
@@ -164,7 +171,9 @@ class DLGCommand(OnProof):
         """Run it."""
         with self.runner() as runner:
             subject, recipe = self.subject((self.index,), self.at, runner.device("spoofer"))
-            leak = runner.submit("spoofer", run_leaking, (subject, self.search)).result()
+            with _searching() as on_progress:
+                job = partial(run_leaking, on_progress=on_progress)
+                leak = runner.submit("spoofer", job, (subject, self.search)).result()
         found = leak.recovered
         _out.print(
             f"{recipe.model} on {recipe.dataset}, weights of step {self.at}; {self.split} point {self.index}\n"
@@ -204,6 +213,13 @@ class Relatives:
 def _leak_title(recipe: Recipe, step: int) -> str:
     when = "initial weights" if step == 0 else f"weights of step {step:,}"
     return f"Deep leakage from a gradient: {recipe.model} on {recipe.dataset}, {when}"
+
+
+@contextmanager
+def _searching() -> Iterator[OnProgress]:
+    """Progress by evaluations; a search may end before it has made all that it may."""
+    with progress(_err) as update:
+        yield lambda done, of: update("evaluations of the search, at most", done, of)
 
 
 def _points_table(indices: tuple[int, ...], result: Perturbed) -> Table:

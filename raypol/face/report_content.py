@@ -115,7 +115,7 @@ def _warnings(about: About, material: Material) -> list[str]:
     rows = material.rows
     trials = [row for row in rows if row.arm != "honest"]
     said = []
-    if about.num_trials and about.search in ("grid", "random") and len(trials) < about.num_trials:
+    if about.num_trials and about.search in ("grid", "random", "demo") and len(trials) < about.num_trials:
         said.append(f"This sweep is not finished: {len(trials)} of {about.num_trials} trials have a row.")
     if not any(row.arm == "honest" and row.status == "ok" for row in rows):
         said.append("There is no honest proof with status ok: nothing to compare spoofs with.")
@@ -135,9 +135,9 @@ def _warnings(about: About, material: Material) -> list[str]:
 def _answer(results: Location, sweep_id: str, about: About, material: Material) -> Section:
     """The sweep's own answer where it cannot be made from rows alone, else one made from the rows that are there now."""
     kept = kept_summary(results, sweep_id)
-    if kept is not None and (about.search == "range" or not about.question):
+    if kept is not None and (about.search in ("range", "demo") or not about.question):
         text = kept.answer
-    elif about.question:
+    elif about.question and about.search != "demo":
         text = answer(about.question, material.rows, planned=about.num_trials if about.search == "grid" else 0)
     else:
         text = tell(material.rows)

@@ -1,9 +1,9 @@
 """What a run says, in plain words, every number taken from its rows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from raypol.core.distances import METRICS
+from raypol.core.distances import METRICS, Metric
 from raypol.store.results import TrialRow
 
 
@@ -78,9 +78,8 @@ def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
     costs = _span([_ratio(row.device_s, null.device_s) for row, null in pairs])
     gained = [row for row, null in pairs if row.success_strict and not null.success_strict]
     lost = [row for row, null in pairs if null.success_strict and not row.success_strict]
-    counts = ", ".join(f"in {m} at {count}" for m, count in lower.items())
     text = (
-        f"{arm} errs less than null {counts} of {len(pairs)} T' (l2 error {errors} of null's) for {costs} of its time"
+        f"{arm} errs less than null {_where(lower, len(pairs))} (l2 error {errors} of null's) for {costs} of its time"
     )
     if gained:
         return f"{text}: it succeeds under strict where null does not, at T' = {_steps(gained)}."
@@ -88,6 +87,26 @@ def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
         reasons = sorted({part.split(":")[-1] for row in lost for part in _why(row)})
         return f"{text}: it fails under strict where null succeeds, at T' = {_steps(lost)}, because of {', '.join(reasons)}."
     return f"{text}: it changes no outcome under strict."
+
+
+def _where(lower: Mapping[Metric, int], num_pairs: int) -> str:
+    """The metrics in which an error is lower, with at how many T', the most frequent first."""
+    by_count: dict[int, list[str]] = {}
+    for metric, count in sorted(lower.items(), key=lambda item: -item[1]):
+        by_count.setdefault(count, []).append(metric)
+    by_count.pop(0, None)
+    if not by_count:
+        return "in no metric"
+    parts = [
+        ("in all four metrics" if len(metrics) == len(lower) else f"in {_listed(metrics)}")
+        + (f" at {count}" if num_pairs > 1 else "")
+        for count, metrics in by_count.items()
+    ]
+    return ", ".join(parts) + (f" of {num_pairs} T'" if num_pairs > 1 else "")
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _why(row: TrialRow) -> list[str]:

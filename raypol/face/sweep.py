@@ -236,6 +236,8 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
     if problem:
         _err.print(f"warning: {problem}", style="yellow", soft_wrap=True)
     out.print(f"MLflow:   {tracker.ui_command}", soft_wrap=True)
+    if tracker.table:
+        out.print(f"          {tracker.table}", soft_wrap=True)
     if tracker.problem:
         _err.print(
             f"warning: {tracker.problem}; the rows are complete in Parquet, `raypol sync {results}` brings them there",

@@ -43,6 +43,7 @@ class Sync:
         results = open_location(self.results)
         sweeps = _sweeps(results, self.sweep)
         uri = self.tracking_uri or tracking_uri(results)
+        tables: dict[str, str] = {}
         for sweep_id, rows in sweeps.items():
             experiment = experiment_of(results, sweep_id)
             try:
@@ -55,7 +56,10 @@ class Sync:
                 return _FAILED
             said = f"{experiment}, sweep {sweep_id}: {done.logged} logged, {done.present} were there already"
             _out.print(said, soft_wrap=True)
+            tables[experiment] = done.table
         _out.print(f"MLflow: {ui_command(uri)}", soft_wrap=True)
+        for experiment, table in tables.items():
+            _out.print(f"        {experiment}: {table}", soft_wrap=True)
         return 0
 
 

@@ -14,6 +14,7 @@ from raypol.core.policies import RELATIVE
 from raypol.core.spoofing import SpoofConfig
 from raypol.core.verifier import Conditions
 from raypol.runs.honest import HonestProof, TrainConfig, honest_proofs, reference_distance
+from raypol.runs.ledger import About, Ledger
 from raypol.runs.study import Outcome, Study, Trial
 from raypol.runs.trial import run_honest, run_trial
 from raypol.runs.verify import Examination
@@ -34,6 +35,8 @@ ARMS: Final[dict[str, Any]] = {
 
 POINTS: Final = ((20, 10), (50, 10), (160, 20))
 """(T', k): few large moves that the verifier sees, and two lengths at which they hide."""
+
+QUESTION: Final = "Which kinds of spoofs pass which verifier, at which lengths T', and at what cost?"
 
 # Trials overlap so that one's sealing, which runs in order, does not leave the other workers idle.
 _CONCURRENT_TRIALS: Final = 4
@@ -59,6 +62,7 @@ def run_demo(
     on_event: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
     on_outcome: Callable[[TrialRow, Sequence[IntervalRow]], None] = lambda _row, _intervals: None,
     sweep_id: str = "",
+    command: str = "",
 ) -> DemoRun:
     """Run everything; each outcome is recorded in the store before it is handed on.
 
@@ -72,6 +76,7 @@ def run_demo(
             thread.
         on_outcome: handed each row with its intervals as it comes, from this thread.
         sweep_id: name of the run; empty = a new one.
+        command: what was typed to run it, for a report to come.
     """
     trials = [
         Trial(arm=arm, attack=attack, spoof=SpoofConfig(steps=steps, interval=interval, seed=train.seed))
@@ -79,6 +84,8 @@ def run_demo(
         for arm, attack in arms.items()
     ]
     total = len(trials) + 2
+    sweep_id = sweep_id or new_sweep_id()
+    Ledger(results, sweep_id).describe(About(question=QUESTION, num_trials=len(trials), search="demo", command=command))
     threads = runner.request("prover").threads
     dataset = train.data.load()
     device = runner.device("prover")
@@ -93,7 +100,7 @@ def run_demo(
     )
     on_event("honest proof and reference", 1, total)
     study = Study(
-        sweep_id=sweep_id or new_sweep_id(),
+        sweep_id=sweep_id,
         results=results,
         data=train.data,
         proof=proof,

@@ -34,6 +34,7 @@ class About:
     num_trials: int = 0
     """Of a search: at most. 0 = not known."""
     search: str = "grid"
+    """grid, random, optuna, range, or demo."""
     command: str = ""
     """What was typed to run it."""
 

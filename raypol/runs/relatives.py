@@ -1,5 +1,6 @@
 """The relatives of the attacks on a proof's model: from a folder's recorded weights and its dataset's points to the outcome."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -16,6 +17,9 @@ from raypol.core.training import Trainer
 from raypol.core.trajectory import reject_foreign
 from raypol.store.location import open_location
 from raypol.store.proofs import ParquetProof
+
+OnProgress = Callable[[int, int], None]
+"""(done, of how many at most)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,23 +46,27 @@ class Leak:
     recovered: Recovered
 
 
-def run_perturbing(job: tuple[Subject, Adversarial | Unadversarial]) -> Perturbed:
-    """Craft an example of each point."""
+def run_perturbing(
+    job: tuple[Subject, Adversarial | Unadversarial], on_progress: OnProgress = lambda *_: None
+) -> Perturbed:
+    """Craft an example of each point; told are evaluations, of how many at most."""
     subject, config = job
     trainer = recorded_trainer(subject)
     X, y = pick_points(trainer, subject.indices, subject.split)
     if isinstance(config, Adversarial):
-        return adversarial_example(trainer, X, y, config)
-    return unadversarial_example(trainer, X, y, config)
+        return adversarial_example(trainer, X, y, config, on_evaluation=lambda n: on_progress(n, config.iterations))
+    return unadversarial_example(trainer, X, y, config, on_evaluation=lambda n: on_progress(n, config.iterations))
 
 
-def run_leaking(job: tuple[Subject, DLG]) -> Leak:
-    """Take the gradient of the first point, and recover the point from it."""
+def run_leaking(job: tuple[Subject, DLG], on_progress: OnProgress = lambda *_: None) -> Leak:
+    """Take the gradient of the first point, and recover the point from it; told are evaluations, of how many at most."""
     subject, config = job
     trainer = recorded_trainer(subject)
     X, y = pick_points(trainer, subject.indices[:1], subject.split)
     gradient = shared_gradient(trainer, X, y, statistics=config.statistics)
-    return Leak(truth=X[0].cpu(), label=int(y), recovered=recover(trainer, gradient, config))
+    most = config.restarts * config.iterations
+    recovered = recover(trainer, gradient, config, on_evaluation=lambda n: on_progress(n, most))
+    return Leak(truth=X[0].cpu(), label=int(y), recovered=recovered)
 
 
 def recorded_trainer(subject: Subject) -> Trainer:

@@ -16,6 +16,7 @@ from typing import Final
 from raypol.runs.tracking_runs import Summary, SweepRuns
 from raypol.runs.tracking_store import tracking_uri, ui_command
 from raypol.runs.tracking_sync import keep_summary, one_line, only_writer, put_rows
+from raypol.runs.tracking_views import table_address
 from raypol.store.location import Location
 from raypol.store.results import IntervalRow, TrialRow, read_trials
 
@@ -45,6 +46,8 @@ class Tracker:
         """One line if MLflow lacks something, as far as is known; certain after `finish`."""
         self.compare_link = ""
         """Path in the MLflow UI that compares all runs of this sweep; after `finish`."""
+        self.table = ""
+        """Where a browser finds the run table; after `finish`, empty if MLflow is away."""
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._until = math.inf  # no job is begun after this
@@ -128,6 +131,7 @@ class Tracker:
             put_rows(runs, self._results, rows or ())
             runs.put_summary(summary)
             self.compare_link = runs.compare_link
+            self.table = table_address(self.uri, runs.experiment_id)
             if rows is not None:
                 self.problem = ""
 

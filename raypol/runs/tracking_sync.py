@@ -5,12 +5,13 @@ import json
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from raypol.runs.tracking_runs import Summary, SweepRuns
+from raypol.runs.tracking_views import table_address
 from raypol.store.location import Location, atomic_output
 from raypol.store.results import IntervalRow, TrialRow, read_trial
 
@@ -25,6 +26,8 @@ class Synced:
     logged: int
     present: int
     """Rows that were there already."""
+    table: str = field(default="", compare=False)
+    """Where a browser finds the run table of the experiment."""
 
 
 class BusyError(Exception):
@@ -61,7 +64,7 @@ def sync_sweep(
         summary = kept_summary(results, sweep_id)
         if summary is not None:
             runs.put_summary(summary)
-    return Synced(logged=logged, present=len(rows) - logged)
+    return Synced(logged=logged, present=len(rows) - logged, table=table_address(uri, runs.experiment_id))
 
 
 def put_rows(

@@ -37,6 +37,12 @@ def charts_link(experiment_id: str) -> str:
     return f"{table_link(experiment_id)}&compareRunsMode=CHART"
 
 
+def table_address(uri: str, experiment_id: str) -> str:
+    """Where a browser finds the run table: on the server itself, else where `mlflow ui` listens by default."""
+    server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    return f"{server}/{table_link(experiment_id)}"
+
+
 def put_views(client: "MlflowClient", experiment_id: str) -> None:
     """Give the experiment our view, and a description that links it unless it has one. A second time writes nothing."""
     tags = client.get_experiment(experiment_id).tags

@@ -126,8 +126,19 @@ def test_who_succeeds_is_named_with_its_lengths() -> None:
 
 def test_an_attack_that_does_no_better_than_null_is_told_so() -> None:
     story = tell([honest(), spoof("null", 0.1), spoof("II", 0.1)])
-    assert "II errs less than null in l1 at 0, in l2 at 0, in linf at 0, in cos at 0 of 1 T'" in story
+    assert "II errs less than null in no metric (l2 error 1x" in story
     assert "changes no outcome" in story
+
+
+def test_metrics_in_which_an_attack_errs_less_are_told_by_how_often() -> None:
+    nulls = [spoof("null", 0.1, steps=steps) for steps in (10, 20, 30)]
+    story = tell([honest(), *nulls, *(spoof("II", 0.05, steps=steps) for steps in (10, 20, 30))])
+    assert "II errs less than null in all four metrics at 3 of 3 T' (l2 error 0.5x" in story
+    spoofs = [spoof("II", 0.2, error_l1=0.05, error_cos=0.05, steps=10), spoof("II", 0.2, error_l1=0.05, steps=20)]
+    story = tell([honest(), *nulls, *spoofs])
+    assert "II errs less than null in l1 at 2, in cos at 1 of 2 T' (l2 error 2x" in story
+    story = tell([honest(), nulls[0], spoofs[0]])
+    assert "II errs less than null in l1 and cos (l2 error 2x" in story
 
 
 def test_what_an_attack_loses_is_told_with_its_reason() -> None:

@@ -46,12 +46,15 @@ def test_every_sweep_gets_to_its_experiment_and_a_second_time_adds_nothing(tmp_p
     assert out.splitlines()[0] == "raypol, sweep mine: 1 logged, 0 were there already"
     code, out, err = sync(tmp_path)
     assert code == 0, err
-    assert out.splitlines() == [
+    assert out.splitlines()[:4] == [
         "raypol-demo, sweep demo-20260102-030405-abcd: 1 logged, 0 were there already",
         "raypol, sweep mine: 0 logged, 1 were there already",
         "raypol-quick, sweep quick-smoke: 2 logged, 0 were there already",
         f"MLflow: mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db",
     ]
+    tables = [line.strip().partition(": http://127.0.0.1:5000/#/experiments/") for line in out.splitlines()[4:]]
+    assert [table[0] for table in tables] == ["raypol-demo", "raypol", "raypol-quick"]
+    assert len({table[2] for table in tables}) == 3
     assert "2/2 quick-smoke to MLflow" in err
 
     code, out, _ = sync(tmp_path, "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db")

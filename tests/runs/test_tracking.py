@@ -168,6 +168,7 @@ def test_the_summary_carries_the_answer_the_figures_and_the_compare_link(seen: S
     assert link.startswith("#/compare-runs?runs=[")
     assert all(run.info.run_id in link for run in seen.runs.values())
     assert f'experiments=["{seen.summary.info.experiment_id}"]' in link
+    assert f"http://127.0.0.1:5000/#/experiments/{seen.summary.info.experiment_id}/runs?" in seen.tracker.table
     run_id = seen.summary.info.run_id
     assert Path(seen.client.download_artifacts(run_id, "answer.md")).read_text() == seen.answer + "\n"
     assert Path(seen.client.download_artifacts(run_id, "figures/panels.png")).read_bytes() == b"a picture"
@@ -530,7 +531,7 @@ def test_a_store_that_cannot_be_reached_is_a_problem_and_no_error(
     assert time.monotonic() - started < 30, "MLflow's own patience is four minutes"
     assert tracker.problem.startswith(f"MLflow at {uri} could not open the tracking store (")
     assert "\n" not in tracker.problem
-    assert tracker.compare_link == ""
+    assert (tracker.compare_link, tracker.table) == ("", "")
     assert tracker.ui_command
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from raypol.core.crafting import OnEvaluation
 from raypol.core.errors import InputError
 from raypol.core.relatives.perturbing import PerturbConfig, Perturbed, perturb
 from raypol.core.training import Trainer
@@ -30,14 +31,22 @@ class Adversarial(PerturbConfig):
     """The label to reach; None = any other than the true one."""
 
 
-def adversarial_example(trainer: Trainer, X_BCHW: Tensor, y_B: Tensor, config: Adversarial) -> Perturbed:
+def adversarial_example(
+    trainer: Trainer,
+    X_BCHW: Tensor,
+    y_B: Tensor,
+    config: Adversarial,
+    *,
+    on_evaluation: OnEvaluation = lambda _: None,
+) -> Perturbed:
     """Search R for each of B points at the trainer's weights; see `perturb`.
 
     Raises:
         InputError: also for a target that is no class of the dataset.
     """
     if config.target is None:
-        return perturb(trainer, X_BCHW, y_B, y_B, config, raise_loss=True)
+        return perturb(trainer, X_BCHW, y_B, y_B, config, raise_loss=True, on_evaluation=on_evaluation)
     if not 0 <= config.target < trainer.dataset.num_classes:
         raise InputError(f"expected target in 0..{trainer.dataset.num_classes - 1} or None, got {config.target}")
-    return perturb(trainer, X_BCHW, y_B, torch.full_like(y_B, config.target), config, raise_loss=False)
+    wanted_B = torch.full_like(y_B, config.target)
+    return perturb(trainer, X_BCHW, y_B, wanted_B, config, raise_loss=False, on_evaluation=on_evaluation)

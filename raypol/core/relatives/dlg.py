@@ -29,8 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raypol.core.crafting import (
+    OnEvaluation,
     SearchConfig,
     ValueAndGradient,
+    counted,
     minimise,
     model_input,
     statistics_frozen,
@@ -123,13 +125,20 @@ def shared_gradient(
     return dict(zip(trained, grads, strict=True))
 
 
-def recover(trainer: Trainer, gradient: Mapping[str, Tensor], config: DLG) -> Recovered:
+def recover(
+    trainer: Trainer,
+    gradient: Mapping[str, Tensor],
+    config: DLG,
+    *,
+    on_evaluation: OnEvaluation = lambda _: None,
+) -> Recovered:
     """X and y of one point from its gradient at the trainer's weights.
 
     Args:
         trainer: holds W; its dataset gives no more than the shape of X and the number of classes.
         gradient: g by parameter name, as `shared_gradient` gives it.
         config: the search.
+        on_evaluation: told after each evaluation how many there were, over all restarts.
 
     Raises:
         InputError: a gradient of another model, one that is not finite or zero; weights that are not finite; a label to be
@@ -161,13 +170,14 @@ def recover(trainer: Trainer, gradient: Mapping[str, Tensor], config: DLG) -> Re
     def keep(v: Tensor) -> Tensor:
         return torch.cat([v[:num_pixels].clamp(0.0, 1.0), v[num_pixels:]])
 
+    objective = counted(mismatch, on_evaluation)
     best: _Watched | None = None
     with _using(trainer, config.statistics), torch.random.fork_rng():
         for restart in range(config.restarts):
             rng = generator(config.seed, "dlg", restart)
             start = [torch.rand(num_pixels, generator=rng)]
             start += [torch.randn(K, generator=rng)] if known is None else []
-            watched = _Watched(mismatch, num_pixels)
+            watched = _Watched(objective, num_pixels)
             minimise(watched, torch.cat(start).to(trainer.device, trainer.dtype), config, keep)
             if best is None or watched.lowest < best.lowest:
                 best = watched

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from raypol.core.augment import to_unit
-from raypol.core.crafting import Crafting, SearchConfig, ValueAndGradient, loss_objective, search, to_grey_levels
+from raypol.core.crafting import (
+    Crafting,
+    OnEvaluation,
+    SearchConfig,
+    ValueAndGradient,
+    counted,
+    loss_objective,
+    search,
+    to_grey_levels,
+)
 from raypol.core.errors import InputError
 from raypol.core.relatives.points import Seen, check_points, evaluating, look
 from raypol.core.training import Trainer
@@ -60,7 +69,14 @@ class Perturbed:
 
 
 def perturb(
-    trainer: Trainer, X_BCHW: Tensor, y_B: Tensor, wanted_B: Tensor, config: PerturbConfig, *, raise_loss: bool
+    trainer: Trainer,
+    X_BCHW: Tensor,
+    y_B: Tensor,
+    wanted_B: Tensor,
+    config: PerturbConfig,
+    *,
+    raise_loss: bool,
+    on_evaluation: OnEvaluation = lambda _: None,
 ) -> Perturbed:
     """Search R for points at the weights the trainer holds.
 
@@ -71,6 +87,7 @@ def perturb(
         wanted_B: labels of the loss that is searched.
         config: the search.
         raise_loss: True = the loss against `wanted_B` shall rise, False = fall.
+        on_evaluation: told after each evaluation how many there were.
 
     Raises:
         InputError: points that are not of the model's kind, or weights that are not finite.
@@ -78,7 +95,7 @@ def perturb(
     check_points(trainer, X_BCHW, y_B)
     before = look(trainer, X_BCHW, y_B)
     with evaluating(trainer), torch.random.fork_rng():
-        falling = loss_objective(trainer, X_BCHW[None], wanted_B[None], alpha=0.0)
+        falling = counted(loss_objective(trainer, X_BCHW[None], wanted_B[None], alpha=0.0), on_evaluation)
         R = search(_negated(falling) if raise_loss else falling, X_BCHW[None], config)[0]
     crafted = (X_BCHW + R).clamp(0.0, 1.0)
     rounded = to_grey_levels(X_BCHW, crafted, config.linf_limit)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from raypol.core.crafting import OnEvaluation
 from raypol.core.relatives.perturbing import PerturbConfig, Perturbed, perturb
 from raypol.core.training import Trainer
 
@@ -25,6 +26,13 @@ class Unadversarial(PerturbConfig):
     """A helped prediction."""
 
 
-def unadversarial_example(trainer: Trainer, X_BCHW: Tensor, y_B: Tensor, config: Unadversarial) -> Perturbed:
+def unadversarial_example(
+    trainer: Trainer,
+    X_BCHW: Tensor,
+    y_B: Tensor,
+    config: Unadversarial,
+    *,
+    on_evaluation: OnEvaluation = lambda _: None,
+) -> Perturbed:
     """Search R for each of B points at the trainer's weights; see `perturb`."""
-    return perturb(trainer, X_BCHW, y_B, y_B, config, raise_loss=False)
+    return perturb(trainer, X_BCHW, y_B, y_B, config, raise_loss=False, on_evaluation=on_evaluation)
