@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 from benchmarks.ratios import Ratio, at_most
+from raypol.core.allocator import keep_freed_memory
 
 STEPS = 500
 
@@ -51,6 +52,7 @@ def _main() -> None:
     parser.add_argument("device")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as raypol's own processes do
     print(json.dumps(measured_work(arguments.work, arguments.steps, arguments.folder, torch.device(arguments.device))))
 
 
