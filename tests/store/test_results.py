@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from raypol.store.location import Location, open_location
-from raypol.store.results import IntervalRow, TrialRow, schema_of, write_trial
+from raypol.store.results import IntervalRow, TrialRow, read_trials, schema_of, write_trial
 from tests.studies import query
 
 ROW = TrialRow(
@@ -163,3 +163,11 @@ def test_a_filesystem_that_is_not_this_machines_does_as_well(tmp_path: Path) -> 
     for seed in (1, 2):
         write_trial(results, replace(ROW, seed=seed), [INTERVAL])
     assert [row["seed"] for row in trials(tmp_path / "bucket" / "results")] == [2]
+
+
+def test_a_trials_file_is_small_and_has_the_types_of_its_columns(tmp_path: Path) -> None:
+    write_trial(open_location(tmp_path), ROW, [INTERVAL])
+    (path,) = (tmp_path / "trials").iterdir()
+    assert pq.read_schema(path).equals(schema_of(TrialRow))
+    assert path.stat().st_size < 16_000
+    assert read_trials(open_location(tmp_path)) == [ROW]
