@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raypol.core.distances import METRICS
-from raypol.store.results import IntervalRow, TrialRow, schema_of
+from raypol.store.results import MANY_ROWS, ONE_ROW, IntervalRow, TrialRow, schema_of
 from tests.rows import made_intervals, made_row
 
 _ARMS: Final = {
@@ -91,12 +91,12 @@ def write_many(folder: Path, number: int, *, first: int = 0, intervals_of: int =
         table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema_of(TrialRow))
         (folder / "trials").mkdir(parents=True, exist_ok=True)
         for i, row in enumerate(rows):
-            pq.write_table(table.slice(i, 1), folder / "trials" / f"{row.trial_id}.parquet", compression="zstd")
+            pq.write_table(table.slice(i, 1), folder / "trials" / f"{row.trial_id}.parquet", **ONE_ROW)
     (folder / "intervals").mkdir(parents=True, exist_ok=True)
     for row in map(varied_row, range(first, min(number, intervals_of))):
         plain = [asdict(interval) for interval in made_intervals(row, min(row.num_intervals, 40))]
         table = pa.Table.from_pylist(plain, schema=schema_of(IntervalRow))
-        pq.write_table(table, folder / "intervals" / f"{row.trial_id}.parquet", compression="zstd")
+        pq.write_table(table, folder / "intervals" / f"{row.trial_id}.parquet", **MANY_ROWS)
 
 
 def _chunks(first: int, end: int) -> Iterator[range]:

@@ -23,6 +23,8 @@ from raypol.store.results import read_trials
 
 _out: Final = Console(highlight=False, markup=False)
 _err: Final = Console(stderr=True, highlight=False, markup=False)
+_UNBROKEN: Final = "T'\u00a0=\u00a0"
+"""No line ends within it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ def _rendered(template: str, report: Report) -> str:
     markdown = MarkdownIt("commonmark", {"html": False})
 
     def as_page(text: str) -> Markup:
-        return Markup(markdown.render(text))  # noqa: S704 - html=False: what is not Markdown is escaped
+        return Markup(markdown.render(text.replace("T' = ", _UNBROKEN)))  # noqa: S704 - html=False: what is not Markdown is escaped
 
     environment.filters |= {
         "markdown": as_page,

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any, Final
 
 from raypol.core.distances import METRICS
+from raypol.face.arm_styles import in_order
 from raypol.face.figures import DPI
 from raypol.face.gallery import PLOTS, Material, read_material
 from raypol.face.story import tell
@@ -225,7 +226,7 @@ def _controls(rows: Sequence[TrialRow]) -> Section | None:
     if not spoofs:
         return None
     lines = []
-    for arm in dict.fromkeys([*(c for c in CONTROLS if any(r.arm == c for r in spoofs)), *(r.arm for r in spoofs)]):
+    for arm in in_order(row.arm for row in spoofs):
         own = [row for row in spoofs if row.arm == arm]
         lines.append(
             [
@@ -278,7 +279,8 @@ _TRIAL_COLUMNS: Final[Mapping[str, str]] = {
 def _trials(trials: Sequence[TrialRow]) -> Section | None:
     if not trials:
         return None
-    ordered = sorted(trials, key=lambda row: (row.interval, row.steps, row.arm, row.seed, row.trial_id))
+    place = {arm: number for number, arm in enumerate(in_order(row.arm for row in trials))}
+    ordered = sorted(trials, key=lambda row: (row.interval, row.steps, place[row.arm], row.seed, row.trial_id))
     lines = [[_cell(row, name) for name in _TRIAL_COLUMNS] for row in ordered[:_MOST_TRIALS]]
     more = f"The first {_MOST_TRIALS:,} of {len(trials):,}. " if len(trials) > _MOST_TRIALS else ""
     words = ("arm", "status", "device", "published", "strict", "success", "success, strict", "bound by", "trial")

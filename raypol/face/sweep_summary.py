@@ -11,6 +11,7 @@ from rich.table import Table
 
 from raypol.core.distances import METRICS
 from raypol.core.sampling import CONFIDENCE
+from raypol.face.arm_styles import in_order
 from raypol.face.tables import shown_conditions
 from raypol.runs.design import CONTROLS
 from raypol.runs.rows import number_of
@@ -54,7 +55,7 @@ def sweep_cells(rows: Sequence[TrialRow]) -> tuple[list[str], list[list[str]]]:
     for row in trials:
         key = (row.arm, row.steps, row.interval, *(getattr(row, axis) for axis in shown))
         groups.setdefault(key, []).append(row)
-    order = {arm: number for number, arm in enumerate(dict.fromkeys([*CONTROLS, *(row.arm for row in trials)]))}
+    order = {arm: number for number, arm in enumerate(in_order(row.arm for row in trials))}
     lines: list[list[str]] = []
     previous = None
     for key, group in sorted(
@@ -140,7 +141,7 @@ def answer(question: str, rows: Sequence[TrialRow], *, planned: int, resumed: in
             "seconds (medians)."
         )
     said += remarks(rows)
-    lines = [f"- {arm}: {_outcome_of(arm, trials)}" for arm in dict.fromkeys(row.arm for row in trials)]
+    lines = [f"- {arm}: {_outcome_of(arm, trials)}" for arm in in_order(row.arm for row in trials)]
     reasons = Counter(row.message.partition("\n")[0][:200] for row in trials if row.status == "error")
     lines += [f"- failed {count}x: {reason}" for reason, count in reasons.most_common(5)]
     return "\n\n".join(said) + "\n\n" + "\n".join(lines)

@@ -226,8 +226,8 @@ def to_rows(table: pa.Table, row_type: type[Row]) -> list[Row]:
     return [row_type(**{name: cell(name, value) for name, value in plain.items()}) for plain in table.to_pylist()]
 
 
-_MANY_ROWS: Final[Mapping[str, Any]] = {"compression": "zstd"}
-_ONE_ROW: Final[Mapping[str, Any]] = {
+MANY_ROWS: Final[Mapping[str, Any]] = {"compression": "zstd"}
+ONE_ROW: Final[Mapping[str, Any]] = {
     "compression": "none",
     "use_dictionary": False,
     "write_statistics": False,
@@ -242,7 +242,7 @@ def write_rows(folder: Location, name: str, row_type: type, rows: Sequence[Any])
     plain = [{key: _plain(value) for key, value in asdict(row).items()} for row in rows]
     with atomic_output(folder / f"{name}.parquet") as stream:
         table = pa.Table.from_pylist(plain, schema=schema_of(row_type))
-        pq.write_table(table, stream, **(_ONE_ROW if len(rows) == 1 else _MANY_ROWS))
+        pq.write_table(table, stream, **(ONE_ROW if len(rows) == 1 else MANY_ROWS))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
