@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
-from pyarrow import fs
 
 from raypol.core.errors import InputError
 from raypol.face.pace import Pace
-from raypol.runs.ledger import Ledger
+from raypol.runs.ledger import Ledger, sweeps_with_books
 from raypol.runs.live import FINAL, STATES, Pulse, read_pulse
 from raypol.store.location import Location
 from raypol.store.results import TrialRow, read_trials
@@ -109,7 +108,7 @@ def look(results: Location, name: str = "") -> Glance:
 def _look(results: Location, name: str) -> Glance:
     if not results.exists():
         raise InputError(f"no such results folder: {results}")
-    sweeps = _sweeps(results)
+    sweeps = sweeps_with_books(results)
     if not sweeps:
         sweeps = _sweeps_of_rows(results)
     if not sweeps:
@@ -137,22 +136,8 @@ def _states(rows: list[TrialRow]) -> Counter[str]:
     return Counter(row.status for row in rows if row.arm != "honest")
 
 
-def _sweeps(results: Location) -> list[str]:
-    """Sweeps that have books, the one that changed last first."""
-    folder = results / "sweeps"
-    selector = fs.FileSelector(folder.path, recursive=False, allow_not_found=True)
-    names = [info.base_name for info in folder.filesystem.get_file_info(selector) if info.type == fs.FileType.Directory]
-    changed = []
-    for name in names:
-        files = folder.filesystem.get_file_info([(folder / name / part).path for part in ("live.json", "sweep.json")])
-        times = [file.mtime_ns or 0 for file in files if file.type == fs.FileType.File]
-        if times:
-            changed.append((max(times), name))
-    return [name for _, name in sorted(changed, reverse=True)]
-
-
 def _sweeps_of_rows(results: Location) -> list[str]:
-    """Demos and imports have rows and no books."""
+    """Imports have rows and no books."""
     newest: dict[str, str] = {}
     for row in read_trials(results):
         newest[row.sweep_id] = max(newest.get(row.sweep_id, ""), row.started_at)

@@ -41,6 +41,8 @@ _PER_ROW: Final = 3
 _PANEL_IN: Final = 2.7
 _LABEL_LINE_IN: Final = 0.14
 _DEVICE_IN: Final = 0.98
+_LABEL_PITCH: Final = 0.12
+"""Of the height of a panel: lines closer than this share a label."""
 _LINES: Final = ("-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
 
 
@@ -208,7 +210,7 @@ def _draw(
 
 
 def _draw_proofs(ax: Axes, honest: Mapping[str, Band], proofs: Sequence[str]) -> None:
-    taken: list[float] = []
+    places: list[tuple[float, str]] = []
     for device, value in honest.items():
         if not math.isfinite(value.median):
             continue
@@ -217,13 +219,21 @@ def _draw_proofs(ax: Axes, honest: Mapping[str, Band], proofs: Sequence[str]) ->
         if value.low < value.high:
             ax.axhspan(value.low, value.high, color="black", alpha=0.08, lw=0)
         at = float(ax.transAxes.inverted().transform(ax.transData.transform((0.0, value.median)))[1])
-        at = min(max(at, 0.03), 0.97)
-        if all(abs(at - other) > 0.09 for other in taken):  # else the legend tells them apart
-            taken.append(at)
-            name = "honest" if len(honest) == 1 else shortened(f"honest, {device}", 15)
-            said = f"{name}\n{number(value.median, 3)}"
-            look: dict[str, Any] = {"va": "center", "color": INK, "fontsize": SMALL - 0.5, "parse_math": False}
-            ax.text(1.02, at, said, transform=ax.transAxes, **look)
+        places.append((min(max(at, 0.05), 0.95), device))
+    groups: list[list[tuple[float, str]]] = []  # lines too close for a label each share one
+    for at, device in sorted(places):
+        if groups and at - groups[-1][-1][0] < _LABEL_PITCH:
+            groups[-1].append((at, device))
+        else:
+            groups.append([(at, device)])
+    look: dict[str, Any] = {"va": "center", "color": INK, "fontsize": SMALL - 0.5, "parse_math": False}
+    for group in groups:
+        of_group = {device: number(honest[device].median, 3) for _, device in reversed(group)}
+        if len(honest) == 1:
+            said = "\n".join(["honest", *of_group.values()])
+        else:
+            said = "\n".join(["honest", *(f"{shortened(device, 9)} {time}" for device, time in of_group.items())][:4])
+        ax.text(1.02, (group[0][0] + group[-1][0]) / 2, said, transform=ax.transAxes, **look)
 
 
 def _arm_entry(arm: str, style: ArmStyle) -> Entry:

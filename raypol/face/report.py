@@ -18,6 +18,7 @@ from rich.console import Console
 from raypol.core.errors import InputError
 from raypol.face.progress import progress
 from raypol.face.report_content import Report, make_report
+from raypol.runs.ledger import sweeps_with_books
 from raypol.store.location import Location, atomic_output, open_location
 from raypol.store.results import read_trials
 
@@ -55,21 +56,19 @@ class ReportCommand:
 
 
 def chosen_sweep(results: Location, name: str) -> str:
-    """The sweep that is meant.
+    """The sweep that is meant; empty if the folder holds none at all.
 
     Raises:
-        InputError: the folder has no rows, none of this name, or of several sweeps and none was named.
+        InputError: no such folder, no sweep of this name in it, or several and none was named.
     """
-    there = sorted({row.sweep_id for row in read_trials(results)})
-    if not there:
-        raise InputError(
-            f"{results} holds no rows: expected RESULTS/trials/*.parquet of a sweep, a demo or a range search"
-        )
+    if not results.exists():
+        raise InputError(f"no such results folder: {results}")
+    there = sorted({*sweeps_with_books(results), *(row.sweep_id for row in read_trials(results))})
     if name and name not in there:
-        raise InputError(f"{results} holds no sweep {name!r}; there are {', '.join(there)}")
+        raise InputError(f"{results} holds no sweep {name!r}; there are {', '.join(there) or 'none'}")
     if not name and len(there) > 1:
         raise InputError(f"{results} holds several sweeps; expected --name, one of {', '.join(there)}")
-    return name or there[0]
+    return name or (there[0] if there else "")
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:

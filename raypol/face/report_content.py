@@ -101,10 +101,10 @@ def make_report(results: Location, sweep_id: str, *, on_progress: OnProgress = l
         _points(material.rows),
         _trials(trials),
         _failures(trials),
-        _how(about, material.rows, asked, results),
+        _how(about, material.rows, asked, results, sweep_id),
     ]
     return Report(
-        title=about.question or f"Sweep {sweep_id}",
+        title=about.question or (f"Sweep {sweep_id}" if sweep_id else "No results yet"),
         sweep_id=sweep_id,
         results=str(results),
         warnings=_warnings(about, material),
@@ -118,7 +118,11 @@ def _warnings(about: About, material: Material) -> list[str]:
     said = []
     if about.num_trials and about.search in ("grid", "random", "demo") and len(trials) < about.num_trials:
         said.append(f"This sweep is not finished: {len(trials)} of {about.num_trials} trials have a row.")
-    if not any(row.arm == "honest" and row.status == "ok" for row in rows):
+    if not rows:
+        said.append(
+            "There are no rows: expected RESULTS/trials/*.parquet, as a sweep, a demo or a range search writes them."
+        )
+    elif not any(row.arm == "honest" and row.status == "ok" for row in rows):
         said.append("There is no honest proof with status ok: nothing to compare spoofs with.")
     for mark, meaning in (
         ("simulated", "a CPU did the work of a declared GPU, so their times are no GPU's"),
@@ -136,7 +140,9 @@ def _warnings(about: About, material: Material) -> list[str]:
 def _answer(results: Location, sweep_id: str, about: About, material: Material) -> Section:
     """The sweep's own answer where it cannot be made from rows alone, else one made from the rows that are there now."""
     kept = kept_summary(results, sweep_id)
-    if kept is not None and (about.search in ("range", "demo") or not about.question):
+    if not material.rows:
+        text = "Nothing to answer with yet."
+    elif kept is not None and (about.search in ("range", "demo") or not about.question):
         text = kept.answer
     elif about.question and about.search != "demo":
         text = answer(about.question, material.rows, planned=about.num_trials if about.search == "grid" else 0)
@@ -328,10 +334,10 @@ def _named(rows: Iterable[TrialRow], most: int = 4) -> list[str]:
     return names if len(names) <= most else [*names[:most], f"and {len(names) - most} more"]
 
 
-def _how(about: About, rows: Sequence[TrialRow], asked: Mapping[str, Any], results: Location) -> Section:
+def _how(about: About, rows: Sequence[TrialRow], asked: Mapping[str, Any], results: Location, sweep_id: str) -> Section:
     """How to get these numbers again, and where they came from."""
     code = [about.command] if about.command else []
-    code.append(shlex.join(["raypol", "report", str(results), *(["--name", rows[0].sweep_id] if rows else [])]))
+    code.append(shlex.join(["raypol", "report", str(results), *(["--name", sweep_id] if sweep_id else [])]))
     facts: list[list[str]] = []
     for title, values in (
         ("commit", (row.commit for row in rows)),

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
+from pyarrow import fs
 
 from raypol.core.errors import InputError
 from raypol.runs.environment import versions
@@ -23,6 +24,7 @@ from raypol.store.results import TrialRow, read_trials
 
 _COMPUTING: Final = ("raypol", "python", "torch", "numpy", "scipy")
 """Packages whose version decides numbers."""
+_BOOKS: Final = ("sweep.json", "about.json", "live.json")
 _SHOWN: Final = 6
 
 
@@ -158,3 +160,17 @@ class Ledger:
         (self.folder / folder if folder else self.folder).make_folder()
         with atomic_output(place) as stream:
             stream.write(json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def sweeps_with_books(results: Location) -> list[str]:
+    """Sweeps that were begun in a results folder, rows or none, the one that changed last first."""
+    folder = results / "sweeps"
+    selector = fs.FileSelector(folder.path, recursive=False, allow_not_found=True)
+    names = [info.base_name for info in folder.filesystem.get_file_info(selector) if info.type == fs.FileType.Directory]
+    changed = []
+    for name in names:
+        files = folder.filesystem.get_file_info([(folder / name / part).path for part in _BOOKS])
+        times = [file.mtime_ns or 0 for file in files if file.type == fs.FileType.File]
+        if times:
+            changed.append((max(times), name))
+    return [name for _, name in sorted(changed, reverse=True)]

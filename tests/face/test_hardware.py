@@ -87,6 +87,14 @@ def test_proofs_on_several_devices_are_told_apart() -> None:
     assert_words_apart(figure.axes[0])
 
 
+def test_lines_that_lie_close_share_a_label_with_all_their_times() -> None:
+    rows = [proof(device_s=5.0), proof(device="T4", device_name=GPUS["T4"], device_s=5.1), on("V100"), on("T4")]
+    figure = figures.time_per_device(rows)
+    (label,) = [text.get_text() for text in figure.axes[0].texts if text.get_text().startswith("honest")]
+    assert label == "honest\nT4 5.1\nV100 5"
+    assert_words_apart(figure.axes[0])
+
+
 BAD: dict[str, tuple[list[TrialRow], str]] = {
     "nothing": ([], "Missing: spoofs with status ok and a time"),
     "no honest row": ([on("T4"), on("V100")], "Missing: an honest row"),

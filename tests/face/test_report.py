@@ -175,6 +175,18 @@ def test_every_state_of_a_folder_has_a_report(state: str, tmp_path: Path) -> Non
     assert "Does it pass?" in page_file.read_text()
 
 
+def test_a_sweep_that_has_only_begun_has_a_report_and_an_empty_folder_too(tmp_path: Path) -> None:
+    nothing = report_of(tmp_path, "")
+    assert (nothing.title, nothing.warnings[0][:18]) == ("No results yet", "There are no rows:")
+    (page_file, _) = write_report(nothing, tmp_path / "out")
+    assert "raypol report of <code>" in page_file.read_text()
+    Ledger(open_location(tmp_path), "begun").describe(About(question="Does it pass?", num_trials=6))
+    assert chosen_sweep(open_location(tmp_path), "") == "begun"
+    begun = report_of(tmp_path, "begun")
+    assert begun.title == "Does it pass?"
+    assert begun.warnings[0] == "This sweep is not finished: 0 of 6 trials have a row."
+
+
 def test_its_command_can_be_pasted_and_versions_read(tmp_path: Path) -> None:
     versions = json.dumps({"python": "3.11.7", "torch": "2.9.0"})
     folder = tmp_path / "it's a folder"
@@ -191,8 +203,11 @@ def test_a_folder_without_a_ledger_is_told_as_a_run(tmp_path: Path) -> None:
 
 
 def test_the_sweep_that_is_meant(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no rows"):
-        chosen_sweep(open_location(tmp_path), "")
+    assert chosen_sweep(open_location(tmp_path), "") == ""
+    with pytest.raises(InputError, match="no such results folder"):
+        chosen_sweep(open_location(tmp_path / "nowhere"), "")
+    with pytest.raises(InputError, match="no sweep 'c'; there are none"):
+        chosen_sweep(open_location(tmp_path), "c")
     folder_with(tmp_path, rows_of("a"))
     assert chosen_sweep(open_location(tmp_path), "") == "a"
     folder_with(tmp_path, rows_of("b"))
@@ -213,7 +228,7 @@ def test_the_command_prints_its_two_files(finished: Path, tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("{empty}",), "holds no rows"),
+        (("{empty}/nowhere",), "no such results folder"),
         (("{file}", "--name", "x"), ""),
         (("{full}", "--out", "{file}/x"), "cannot write"),
     ],
