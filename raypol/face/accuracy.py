@@ -114,7 +114,7 @@ def _notes(blocks: Sequence[Chosen], curves: Sequence[Mapping[str, list[Curve]]]
     if any(arm != HONEST for found in curves for arm in found):
         notes.append("Spoofs of equal accuracy share a line in the colours of all; their markers stand side by side.")
     if any(len(several) > 1 for found in curves for several in found.values()):
-        notes.append("Several seeds: their median, band from the smallest to the largest.")
+        notes.append("Several rows: their median, band from the smallest to the largest.")
     for block, found in zip(blocks, curves, strict=True):
         subject = block.setting.name if len(blocks) > 1 else ""
         lost = in_order({row.arm for row in block.rows} - found.keys())

@@ -90,7 +90,7 @@ def sign_entries(groups: Iterable[Sequence[TrialRow]]) -> list[Entry]:
         signs.append((Line2D([], [], **marker_look(grey, "half")), "half: some of its rows do"))
     if any(map(is_strict_apart, every)):
         struck = (Line2D([], [], **marker_look(grey, "filled")), Line2D([], [], **STRIKE))
-        signs.append((struck, "struck out: strict verifier rejects"))
+        signs.append((struck, "struck out: succeeds under published alone"))
     if any(map(is_not_measured, every)):
         signs.append((Line2D([], [], **RING), "ring: simulated or estimated"))
     return signs

@@ -273,7 +273,7 @@ def _notes(blocks: Sequence[Chosen], panels: Sequence[Panels], left_out: Sequenc
     if any(curves):
         notes.append("Errors and thresholds are divided by d_ref, the distance of two honest runs in the same metric.")
     if any(len(several) > 1 for found in curves for several in found.values()):
-        notes.append("Several seeds: their median, band from the smallest to the largest.")
+        notes.append("Several rows: their median, band from the smallest to the largest.")
     if rules:
         notes.append(
             f"Thresholds: {enumerate_briefly([rule.text for rule in rules if rule.text] or ['not recorded'])}."

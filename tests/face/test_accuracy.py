@@ -88,7 +88,7 @@ def test_seeds_become_a_median_over_progress() -> None:
     cells = [{"trial_id": f"t{i}", "step_to": 60, "accuracy": a} for i, a in enumerate([0.2, 0.5, 0.9])]
     figure = figures.accuracy_over_progress(cells, rows)
     assert xy(lines(figure.axes[0], "II")[0]) == ([1.0], [50.0])
-    assert "Several seeds" in words(figure)
+    assert "Several rows: their median" in words(figure)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_seeds_become_a_median_and_a_band() -> None:
     figure = figures.error_over_training(interval_rows(rows), rows, metrics=["l1"])
     assert heights(figure.axes[0], "II")[0.5] == pytest.approx(0.02)
     assert len(figure.axes[0].collections) == 1
-    assert "Several seeds" in words(figure)
+    assert "Several rows: their median" in words(figure)
 
 
 def test_the_length_that_most_arms_have_is_shown_and_another_can_be_asked_for() -> None:
