@@ -159,6 +159,7 @@ def _reasons(rows: Sequence[TrialRow], column: str) -> str:
 
 def _notes(blocks: Sequence[_Block], rows: Sequence[TrialRow], left_out: Sequence[str]) -> list[str]:
     notes = []
+    num_honest = sum(row.arm == HONEST for row in rows)
     if rows:
         notes.append(
             "Share of the trials with a verdict, and their number: all T', k and seeds together. Accepted: every check of the "
@@ -170,9 +171,12 @@ def _notes(blocks: Sequence[_Block], rows: Sequence[TrialRow], left_out: Sequenc
         counts = Counter(
             row.arm for block in blocks for some in block.rows.values() for row in some if row.status == status
         )
+        proofs = counts.pop(HONEST, 0)
         if counts:
             of = enumerate_briefly([f"{arm} {counts[arm]:,}" for arm in in_order(counts)])
-            notes.append(f"{counts.total():,} of {len(rows):,} trials {meaning}: {of}.")
+            notes.append(f"{counts.total():,} of {len(rows) - num_honest:,} trials {meaning}: {of}.")
+        if proofs:
+            notes.append(f"{proofs:,} of {num_honest:,} honest proofs {meaning.partition(',')[0]}.")
     for word in ("simulated", "estimated"):
         count = sum(bool(getattr(row, word)) for row in rows)
         if count:

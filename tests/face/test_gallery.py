@@ -28,6 +28,7 @@ from tests.face.figure_rows import (
     image_pairs,
     interval_rows,
     judged,
+    legend,
     row,
 )
 from tests.face.test_panels import range_row
@@ -80,6 +81,16 @@ def test_every_plot_survives_every_material(case: str, plot: Plot) -> None:
     caption = plot.caption(given)
     assert caption.endswith(".")
     assert "\n\n" not in caption
+
+
+@pytest.mark.parametrize(
+    ("accepted", "told"), [(True, "of those that the strict"), (False, "strict verifier accepts none")]
+)
+def test_the_caption_names_the_fronts_that_are_drawn(accepted: bool, told: str) -> None:
+    (plot,) = [plot for plot in PLOTS if plot.name == "pareto"]
+    given = material([honest_row(), judged("II", 60, accepted_strict=accepted)])
+    assert told in plot.caption(given)
+    assert any("strict verifier accepts" in text for text in legend(plot.draw(given))) == accepted
 
 
 def test_plots_have_names_for_files() -> None:

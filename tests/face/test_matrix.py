@@ -62,6 +62,13 @@ def test_failed_and_stopped_trials_are_counted_apart() -> None:
     assert "1 of 3 trials stopped early, they did not succeed: II 1." in words(figure)
 
 
+def test_honest_proofs_are_no_trials_of_the_notes() -> None:
+    rows = [honest_row(), honest_row(seed=1, status="error"), judged("II", 60), row("II", 20, status="stopped")]
+    told = words(figures.verdict_matrix(rows))
+    assert "1 of 2 trials stopped early, they did not succeed: II 1." in told
+    assert "1 of 2 honest proofs failed." in told
+
+
 def test_controls_and_what_was_not_measured_are_marked() -> None:
     figure = figures.verdict_matrix([judged("null", 60, simulated=True), judged("II", 60, estimated=True)])
     texts = [text.get_text() for text in figure.axes[0].texts]
