@@ -31,7 +31,7 @@ class Span:
     segments: tuple[Segment, ...]
     """Ascending; none = no T' that was tried succeeds."""
     below: str
-    """What fails just below, or why nothing is known of it; without segments what fails most often."""
+    """What fails just below, or why nothing is known of it; without segments what fails at the T' that comes closest."""
     above: str = ""
     """What fails just above."""
     uncertain: tuple[tuple[float, float], ...] = ()
@@ -87,7 +87,7 @@ def _tried(arm: str, by_steps: Mapping[int, list[TrialRow]]) -> Span:
     shares = [sum(row.success is True for row in by_steps[s]) / len(by_steps[s]) for s in steps]
     wins = [i for i, share in enumerate(shares) if share > 0.0]
     if not wins:
-        return Span(arm=arm, segments=(), below=_common([row for s in steps for row in by_steps[s]]))
+        return Span(arm=arm, segments=(), below=_closest(by_steps))
     segments: list[Segment] = []
     for i in wins:
         neighbour = i + 1 < len(steps) and shares[i + 1] > 0.0
@@ -115,10 +115,23 @@ def _joined(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     return tuple(found)
 
 
+def _closest(by_steps: Mapping[int, list[TrialRow]]) -> str:
+    """What fails at the T' with the fewest failed conditions, of several the largest; trials that ended go first."""
+    ended = {steps: some for steps, rows in by_steps.items() if (some := [row for row in rows if row.status == "ok"])}
+    failed = {steps: _commonest(rows) for steps, rows in (ended or by_steps).items()}
+    steps = min(failed, key=lambda steps: (not failed[steps], failed[steps].count(","), -steps))
+    return f"{say_conditions(failed[steps])} at T' = {steps:,}"
+
+
 def _common(rows: Sequence[TrialRow]) -> str:
-    """The conditions on which most of the rows that fail do."""
+    """The conditions on which most of the rows that fail do, as people read them."""
+    return say_conditions(_commonest(rows))
+
+
+def _commonest(rows: Sequence[TrialRow]) -> str:
+    """The same as `bound_by` has them."""
     failed = Counter(row.bound_by or "" for row in rows if row.success is not True)
-    return say_conditions(min(failed, key=lambda name: (-failed[name], name), default=""))
+    return min(failed, key=lambda name: (-failed[name], name), default="")
 
 
 def _searched(ranges: Sequence[RangeRow]) -> list[Span]:

@@ -169,7 +169,7 @@ def test_success_against_published_alone_is_struck_out() -> None:
     ax = panels(figure)[4]
     assert len(lines(ax, "forged_momentum:strike")) == 1
     assert not lines(ax, "II:strike")
-    assert "struck out: strict verifier rejects" in legend(figure)
+    assert "struck out: succeeds under published alone" in legend(figure)
 
 
 def test_simulated_and_estimated_rows_are_marked() -> None:
@@ -317,7 +317,7 @@ def test_a_bar_and_the_binding_conditions_for_each_arm() -> None:
     assert bars(ax, "null") == [(20, 160)]
     assert (said(ax, "null:below"), said(ax, "null:above")) == ("smallest T' tried", "largest T' tried")
     assert not bars(ax, "III")
-    assert said(ax, "III:none") == "no T' succeeds: rejected by replay; all four errors"
+    assert said(ax, "III:none") == "no T' succeeds: rejected by replay; all four errors at T' = 40"
     assert ax.get_xlim()[0] < 20
     assert ax.get_xlim()[1] > 160
     assert_well_laid(figure)
