@@ -6,7 +6,6 @@ one because it is how AE4PoL makes a spoof's accuracy rise as an honest proof's 
 
 from ray import tune
 
-from raypol.core.attacks import find_attack
 from raypol.face.sweep import main
 from raypol.runs.design import Design, Sweep
 from raypol.runs.experiments import (
@@ -17,6 +16,7 @@ from raypol.runs.experiments import (
     PUBLISHED_SLACK,
     PUBLISHED_SPOOF,
     SEEDS,
+    SMALL_III,
     SMALL_SPOOF,
 )
 
@@ -34,7 +34,7 @@ SWEEP = Sweep(
     ),
     smoke=Design(
         train=DIGITS,
-        arms={"III": find_attack("zhang2022_iii", retries=1)},
+        arms={"III": SMALL_III},
         space={"steps": tune.grid_search([80]), **PATHS},
         spoof=SMALL_SPOOF,
     ),

@@ -8,7 +8,7 @@ from ray import tune
 from raypol.core.attacks import find_attack
 from raypol.face.sweep import main
 from raypol.runs.design import Design, Sweep
-from raypol.runs.experiments import CIFAR10, DIGITS, PUBLISHED_SLACK, PUBLISHED_SPOOF, SEEDS, SMALL_SPOOF
+from raypol.runs.experiments import CIFAR10, DIGITS, PUBLISHED_SLACK, PUBLISHED_SPOOF, SEEDS, SMALL_III, SMALL_SPOOF
 
 GPUS = {
     "prover": tune.grid_search(["V100"]),
@@ -31,7 +31,7 @@ SWEEP = Sweep(
     ),
     smoke=Design(
         train=DIGITS,
-        arms={"II": find_attack("zhang2022_ii", retries=1), "III": find_attack("zhang2022_iii", retries=1)},
+        arms={"II": find_attack("zhang2022_ii", retries=1), "III": SMALL_III},
         space={"steps": tune.grid_search([20]), **CORES},
         spoof=SMALL_SPOOF,
     ),

@@ -5,7 +5,6 @@ The spoofs are kept: a perturbed point and the one it was made from are a row of
 
 from ray import tune
 
-from raypol.core.attacks import find_attack
 from raypol.face.sweep import main
 from raypol.runs.design import Design, Sweep
 from raypol.runs.experiments import (
@@ -15,6 +14,7 @@ from raypol.runs.experiments import (
     PAPER_DATASETS,
     PUBLISHED_SLACK,
     PUBLISHED_SPOOF,
+    SMALL_III,
     SMALL_SPOOF,
 )
 
@@ -30,7 +30,7 @@ SWEEP = Sweep(
     ),
     smoke=Design(
         train=DIGITS,
-        arms={"III": find_attack("zhang2022_iii", retries=1), "III-invisible": "iii_invisible"},
+        arms={"III": SMALL_III, "III-invisible": "iii_invisible"},
         space={"steps": tune.grid_search([40])},
         spoof=SMALL_SPOOF,
     ),

@@ -7,11 +7,19 @@ from dataclasses import replace
 
 from ray import tune
 
-from raypol.core.attacks import find_attack
 from raypol.core.trajectory import TrajectoryConfig
 from raypol.face.sweep import main
 from raypol.runs.design import Design, Sweep
-from raypol.runs.experiments import CIFAR10, DIGITS, ON_GPUS, PUBLISHED_SLACK, PUBLISHED_SPOOF, SEEDS, SMALL_SPOOF
+from raypol.runs.experiments import (
+    CIFAR10,
+    DIGITS,
+    ON_GPUS,
+    PUBLISHED_SLACK,
+    PUBLISHED_SPOOF,
+    SEEDS,
+    SMALL_III,
+    SMALL_SPOOF,
+)
 
 NOISY = TrajectoryConfig(path="noisy", initial="published")
 STRENGTH = {
@@ -42,7 +50,7 @@ SWEEP = Sweep(
     ),
     smoke=Design(
         train=DIGITS,
-        arms={"III": find_attack("zhang2022_iii", retries=1)},
+        arms={"III": SMALL_III},
         space={
             "attack.alpha": tune.grid_search([0.01, 1.0]),
             "trajectory.noise": tune.grid_search([0.01, 0.1]),

@@ -27,7 +27,7 @@ SWEEP = Sweep(
     ),
     smoke=Design(
         train=replace(DIGITS, steps=80),
-        arms={"III-loss": find_attack("iii_loss", iterations=2, retries=0)},
+        arms={"III-invisible": find_attack("iii_invisible", iterations=2, retries=0)},
         space={"steps": tune.grid_search([20, 60]), "interval": 5, "seed": tune.grid_search([0, 1])},
         drawn={"steps": tune.qrandint(5, 160, 5)},
         spoof=SMALL_SPOOF,
