@@ -5,12 +5,15 @@ import statistics
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
 
 INK: Final = "#222222"
 FAINT: Final = "#666666"
@@ -26,8 +29,11 @@ Entry = tuple[Artist | tuple[Artist, ...], str]
 """Handle (several are drawn over each other) and label of a legend."""
 
 _BLANK: Final[Entry] = (Line2D([], [], linestyle="none"), " ")
-_LABELS: Final = (60, 44, 32, 22)
+_LABELS: Final = (60, 52, 44, 38, 32, 27, 22)
 """Letters of a legend's labels, as many as fit."""
+_LEGEND_PT: Final = 8.0
+_HANDLE_IN: Final = 0.68
+"""Width of a legend's handle with the space around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,7 @@ def lay_out(
             bbox_to_anchor=(0.5, (margin / 2 + foot_height) / height),
             borderaxespad=0.0,
             ncols=len(columns),
-            fontsize=8.0,
+            fontsize=_LEGEND_PT,
             frameon=False,
             handlelength=3.2,
             columnspacing=1.6,
@@ -149,25 +155,35 @@ def lay_out(
 def _columns(groups: Sequence[Sequence[Entry]], width: float) -> list[list[Entry]]:
     """The groups in as few rows as fit the width, each group in columns of its own, padded to equal length.
 
-    Where the longest labels do not let them fit, those of the first group are cut (names that users give), else all.
+    Where that is too wide the groups behind the first share columns; then labels of the first group are cut (names that
+    users give), then all.
     """
-    most = max(map(len, groups), default=0)
+    ways = [groups, [groups[0], [entry for group in groups[1:] for entry in group]]] if len(groups) > 2 else [groups]
     columns: list[list[Entry]] = []
     for first_letters, letters in (*((some, _LABELS[0]) for some in _LABELS), (_LABELS[-1], _LABELS[-1])):
-        cut = [
-            [(handle, _entry_label(label, letters if i else first_letters)) for handle, label in group]
-            for i, group in enumerate(groups)
-        ]
-        for rows in range(1, most + 1):
-            columns = [
-                [*group[first : first + rows], *[_BLANK] * (rows - len(group[first : first + rows]))]
-                for group in cut
-                for first in range(0, len(group), rows)
+        for way in ways:
+            cut = [
+                [(handle, _entry_label(label, letters if i else first_letters)) for handle, label in group]
+                for i, group in enumerate(way)
             ]
-            needed = sum(0.75 + CHARACTER_IN * 8.0 / SMALL * max(len(label) for _, label in c) for c in columns)
-            if needed <= width:
-                return columns
+            for rows in range(1, max(map(len, way), default=0) + 1):
+                columns = [
+                    [*group[first : first + rows], *[_BLANK] * (rows - len(group[first : first + rows]))]
+                    for group in cut
+                    for first in range(0, len(group), rows)
+                ]
+                if sum(_HANDLE_IN + max(_width(label) for _, label in column) for column in columns) <= width:
+                    return columns
     return columns
+
+
+@lru_cache(maxsize=1024)
+def _width(label: str) -> float:
+    """Inches of a label in a legend."""
+    if not label.isascii():  # fonts may lack its letters
+        return CHARACTER_IN * _LEGEND_PT / SMALL * len(label)
+    points, _, _ = text_to_path.get_text_width_height_descent(label, FontProperties(size=_LEGEND_PT), ismath=False)
+    return 1.03 * float(points) / 72.0  # hinting differs with resolution
 
 
 def _entry_label(label: str, letters: int) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.typing import LineStyleType
 
 from raypol.face.arm_styles import HONEST, JUMP, ArmStyle, style_of
 from raypol.face.drawing import Entry, enumerate_briefly
@@ -16,6 +17,13 @@ from raypol.store.results import TrialRow
 
 TICKS_WITH_K: Final = 4
 """Among more T' than this some ticks may go without a label, and k with it."""
+
+_JUMP_LINES: Final[tuple[LineStyleType, ...]] = (
+    style_of(JUMP).line,
+    (0, (1.5, 1.5)),
+    (0, (9, 2, 2, 2)),
+    (0, (4, 1.5, 1, 1.5, 1, 1.5)),
+)
 
 _LISTED: Final = 12
 """T' that a footnote lists."""
@@ -63,16 +71,33 @@ def legend(blocks: Sequence[Sorted], styles: Mapping[str, ArmStyle]) -> tuple[li
     if honest:
         label = "honest proof" + (" (simulated or estimated)" if is_not_measured(honest) else "")
         entries.append((Line2D([], [], color=style_of(HONEST).colour, linewidth=1.6), label))
-    of_arms = {", ".join(jump.arms): styles[jump.named_after].colour for block in blocks for jump in block.jumps[1:]}
-    jumps = {"jump (no update)": style_of(JUMP).colour} if any(block.jumps for block in blocks) else {}
-    jumps |= {f"jump (no update) of {arms}": colour for arms, colour in of_arms.items()}
-    for label, colour in jumps.items():
-        entries.append((Line2D([], [], color=colour, linewidth=1.0, linestyle=style_of(JUMP).line), label))
+    for label, style in dict.fromkeys(look for block in blocks for look in jump_looks(block, styles)):
+        entries.append((Line2D([], [], color=style.colour, linewidth=1.0, linestyle=style.line), label))
     signs = sign_entries(rows for block in blocks for rows in block.groups)
     where = " or ".join(place for place in ("below", "above") if any(block.beyond(place) for block in blocks))
     if where:
         signs.append((Patch(facecolor=STRIP_COLOUR, edgecolor="#CCCCCC"), f"{where} the axis; values beside it"))
     return entries, signs
+
+
+def jump_looks(block: Sorted, styles: Mapping[str, ArmStyle]) -> list[tuple[str, ArmStyle]]:
+    """Name and look of each jump: by the setting that its arms alone have, in grey where several arms share it."""
+    grey = style_of(JUMP)
+    settings = [[set(arm.split(", ")[1:]) for arm in jump.arms] for jump in block.jumps]
+    looks = []
+    for i, jump in enumerate(block.jumps):
+        others = [words for j, some in enumerate(settings) if j != i for words in some]
+        own = set.intersection(*settings[i]).difference(*others) if others else set()
+        if own:
+            name = ", ".join(["jump", *(word for word in jump.arms[0].split(", ") if word in own)])
+        elif i == 0:
+            name = "jump (no update)"
+        else:
+            more = f" and {len(jump.arms) - 1} more" if len(jump.arms) > 1 else ""
+            name = f"jump (no update) of {jump.named_after}{more}"
+        colour = styles[jump.named_after].colour if i and len(jump.arms) == 1 else grey.colour
+        looks.append((name, ArmStyle(colour, "", _JUMP_LINES[i % len(_JUMP_LINES)])))
+    return looks
 
 
 def notes(blocks: Sequence[Sorted], rows: Sequence[TrialRow], *, shaded: bool, strip: bool) -> list[str]:

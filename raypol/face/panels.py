@@ -10,12 +10,12 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from raypol.face.arm_styles import JUMP, ArmStyle, family_of, is_control, style_of, styles_of
+from raypol.face.arm_styles import ArmStyle, family_of, is_control, styles_of
 from raypol.face.curves import Setting, settings_of
 from raypol.face.drawing import FAINT, INK, SMALL, TEXT, Page, band, enumerate_briefly, lay_out, plain_axes, shortened
 from raypol.face.marks import MARKER_PT
 from raypol.face.panel_data import PANELS, Panel, Sorted, sort_out
-from raypol.face.panel_words import legend, notes, step_labels, titles
+from raypol.face.panel_words import jump_looks, legend, notes, step_labels, titles
 from raypol.face.pen import Pen
 from raypol.face.scales import apply_steps
 from raypol.face.span_strip import MOST_ROWS, ROW_IN, draw_spans, margins
@@ -148,9 +148,13 @@ def _draw_panel(ax: Axes, panel: Panel, block: Sorted, styles: Mapping[str, ArmS
         return
     pen = Pen(ax, scale, block.values(panel))
     pen.honest(band(map(panel.value, block.honest)))
-    for i, jump in enumerate(block.jumps if panel.metric else ()):
-        colour = style_of(JUMP).colour if i == 0 else styles[jump.named_after].colour
-        pen.jump(jump.of(panel), colour, across=len(block.steps) == 1)
+    if panel.metric:
+        for jump, (_, style) in zip(block.jumps, jump_looks(block, styles), strict=True):
+            before = len(ax.lines)
+            pen.jump(jump.of(panel), style.colour, across=len(block.steps) == 1)
+            for line in ax.lines[before:]:
+                if line.get_linestyle() != "None":
+                    line.set_linestyle(style.line)
     dodge, unjoined = _dodge(ax, block), block.unjoined()
     size = MARKER_PT * min(1.0, max(0.45, _MANY_STEPS / max(len(block.steps), 1)))
     for i, (arm, series) in enumerate(block.points.items()):

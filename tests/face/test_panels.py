@@ -12,6 +12,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from raypol.core.distances import METRICS
@@ -95,6 +96,25 @@ def test_an_arm_on_another_trajectory_has_its_own_jump() -> None:
     figure = figures.six_panels(rows)
     assert len(lines(panels(figure)[0], "jump")) == 2
     assert {"jump (no update)", "jump (no update) of I-tail"} <= set(legend(figure))
+
+
+def test_a_jump_that_arms_share_is_named_by_their_setting_and_grey() -> None:
+    rows = [row(arm, noise=noise, jump_l1=noise) for arm in ("null", "II") for noise in (0.01, 0.1)]
+    figure = figures.six_panels([honest_row(), *rows])
+    assert {"jump, noise 0.01", "jump, noise 0.1"} <= set(legend(figure))
+    first, second = lines(panels(figure)[0], "jump")
+    assert first.get_color() == second.get_color() == style_of("jump").colour
+    assert handle_dashes(first) != handle_dashes(second)
+
+
+def handle_dashes(line: Line2D) -> object:
+    """As drawn."""
+    return line._unscaled_dash_pattern  # type: ignore[attr-defined]
+
+
+def test_labels_of_a_legend_are_whole_while_there_is_room() -> None:
+    paths = [judged(arm, 60, trajectory=t) for arm in ("null", "infinitesimal", "III") for t in ("linear", "noisy")]
+    assert not [text for text in legend(figures.cost_against_error([honest_row(), *paths])) if text.endswith("...")]
 
 
 def test_an_error_far_below_the_others_does_not_squash_them() -> None:
