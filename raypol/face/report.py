@@ -24,6 +24,7 @@ from raypol.store.results import read_trials
 
 _out: Final = Console(highlight=False, markup=False)
 _err: Final = Console(stderr=True, highlight=False, markup=False)
+_SHOWN: Final = 8
 _UNBROKEN: Final = "T'\u00a0=\u00a0"
 """No line ends within it."""
 
@@ -35,7 +36,7 @@ class ReportCommand:
     results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
     """Results folder: a local path, s3://... or gs://..."""
     name: str = ""
-    """Name of the sweep; empty = the only one in the folder."""
+    """Name of the sweep; empty = the one that changed last."""
     out: str | None = None
     """Local folder for index.html, report.md and figures/; None = RESULTS/report/NAME."""
     debug: bool = False
@@ -44,31 +45,37 @@ class ReportCommand:
     def run(self) -> int:
         """Run it."""
         results = open_location(self.results)
-        sweep_id = chosen_sweep(results, self.name)
+        sweep_id, others = chosen_sweep(results, self.name)
         if self.out is None and not results.is_local:
             raise InputError(f"{results} is not on this machine: expected --out FOLDER")
         folder = Path(self.out).expanduser() if self.out else Path(results.path) / "report" / sweep_id
         with progress(_err) as update:
             report = make_report(results, sweep_id, on_progress=update)
+        if others and not self.name:
+            _err.print(f"of sweep {sweep_id}; others by --name: {', '.join(others[:_SHOWN])}", soft_wrap=True)
         for path in write_report(report, folder):
             _out.print(str(path), soft_wrap=True)
         return 0
 
 
-def chosen_sweep(results: Location, name: str) -> str:
-    """The sweep that is meant; empty if the folder holds none at all.
+def chosen_sweep(results: Location, name: str) -> tuple[str, list[str]]:
+    """The sweep that is meant, by default the one that changed last, and the names of the others; empty if there is none.
 
     Raises:
-        InputError: no such folder, no sweep of this name in it, or several and none was named.
+        InputError: no such folder, or no sweep of this name in it.
     """
     if not results.exists():
         raise InputError(f"no such results folder: {results}")
-    there = sorted({*sweeps_with_books(results), *(row.sweep_id for row in read_trials(results))})
+    newest: dict[str, str] = {}
+    for row in read_trials(results):
+        newest[row.sweep_id] = max(newest.get(row.sweep_id, ""), row.started_at)
+    there = list(
+        dict.fromkeys([*sweeps_with_books(results), *sorted(newest, key=lambda known: newest[known], reverse=True)])
+    )
     if name and name not in there:
         raise InputError(f"{results} holds no sweep {name!r}; there are {', '.join(there) or 'none'}")
-    if not name and len(there) > 1:
-        raise InputError(f"{results} holds several sweeps; expected --name, one of {', '.join(there)}")
-    return name or (there[0] if there else "")
+    chosen = name or (there[0] if there else "")
+    return chosen, [other for other in there if other != chosen]
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from raypol.core.distances import METRICS, Metric
+from raypol.face.sweep_summary import unchanged
 from raypol.store.results import TrialRow
 
 
@@ -39,6 +40,7 @@ def tell(rows: Sequence[TrialRow]) -> str:
         sentences.append(_control(spoofs))
     if failed:
         sentences.append(f"{len(failed)} trials failed and are rows with status error: {_names(failed)}.")
+    sentences += unchanged(spoofs)
     return "\n".join([" ".join(filter(None, sentences)), *(f"- {line}" for line in _against_control(spoofs))])
 
 

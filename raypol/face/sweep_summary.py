@@ -32,6 +32,10 @@ LEGEND: Final = (
 )
 NUMBERS: Final = ("T'", "k", "n", "not ok", "error", "time", "size", "published", "strict")
 """Titles of columns that are right-justified."""
+_CRAFTING: Final = ("i", "i_tail", "ii", "iii")
+"""Attacks that perturb data points."""
+_MOST_VALUES: Final = 24
+"""Lines of an arm; what was drawn at random has as many values as trials."""
 _MARKS: Final = ("simulated", "estimated")
 """Of rows that are not plain measurements; a column of each is shown if any row bears it."""
 
@@ -67,7 +71,7 @@ def sweep_cells(rows: Sequence[TrialRow]) -> tuple[list[str], list[list[str]]]:
         done = [row for row in group if row.status == "ok"]
         lines.append(
             [
-                *("-" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in key),
+                *map(_shown, key),
                 str(len(group)),
                 str(len(group) - len(done)) if len(done) < len(group) else "",
                 _number(_worst(row) for row in done),
@@ -107,6 +111,21 @@ def remarks(rows: Sequence[TrialRow]) -> list[str]:
         )
     if any(row.simulated for row in rows):
         said.append("Some devices are simulated: a CPU did the work of a declared GPU, so their times are no GPU's.")
+    return said + unchanged(rows)
+
+
+def unchanged(rows: Sequence[TrialRow]) -> list[str]:
+    """Attacks on data whose search left every point as it was: their spoofs are those of null, at a higher price."""
+    said = []
+    done = [row for row in rows if row.attack in _CRAFTING and row.crafting != "select" and row.status == "ok"]
+    for arm in in_order(row.arm for row in done):
+        own = [row for row in done if row.arm == arm]
+        idle = sum(row.num_points == 0 for row in own)
+        if idle:
+            said.append(
+                f"{arm} changed no data point in {idle} of {len(own)} trials: there its search ended before its first step, and "
+                "what it found is null's, at a higher price."
+            )
     return said
 
 
@@ -161,7 +180,30 @@ def _outcome_of(arm: str, trials: Sequence[TrialRow]) -> str:
         parts.append(f"succeeds under {policy} in {number} of {len(own)} trials, {where}")
     if arm not in CONTROLS:
         parts.append(_against_null(own, trials))
-    return "; ".join(parts)
+    return "; ".join(parts) + "".join(f"\n    - {line}" for line in _by_axis(own))
+
+
+def _by_axis(own: Sequence[TrialRow]) -> list[str]:
+    """What an arm costs and errs at each value of what was varied beside T' and k, at most so many lines."""
+    ordered = sorted(own, key=lambda row: [_place(getattr(row, axis)) for axis in _AXES])
+    choices: dict[tuple[int, ...], tuple[list[str], list[str]]] = {}
+    for axis in _AXES:
+        values = [_shown(getattr(row, axis)) for row in ordered]
+        if len(set(values)) > 1:  # several columns may follow one choice, as the three parties' devices
+            titles, of_first = choices.setdefault(tuple(map(values.index, values)), ([], values))
+            if values == of_first:
+                titles.append(_TITLES.get(axis, axis))
+    lines = []
+    for titles, values in choices.values():
+        for value in dict.fromkeys(values):
+            some = [row for row, its in zip(ordered, values, strict=True) if its == value and row.status == "ok"]
+            wins = sum(bool(row.success) for row in some)
+            lines.append(
+                f"{', '.join(titles)} {value}: {_number(row.ratio_time for row in some)}x the proof's time, "
+                f"{_number(_worst(row) for row in some)}x its error, {wins} of {len(some)} succeed under published"
+                + (f"; bound by {_bound(some)}" if some and not wins else "")
+            )
+    return lines if len(lines) <= _MOST_VALUES else []
 
 
 def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
@@ -190,6 +232,16 @@ def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
 def _by_arm(trials: Sequence[TrialRow], axis: str) -> Iterable[list[object]]:
     for arm in {row.arm for row in trials}:
         yield [getattr(row, axis) for row in trials if row.arm == arm]
+
+
+def _place(value: object) -> tuple[bool, float, str]:
+    """To sort by: numbers, then words."""
+    is_number = isinstance(value, int | float)
+    return not is_number, float(value) if isinstance(value, int | float) else 0.0, str(value)
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _spread(values: Sequence[int]) -> str:

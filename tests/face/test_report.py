@@ -181,7 +181,7 @@ def test_a_sweep_that_has_only_begun_has_a_report_and_an_empty_folder_too(tmp_pa
     (page_file, _) = write_report(nothing, tmp_path / "out")
     assert "raypol report of <code>" in page_file.read_text()
     Ledger(open_location(tmp_path), "begun").describe(About(question="Does it pass?", num_trials=6))
-    assert chosen_sweep(open_location(tmp_path), "") == "begun"
+    assert chosen_sweep(open_location(tmp_path), "") == ("begun", [])
     begun = report_of(tmp_path, "begun")
     assert begun.title == "Does it pass?"
     assert begun.warnings[0] == "This sweep is not finished: 0 of 6 trials have a row."
@@ -203,19 +203,20 @@ def test_a_folder_without_a_ledger_is_told_as_a_run(tmp_path: Path) -> None:
 
 
 def test_the_sweep_that_is_meant(tmp_path: Path) -> None:
-    assert chosen_sweep(open_location(tmp_path), "") == ""
+    results = open_location(tmp_path)
+    assert chosen_sweep(results, "") == ("", [])
     with pytest.raises(InputError, match="no such results folder"):
         chosen_sweep(open_location(tmp_path / "nowhere"), "")
     with pytest.raises(InputError, match="no sweep 'c'; there are none"):
-        chosen_sweep(open_location(tmp_path), "c")
+        chosen_sweep(results, "c")
     folder_with(tmp_path, rows_of("a"))
-    assert chosen_sweep(open_location(tmp_path), "") == "a"
+    assert chosen_sweep(results, "") == ("a", [])
     folder_with(tmp_path, rows_of("b"))
-    assert chosen_sweep(open_location(tmp_path), "b") == "b"
-    with pytest.raises(InputError, match="several sweeps; expected --name, one of a, b"):
-        chosen_sweep(open_location(tmp_path), "")
-    with pytest.raises(InputError, match="no sweep 'c'; there are a, b"):
-        chosen_sweep(open_location(tmp_path), "c")
+    assert chosen_sweep(results, "a") == ("a", ["b"])
+    Ledger(results, "b").describe(About(question="Later?"))
+    assert chosen_sweep(results, "") == ("b", ["a"])
+    with pytest.raises(InputError, match="no sweep 'c'; there are b, a"):
+        chosen_sweep(results, "c")
 
 
 def test_the_command_prints_its_two_files(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
