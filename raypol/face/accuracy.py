@@ -1,7 +1,7 @@
 """Accuracy of the intermediate models, proof against spoofs (Zhang et al. 2022, arXiv:2108.09454, figure 10)."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -23,6 +23,13 @@ _SMALL_AXES_IN: Final = (5.3, 2.9)
 _MARKED: Final = 40
 """On curves with more points than this only some bear a marker."""
 
+_LINE_HEIGHT: Final = 0.005
+"""Lines that are closer than this part of the axes' height hide each other."""
+SHARED: Final = "share a line in the colours of all; their markers stand side by side."
+"""Of lines that would hide each other, in footnotes."""
+
+Line = tuple[str, list[float], list[float]]
+"""Arm, progress, values."""
 Curve = Mapping[float, float]
 """Accuracy by progress, both in [0, 1]."""
 
@@ -56,7 +63,7 @@ def accuracy_over_progress(intervals: Iterable[Cell], rows: Sequence[TrialRow]) 
         lines * pitch_y,
         title=title,
         subtitle=subtitle,
-        entries=[[_entry(arm, styles[arm]) for arm in arms]],
+        entries=[[entry_over_training(arm, styles[arm]) for arm in arms]],
         notes=_notes(blocks, curves, [s.name for s in settings[MOST_SETTINGS:]]),
     )
     for i, (block, found) in enumerate(zip(blocks, curves, strict=True)):
@@ -112,7 +119,7 @@ def _curves(block: Chosen, cells: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
 def _notes(blocks: Sequence[Chosen], curves: Sequence[Mapping[str, list[Curve]]], left_out: Sequence[str]) -> list[str]:
     notes = ["Accuracy at the ends of the verified intervals, W_0 is not among them."] if any(curves) else []
     if any(arm != HONEST for found in curves for arm in found):
-        notes.append("Spoofs of equal accuracy share a line in the colours of all; their markers stand side by side.")
+        notes.append(f"Spoofs of equal accuracy {SHARED}")
     if any(len(several) > 1 for found in curves for several in found.values()):
         notes.append("Several rows: their median, band from the smallest to the largest.")
     for block, found in zip(blocks, curves, strict=True):
@@ -141,9 +148,7 @@ def _prepare(ax: Axes) -> None:
 
 
 def _draw_curves(ax: Axes, curves: Mapping[str, list[Curve]], styles: Mapping[str, ArmStyle]) -> None:
-    figure = ax.get_figure(root=True)
-    assert figure is not None, "the axes are on a page"
-    drawn: list[tuple[str, list[float], list[float]]] = []
+    drawn: list[Line] = []
     for arm, several in curves.items():
         xs = sorted({x for curve in several for x in curve})
         bands = [band(100.0 * curve[x] for curve in several if x in curve) for x in xs]
@@ -151,17 +156,36 @@ def _draw_curves(ax: Axes, curves: Mapping[str, list[Curve]], styles: Mapping[st
             low, high = [b.low for b in bands], [b.high for b in bands]
             ax.fill_between(xs, low, high, color=styles[arm].colour, alpha=0.13, linewidth=0)
         drawn.append((arm, xs, [b.median for b in bands]))
+    draw_sharing(ax, drawn, styles)
+
+
+def draw_sharing(
+    ax: Axes, drawn: Sequence[Line], styles: Mapping[str, ArmStyle], *, height: Callable[[float], float] | None = None
+) -> None:
+    """Lines of arms over training; those that would hide each other take turns, a dash each, their markers side by side.
+
+    Args:
+        ax: whose limits are set.
+        drawn: arm, progress, values; NaN leaves a gap.
+        styles: of the arms.
+        height: of a value, as a part of the axes'; None = on a linear axis.
+    """
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "the axes are on a page"
+    low, high = ax.get_ylim()
+    place = height or (lambda value: (value - low) / (high - low))
+    placed = [(xs, [place(y) for y in ys]) for _, xs, ys in drawn]
     for i, (arm, xs, ys) in enumerate(drawn):
         style = styles[arm]
-        # Which lines lie under or over this one: they take turns, a dash each.
-        same = [j for j, (other, *line) in enumerate(drawn) if other != HONEST and _same_line(line, [xs, ys])]
-        rank, dash = same.index(i) if i in same else 0, 7.0
-        line: Any = "-" if len(same) == 1 else (-rank * dash, (dash, dash * (len(same) - 1)))
         if arm == HONEST:
-            ax.plot(xs, ys, color=style.colour, linewidth=1.6, zorder=2.5, gid=arm)
+            marker = "." if len(xs) == 1 else ""
+            ax.plot(xs, ys, color=style.colour, linewidth=1.6, marker=marker, zorder=2.5, gid=arm)
             continue
+        same = [j for j, (other, *_) in enumerate(drawn) if other != HONEST and _same_line(placed[j], placed[i])]
+        rank, dash = same.index(i) if i in same else 0, 7.0
+        line: Any = "-" if len(same) < 2 else (-rank * dash, (dash, dash * (len(same) - 1)))
         ax.plot(xs, ys, color=style.colour, linewidth=1.4, linestyle=line, dash_capstyle="butt", zorder=3, gid=arm)
-        shift = (rank - (len(same) - 1) / 2) * 5.0
+        shift = (rank - (len(same) - 1) / 2) * 5.0 if same else 0.0
         sideways = ax.transData + ScaledTranslation(shift / 72.0, 0.0, figure.dpi_scale_trans)
         ax.plot(
             xs,
@@ -178,12 +202,14 @@ def _draw_curves(ax: Axes, curves: Mapping[str, list[Curve]], styles: Mapping[st
         )
 
 
-def _same_line(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> bool:
-    # Half a percent of accuracy is less than a marker's height.
-    return a[0] == b[0] and all(abs(x - y) <= 0.5 for x, y in zip(a[1], b[1], strict=True))
+def _same_line(a: tuple[list[float], list[float]], b: tuple[list[float], list[float]]) -> bool:
+    return a[0] == b[0] and all(
+        abs(x - y) <= _LINE_HEIGHT or (math.isnan(x) and math.isnan(y)) for x, y in zip(a[1], b[1], strict=True)
+    )
 
 
-def _entry(arm: str, style: ArmStyle) -> Entry:
+def entry_over_training(arm: str, style: ArmStyle) -> Entry:
+    """An arm in the legend of these lines."""
     if arm == HONEST:
         return Line2D([], [], color=style.colour, linewidth=1.6), "honest proof"
     return Line2D([], [], color=style.colour, linewidth=1.4, marker=style.marker, markersize=5), arm

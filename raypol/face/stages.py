@@ -3,8 +3,10 @@
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -14,7 +16,7 @@ from matplotlib.lines import Line2D
 from raypol.core.distances import METRICS, Metric
 from raypol.core.errors import InputError
 from raypol.core.policies import Thresholds
-from raypol.face.accuracy import describe, missing_rows
+from raypol.face.accuracy import SHARED, Line, describe, draw_sharing, entry_over_training, missing_rows
 from raypol.face.arm_styles import HONEST, ArmStyle, in_order, styles_of
 from raypol.face.curves import Setting, settings_of
 from raypol.face.drawing import (
@@ -39,7 +41,6 @@ JUDGED: Final = "#B00020"
 """Colour of the threshold that rows were judged by; no arm has it."""
 _AXES_IN: Final = (5.0, 2.7)
 _PITCH_IN: Final = (6.0, 3.5)
-_MARKED: Final = 40
 
 Curve = Mapping[float, float]
 """Value by progress."""
@@ -55,6 +56,10 @@ class Rule:
     """By progress, as the rows were judged."""
     other: tuple[str, Curve] | None
     """The other kind with the same delta, and its name; None if that cannot be told."""
+
+
+Panels = Mapping[Metric, tuple[dict[str, list[Curve]], list[Rule]]]
+"""Curves by arm, and thresholds."""
 
 
 def error_over_training(
@@ -106,11 +111,12 @@ def error_over_training(
         if several:
             page.text(0.0, top - 0.2, block.setting.name, size=TEXT + 1, weight="bold")
             page.text(0.0, top - 0.38, describe(block), size=SMALL)
+        scales = _scales(found)
         for i, metric in enumerate(metrics):
             left = (i % columns) * _PITCH_IN[0] + 0.7
             bottom = top - head - (i // columns + 1) * _PITCH_IN[1] + 0.5
             ax = page.axes(left, bottom, *_AXES_IN)
-            _draw_panel(ax, metric, *found[metric], styles)
+            _draw_panel(ax, metric, *found[metric], styles, scales[metric])
         top -= lines * _PITCH_IN[1] + head
     return page.figure
 
@@ -169,16 +175,49 @@ def _other(text: str, judged: Curve) -> tuple[str, Curve] | None:
     return "constant", {at: v / left[at] for at, v in judged.items() if left[at] > 0.0}
 
 
+def _scales(found: Panels) -> dict[Metric, Scale | None]:
+    """A scale for each metric; an arm that lies below the axis in most of them leaves it in all."""
+    limits = {
+        metric: [v for rule in rules for v in (*rule.judged.values(), *(rule.other[1].values() if rule.other else ()))]
+        for metric, (_, rules) in found.items()
+    }
+    values = {
+        metric: {arm: _values(several) for arm, several in curves.items()} for metric, (curves, _) in found.items()
+    }
+    scales = {
+        metric: choose_scale([*chain(*by_arm.values()), *limits[metric]], keep=limits[metric])
+        for metric, by_arm in values.items()
+    }
+    below = Counter(
+        arm
+        for metric, scale in scales.items()
+        for arm, some in values[metric].items()
+        if arm != HONEST and scale is not None and max(some) < scale.low
+    )
+    leaving = {arm for arm, count in below.items() if count > sum(arm in by_arm for by_arm in values.values()) / 2}
+    for metric, by_arm in values.items():
+        kept = [*chain(*(some for arm, some in by_arm.items() if arm not in leaving)), *limits[metric]]
+        if leaving & by_arm.keys() and kept:
+            scales[metric] = choose_scale(kept, keep=limits[metric])
+    return scales
+
+
+def _values(several: Iterable[Curve]) -> list[float]:
+    return [value for curve in several for value in curve.values()]
+
+
 def _draw_panel(
-    ax: Axes, metric: Metric, curves: dict[str, list[Curve]], rules: list[Rule], styles: Mapping[str, ArmStyle]
+    ax: Axes,
+    metric: Metric,
+    curves: dict[str, list[Curve]],
+    rules: list[Rule],
+    styles: Mapping[str, ArmStyle],
+    scale: Scale | None,
 ) -> None:
     plain_axes(ax)
     ax.set_title(f"reproduction error, {metric}", loc="left", fontsize=TEXT + 0.5, fontweight="bold", color=INK)
     ax.set_xlabel("training progress, t/T (proof) or t/T' (spoofs) (fraction of steps)", fontsize=TEXT - 0.5, color=INK)
     ax.set_ylabel(f"normalised error, {metric} (unit: d_ref)", fontsize=TEXT - 0.5, color=INK)
-    values = [value for several in curves.values() for curve in several for value in curve.values()]
-    limits = [v for rule in rules for v in (*rule.judged.values(), *(rule.other[1].values() if rule.other else ()))]
-    scale = choose_scale([*values, *limits], keep=limits)
     ax.set_xlim(0.0, 1.03)
     if scale is None:
         ax.set_yticks([])
@@ -187,8 +226,8 @@ def _draw_panel(
     apply_scale(ax, scale, below=False, above=False)
     for rule in rules:
         _draw_rule(ax, rule)
-    for arm, several in curves.items():
-        _draw_arm(ax, arm, several, styles[arm], scale)
+    drawn = [_draw_band(ax, arm, several, styles[arm], scale) for arm, several in curves.items()]
+    draw_sharing(ax, drawn, styles, height=lambda value: _height(ax, value))
     _count_beyond(ax, curves, scale)
 
 
@@ -205,27 +244,22 @@ def _draw_rule(ax: Axes, rule: Rule) -> None:
         )
 
 
-def _draw_arm(ax: Axes, arm: str, several: Sequence[Curve], style: ArmStyle, scale: Scale) -> None:
+def _draw_band(ax: Axes, arm: str, several: Sequence[Curve], style: ArmStyle, scale: Scale) -> Line:
+    """From the smallest to the largest; returns the line of medians, without what lies beyond the axis."""
     xs = sorted({x for curve in several for x in curve})
     bands = [band(curve[x] for curve in several if x in curve) for x in xs]
     low, high = [max(b.low, scale.low) for b in bands], [min(b.high, scale.high) for b in bands]
     if len(several) > 1:
         inside = [a <= b for a, b in zip(low, high, strict=True)]
         ax.fill_between(xs, low, high, where=inside, color=style.colour, alpha=0.13, linewidth=0)
-    ys = [b.median if scale.low <= b.median <= scale.high else math.nan for b in bands]
-    honest = arm == HONEST
-    ax.plot(
-        xs,
-        ys,
-        color=style.colour,
-        linewidth=1.5 if honest else 1.2,
-        linestyle=style.line,
-        marker=style.marker or ("." if len(xs) == 1 else ""),
-        markersize=4,
-        markevery=max(1, -(-len(xs) // _MARKED)),
-        zorder=2.5 if honest else 3,
-        gid=arm,
-    )
+    return arm, xs, [b.median if scale.low <= b.median <= scale.high else math.nan for b in bands]
+
+
+def _height(ax: Axes, value: float) -> float:
+    """Of a value, as a part of the panel's."""
+    if math.isnan(value):
+        return math.nan
+    return float(ax.transAxes.inverted().transform(ax.transData.transform((0.0, value)))[1])
 
 
 def _count_beyond(ax: Axes, curves: Mapping[str, list[Curve]], scale: Scale) -> None:
@@ -245,16 +279,9 @@ def _count_beyond(ax: Axes, curves: Mapping[str, list[Curve]], scale: Scale) -> 
         ax.text(1.0, 1.02, shortened("; ".join(said), 56), transform=ax.transAxes, gid="beyond", **look)
 
 
-Panels = Mapping[Metric, tuple[dict[str, list[Curve]], list[Rule]]]
-
-
 def _legend(panels: Sequence[Panels], styles: Mapping[str, ArmStyle]) -> list[list[Entry]]:
     drawn = in_order({arm for found in panels for curves, _ in found.values() for arm in curves})
-    arms: list[Entry] = []
-    for arm in drawn:
-        style = styles[arm]
-        handle = Line2D([], [], color=style.colour, lw=1.3, ls=style.line, marker=style.marker, markersize=4)
-        arms.append((handle, "honest proof" if arm == HONEST else arm))
+    arms = [entry_over_training(arm, styles[arm]) for arm in drawn]
     rules = [rule for found in panels for _, some in found.values() for rule in some]
     lines: list[Entry] = []
     kinds = " / ".join(dict.fromkeys(rule.text.partition(" ")[0] or "unnamed" for rule in rules))
@@ -272,6 +299,8 @@ def _notes(blocks: Sequence[Chosen], panels: Sequence[Panels], left_out: Sequenc
     notes = []
     if any(curves):
         notes.append("Errors and thresholds are divided by d_ref, the distance of two honest runs in the same metric.")
+    if any(arm != HONEST for found in curves for arm in found):
+        notes.append(f"Spoofs of equal error {SHARED}")
     if any(len(several) > 1 for found in curves for several in found.values()):
         notes.append("Several rows: their median, band from the smallest to the largest.")
     if rules:

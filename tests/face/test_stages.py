@@ -112,6 +112,24 @@ def test_what_is_far_below_the_thresholds_is_counted_and_named() -> None:
     assert_well_laid(figure)
 
 
+def test_an_arm_below_most_axes_is_below_all() -> None:
+    tiny: dict[str, Any] = {**dict.fromkeys(("error_l1", "error_l2", "error_cos"), 1e-7), "error_linf": 5e-4}
+    rows = [honest_row(), *(row(arm) for arm in ATTACKS[:2]), row("fake", **tiny)]
+    figure = figures.error_over_training(interval_rows(rows), rows)
+    assert [said(ax, "beyond") for ax in figure.axes] == ["6 below the axis (fake)"] * 4
+
+
+def test_arms_of_equal_error_take_turns_on_one_line() -> None:
+    rows = [honest_row(), row("null"), row("II"), row("III-loss", error_l1=0.3)]
+    figure = figures.error_over_training(interval_rows(rows), rows, metrics=["l1"])
+    ax = figure.axes[0]
+    assert [lines(ax, arm)[0].get_linestyle() for arm in ("null", "II", "III-loss")] == ["--", "--", "-"]
+    shown = [lines(ax, f"{arm}:markers")[0] for arm in ("null", "II")]
+    places = [line.get_transform().transform((0.5, 0.1))[0] for line in shown]
+    assert places[1] - places[0] == pytest.approx(5.0 / 72.0 * ax.figure.dpi)
+    assert "share a line in the colours of all" in words(figure)
+
+
 @pytest.mark.parametrize("metrics", [[], ["l3"], ["l1", "L2"]])
 def test_unknown_metrics_are_refused(metrics: list[Any]) -> None:
     with pytest.raises(InputError, match="expected metrics among l1, l2, linf, cos"):
