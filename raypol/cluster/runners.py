@@ -117,7 +117,6 @@ class LocalRunner:
         self._facts: dict[DeviceRequest, DeviceFacts] = {}
         self._before = torch.get_num_threads()
         self._worker = 0
-        keep_freed_memory()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="raypol-local")
 
     def __enter__(self) -> Self:

@@ -19,7 +19,7 @@ def keep_freed_memory() -> bool:
     """For processes that train: let glibc keep up to 2 GiB of what was freed, and take all of it from one arena.
 
     A step on a processor takes 6 to 10 % less time; no result changes. It cannot be undone, and belongs to whoever owns the
-    process: raypol's workers and its command line call it, the core's functions do not.
+    process: raypol's actors and its command line call it, what a notebook may call does not.
 
     Returns:
         False where the C library has no such options (not Linux, or not glibc): nothing is changed there.

@@ -18,6 +18,7 @@ from raypol import __version__
 from raypol.cluster.jobs import DataSource, remove_workshop, spoof_recipe
 from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner, RayRunner
+from raypol.core.allocator import keep_freed_memory
 from raypol.core.attacks import find_attack
 from raypol.core.distances import METRICS
 from raypol.core.imports import is_import_path
@@ -80,6 +81,7 @@ class Work(Common):
         request = parse_device(self.device)
         devices = dict.fromkeys(ROLES, request)
         if self.runner == "local":
+            keep_freed_memory()
             return LocalRunner(devices)
         with progress(_err) as update:
             update("starting Ray", 0, 0)

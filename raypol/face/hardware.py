@@ -232,7 +232,9 @@ def _draw_proofs(ax: Axes, honest: Mapping[str, Band], proofs: Sequence[str]) ->
         if len(honest) == 1:
             said = "\n".join(["honest", *of_group.values()])
         else:
-            said = "\n".join(["honest", *(f"{shortened(device, 9)} {time}" for device, time in of_group.items())][:4])
+            own = [f"{shortened(device, 9)} {time}" for device, time in of_group.items()]
+            more = [f"and {len(own) - 3} more"] if len(own) > 3 else []
+            said = "\n".join(["honest", *own[:3], *more])
         ax.text(1.02, (group[0][0] + group[-1][0]) / 2, said, transform=ax.transAxes, **look)
 
 

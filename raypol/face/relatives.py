@@ -15,6 +15,7 @@ from rich.table import Table
 from raypol.cluster.jobs import DataSource
 from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner
+from raypol.core.allocator import keep_freed_memory
 from raypol.core.errors import InputError
 from raypol.core.proof import Recipe
 from raypol.core.relatives.adversarial import Adversarial
@@ -71,6 +72,7 @@ class OnProof:
         """This process, on the device asked for."""
         if self.out and Path(self.out).suffix not in _KINDS:  # before the work, not after it
             raise InputError(f"expected --out FILE{' or FILE'.join(_KINDS)}, got {self.out!r}")
+        keep_freed_memory()
         return LocalRunner(dict.fromkeys(ROLES, parse_device(self.device)))
 
     def write(self, figure: Figure) -> None:

@@ -100,7 +100,7 @@ def make_report(results: Location, sweep_id: str, *, on_progress: OnProgress = l
         _controls(material.rows),
         _points(material.rows),
         _trials(trials),
-        _failures(trials),
+        _failures(trials) if material.rows else None,
         _how(about, material.rows, asked, results, sweep_id),
     ]
     return Report(

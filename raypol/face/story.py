@@ -32,7 +32,7 @@ def tell(rows: Sequence[TrialRow]) -> str:
             f"{len(wins)} succeed even under strict, that is, are accepted, err less than the proof in all four metrics and "
             f"cost less time and storage: {_names(wins)}."
             if wins
-            else "None succeeds under strict."
+            else "No spoof succeeds under strict."
         )
         only_published = [row for row in spoofs if row.success and not row.success_strict]
         if only_published:
@@ -72,7 +72,7 @@ def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
 
 
 def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
-    """In which metrics, at how many T', the attack's error is below null's, at what price, and whether it mattered."""
+    """In which metrics, at how many points, the attack's error is below null's, at what price, and whether it mattered."""
     lower = {
         m: sum(_ratio(getattr(r, f"error_{m}"), getattr(n, f"error_{m}")) < 1.0 for r, n in pairs) for m in METRICS
     }
@@ -80,9 +80,8 @@ def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
     costs = _span([_ratio(row.device_s, null.device_s) for row, null in pairs])
     gained = [row for row, null in pairs if row.success_strict and not null.success_strict]
     lost = [row for row, null in pairs if null.success_strict and not row.success_strict]
-    text = (
-        f"{arm} errs less than null {_where(lower, len(pairs))} (l2 error {errors} of null's) for {costs} of its time"
-    )
+    where = _where(lower, [row.steps for row, _ in pairs])
+    text = f"{arm} errs less than null {where} (l2 error {errors} of null's) for {costs} of its time"
     if gained:
         return f"{text}: it succeeds under strict where null does not, at T' = {_steps(gained)}."
     if lost:
@@ -91,8 +90,8 @@ def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
     return f"{text}: it changes no outcome under strict."
 
 
-def _where(lower: Mapping[Metric, int], num_pairs: int) -> str:
-    """The metrics in which an error is lower, with at how many T', the most frequent first."""
+def _where(lower: Mapping[Metric, int], steps: Sequence[int]) -> str:
+    """The metrics in which an error is lower, with at how many points, the most frequent first."""
     by_count: dict[int, list[str]] = {}
     for metric, count in sorted(lower.items(), key=lambda item: -item[1]):
         by_count.setdefault(count, []).append(metric)
@@ -101,10 +100,11 @@ def _where(lower: Mapping[Metric, int], num_pairs: int) -> str:
         return "in no metric"
     parts = [
         ("in all four metrics" if len(metrics) == len(lower) else f"in {_listed(metrics)}")
-        + (f" at {count}" if num_pairs > 1 else "")
+        + (f" at {count}" if len(steps) > 1 else "")
         for count, metrics in by_count.items()
     ]
-    return ", ".join(parts) + (f" of {num_pairs} T'" if num_pairs > 1 else "")
+    unit = "T'" if len(set(steps)) == len(steps) else "points"
+    return ", ".join(parts) + (f" of {len(steps)} {unit}" if len(steps) > 1 else "")
 
 
 def _listed(words: Sequence[str]) -> str:

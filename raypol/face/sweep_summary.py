@@ -123,8 +123,7 @@ def unchanged(rows: Sequence[TrialRow]) -> list[str]:
         idle = sum(row.num_points == 0 for row in own)
         if idle:
             said.append(
-                f"{arm} changed no data point in {idle} of {len(own)} trials: there its search ended before its first step, and "
-                "what it found is null's, at a higher price."
+                f"{arm} changed no data point in {idle} of {len(own)} trials: there its spoof is null's, at a higher price."
             )
     return said
 

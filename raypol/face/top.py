@@ -162,7 +162,7 @@ def _standing(glance: Glance) -> str:
     """Whether it runs, in one line."""
     pulse = glance.pulse
     if pulse is None:
-        return "no sign of a driver: rows only, as a demo or an older raypol leaves them"
+        return "no live record, as demos, imports and older versions leave none: counted from rows"
     ago = time_words(max(glance.now - pulse.written_at, 0.0))
     ran = time_words(max(pulse.written_at - pulse.started_at, 0.0))
     if pulse.ended:

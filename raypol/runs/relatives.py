@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from raypol.cluster.jobs import DataSource
+from raypol.core.crafting import OnEvaluation
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint
 from raypol.core.relatives.adversarial import Adversarial, adversarial_example
@@ -54,8 +55,8 @@ def run_perturbing(
     trainer = recorded_trainer(subject)
     X, y = pick_points(trainer, subject.indices, subject.split)
     if isinstance(config, Adversarial):
-        return adversarial_example(trainer, X, y, config, on_evaluation=lambda n: on_progress(n, config.iterations))
-    return unadversarial_example(trainer, X, y, config, on_evaluation=lambda n: on_progress(n, config.iterations))
+        return adversarial_example(trainer, X, y, config, on_evaluation=_bounded(on_progress, config.iterations))
+    return unadversarial_example(trainer, X, y, config, on_evaluation=_bounded(on_progress, config.iterations))
 
 
 def run_leaking(job: tuple[Subject, DLG], on_progress: OnProgress = lambda *_: None) -> Leak:
@@ -64,9 +65,15 @@ def run_leaking(job: tuple[Subject, DLG], on_progress: OnProgress = lambda *_: N
     trainer = recorded_trainer(subject)
     X, y = pick_points(trainer, subject.indices[:1], subject.split)
     gradient = shared_gradient(trainer, X, y, statistics=config.statistics)
-    most = config.restarts * config.iterations
-    recovered = recover(trainer, gradient, config, on_evaluation=lambda n: on_progress(n, most))
+    recovered = recover(
+        trainer, gradient, config, on_evaluation=_bounded(on_progress, config.restarts * config.iterations)
+    )
     return Leak(truth=X[0].cpu(), label=int(y), recovered=recovered)
+
+
+def _bounded(on_progress: OnProgress, most: int) -> OnEvaluation:
+    """L-BFGS looks at its limit after a line search and may pass it by some evaluations."""
+    return lambda count: on_progress(min(count, most), most)
 
 
 def recorded_trainer(subject: Subject) -> Trainer:

@@ -92,6 +92,9 @@ def test_lines_that_lie_close_share_a_label_with_all_their_times() -> None:
     figure = figures.time_per_device(rows)
     (label,) = [text.get_text() for text in figure.axes[0].texts if text.get_text().startswith("honest")]
     assert label == "honest\nT4 5.1\nV100 5"
+    more = [proof(device=name, device_name=name, device_s=5.2) for name in ("P40", "P100")]
+    (label,) = [t.get_text() for t in figures.time_per_device([*rows, *more]).axes[0].texts if "honest" in t.get_text()]
+    assert label.splitlines()[-1] == "and 1 more"
     assert_words_apart(figure.axes[0])
 
 

@@ -168,7 +168,7 @@ def test_rows_without_a_driver(tmp_path: Path, top: Run) -> None:
     rewrite(tmp_path, rows[1], arm="honest")
     code, out, _ = top(tmp_path)
     assert code == 0
-    assert "rows only" in out
+    assert "counted from rows" in out
     assert "2 trials have a row" in out
     assert "ok 1   error 1   stopped 0" in out
 
