@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from raypol.face.arm_styles import HONEST, ArmStyle, in_order, styles_of
-from raypol.face.curves import Setting, settings_of
+from raypol.face.curves import Setting, say_proofs, settings_of
 from raypol.face.drawing import FAINT, INK, TEXT, Entry, band, enumerate_briefly, lay_out, plain_axes, real, shortened
 from raypol.face.over_training import Cell, Chosen, by_trial, choose
 from raypol.store.results import TrialRow
@@ -117,7 +117,9 @@ def _curves(block: Chosen, cells: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
 
 
 def _notes(blocks: Sequence[Chosen], curves: Sequence[Mapping[str, list[Curve]]], left_out: Sequence[str]) -> list[str]:
-    notes = ["Accuracy at the ends of the verified intervals, W_0 is not among them."] if any(curves) else []
+    notes = say_proofs([block.setting for block in blocks])
+    if any(curves):
+        notes.append("Accuracy at the ends of the verified intervals, W_0 is not among them.")
     if any(arm != HONEST for found in curves for arm in found):
         notes.append(f"Spoofs of equal accuracy {SHARED}")
     if any(len(several) > 1 for found in curves for several in found.values()):

@@ -46,6 +46,19 @@ def settings_of(rows: Sequence[TrialRow]) -> list[Setting]:
     return [Setting(dataset, model, tuple(some)) for (dataset, model), some in found.items()]
 
 
+def say_proofs(settings: Sequence[Setting]) -> list[str]:
+    """A footnote on settings whose spoofs stand beside proofs of several T: points are then of more than T'."""
+    mixed = [setting for setting in settings if len({row.steps for row in setting.honest}) > 1]
+    if not mixed:
+        return []
+    where = f" in {' / '.join(setting.name for setting in mixed[:3])}" if len(settings) > 1 else ""
+    lengths = sorted({row.steps for setting in mixed for row in setting.honest})
+    said = " / ".join(f"{steps:,}" for steps in lengths[:5]) + (" / ..." if len(lengths) > 5 else "")
+    if any(len({row.sweep_id for row in setting.rows}) > 1 for setting in mixed):
+        return [f"Rows of several sweeps with different proofs (T = {said}) are put together{where}: filter one sweep."]
+    return [f"Rows with different proofs (T = {said}) are put together{where}."]
+
+
 @dataclass(frozen=True, slots=True)
 class _Axis:
     """Something that a sweep may vary beside arm, T' and seed."""

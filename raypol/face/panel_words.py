@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.typing import LineStyleType
 
 from raypol.face.arm_styles import HONEST, JUMP, ArmStyle, style_of
+from raypol.face.curves import say_proofs
 from raypol.face.drawing import Entry, enumerate_briefly
 from raypol.face.marks import is_not_measured, marker_look, sign_entries
 from raypol.face.panel_data import PANELS, Sorted
@@ -111,7 +112,7 @@ def notes(blocks: Sequence[Sorted], rows: Sequence[TrialRow], *, shaded: bool, s
     """
     every = [row for block in blocks for row in block.spoofs]
     honest = [row for block in blocks for row in block.honest]
-    said = []
+    said = say_proofs([block.setting for block in blocks])
     if every:
         said.append(
             "Error: the largest over the verified intervals, divided by d_ref, the distance of two honest runs. A "

@@ -18,7 +18,7 @@ from raypol.core.errors import InputError
 from raypol.core.policies import Thresholds
 from raypol.face.accuracy import SHARED, Line, describe, draw_sharing, entry_over_training, missing_rows
 from raypol.face.arm_styles import HONEST, ArmStyle, in_order, styles_of
-from raypol.face.curves import Setting, settings_of
+from raypol.face.curves import Setting, say_proofs, settings_of
 from raypol.face.drawing import (
     FAINT,
     INK,
@@ -296,7 +296,7 @@ def _legend(panels: Sequence[Panels], styles: Mapping[str, ArmStyle]) -> list[li
 def _notes(blocks: Sequence[Chosen], panels: Sequence[Panels], left_out: Sequence[str]) -> list[str]:
     curves = [some for found in panels for some, _ in found.values()]
     rules = [rule for found in panels for _, some in found.values() for rule in some]
-    notes = []
+    notes = say_proofs([block.setting for block in blocks])
     if any(curves):
         notes.append("Errors and thresholds are divided by d_ref, the distance of two honest runs in the same metric.")
     if any(arm != HONEST for found in curves for arm in found):

@@ -28,6 +28,7 @@ from tests.face.figure_rows import (
     demo_rows,
     fills,
     honest_row,
+    interval_rows,
     judged,
     legend,
     lines,
@@ -412,6 +413,21 @@ def test_several_datasets_have_six_panels_each() -> None:
     for name in ("digits, resnet8: spoofs", "cifar10, resnet8: spoofs"):
         assert name in words(figure)
     assert_well_laid(figure)
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "told"), [("ss", "T = 80 / 1,000) are put together."), ("st", "are put together: filter one sweep.")]
+)
+def test_rows_beside_different_proofs_are_said_first(sweeps: str, told: str) -> None:
+    proofs = [replace(honest_row(sweep_id=s), steps=steps) for steps, s in zip((80, 1_000), sweeps, strict=True)]
+    rows = [*proofs, row("II"), row("null")]
+    for figure in (
+        figures.six_panels(rows),
+        figures.error_over_training(interval_rows(rows), rows),
+        figures.accuracy_over_progress(interval_rows(rows), rows),
+    ):
+        assert told in words(figure)
+    assert "different proofs" not in words(figures.six_panels([proofs[0], *rows[2:]]))
 
 
 def test_halves_of_a_dataset_are_one_setting() -> None:
