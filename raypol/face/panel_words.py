@@ -88,7 +88,7 @@ def jump_looks(block: Sorted, styles: Mapping[str, ArmStyle]) -> list[tuple[str,
     looks = []
     for i, jump in enumerate(block.jumps):
         others = [words for j, some in enumerate(settings) if j != i for words in some]
-        own = set.intersection(*settings[i]).difference(*others) if others else set()
+        own = set.intersection(*settings[i]).difference(*others) if len(jump.arms) > 1 and others else set()
         if own:
             name = ", ".join(["jump", *(word for word in jump.arms[0].split(", ") if word in own)])
         elif i == 0:
