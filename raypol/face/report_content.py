@@ -15,7 +15,7 @@ from raypol.face.arm_styles import in_order
 from raypol.face.figures import DPI
 from raypol.face.gallery import PLOTS, Material, read_material
 from raypol.face.story import tell
-from raypol.face.sweep_summary import LEGEND, NUMBERS, answer, sweep_cells
+from raypol.face.sweep_summary import LEGEND, NUMBERS, answer, sweep_cells, swept, with_null
 from raypol.face.tables import shown_conditions
 from raypol.runs.design import CONTROLS
 from raypol.runs.ledger import About, Ledger
@@ -234,17 +234,24 @@ def _controls(rows: Sequence[TrialRow]) -> Section | None:
     lines = []
     for arm in in_order(row.arm for row in spoofs):
         own = [row for row in spoofs if row.arm == arm]
+        pairs = with_null(own, spoofs)
+        shares = [row.removed_share_l2 for row in own if row.removed_share_l2 is not None]
         lines.append(
             [
                 arm,
                 str(len(own)),
-                *(_median(getattr(row, f"error_{m}") for row in own) for m in METRICS),
-                _median(row.removed_share_l2 for row in own),
+                str(len(pairs)),
+                *(
+                    _median(_ratio(getattr(a, f"error_{m}"), getattr(b, f"error_{m}")) for a, b in pairs)
+                    for m in METRICS
+                ),
+                _median(shares) + (f" ({len(shares)})" if shares else ""),
                 _median(row.step_equivalents for row in own),
                 f"{sum(bool(row.success) for row in own)} / {sum(bool(row.success_strict) for row in own)}",
             ]
         )
-    columns = ("arm", "n", *(f"error {m}" for m in METRICS), "removed share", "step equivalents", "success")
+    errors = tuple(f"{m} / null's" for m in METRICS)
+    columns = ("arm", "n", "pairs", *errors, "removed share", "step equivalents", "success")
     missing = [control for control in CONTROLS if all(row.arm != control for row in spoofs)]
     text = f"**Missing controls: {', '.join(missing)}.** No attack can be credited with anything.\n" if missing else ""
     return Section(
@@ -256,10 +263,11 @@ def _controls(rows: Sequence[TrialRow]) -> Section | None:
                 columns=columns,
                 numbers=columns[1:],
                 lines=lines,
-                note="Medians over all trials of an arm. Errors in units of d_ref. Removed share in l2: (null - attack) / "
-                "(null - jump), what crafting bought of all that it could. Step equivalents: device time per claimed step in "
-                "honest steps. Success under published / strict. null: ordinary batches; infinitesimal: a vanishing learning "
-                "rate.",
+                note="n: trials that ran to the end; pairs: those of them with a trial of null at the same point. Errors: medians over "
+                "pairs, 1 = no better than ordinary batches. Removed share in l2: (null - attack) / (null - jump), what "
+                "crafting bought of all that it could; the median of as many trials as it is defined for. Step equivalents: "
+                "device time per claimed step in honest steps. Success under published / strict. null: ordinary batches; "
+                "infinitesimal: a vanishing learning rate.",
             )
         ],
     )
@@ -287,12 +295,15 @@ def _trials(trials: Sequence[TrialRow]) -> Section | None:
         return None
     place = {arm: number for number, arm in enumerate(in_order(row.arm for row in trials))}
     ordered = sorted(trials, key=lambda row: (row.interval, row.steps, place[row.arm], row.seed, row.trial_id))
-    lines = [[_cell(row, name) for name in _TRIAL_COLUMNS] for row in ordered[:_MOST_TRIALS]]
+    names = list(_TRIAL_COLUMNS)
+    names[4:4] = [axis for axis in swept(trials) if axis not in _TRIAL_COLUMNS]
+    titles = [_TRIAL_COLUMNS.get(name, name) for name in names]
+    lines = [[_cell(row, name) for name in names] for row in ordered[:_MOST_TRIALS]]
     more = f"The first {_MOST_TRIALS:,} of {len(trials):,}. " if len(trials) > _MOST_TRIALS else ""
     words = ("arm", "status", "device", "published", "strict", "success", "success, strict", "bound by", "trial")
     grid = Grid(
         title=f"All {len(trials):,} trials",
-        columns=list(_TRIAL_COLUMNS.values()),
+        columns=titles,
         numbers=[title for title in _TRIAL_COLUMNS.values() if title not in words],
         lines=lines,
         note=f"{more}Every column of every row is in RESULTS/trials/*.parquet.",
@@ -304,11 +315,12 @@ def _trials(trials: Sequence[TrialRow]) -> Section | None:
 def _cell(row: TrialRow, name: str) -> str:
     value = getattr(row, name)
     if name == "rejected_by":
-        return "" if row.accepted_strict is None else "accepted" if row.accepted_strict else f"rejected: {value}"
+        checks = (value or "").replace(",", ", ")
+        return "" if row.accepted_strict is None else "accepted" if row.accepted_strict else f"rejected: {checks}"
     if name == "accepted_published":
         return "" if value is None else "accepted" if value else "rejected"
     if name == "bound_by":
-        return shown_conditions(value or "")
+        return ("closest: " if row.success and value else "") + shown_conditions(value or "")
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -377,6 +389,10 @@ def _versions(recorded: str) -> str:
 
 def _device(asked: str, name: str, node: str) -> str:
     return f"{asked}: {name}" + (f" on {node}" if node else "") if name else asked
+
+
+def _ratio(value: float | None, reference: float | None) -> float | None:
+    return None if value is None or not reference else value / reference
 
 
 def _median(values: Iterable[float | None]) -> str:

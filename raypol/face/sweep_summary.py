@@ -26,9 +26,9 @@ _AXES: Final = (
 _TITLES: Final = {"prover_device": "prover", "device": "spoofer", "verifier_device": "verifier", "noise_decay": "decay"}
 LEGEND: Final = (
     "n: trials (seeds); not ok: failed or stopped early. error: largest of the four errors (max over intervals) in units of the "
-    "honest proof's, time and size likewise; medians over n, below 1 is needed. success: accepted, all errors below the proof's, "
-    "less time and storage; under published / strict. simulated: a CPU did the work of a declared GPU. estimated: "
-    "from a sample of the intervals."
+    "honest proof's, time and size likewise; medians over those that are ok, below 1 is needed. published, strict: accepted of "
+    "those judged. success: accepted, all errors below the proof's, less time and storage; under published / strict. simulated: "
+    "a CPU did the work of a declared GPU. estimated: from a sample of the intervals."
 )
 NUMBERS: Final = ("T'", "k", "n", "not ok", "error", "time", "size", "published", "strict")
 """Titles of columns that are right-justified."""
@@ -43,7 +43,7 @@ _MARKS: Final = ("simulated", "estimated")
 def sweep_cells(rows: Sequence[TrialRow]) -> tuple[list[str], list[list[str]]]:
     """Column titles, and a line of cells per point, seeds put together; an empty line where T' or k changes."""
     trials = [row for row in rows if row.arm != "honest"]
-    shown = [axis for axis in _AXES if any(len(set(values)) > 1 for values in _by_arm(trials, axis))]
+    shown = swept(trials)
     marks = [mark for mark in _MARKS if any(getattr(row, mark) for row in trials)]
     titles = [
         "arm",
@@ -85,6 +85,11 @@ def sweep_cells(rows: Sequence[TrialRow]) -> tuple[list[str], list[list[str]]]:
             ]
         )
     return titles, lines
+
+
+def swept(trials: Sequence[TrialRow]) -> list[str]:
+    """Columns beside T', k and the seed in which the trials of some arm differ."""
+    return [axis for axis in _AXES if any(len(set(values)) > 1 for values in _by_arm(trials, axis))]
 
 
 def sweep_table(rows: Sequence[TrialRow]) -> RenderableType:
@@ -205,7 +210,9 @@ def _by_axis(own: Sequence[TrialRow]) -> list[str]:
     return lines if len(lines) <= _MOST_VALUES else []
 
 
-def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
+def with_null(own: Iterable[TrialRow], trials: Iterable[TrialRow]) -> list[tuple[TrialRow, TrialRow]]:
+    """Trials that ran to the end, each with that of null at the same point, where there is one."""
+
     def key(row: TrialRow) -> tuple[object, ...]:
         return (
             row.steps, row.interval, row.seed, row.dataset, row.model, row.verifier_device, row.replay, row.thresholds,
@@ -214,7 +221,11 @@ def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
         )  # fmt: skip
 
     nulls = {key(row): row for row in trials if row.arm == "null" and row.status == "ok"}
-    pairs = [(row, nulls[key(row)]) for row in own if row.status == "ok" and key(row) in nulls]
+    return [(row, nulls[key(row)]) for row in own if row.status == "ok" and key(row) in nulls]
+
+
+def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
+    pairs = with_null(own, trials)
     if not pairs:
         return "not compared with null: no trial of both at the same point"
     gained = sum(bool(row.success_strict) and not null.success_strict for row, null in pairs)
@@ -258,7 +269,9 @@ def _number(values: Iterable[float | None], form: str = ".2f") -> str:
 
 
 def _count(group: Sequence[TrialRow], name: str) -> str:
-    return f"{sum(bool(getattr(row, name)) for row in group)}/{len(group)}"
+    """Of those that were judged: a trial that was stopped has no verdict."""
+    judged = [row for row in group if getattr(row, name) is not None]
+    return f"{sum(bool(getattr(row, name)) for row in judged)}/{len(judged)}" if judged else "-"
 
 
 def _bound(group: Sequence[TrialRow]) -> str:

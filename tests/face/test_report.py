@@ -105,7 +105,7 @@ def test_a_report_answers_with_the_rows_numbers(drawn: Report) -> None:
     assert "null: succeeds under published in 2 of 2 trials, T' in 20 .. 50" in text
     (controls,) = section(report, "controls").tables
     assert [line[:2] for line in controls.lines] == [["null", "2"], ["infinitesimal", "2"], ["III", "1"]]
-    assert controls.lines[0][3] == "0.05"
+    assert [line[2:5] for line in controls.lines] == [["2", "1", "1"], ["2", "1", "1"], ["1", "1", "1"]]
     (trials,) = section(report, "trials").tables
     assert len(trials.lines) == 6
     (failures,) = section(report, "failures").tables
@@ -116,6 +116,17 @@ def test_a_report_answers_with_the_rows_numbers(drawn: Report) -> None:
     figures = section(report, "figures").figures
     assert len(figures) >= 2
     assert all(figure.png.startswith(b"\x89PNG") and len(figure.png) > 10_000 for figure in figures)
+
+
+def test_an_attack_is_held_against_null_at_equal_points_alone(tmp_path: Path) -> None:
+    honest, null, *_ = rows_of()
+    better = replace(null, trial_id="a", arm="III", error_l2=0.5 * (null.error_l2 or 0.0))
+    elsewhere = replace(better, trial_id="b", steps=50, error_l2=1e-6)
+    (controls,) = section(report_of(folder_with(tmp_path, [honest, null, better, elsewhere])), "controls").tables
+    (line,) = (line for line in controls.lines if line[0] == "III")
+    assert dict(zip(controls.columns, line, strict=True)) | {"n": "2", "pairs": "1", "l2 / null's": "0.5"} == dict(
+        zip(controls.columns, line, strict=True)
+    )
 
 
 def test_the_page_needs_no_network_and_no_script(drawn: Report, tmp_path: Path) -> None:
