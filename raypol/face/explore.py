@@ -99,7 +99,7 @@ def _check_extra() -> None:
             importlib.import_module(name)
         except ImportError as err:
             raise InputError(
-                f"raypol explore needs {name}, which is not installed: pip install 'raypol[explore]'"
+                f"raypol explore needs {name}, which is not installed: pip install -e '.[explore]' in the checkout"
             ) from err
 
 

@@ -87,7 +87,7 @@ def tiles(left: Counts, every: Counts) -> str:
     shown = {
         plural(left.trials, "trial") if left == every else f"of {counted(every.trials, 'trial')}": f"{left.trials:,}",
         plural(left.sweeps, "sweep"): f"{left.sweeps:,}",
-        "succeed (published)": share(left.succeeded, left.judged),
+        f"of {left.judged:,} judged succeed (published)": share(left.succeeded, left.judged),
         "succeed (strict)": share(left.succeeded_strict, left.judged),
         "ended in an error": f"{left.error:,}",
     }
@@ -105,7 +105,7 @@ def arm_table(arms: Sequence[Mapping[str, Any]]) -> str:
     """One line per arm; medians over its trials with status ok."""
     by_name = {str(line["arm"]): line for line in arms}
     head = [
-        "arm", "trials", "not ok", "not measured*", "published<br>accepts", "strict<br>accepts", "succeed",
+        "arm", "trials", "not ok", "not measured*", "published<br>accepts", "strict<br>accepts", "succeed<br>(published)",
         "error l2<br>(d_ref)", "error l2<br>/ proof's", "time<br>/ proof's", "size<br>/ proof's",
     ]  # fmt: skip
     body = [

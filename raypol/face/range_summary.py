@@ -78,7 +78,7 @@ def _sentence(one: RangeEstimate, span: Span) -> str:
             f"{_conditions(one.reason)}. A range narrower than a factor {span.factor:g} can be missed."
         )
     parts = [
-        f"succeeds for {one.lower.value:g} <= T' <= {one.upper.value:g}",
+        f"succeeds for {one.lower.value:g} <= T' <= {one.upper.value:g}{_over_seeds(one)}",
         f"low end {_uncertainty(one.lower)}, {_binding(one.lower, span.points[0])}",
         f"high end {_uncertainty(one.upper)}, {_binding(one.upper, span.points[-1])}",
     ]
@@ -86,6 +86,16 @@ def _sentence(one: RangeEstimate, span: Span) -> str:
         parts.append(f"only {one.num_found} of {len(one.seeds)} seeds succeed anywhere, and the range is theirs")
     parts += _notes(one, words=True)
     return "; ".join(parts)
+
+
+def _over_seeds(one: RangeEstimate) -> str:
+    """Of what the ends are medians, and where every seed that succeeds at all does."""
+    ends = [(seed.lower.success, seed.upper.success) for seed in one.seeds if seed.lower and seed.upper]
+    if len(ends) < 2:
+        return ""
+    low, high = max(low for low, _ in ends), min(high for _, high in ends)
+    common = f"all from {low} to {high}" if low <= high else "at no T' all"
+    return f" (medians of {len(ends)} seeds; {common})"
 
 
 def _uncertainty(end: EndEstimate) -> str:

@@ -263,11 +263,11 @@ def _controls(rows: Sequence[TrialRow]) -> Section | None:
                 columns=columns,
                 numbers=columns[1:],
                 lines=lines,
-                note="n: trials that ran to the end; pairs: those of them with a trial of null at the same point. Errors: medians over "
-                "pairs, 1 = no better than ordinary batches. Removed share in l2: (null - attack) / (null - jump), what "
-                "crafting bought of all that it could; the median of as many trials as it is defined for. Step equivalents: "
-                "device time per claimed step in honest steps. Success under published / strict. null: ordinary batches; "
-                "infinitesimal: a vanishing learning rate.",
+                note="n: trials that ran to the end; pairs: those of them with a trial of null at the same point. "
+                "Errors: medians over pairs, 1 = no better than ordinary batches. Removed share in l2: (null - attack) / "
+                "(null - jump), what crafting bought of all that it could; the median of as many trials as it is defined for. "
+                "Step equivalents: device time per claimed step in honest steps. Success under published / strict. "
+                "null: ordinary batches; infinitesimal: a vanishing learning rate.",
             )
         ],
     )

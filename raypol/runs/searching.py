@@ -30,7 +30,7 @@ def optuna_search(space: Mapping[str, Any], known: Sequence[Mapping[str, Any]], 
     try:
         import optuna
     except ImportError as err:
-        raise InputError("--search optuna needs Optuna: pip install 'raypol[search]'") from err
+        raise InputError("--search optuna needs Optuna: pip install -e '.[search]' in the checkout") from err
     from ray.tune.search.optuna import OptunaSearch
 
     class DistinctSearch(OptunaSearch):  # type: ignore[misc]  # Ray is untyped

@@ -233,4 +233,7 @@ def test_without_the_extra_the_command_says_which(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2
-    assert "error: raypol explore needs marimo, which is not installed: pip install 'raypol[explore]'" in done.stderr
+    assert (
+        "error: raypol explore needs marimo, which is not installed: pip install -e '.[explore]' in the checkout"
+        in done.stderr
+    )

@@ -164,7 +164,8 @@ def shown(*estimates: RangeEstimate, rows: tuple[TrialRow, ...] = (), stopped: s
 def test_the_answer_names_ends_conditions_uncertainty_and_cost() -> None:
     table, said = shown(found("null", 60, 300), found("III", 40, 300))
     assert (
-        "III: succeeds for 40 <= T' <= 300; low end in [30, 40] (75% confidence), bound by rejected by replay" in said
+        "III: succeeds for 40 <= T' <= 300 (medians of 3 seeds; all from 40 to 300); low end in [30, 40] (75% confidence), "
+        "bound by rejected by replay" in said
     )
     assert "high end in [300, 310] (75% confidence), bound by time, size" in said
     assert "III against null: reaches down to 40 instead of 60" in said
