@@ -164,9 +164,9 @@ def test_a_full_disk_ends_the_sweep_and_keeps_what_is_finished(tmp_path: Path) -
         with (tmp_path / "log").open("wb") as log:
             driver = subprocess.Popen(command(tmp_path), env=environment(), stdout=log, stderr=log)
             until(lambda: len(rows(tmp_path)) >= 3 or driver.poll() is not None, "three rows")
-            free = os.statvfs(disk)
-            with (disk / "ballast").open("wb") as ballast, suppress(OSError):  # the sweep writes too
-                ballast.write(bytes(max(free.f_bavail * free.f_frsize - 8192, 0)))
+            with (disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):  # the sweep writes too
+                while (free := os.statvfs(disk)).f_bavail * free.f_frsize > 8192:
+                    ballast.write(bytes(min(free.f_bavail * free.f_frsize - 8192, 1 << 20)))
             code = driver.wait(600)
         said = (tmp_path / "log").read_text()
         assert code not in (0, 2), said
