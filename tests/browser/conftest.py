@@ -14,6 +14,8 @@ ARTIFACTS: Final = Path(__file__).parent / "artifacts"
 ALLOWED: Final = {
     "[handleFillUpdated] component was expected to be defined": "marimo 0.25 says this when a table takes the place of another: "
     "the slot of its side panel hears of an update after it left. Nothing shows on the page.",
+    "ResizeObserver loop completed with undelivered notifications": "Chromium says this when a page of MLflow's sizes its charts "
+    "over more than one frame; the rest is delivered in the next.",
 }
 """Errors on the console that are no fault of ours, and why."""
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
