@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from raypol.core.errors import InputError
 from raypol.face.pace import Pace
-from raypol.runs.ledger import Ledger, sweeps_with_books
+from raypol.runs.ledger import Ledger, sweeps_of_rows, sweeps_with_books
 from raypol.runs.live import FINAL, STATES, Pulse, read_pulse
 from raypol.store.location import Location
 from raypol.store.results import TrialRow, read_trials
@@ -110,7 +110,7 @@ def _look(results: Location, name: str) -> Glance:
         raise InputError(f"no such results folder: {results}")
     sweeps = sweeps_with_books(results)
     if not sweeps:
-        sweeps = _sweeps_of_rows(results)
+        sweeps = sweeps_of_rows(results)
     if not sweeps:
         raise InputError(
             f"{results} holds no sweep: expected RESULTS/sweeps/<name>/ or RESULTS/trials/*.parquet, as a sweep writes them"
@@ -134,11 +134,3 @@ def _look(results: Location, name: str) -> Glance:
 
 def _states(rows: list[TrialRow]) -> Counter[str]:
     return Counter(row.status for row in rows if row.arm != "honest")
-
-
-def _sweeps_of_rows(results: Location) -> list[str]:
-    """Imports have rows and no books."""
-    newest: dict[str, str] = {}
-    for row in read_trials(results):
-        newest[row.sweep_id] = max(newest.get(row.sweep_id, ""), row.started_at)
-    return sorted(newest, key=lambda name: (newest[name], name), reverse=True)

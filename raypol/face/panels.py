@@ -150,11 +150,7 @@ def _draw_panel(ax: Axes, panel: Panel, block: Sorted, styles: Mapping[str, ArmS
     pen.honest(band(map(panel.value, block.honest)))
     if panel.metric:
         for jump, (_, style) in zip(block.jumps, jump_looks(block, styles), strict=True):
-            before = len(ax.lines)
-            pen.jump(jump.of(panel), style.colour, across=len(block.steps) == 1)
-            for line in ax.lines[before:]:
-                if line.get_linestyle() != "None":
-                    line.set_linestyle(style.line)
+            pen.jump(jump.of(panel), style, across=len(block.steps) == 1)
     dodge, unjoined = _dodge(ax, block), block.unjoined()
     size = MARKER_PT * min(1.0, max(0.45, _MANY_STEPS / max(len(block.steps), 1)))
     for i, (arm, series) in enumerate(block.points.items()):

@@ -51,19 +51,18 @@ class Pen:
         at = min(max(at, lowest), highest)
         self._margin(at, f"honest\n{number(value.median, 3)}", INK)
 
-    def jump(self, values: dict[int, float], colour: str, *, across: bool) -> None:
-        """What no update at all would measure: dashed, thin; `across` the panel where there is one T' only."""
+    def jump(self, values: dict[int, float], style: ArmStyle, *, across: bool) -> None:
+        """What no update at all would measure, as a thin line; `across` the panel where there is one T' only."""
         known = {steps: value for steps, value in values.items() if not math.isnan(value)}
         inside = {steps: value for steps, value in known.items() if self.scale.place(value) == "inside"}
-        look: dict[str, Any] = {"color": colour, "linewidth": 1.0, "markersize": 14, "gid": JUMP, "zorder": 2.2}
-        dashed = style_of(JUMP).line
+        look: dict[str, Any] = {"color": style.colour, "linewidth": 1.0, "markersize": 14, "gid": JUMP, "zorder": 2.2}
         if across:
             for value in inside.values():
                 transform = self.ax.get_yaxis_transform()
-                self.ax.plot([0, 1], [value, value], **look, linestyle=dashed, transform=transform)
+                self.ax.plot([0, 1], [value, value], **look, linestyle=style.line, transform=transform)
         else:
             ys = [inside.get(steps, math.nan) for steps in known]
-            self.ax.plot(list(known), ys, **look, linestyle=dashed, marker="_" if len(inside) == 1 else "")
+            self.ax.plot(list(known), ys, **look, linestyle=style.line, marker="_" if len(inside) == 1 else "")
         for steps in sorted(known.keys() - inside.keys()):
             place = self.scale.place(known[steps])
             self.beyond[place].append(known[steps])

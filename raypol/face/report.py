@@ -18,9 +18,8 @@ from rich.console import Console
 from raypol.core.errors import InputError
 from raypol.face.progress import progress
 from raypol.face.report_content import Report, make_report
-from raypol.runs.ledger import sweeps_with_books
+from raypol.runs.ledger import sweeps_of_rows, sweeps_with_books
 from raypol.store.location import Location, atomic_output, open_location
-from raypol.store.results import read_trials
 
 _out: Final = Console(highlight=False, markup=False)
 _err: Final = Console(stderr=True, highlight=False, markup=False)
@@ -66,12 +65,7 @@ def chosen_sweep(results: Location, name: str) -> tuple[str, list[str]]:
     """
     if not results.exists():
         raise InputError(f"no such results folder: {results}")
-    newest: dict[str, str] = {}
-    for row in read_trials(results):
-        newest[row.sweep_id] = max(newest.get(row.sweep_id, ""), row.started_at)
-    there = list(
-        dict.fromkeys([*sweeps_with_books(results), *sorted(newest, key=lambda known: newest[known], reverse=True)])
-    )
+    there = list(dict.fromkeys([*sweeps_with_books(results), *sweeps_of_rows(results)]))
     if name and name not in there:
         raise InputError(f"{results} holds no sweep {name!r}; there are {', '.join(there) or 'none'}")
     chosen = name or (there[0] if there else "")

@@ -19,6 +19,7 @@ from raypol.face.sweep_summary import LEGEND, NUMBERS, answer, sweep_cells, swep
 from raypol.face.tables import shown_conditions
 from raypol.runs.design import CONTROLS
 from raypol.runs.ledger import About, Ledger
+from raypol.runs.rows import ratio_of
 from raypol.runs.tracking_sync import kept_summary
 from raypol.store.location import Location
 from raypol.store.ranges import RangeRow
@@ -242,7 +243,7 @@ def _controls(rows: Sequence[TrialRow]) -> Section | None:
                 str(len(own)),
                 str(len(pairs)),
                 *(
-                    _median(_ratio(getattr(a, f"error_{m}"), getattr(b, f"error_{m}")) for a, b in pairs)
+                    _median(ratio_of(getattr(a, f"error_{m}"), getattr(b, f"error_{m}")) for a, b in pairs)
                     for m in METRICS
                 ),
                 _median(shares) + (f" ({len(shares)})" if shares else ""),
@@ -389,10 +390,6 @@ def _versions(recorded: str) -> str:
 
 def _device(asked: str, name: str, node: str) -> str:
     return f"{asked}: {name}" + (f" on {node}" if node else "") if name else asked
-
-
-def _ratio(value: float | None, reference: float | None) -> float | None:
-    return None if value is None or not reference else value / reference
 
 
 def _median(values: Iterable[float | None]) -> str:

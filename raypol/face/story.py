@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from raypol.core.distances import METRICS, Metric
 from raypol.face.sweep_summary import unchanged
+from raypol.runs.rows import ratio_of
 from raypol.store.results import TrialRow
 
 
@@ -74,10 +75,10 @@ def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
 def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
     """In which metrics, at how many points, the attack's error is below null's, at what price, and whether it mattered."""
     lower = {
-        m: sum(_ratio(getattr(r, f"error_{m}"), getattr(n, f"error_{m}")) < 1.0 for r, n in pairs) for m in METRICS
+        m: sum(ratio_of(getattr(r, f"error_{m}"), getattr(n, f"error_{m}")) < 1.0 for r, n in pairs) for m in METRICS
     }
-    errors = _span([_ratio(row.error_l2, null.error_l2) for row, null in pairs])
-    costs = _span([_ratio(row.device_s, null.device_s) for row, null in pairs])
+    errors = _span([ratio_of(row.error_l2, null.error_l2) for row, null in pairs])
+    costs = _span([ratio_of(row.device_s, null.device_s) for row, null in pairs])
     gained = [row for row, null in pairs if row.success_strict and not null.success_strict]
     lost = [row for row, null in pairs if null.success_strict and not row.success_strict]
     where = _where(lower, [row.steps for row, _ in pairs])
@@ -120,10 +121,6 @@ def _why(row: TrialRow) -> list[str]:
 
 def _steps(rows: Sequence[TrialRow]) -> str:
     return ", ".join(str(row.steps) for row in rows)
-
-
-def _ratio(value: float | None, reference: float | None) -> float:
-    return float("nan") if value is None or not reference else value / reference
 
 
 def _span(values: Sequence[float]) -> str:

@@ -174,3 +174,11 @@ def sweeps_with_books(results: Location) -> list[str]:
         if times:
             changed.append((max(times), name))
     return [name for _, name in sorted(changed, reverse=True)]
+
+
+def sweeps_of_rows(results: Location) -> list[str]:
+    """Sweeps that have rows, books or none, as imports; the one with the newest row first. Opens every trial's file."""
+    newest: dict[str, str] = {}
+    for row in read_trials(results):
+        newest[row.sweep_id] = max(newest.get(row.sweep_id, ""), row.started_at)
+    return sorted(newest, key=lambda name: (newest[name], name), reverse=True)

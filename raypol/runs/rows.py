@@ -309,6 +309,11 @@ def number_of(number: float | None) -> float:
     return math.nan if number is None else number
 
 
+def ratio_of(value: float | None, reference: float | None) -> float:
+    """NaN where a cell is NULL, or there is nothing to divide by."""
+    return math.nan if value is None or not reference else value / reference
+
+
 def now() -> str:
     """UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
