@@ -545,11 +545,11 @@ def test_nobody_waits_for_a_silent_server(
     started = time.monotonic()
     for _ in range(100):
         tracker.log(row, made_intervals(row))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10, "a second of silence for each of 100 rows"
     silent.accept()  # now the thread hangs in a call
     started = time.monotonic()
     tracker.finish("answer", [])
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20, "MLflow's own patience is four minutes"
     assert tracker.problem == f"MLflow at {address(silent)} gave no answer for 1 s"
 
 
@@ -562,7 +562,7 @@ def test_an_interrupted_run_does_not_wait_for_a_silent_server(
     silent.accept()
     started = time.monotonic()
     tracker.close()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 def test_finish_tries_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -684,4 +684,4 @@ def test_ctrl_c_ends_a_driver_whose_server_is_silent(tmp_path: Path, silent: soc
     started = time.monotonic()
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 130, said
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 20

@@ -237,7 +237,7 @@ def test_a_nest_of_containers_costs_no_time(tmp_path: Path) -> None:
     torch.save({"net": nest}, tmp_path / "nest")
     started = time.perf_counter()
     read_torch_file(tmp_path / "nest", BUDGET)
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 20, "2^60 visits never end"
 
 
 @settings(max_examples=150)
