@@ -30,7 +30,7 @@ layers: .venv/.ready  ## import-linter: imports point down only
 	$(BIN)/lint-imports
 
 pytest: .venv/.ready  ## the test suite alone: two processes for what runs in one thread, then what starts Ray
-	$(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist loadfile
 	$(BIN)/pytest -m "ray and not slow and not machine and not browser"
 
 browser: .venv/.ready  ## the pages in headless Chromium (Debian: chromium); screenshots go to tests/browser/artifacts

@@ -1,13 +1,14 @@
-"""An honest proof with its row and a few spoofs, shared by tests that only look."""
+"""An honest proof with its row and a few spoofs, shared by tests that only look, and a copy for each that writes."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from raypol.cluster.runners import LocalRunner
-from raypol.runs.study import Outcome, Study
+from raypol.runs.study import Outcome, Study, Trial
 from raypol.runs.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from tests.studies import QUICK_ARMS, on, prepare, trial
@@ -28,6 +29,31 @@ def local() -> Iterator[LocalRunner]:
     """This process."""
     with LocalRunner(on()) as runner:
         yield runner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fresh:
+    """A study of one's own to write into: the honest proof and its row are there."""
+
+    study: Study
+    honest: Outcome
+    folder: Path
+    run: Callable[[Trial], Outcome]
+
+
+@pytest.fixture(scope="session")
+def begun(local: LocalRunner, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """A folder with the honest proof and its row. Do not write into it: `fresh` is a copy."""
+    folder = tmp_path_factory.mktemp("begun")
+    return folder, run_honest(local, prepare(local, open_location(folder)))
+
+
+@pytest.fixture
+def fresh(local: LocalRunner, begun: tuple[Path, Outcome], tmp_path: Path) -> Fresh:
+    folder, honest = begun
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    study = prepare(local, open_location(tmp_path))
+    return Fresh(study=study, honest=honest, folder=tmp_path, run=lambda t: run_trial(local, study, t, honest.row))
 
 
 @pytest.fixture(scope="session")

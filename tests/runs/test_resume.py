@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
@@ -19,10 +18,10 @@ from raypol.core.spoofing import SpoofConfig
 from raypol.runs import forging
 from raypol.runs.lookout import Lookout
 from raypol.runs.study import Outcome, Study, Trial
-from raypol.runs.trial import run_honest, run_trial
-from raypol.store.location import open_location
+from raypol.runs.trial import run_trial
 from raypol.store.results import TrialRow
-from tests.studies import QUICK_ARMS, prepare, trial
+from tests.runs.conftest import Fresh
+from tests.studies import QUICK_ARMS, trial
 
 Job = Callable[..., Any]
 Trouble = dict[Job, tuple[int, int, Exception]]
@@ -70,21 +69,6 @@ class Troubled:
         pass
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ground:
-    """A study to write into."""
-
-    study: Study
-    honest: TrialRow
-    folder: Path
-
-
-@pytest.fixture
-def ground(local: LocalRunner, tmp_path: Path) -> Ground:
-    study = prepare(local, open_location(tmp_path))
-    return Ground(study=study, honest=run_honest(local, study).row, folder=tmp_path)
-
-
 def values(row: TrialRow) -> dict[str, str]:
     return {f.name: repr(getattr(row, f.name)) for f in fields(row) if f.name not in TIMED}
 
@@ -93,8 +77,8 @@ def same(one: Outcome, other: Outcome) -> bool:
     return values(one.row) == values(other.row) and repr(one.intervals) == repr(other.intervals)
 
 
-def staged(ground: Ground) -> list[str]:
-    return sorted(path.name for path in (ground.folder / ".staging").rglob("*") if path.is_file())
+def staged(fresh: Fresh) -> list[str]:
+    return sorted(path.name for path in (fresh.folder / ".staging").rglob("*") if path.is_file())
 
 
 # --- taken up again --------------------------------------------------------------------------------------------------
@@ -110,14 +94,14 @@ WHERE: dict[str, tuple[Trouble, dict[Job, int]]] = {
 
 @pytest.mark.parametrize("where", WHERE)
 def test_a_lost_trial_goes_on_where_it_stood(
-    ground: Ground, local: LocalRunner, where: str, monkeypatch: pytest.MonkeyPatch
+    fresh: Fresh, local: LocalRunner, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = trial("III-loss", spoof=LONG)
-    whole = run_trial(local, ground.study, replace(asked, trial_id="trial-whole"), ground.honest)
+    whole = run_trial(local, fresh.study, replace(asked, trial_id="trial-whole"), fresh.honest.row)
     trouble, again = WHERE[where]
-    lost = run_trial(Troubled(local, trouble), ground.study, asked, ground.honest)
+    lost = run_trial(Troubled(local, trouble), fresh.study, asked, fresh.honest.row)
     assert (lost.row.status, lost.lost) == ("error", True)
-    assert staged(ground), "what was finished is kept"
+    assert staged(fresh), "what was finished is kept"
 
     worked: dict[Job, int] = {run_craft: 0, run_seal: 0}
     for function in worked:
@@ -128,12 +112,12 @@ def test_a_lost_trial_goes_on_where_it_stood(
             return outcome
 
         monkeypatch.setattr(forging, function.__name__, counted)
-    resumed = run_trial(local, ground.study, asked, ground.honest)
+    resumed = run_trial(local, fresh.study, asked, fresh.honest.row)
     assert same(_nameless(resumed), _nameless(whole))
     assert resumed.row.message.startswith("taken up after an interruption")
     assert {function: worked[function] for function in again} == again
-    assert staged(ground) == []
-    (kept,) = pq.read_table(ground.folder / "trials" / f"{resumed.row.trial_id}.parquet").to_pylist()
+    assert staged(fresh) == []
+    (kept,) = pq.read_table(fresh.folder / "trials" / f"{resumed.row.trial_id}.parquet").to_pylist()
     assert kept["status"] == "ok"
 
 
@@ -143,35 +127,35 @@ def _nameless(outcome: Outcome) -> Outcome:
     return replace(outcome, row=replace(outcome.row, trial_id="", proof_id=""), intervals=intervals)
 
 
-def test_storage_that_is_away_for_a_moment_costs_no_trial(ground: Ground, local: LocalRunner) -> None:
+def test_storage_that_is_away_for_a_moment_costs_no_trial(fresh: Fresh, local: LocalRunner) -> None:
     away = OSError(errno.EIO, "Input/output error")
     runner = Troubled(local, {run_craft: (2, 1, away), run_seal: (1, 1, away), run_replay: (1, 1, away)})
-    outcome = run_trial(runner, ground.study, trial("III-loss", spoof=LONG), ground.honest)
+    outcome = run_trial(runner, fresh.study, trial("III-loss", spoof=LONG), fresh.honest.row)
     assert outcome.row.status == "ok", outcome.row.message
-    assert staged(ground) == []
+    assert staged(fresh) == []
 
 
 def test_storage_that_stays_away_ends_the_trial_and_keeps_what_is_done(
-    ground: Ground, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
+    fresh: Fresh, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forging, "_STORAGE_PATIENCE_S", 0.1)
     full = OSError(errno.ENOSPC, "No space left on device")
     asked = trial("III-loss", spoof=LONG)
-    outcome = run_trial(Troubled(local, {run_seal: (1, 10**6, full)}), ground.study, asked, ground.honest)
+    outcome = run_trial(Troubled(local, {run_seal: (1, 10**6, full)}), fresh.study, asked, fresh.honest.row)
     assert (outcome.row.status, outcome.lost) == ("error", True)
     assert "No space left on device" in outcome.row.message
-    assert len(staged(ground)) == 8
-    assert run_trial(local, ground.study, asked, ground.honest).row.status == "ok"
+    assert len(staged(fresh)) == 8
+    assert run_trial(local, fresh.study, asked, fresh.honest.row).row.status == "ok"
 
 
 def test_rows_that_cannot_be_written_are_told(
-    ground: Ground, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
+    fresh: Fresh, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forging, "_STORAGE_PATIENCE_S", 0.1)
-    (ground.folder / "trials").rename(ground.folder / "away")
-    (ground.folder / "trials").write_bytes(b"in the way")
+    (fresh.folder / "trials").rename(fresh.folder / "away")
+    (fresh.folder / "trials").write_bytes(b"in the way")
     with pytest.raises(OSError, match="trials"):
-        run_trial(local, ground.study, trial("null"), ground.honest)
+        run_trial(local, fresh.study, trial("null"), fresh.honest.row)
 
 
 # --- stopped early ---------------------------------------------------------------------------------------------------
@@ -183,11 +167,11 @@ def lenient(study: Study, delta: float) -> Study:
     )
 
 
-def test_a_trial_that_cannot_succeed_any_more_is_stopped_and_says_so(ground: Ground, local: LocalRunner) -> None:
-    study = lenient(ground.study, 1e-6)
-    whole = run_trial(local, replace(study, early_stop=False), trial("III-loss", spoof=LONG), ground.honest)
+def test_a_trial_that_cannot_succeed_any_more_is_stopped_and_says_so(fresh: Fresh, local: LocalRunner) -> None:
+    study = lenient(fresh.study, 1e-6)
+    whole = run_trial(local, replace(study, early_stop=False), trial("III-loss", spoof=LONG), fresh.honest.row)
     runner = Troubled(local, {})
-    stopped = run_trial(runner, study, trial("III-loss", spoof=LONG), ground.honest)
+    stopped = run_trial(runner, study, trial("III-loss", spoof=LONG), fresh.honest.row)
     row = stopped.row
     assert (row.status, row.success, row.accepted_published) == ("stopped", False, False)
     assert (row.rejected_by, row.bound_by) == ("replay", "rejected:replay")
@@ -197,36 +181,36 @@ def test_a_trial_that_cannot_succeed_any_more_is_stopped_and_says_so(ground: Gro
     assert row.error_l2 == next(one.normalised for one in whole.intervals if one.metric == "l2" and one.step_from == 0)
     assert row.proof_id == ""
     assert run_seal not in runner.calls
-    assert staged(ground) == []
-    (kept,) = pq.read_table(ground.folder / "trials" / f"{row.trial_id}.parquet").to_pylist()
+    assert staged(fresh) == []
+    (kept,) = pq.read_table(fresh.folder / "trials" / f"{row.trial_id}.parquet").to_pylist()
     assert kept["status"] == "stopped"
 
 
-def test_an_accepted_trial_that_errs_more_than_the_proof_is_stopped_too(ground: Ground, local: LocalRunner) -> None:
-    honest = replace(ground.honest, error_l2=1e-12)
-    row = run_trial(local, lenient(ground.study, 1e6), trial("III-loss", spoof=LONG), honest).row
+def test_an_accepted_trial_that_errs_more_than_the_proof_is_stopped_too(fresh: Fresh, local: LocalRunner) -> None:
+    honest = replace(fresh.honest.row, error_l2=1e-12)
+    row = run_trial(local, lenient(fresh.study, 1e6), trial("III-loss", spoof=LONG), honest).row
     assert (row.status, row.success, row.accepted_published, row.bound_by) == ("stopped", False, None, "error")
     assert "not below the honest proof's largest error in l2" in row.message
 
 
 @pytest.mark.parametrize("arm", QUICK_ARMS)
-def test_no_trial_that_would_have_succeeded_is_stopped(ground: Ground, local: LocalRunner, arm: str) -> None:
+def test_no_trial_that_would_have_succeeded_is_stopped(fresh: Fresh, local: LocalRunner, arm: str) -> None:
     asked = trial(arm, spoof=LONG)
-    study = replace(ground.study, early_stop=True)
-    early = run_trial(local, study, replace(asked, trial_id="early"), ground.honest)
-    whole = run_trial(local, ground.study, replace(asked, trial_id="whole"), ground.honest)
+    study = replace(fresh.study, early_stop=True)
+    early = run_trial(local, study, replace(asked, trial_id="early"), fresh.honest.row)
+    whole = run_trial(local, fresh.study, replace(asked, trial_id="whole"), fresh.honest.row)
     if early.row.status == "stopped":
         errors = [f"error_{m}" for m in ("l1", "l2", "linf", "cos")]
-        seen = [(getattr(early.row, e), getattr(whole.row, e), getattr(ground.honest, e)) for e in errors]
+        seen = [(getattr(early.row, e), getattr(whole.row, e), getattr(fresh.honest.row, e)) for e in errors]
         assert all(part <= final for part, final, _ in seen)
         assert not whole.row.accepted_published or any(final >= honest for _, final, honest in seen)
     else:
         assert same(_nameless(early), _nameless(whole))
 
 
-def test_nothing_is_looked_at_early_unless_it_is_asked_for(ground: Ground, local: LocalRunner) -> None:
-    study = replace(lenient(ground.study, 1e-9), early_stop=False)
-    row = run_trial(local, study, trial("III-loss", spoof=LONG), ground.honest).row
+def test_nothing_is_looked_at_early_unless_it_is_asked_for(fresh: Fresh, local: LocalRunner) -> None:
+    study = replace(lenient(fresh.study, 1e-9), early_stop=False)
+    row = run_trial(local, study, trial("III-loss", spoof=LONG), fresh.honest.row).row
     assert (row.status, row.intervals_verified) == ("ok", 8)
 
 
@@ -236,20 +220,20 @@ def test_nothing_is_looked_at_early_unless_it_is_asked_for(ground: Ground, local
 @pytest.mark.parametrize(
     ("keep", "delta", "stays"), [("all", 1e-9, True), ("successful", 1e-9, False), ("none", 1e6, False)]
 )
-def test_which_spoofs_stay(ground: Ground, local: LocalRunner, keep: Any, delta: float, *, stays: bool) -> None:  # noqa: ANN401
-    study = replace(lenient(ground.study, delta), early_stop=False, keep=keep)
-    row = run_trial(local, study, trial("null"), ground.honest).row
+def test_which_spoofs_stay(fresh: Fresh, local: LocalRunner, keep: Any, delta: float, *, stays: bool) -> None:  # noqa: ANN401
+    study = replace(lenient(fresh.study, delta), early_stop=False, keep=keep)
+    row = run_trial(local, study, trial("null"), fresh.honest.row).row
     assert row.status == "ok"
-    assert (ground.folder / "proofs" / row.proof_id).exists() is stays
+    assert (fresh.folder / "proofs" / row.proof_id).exists() is stays
     assert not math.isnan(row.error_l2 or math.nan)
 
 
-def test_a_trial_has_the_name_it_is_given(ground: Ground, local: LocalRunner) -> None:
+def test_a_trial_has_the_name_it_is_given(fresh: Fresh, local: LocalRunner) -> None:
     asked: Trial = trial("null", trial_id="trial-mine")
-    first, again = (run_trial(local, ground.study, asked, ground.honest).row for _ in range(2))
+    first, again = (run_trial(local, fresh.study, asked, fresh.honest.row).row for _ in range(2))
     assert first.trial_id == again.trial_id == "trial-mine"
     assert first.proof_id == again.proof_id
-    assert (ground.folder / "trials" / "trial-mine.parquet").exists()
+    assert (fresh.folder / "trials" / "trial-mine.parquet").exists()
 
 
 @pytest.mark.parametrize(
@@ -262,7 +246,7 @@ def test_a_trial_has_the_name_it_is_given(ground: Ground, local: LocalRunner) ->
     ],
 )
 def test_a_look_is_taken_only_where_it_shows_what_the_verdict_will_see(
-    ground: Ground,
+    fresh: Fresh,
     spoofer: str,
     carry: Literal["exact", "restart"],
     selection: Literal["all", "random"],
@@ -273,7 +257,7 @@ def test_a_look_is_taken_only_where_it_shows_what_the_verdict_will_see(
         def request(self, role: Role) -> DeviceRequest:
             return parse_device(spoofer if role == "spoofer" else "cpu")
 
-    study = replace(ground.study, examination=replace(ground.study.examination, selection=selection))
+    study = replace(fresh.study, examination=replace(fresh.study.examination, selection=selection))
     asked = trial("III-loss", spoof=replace(LONG, carry=carry))
     assert Lookout.is_sound(Where(None, {}), study, asked) is sound  # type: ignore[arg-type]
 

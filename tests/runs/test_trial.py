@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,12 @@ from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.spoofing import AttackMethod, Crafted, Scene, SpoofConfig
 from raypol.runs.demo import run_trials
-from raypol.runs.study import Outcome, Study, Trial
 from raypol.runs.trial import run_honest, run_trial
 from raypol.runs.verify import examine_proof
 from raypol.store.location import open_location
 from raypol.store.proofs import ParquetProof
 from raypol.store.results import TrialRow
-from tests.runs.conftest import Recorded
+from tests.runs.conftest import Fresh, Recorded
 from tests.studies import QUICK_ARMS, SHORT, TRAIN, on, prepare, query, trial
 
 # SPEC section 7, columns that others build on.
@@ -94,23 +93,6 @@ def _own_attacks() -> Iterator[None]:
 
 def leftovers(results: Path) -> list[Path]:
     return [path for path in (results / ".staging").rglob("*") if path.is_file()]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fresh:
-    """A study of one's own to write into."""
-
-    study: Study
-    honest: Outcome
-    folder: Path
-    run: Callable[[Trial], Outcome]
-
-
-@pytest.fixture
-def fresh(local: LocalRunner, tmp_path: Path) -> Fresh:
-    study = prepare(local, open_location(tmp_path))
-    honest = run_honest(local, study)
-    return Fresh(study=study, honest=honest, folder=tmp_path, run=lambda t: run_trial(local, study, t, honest.row))
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
