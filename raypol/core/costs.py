@@ -12,7 +12,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from raypol.core.attacks import method_of
 from raypol.core.augment import Transform
@@ -55,6 +54,8 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         self._aside = Work(0.0, 0.0)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        from torch.utils.flop_counter import flop_registry
+
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         formula = flop_registry.get(func._overloadpacket)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from raypol.core.errors import InputError
@@ -89,6 +88,8 @@ def initial_laws(model: nn.Module) -> dict[str, Law]:
 
 def ks_p_value(values: Tensor, law: Law) -> float:
     """p-value of the one-sample KS test of all entries against a random law; 0.0 if any entry is not finite."""
+    from scipy import stats
+
     sample = values.detach().double().flatten().cpu().numpy()
     if not torch.isfinite(values).all():
         return 0.0

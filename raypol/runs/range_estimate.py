@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final, Literal
 
-from scipy import stats
-
 from raypol.runs.success_range import End, RangeSearch, SeedRange, most_common
 
 _SURE: Final = 0.75
@@ -100,6 +98,8 @@ def median_rank(number: int, confidence: float = CONFIDENCE) -> tuple[int, float
     Returns: (r, c): with probability c the median lies between the r-th smallest and the r-th largest; r is the largest with
         c >= confidence, or 1 where no r reaches it. c = 1 - 2 P(Bin(n, 1/2) < r).
     """
+    from scipy import stats
+
     reached = [(rank, 1.0 - 2.0 * float(stats.binom.cdf(rank - 1, number, 0.5))) for rank in range(1, number // 2 + 1)]
     enough = [pair for pair in reached if pair[1] >= confidence]
     return enough[-1] if enough else reached[0] if reached else (1, 0.0)
