@@ -19,7 +19,7 @@ from raypol.core.proof import Recipe
 from raypol.core.prover import data_order, initial_checkpoint, prove
 from raypol.core.training import Trainer
 from raypol.store.location import open_location
-from raypol.store.proofs import new_proof
+from raypol.store.proof_writer import new_proof
 
 
 @dataclass(slots=True)

@@ -39,7 +39,9 @@ from raypol.core.training import Trainer
 from raypol.core.verifier import Conditions, IntervalReplay, Survey, replay_interval, survey, survey_interval
 from raypol.store.crafted import read_notes, read_receipt, read_shards, write_receipt, write_shard
 from raypol.store.location import Location, open_location
-from raypol.store.proofs import Manifest, ParquetProof, ProofWriter, new_proof, read_manifest
+from raypol.store.proof_format import Manifest
+from raypol.store.proof_writer import ProofWriter, new_proof
+from raypol.store.proofs import ParquetProof, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,12 +240,15 @@ class DeviceFacts:
 
 
 def run_prove(job: ProveJob) -> Manifest:
-    """The prover's job; returns the manifest, the weights stay in the store."""
+    """The prover's job; returns the manifest, the weights stay in the store. A try that was interrupted is taken up."""
     dataset = job.data.load()
     results = open_location(job.results)
-    _clear_staging(results, job.proof_id)
+    left = _left_behind(results, job.proof_id)
     with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer, writing(writer.num_bytes):
-        cost = prove(job.recipe, dataset, writer, device=job.device)
+        begun = writer.take_up(left)
+        for folder in left:
+            folder.remove()
+        cost = prove(job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.note)
         return writer.finish(cost, job.environment)
 
 
@@ -277,7 +282,8 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
         if not shards:
             add_interval("crafted")
 
-    _clear_staging(results, job.proof_id, keep=_workshop_name(job.proof_id))
+    for folder in _left_behind(results, job.proof_id):
+        folder.remove()
     with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer, writing(writer.num_bytes):
         cost = seal_spoof(
             method,
@@ -399,14 +405,16 @@ def _workshop_name(proof_id: str) -> str:
     return f"{proof_id}-crafted"
 
 
-def _clear_staging(results: Location, proof_id: str, keep: str = "") -> None:
-    """Remove what a try that was killed left of this proof. Only locally, where a lock says that nobody else makes it now."""
-    if results.is_local:
-        staging = results / ".staging"
-        staging.make_folder()  # listing it while another job creates it would be an error
-        for name in {path.split("/", 1)[0] for path, _ in staging.files()}:
-            if name.startswith(f"{proof_id}-") and name != keep:
-                (staging / name).remove()
+def _left_behind(results: Location, proof_id: str) -> list[Location]:
+    """What tries that were killed left of this proof, without its workshop. Only locally, where a lock says that nobody else
+    makes it now.
+    """
+    if not results.is_local:
+        return []
+    staging = results / ".staging"
+    staging.make_folder()  # listing it while another job creates it would be an error
+    names = {path.split("/", 1)[0] for path, _ in staging.files()} - {_workshop_name(proof_id)}
+    return [staging / name for name in sorted(names) if name.startswith(f"{proof_id}-")]
 
 
 # One scene is kept: a worker mostly crafts shard after shard of one spoof, and setting the scene costs as much as a small shard.

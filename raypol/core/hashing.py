@@ -105,6 +105,10 @@ class Seal:
         """Add the next checkpoint by its digest."""
         self._checkpoints.update(digest)
 
+    def checkpoints(self) -> str:
+        """Digest as hex of the checkpoints so far, for who goes on after an interruption."""
+        return self._checkpoints.hexdigest()
+
     def root(self, auxiliary: bytes) -> str:
         """Root as hex: `auxiliary` is A in canonical form, so a changed hyperparameter changes the root."""
         root = hashlib.sha256(f"raypol root v1 {len(auxiliary)} ".encode())

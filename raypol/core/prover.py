@@ -7,16 +7,18 @@ label, and checkpoints are written by another thread while the next steps are co
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from raypol.core import hashing
-from raypol.core.clock import mark, synchronise
+from raypol.core.clock import Mark, mark, synchronise
 from raypol.core.data import DataOrder, Dataset
 from raypol.core.errors import InputError
 from raypol.core.initial_laws import draw_initial, initial_laws
@@ -51,13 +53,24 @@ def data_order(recipe: Recipe, dataset: Dataset) -> DataOrder:
     return DataOrder(len(dataset), recipe.batch_size, derive_seed(recipe.seed, "data order"))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Begun:
+    """How far an interrupted run of the same recipe came: a checkpoint that the sink has, as all before it."""
+
+    checkpoint: Checkpoint
+    cost: Cost
+    """Until that checkpoint."""
+
+
 def prove(
     recipe: Recipe,
     dataset: Dataset,
     sink: ProofSink,
     *,
     device: torch.device | str = "cpu",
+    begun: Begun | None = None,
     on_interval: Callable[[Interval], None] | None = None,
+    on_recorded: Callable[[int, Cost], None] = lambda _step, _cost: None,
 ) -> Cost:
     """Train honestly for T steps; hand W every k steps, and I and H of every step, to the sink.
 
@@ -66,10 +79,12 @@ def prove(
         dataset: the public dataset.
         sink: where the proof goes; its writes run in another thread, in order.
         device: where to train.
+        begun: go on from there; on the same kind of device the proof is the same to the bit as that of one run.
         on_interval: called after each interval, for progress.
+        on_recorded: called in the writing thread once a checkpoint is written, with its step and the cost so far.
 
     Returns:
-        The cost of generating the proof: everything from the first step to the last checkpoint written.
+        The cost of generating the proof: everything from the first step to the last checkpoint written, over all runs.
 
     Raises:
         InputError: training diverged (a loss or a weight is NaN or infinite), or the recipe does not fit the dataset.
@@ -78,17 +93,32 @@ def prove(
         raise InputError(f"the recipe names another dataset than the one given ({dataset.name})")
     order = data_order(recipe, dataset)
     trainer = Trainer(recipe, dataset, device)
-    start_state = initial_checkpoint(recipe, dataset)
+    before, start_state = (begun.cost, begun.checkpoint) if begun else (Cost(), initial_checkpoint(recipe, dataset))
     trainer.load(start_state)
     pixels, labels, digests = trainer.dataset.pixels, trainer.dataset.labels, dataset.point_digests
+
+    if start_state.step not in recipe.checkpoint_steps():
+        raise InputError(f"expected to go on from the end of an interval, got step {start_state.step}")
+    recorded = [interval for interval in recipe.intervals() if interval.stop <= start_state.step]
+    for interval in recorded:
+        sink.write_batches(_records(interval, np.stack(list(order.steps(interval.start, interval.stop))), digests))
 
     # Steps do not wait for the state that they leave behind: it is copied, checked and written while they go on.
     shuttle = Shuttle(trainer.device) if trainer.device.type == "cuda" else None
     synchronise(trainer.device)
     started = mark(trainer.device)
+
+    def spent(until: Mark, gradient_evals: int) -> Cost:
+        wall_s = until.moment_s - started.moment_s
+        return before + Cost(device_s=started.until(until), wall_s=wall_s, gradient_evals=gradient_evals)
+
+    def tell(step: int, cost: Callable[[], Cost]) -> None:
+        on_recorded(step, cost())
+
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
-        background.write_checkpoint(start_state)
-        for interval in recipe.intervals():
+        if begun is None:
+            background.write_checkpoint(start_state)
+        for interval in recipe.intervals()[len(recorded) :]:
             indices_nB = np.stack(list(order.steps(interval.start, interval.stop)))
             losses: list[Tensor] = []
             for part in steps_at_once(interval.num_steps, pixels[0].numel() * recipe.batch_size):
@@ -99,19 +129,19 @@ def prove(
                 pending = at_hand(trainer.snapshot(interval.stop))
             else:
                 pending = shuttle.send(interval.stop, trainer.state())
-            background.write_batches(
-                [
-                    BatchRecord(step, indices, hashing.step_digest(step, digests[indices]))
-                    for step, indices in enumerate(indices_nB, start=interval.start)
-                ]
-            )
-            background.write_pending(partial(_finite, interval, sound, pending))
+            background.write_batches(_records(interval, indices_nB, digests))
+            reached = partial(spent, mark(trainer.device), trainer.gradient_evals)
+            background.write_pending(partial(_finite, interval, sound, pending), partial(tell, interval.stop, reached))
             if on_interval:
                 on_interval(interval)
-    ended = mark(trainer.device)
-    return Cost(
-        device_s=started.until(ended), wall_s=ended.moment_s - started.moment_s, gradient_evals=trainer.gradient_evals
-    )
+    return spent(mark(trainer.device), trainer.gradient_evals)
+
+
+def _records(
+    interval: Interval, indices_nB: npt.NDArray[np.int64], digests: npt.NDArray[np.uint8]
+) -> list[BatchRecord]:
+    steps = enumerate(indices_nB, start=interval.start)
+    return [BatchRecord(step, indices, hashing.step_digest(step, digests[indices])) for step, indices in steps]
 
 
 def _finite(interval: Interval, losses_are_finite: Tensor, pending: Pending) -> Checkpoint:
@@ -154,9 +184,14 @@ class BackgroundSink:
         """See ProofSink; returns at once unless too many writes are waiting."""
         self._submit(lambda: self.sink.write_checkpoint(checkpoint))
 
-    def write_pending(self, pending: Pending) -> None:
-        """Write a checkpoint that is still on its way; what asking for it raises surfaces as a failed write."""
-        self._submit(lambda: self.sink.write_checkpoint(pending()))
+    def write_pending(self, pending: Pending, then: Callable[[], None]) -> None:
+        """Write a checkpoint that is still on its way, then do this; what asking for it raises surfaces as a failed write."""
+
+        def write() -> None:
+            self.sink.write_checkpoint(pending())
+            then()
+
+        self._submit(write)
 
     def write_batches(self, records: Sequence[BatchRecord]) -> None:
         """See ProofSink."""

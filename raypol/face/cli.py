@@ -48,7 +48,8 @@ from raypol.runs.locking import only_maker
 from raypol.runs.study import Trial
 from raypol.runs.verify import Examination, Selection, allow_names, examine_proof
 from raypol.store.location import open_location, writable_folder
-from raypol.store.proofs import Manifest, read_manifest
+from raypol.store.proof_format import Manifest
+from raypol.store.proofs import read_manifest
 
 # No markup: what is shown comes from proofs and from users, whose brackets mean brackets.
 _out = Console(highlight=False, markup=False)
@@ -363,11 +364,13 @@ _COMMANDS: Final = (
 def _describe(manifest: Manifest, *, reused: bool) -> None:
     recipe, sizes, cost = manifest.recipe, manifest.sizes, manifest.generation
     note = " (it was there already; nothing was computed)" if reused else ""
+    steps = ", ".join(map(str, manifest.taken_up_at))
+    parts = f" (of all parts: interrupted and taken up at step {steps})" if steps else ""
     _out.print(
         f"claims           {recipe.model} on {recipe.dataset}, {recipe.steps} steps, k = {recipe.interval}, "
         f"batch {recipe.batch_size}{note}\n"
         f"cost             {cost.device_s:.2f} device seconds, {cost.wall_s:.2f} s wall, {cost.gradient_evals} gradient "
-        f"evaluations\n"
+        f"evaluations{parts}\n"
         f"size             {sizes.total / 1e6:.2f} MB: weights {sizes.weights / 1e6:.2f}, optimizer state "
         f"{sizes.optimizer_state / 1e6:.2f}, indices and hashes {sizes.indices_and_hashes / 1e6:.2f}, own points "
         f"{sizes.points / 1e6:.2f} ({manifest.points.count})\n"

@@ -32,7 +32,7 @@ from raypol.core.verifier import Evidence, IntervalReplay, Survey
 from raypol.runs.environment import environment_of
 from raypol.runs.rows import compare, judge, trial_row, with_cost, with_stats
 from raypol.runs.study import Outcome, Study, Trial
-from raypol.store.proofs import Manifest, PointsFormat, Sizes
+from raypol.store.proof_format import Manifest, PointsFormat, Sizes
 from raypol.store.results import TrialRow
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from raypol.runs.honest import intervals_written, proof_id_of
 from raypol.runs.study import Trial
 from raypol.runs.verify import shards
 from raypol.store.location import Location
-from raypol.store.proofs import Manifest
+from raypol.store.proof_format import Manifest
 
 P = ParamSpec("P")
 R = TypeVar("R")

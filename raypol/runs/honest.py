@@ -23,7 +23,8 @@ from raypol.core.training import Trainer
 from raypol.runs.environment import environment_of
 from raypol.runs.locking import only_maker
 from raypol.store.location import Location
-from raypol.store.proofs import Manifest, ParquetProof, read_manifest
+from raypol.store.proof_format import Manifest
+from raypol.store.proofs import ParquetProof, read_manifest
 
 _POLL_S: Final = 0.5
 _PIECE: Final = 256

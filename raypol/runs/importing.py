@@ -20,7 +20,8 @@ from raypol.runs.claims import Claims
 from raypol.runs.environment import versions
 from raypol.runs.recorded_rule import check_rule, rule_of
 from raypol.store.location import Location, writable_folder
-from raypol.store.proofs import Manifest, new_proof
+from raypol.store.proof_format import Manifest
+from raypol.store.proof_writer import new_proof
 from raypol.store.published import PublishedFolder, open_published
 from raypol.store.published_state import Declared
 

@@ -20,7 +20,7 @@ from raypol.runs.design import Setup
 from raypol.runs.environment import commit, versions_text
 from raypol.runs.honest import proof_id_of
 from raypol.runs.study import Outcome, Study, Trial
-from raypol.store.proofs import Manifest
+from raypol.store.proof_format import Manifest
 from raypol.store.results import IntervalRow, TrialRow
 
 T = TypeVar("T", str, int, float)

@@ -37,8 +37,10 @@ def run_honest(runner: Runner, study: Study, *, trial_id: str = "") -> Outcome:
     row = base_row(
         runner, study, arm="honest", attack="none", recipe=manifest.recipe, role="prover", started_at=started
     )
-    message = "proof reused from an earlier run; its times are from then" if study.proof.reused else ""
-    row = replace(row, proof_id=study.proof.proof_id, message=message, status="ok", verify_s=verify_s)
+    notes = ["proof reused from an earlier run; its times are from then"] if study.proof.reused else []
+    if steps := ", ".join(map(str, manifest.taken_up_at)):
+        notes.append(f"proving was interrupted and taken up at step {steps}; its times are the sums of the parts")
+    row = replace(row, proof_id=study.proof.proof_id, message="; ".join(notes), status="ok", verify_s=verify_s)
     row = replace(row, trial_id=trial_id or row.trial_id)
     row = with_cost(row, manifest, manifest.generation)
     outcome = judge(row, evidence, study)

@@ -24,7 +24,8 @@ from raypol.core.errors import InputError
 from raypol.runs.study import Outcome
 from raypol.runs.trial import run_honest, run_trial
 from raypol.store.location import open_location
-from raypol.store.proofs import Manifest, ParquetProof
+from raypol.store.proof_format import Manifest
+from raypol.store.proofs import ParquetProof
 from tests.studies import TRAIN, on, prepare, trial
 
 PATIENCE_S = 150.0

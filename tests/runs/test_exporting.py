@@ -21,7 +21,8 @@ from raypol.runs.exporting import NOTE_NAME, export_published, expressed_schedul
 from raypol.runs.importing import import_published
 from raypol.runs.published_code import TRANSFORMS
 from raypol.store.location import Location, open_location
-from raypol.store.proofs import ParquetProof, new_proof
+from raypol.store.proof_writer import new_proof
+from raypol.store.proofs import ParquetProof
 from tests import published_code
 from tests.scenes import SHORT, TINY, all_bits, forge, sgd, small_recipe, train
 

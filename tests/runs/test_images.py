@@ -14,7 +14,8 @@ from raypol.core.proof import Cost, MemoryProof
 from raypol.core.spoofing import SpoofConfig, craft_interval, declare, make_scene, seal_spoof
 from raypol.runs.images import ImagePairs, pick_pairs
 from raypol.store.location import Location, open_location
-from raypol.store.proofs import ParquetProof, new_proof
+from raypol.store.proof_writer import new_proof
+from raypol.store.proofs import ParquetProof
 from raypol.store.results import TrialRow
 from tests.toys import honest_proof, toy_recipe, two_stripes
 

@@ -17,7 +17,8 @@ from raypol.core.relatives.dlg import DLG
 from raypol.core.relatives.unadversarial import Unadversarial
 from raypol.runs.relatives import Subject, recorded_trainer, run_leaking, run_perturbing
 from raypol.store.location import open_location
-from raypol.store.proofs import ParquetProof, new_proof
+from raypol.store.proof_writer import new_proof
+from raypol.store.proofs import ParquetProof
 from tests.toys import toy_recipe
 
 DATA = DataSource(name="digits")

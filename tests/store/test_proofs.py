@@ -24,7 +24,8 @@ from raypol.core.proof import BatchRecord, Checkpoint, Cost, MemoryProof, Points
 from raypol.core.prover import prove
 from raypol.core.verifier import examine
 from raypol.store.location import Location, open_location
-from raypol.store.proofs import ParquetProof, new_proof
+from raypol.store.proof_writer import new_proof
+from raypol.store.proofs import ParquetProof
 from tests.scenes import RECORDED, all_bits, bits, sgd, small_recipe, tiny, train, zero
 from tests.store.conftest import write
 

@@ -1,0 +1,131 @@
+"""What a proof looks like on disk (SPEC section 7): a folder of Parquet files that can be copied elsewhere and verified there.
+
+    <proof_id>/manifest.json            A, the root, what files there are; what a verifier reads first
+              /weights/step=<t>.parquet one row per tensor
+              /batches.parquet          one row per step
+              /points.parquet           own data points, each once (spoofs)
+
+`proof_writer` writes it, `proofs` reads it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+from raypol.core.proof import Cost, Points, Recipe
+
+FORMAT: Final = "raypol-proof"
+VERSION: Final = 1
+
+DTYPES: Final[dict[str, torch.dtype]] = {
+    name: getattr(torch, name)
+    for name in ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+}
+DTYPE_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
+
+WEIGHTS: Final = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("name", pa.string()),
+        ("dtype", pa.string()),
+        ("shape", pa.list_(pa.int64())),
+        ("data", pa.large_binary()),
+        ("sha256", pa.binary(32)),
+    ]
+)
+BATCHES: Final = pa.schema([("step", pa.int64()), ("indices", pa.list_(pa.int64())), ("sha256", pa.binary(32))])
+GROUP_BYTES: Final = 64 << 20
+"""A row group unfolds to at most so much: it is cut shorter than its usual number of rows if need be."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PointsFormat:
+    """How own points are stored."""
+
+    count: int = 0
+    dtype: Literal["uint8", "float32"] = "uint8"
+    shape: tuple[int, ...] = ()
+    """(C, H, W)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """Bytes by part, without the manifest. Weights and optimizer state share files: they are counted as raw bytes."""
+
+    weights: int = 0
+    optimizer_state: int = 0
+    indices_and_hashes: int = 0
+    points: int = 0
+    overhead: int = 0
+    """Parquet's own structure in the weight files."""
+
+    @property
+    def total(self) -> int:
+        """Bytes of all Parquet files."""
+        return self.weights + self.optimizer_state + self.indices_and_hashes + self.points + self.overhead
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a verifier reads first. It is the prover's word."""
+
+    format: Literal["raypol-proof"]
+    version: Literal[1]
+    recipe: Recipe
+    root: str
+    checkpoint_steps: tuple[int, ...]
+    points: PointsFormat
+    files: dict[str, int]
+    """Size in bytes of every other file, by path."""
+    sizes: Sizes
+    generation: Cost
+    environment: dict[str, str] = field(default_factory=dict)
+    """Software and hardware on which the proof was made."""
+    asserted: tuple[str, ...] = ()
+    """Parts of the recipe that the proof's original layout does not record: the word of whoever imported it."""
+    taken_up_at: tuple[int, ...] = ()
+    """Steps at which the prover went on after an interruption; the cost of generation is the sum of its parts."""
+
+
+# What we do not know, the root does not bind: refused rather than ignored.
+MANIFEST: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Manifest))
+
+
+def points_schema(points: PointsFormat) -> pa.Schema:
+    """Columns of points.parquet."""
+    return pa.schema(
+        [
+            ("position", pa.int64()),
+            ("source", pa.int64()),
+            ("label", pa.int64()),
+            ("pixels", pa.binary(point_bytes(points))),
+            ("sha256", pa.binary(32)),
+        ]
+    )
+
+
+def point_bytes(points: PointsFormat) -> int:
+    """Bytes of one point's pixels."""
+    return math.prod(points.shape) * DTYPES[points.dtype].itemsize
+
+
+def concatenate(parts: Sequence[Points]) -> Points:
+    """All of these points, in order."""
+    return Points(
+        pixels=torch.cat([p.pixels for p in parts]),
+        labels=torch.cat([p.labels for p in parts]),
+        sources=torch.cat([p.sources for p in parts]),
+    )
+
+
+def take(points: Points, rows: npt.NDArray[Any]) -> Points:
+    """The points in these rows."""
+    where = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+    return Points(pixels=points.pixels[where], labels=points.labels[where], sources=points.sources[where])

@@ -1,0 +1,200 @@
+"""An honest proof whose prover was interrupted is taken up, and is the same to the byte as that of one run."""
+
+import errno
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from raypol.cluster.jobs import ProveJob, run_prove
+from raypol.core.errors import InputError
+from raypol.core.proof import Cost
+from raypol.store import proof_writer
+from raypol.store.proof_format import Manifest
+from raypol.store.proof_writer import ProofWriter
+from tests.studies import TRAIN
+
+LONG = replace(TRAIN, steps=47, interval=5, horizontal_flip=True)
+"""Its last interval is a short one."""
+
+
+def job(results: Path, *, optimizer: str = "SGD") -> ProveJob:
+    recipe = replace(LONG, optimizer=optimizer).recipe(TRAIN.data.load(), device="cpu", threads=1)
+    return ProveJob(
+        results=str(results), proof_id="proof-1", recipe=recipe, data=TRAIN.data, device="cpu", environment={}
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def staged(results: Path) -> dict[str, bytes]:
+    """What lies in the one staging folder."""
+    if not (results / ".staging").exists():
+        return {}
+    return {name.partition("/")[2]: content for name, content in contents(results / ".staging").items()}
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof_writer, "WORTH_S", 0.0)
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[int, BaseException]], None]:
+    """After the note of such a step this error, once each."""
+
+    def arrange(trouble: Mapping[int, BaseException]) -> None:
+        left, real = dict(trouble), ProofWriter.note
+
+        def note(writer: ProofWriter, step: int, cost: Cost) -> None:
+            real(writer, step, cost)
+            if step in left:
+                raise left.pop(step)
+
+        monkeypatch.setattr(ProofWriter, "note", note)
+
+    return arrange
+
+
+def finished(work: ProveJob) -> tuple[Manifest, list[BaseException]]:
+    """The proof, and what interrupted it."""
+    errors: list[BaseException] = []
+    while True:
+        try:
+            return run_prove(work), errors
+        except (KeyboardInterrupt, OSError) as err:
+            errors.append(err)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_an_interrupted_proof_is_the_same_to_the_byte(
+    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], optimizer: str
+) -> None:
+    whole = run_prove(job(tmp_path / "whole", optimizer=optimizer))
+    interrupt({20: KeyboardInterrupt(), 35: OSError(errno.ENOSPC, "No space left on device"), 47: KeyboardInterrupt()})
+    made, errors = finished(job(tmp_path / "parts", optimizer=optimizer))
+    assert len(errors) == 3
+    assert made.taken_up_at == (20, 35, 47)
+    assert made.root == whole.root
+    assert made.sizes == whole.sizes
+    assert made.generation.gradient_evals == whole.generation.gradient_evals == 47
+    assert made.generation.wall_s > 0.0
+    one, other = (contents(tmp_path / name / "proofs" / "proof-1") for name in ("whole", "parts"))
+    assert one.pop("manifest.json") != other.pop("manifest.json")
+    assert one == other
+    assert staged(tmp_path / "parts") == {}
+
+
+def test_what_it_cost_is_the_sum_of_the_parts(
+    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None]
+) -> None:
+    interrupt({20: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        run_prove(job(tmp_path))
+    (note,) = tmp_path.glob(".staging/*/begun.json")
+    said = json.loads(note.read_text())
+    assert 0.0 < said["cost"]["wall_s"] < 60.0
+    assert said["cost"]["gradient_evals"] == 20
+    said["cost"] |= {"wall_s": 1000.0, "device_s": 2000.0}  # as if the first part had been long
+    note.write_text(json.dumps(said))
+    cost = run_prove(job(tmp_path)).generation
+    assert 1000.0 < cost.wall_s < 1060.0
+    assert 2000.0 < cost.device_s < 2060.0
+
+
+def cut(folder: Path) -> None:
+    (folder / "weights" / "step=10.parquet").unlink()
+
+
+def flip(folder: Path) -> None:
+    path = folder / "weights" / "step=10.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def halve(folder: Path) -> None:
+    path = folder / "weights" / "step=20.parquet"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def swap(folder: Path) -> None:
+    """A sound checkpoint of another model."""
+    shutil.copy(folder / "weights" / "step=0.parquet", folder / "weights" / "step=20.parquet")
+
+
+def say(text: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "begun.json").write_text(text)
+
+    return write
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "a checkpoint is missing": cut,
+    "a bit is wrong": flip,
+    "a file is cut short": halve,
+    "a note without meaning": say("[]"),
+    "a note of nothing": say('{"cost": {}, "steps": [], "checkpoints": ""}'),
+    "a note of a step within an interval": say('{"cost": {}, "steps": [17], "checkpoints": ""}'),
+    "another checkpoint in its place": swap,
+    "a note of words": say('{"cost": {"wall_s": "long"}, "steps": ["twenty"], "checkpoints": ""}'),
+    "half a note": say('{"cost": {'),
+    "no note": lambda folder: (folder / "begun.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_damaged_is_made_anew(
+    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], damage: str
+) -> None:
+    whole = run_prove(job(tmp_path / "whole"))
+    interrupt({20: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        run_prove(job(tmp_path))
+    (folder,) = (tmp_path / ".staging").iterdir()
+    DAMAGE[damage](folder)
+    made = run_prove(job(tmp_path))
+    assert (made.root, made.taken_up_at) == (whole.root, ())
+    assert staged(tmp_path) == {}
+
+
+def test_of_several_tries_the_farthest_is_taken_up_and_what_came_after_its_note_is_not(
+    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None]
+) -> None:
+    whole = run_prove(job(tmp_path / "whole"))
+    for step, name in ((10, "other"), (20, "own")):
+        interrupt({step: KeyboardInterrupt()})
+        with pytest.raises(KeyboardInterrupt):
+            run_prove(job(tmp_path / name))
+    (near,), (far,) = ((tmp_path / name / ".staging").iterdir() for name in ("other", "own"))
+    near.rename(far.parent / "proof-1-aaaaaaaa")
+    (far / "weights" / "step=25.parquet").write_bytes(b"half a file")
+    (far / "batches.parquet").write_bytes(b"half a file")
+    made = run_prove(job(tmp_path / "own"))
+    assert (made.root, made.taken_up_at) == (whole.root, (20,))
+    assert staged(tmp_path / "own") == {}
+
+
+def test_training_that_diverged_is_not_kept(
+    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None]
+) -> None:
+    interrupt({20: InputError("training diverged")})
+    with pytest.raises(InputError):
+        run_prove(job(tmp_path))
+    assert staged(tmp_path) == {}
+
+
+def test_what_took_seconds_is_not_kept(
+    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof_writer, "WORTH_S", 30.0)
+    interrupt({20: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        run_prove(job(tmp_path))
+    assert staged(tmp_path) == {}
