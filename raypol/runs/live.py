@@ -33,7 +33,7 @@ from raypol.cluster.metrics import (
 )
 from raypol.core.errors import InputError
 from raypol.runs.design import Setup
-from raypol.store.location import Location, atomic_output
+from raypol.store.location import Location, atomic_output, reason_of
 from raypol.store.results import TrialRow
 
 _log = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ class Live:
         self._doing = self._stopped = ""
         self._total = 0
         self._resumed = 0
+        self._away = False
         self._lost = 0
         self._states: dict[str, str] = {}  # of finished trials, by id
         self._running: dict[str, RunningTrial] = {}
@@ -267,8 +268,13 @@ class Live:
         try:
             with atomic_output(self._place) as stream:
                 stream.write(json.dumps(content).encode())
-        except OSError as err:  # who watches sees an old one, and no trial is lost for it
-            _log.debug("%s cannot be written now: %s", self._place, err)
+        except OSError as err:  # who watches sees an old one; trials wait for a storage that is away for minutes
+            if not self._away:
+                said = reason_of(err)
+                _log.warning("%s cannot be written now (%s); trials wait for the storage", self._place, said)
+            self._away = True
+        else:
+            self._away = False
 
 
 def _place(results: Location, sweep_id: str) -> Location:

@@ -131,8 +131,9 @@ def kept_summary(results: Location, sweep_id: str) -> Summary | None:
 
 
 def one_line(err: BaseException) -> str:
-    """An exception without what follows its first line."""
-    return f"{type(err).__name__}: {next(iter(str(err).splitlines()), '')}"
+    """An exception without what follows its first line; SQLAlchemy begins with when it happened, which is no reason."""
+    lines = (line for line in str(err).splitlines() if not line.startswith("(raised as a result of"))
+    return f"{type(err).__name__}: {next(lines, '')}"
 
 
 def _sha256(path: Path) -> str:

@@ -29,6 +29,7 @@ from raypol.runs.plan import SweepOptions, trial_group
 from raypol.runs.ranging import verdicts
 from raypol.runs.rows import unworked_row
 from raypol.runs.trial import run_trial
+from raypol.store.location import write_problem
 from raypol.store.results import IntervalRow, TrialRow, read_trial, write_trial
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ FINISHED: Final = ("ok", "stopped")
 """States of a row that are not run again."""
 _MAX_FAILURES: Final = 3
 """A trial whose process or worker is lost is started again, so often; it goes on where it stood."""
+_PROBE_BYTES: Final = 1 << 20
+"""Storage that does not take so many takes no trial."""
 _MOST_WAITING: Final = 64
 _LOOK_S: Final = 2.0
 _SAY_S: Final = 20.0
@@ -256,7 +259,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self._watcher.on_begun(setup_of(self._shared.design, trial.config["point"]))
 
     def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        """It was lost, and Tune will start it again."""
+        """It was lost, and Tune will start it again, unless the storage is why."""
+        if problem := write_problem(self._shared.ledger.results, _PROBE_BYTES):
+            self.stopper.reason = f"{self._shared.ledger.results} takes nothing any more ({problem})"
         self._watcher.on_lost(setup_of(self._shared.design, trial.config["point"]))
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
@@ -290,7 +295,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         try:
             storage_retries(write_trial, shared.ledger.results, row, ())
         except OSError as err:
-            self.stopper.reason = f"the storage takes no rows any more ({err})"
+            self.stopper.reason = f"{shared.ledger.results} takes no rows any more ({err})"
             return
         self._watcher.on_finished(setup, row, ())
 

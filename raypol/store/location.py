@@ -97,7 +97,9 @@ def open_location(where: str | Path) -> Location:
             return Location(fs.LocalFileSystem(), str(Path(text).expanduser().absolute()), text)
         filesystem, path = fs.FileSystem.from_uri(text)
     except (ValueError, RuntimeError, OSError, pa.ArrowException) as err:  # RuntimeError: ~ of nobody
-        raise InputError(f"cannot open {text!r}: expected a folder, file://, s3:// or gs:// ({_reason(err)})") from err
+        raise InputError(
+            f"cannot open {text!r}: expected a folder, file://, s3:// or gs:// ({reason_of(err)})"
+        ) from err
     return Location(filesystem, path, text)
 
 
@@ -108,15 +110,24 @@ def writable_folder(where: str | Path) -> Location:
         InputError: it cannot be written.
     """
     location = open_location(where)
-    probe = location / f".probe-{uuid.uuid4().hex}"
-    try:
-        location.make_folder()
-        with probe.filesystem.open_output_stream(probe.path) as stream:
-            stream.write(b"")
-        probe.remove()
-    except (OSError, pa.ArrowException) as err:
-        raise InputError(f"cannot write to the results folder {location}: {_reason(err)}") from err
+    if problem := write_problem(location):
+        raise InputError(f"cannot write to the results folder {location}: {problem}")
     return location
+
+
+def write_problem(folder: Location, num_bytes: int = 0) -> str:
+    """Why a file of so many bytes cannot be written into this folder now; empty if it can."""
+    probe = folder / f".probe-{uuid.uuid4().hex}"
+    try:
+        folder.make_folder()
+        try:
+            with probe.filesystem.open_output_stream(probe.path) as stream:
+                stream.write(bytes(num_bytes))
+        finally:
+            probe.remove()
+    except (OSError, pa.ArrowException) as err:
+        return reason_of(err)
+    return ""
 
 
 @contextmanager
@@ -132,6 +143,7 @@ def atomic_output(target: Location) -> Iterator[Any]:
         raise
 
 
-def _reason(err: BaseException) -> str:
+def reason_of(err: BaseException) -> str:
+    """What the system calls the error, without pyarrow's words around it."""
     code = getattr(err, "errno", None)
     return os.strerror(code) if code else next(iter(str(err).splitlines()), type(err).__name__)

@@ -1,6 +1,8 @@
 """What a running sweep tells, and how a reader takes what lies in the folder."""
 
+import errno
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +102,30 @@ def test_a_sweep_from_begin_to_end(results: Location, tmp_path: Path) -> None:
     assert pulse(results).ended == "finished"
     assert pulse(results).states["stopped"] == 1
     assert [path.name for path in place(tmp_path).parent.iterdir()] == ["live.json"], "nothing half written is left"
+
+
+@pytest.mark.usefixtures("quick")
+def test_storage_that_is_away_is_said_once_each_time(
+    results: Location, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told, away = Live(results, "s"), tmp_path / "away"
+
+    def warned(times: int) -> None:
+        limit = time.monotonic() + 20.0
+        while len(caplog.records) < times and time.monotonic() < limit:
+            time.sleep(0.01)
+        time.sleep(0.2)  # ten more pulses
+        assert len(caplog.records) == times
+
+    with told.told():
+        for times in (1, 2):
+            place(tmp_path).parent.rename(away)
+            warned(times)
+            away.rename(place(tmp_path).parent)
+            told.says(f"back {times}")
+            until(results, f"back {times}")
+    said = f"live.json cannot be written now ({os.strerror(errno.ENOENT)}); trials wait for the storage"
+    assert all(record.getMessage().endswith(said) for record in caplog.records)
 
 
 @pytest.mark.usefixtures("quick")

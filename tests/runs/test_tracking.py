@@ -25,7 +25,7 @@ from raypol.runs.study import Outcome
 from raypol.runs.tracking import Tracker
 from raypol.runs.tracking_rows import PARAMS, row_digest
 from raypol.runs.tracking_store import open_experiment, tracking_uri
-from raypol.runs.tracking_sync import BusyError, Synced, only_writer, sync_sweep
+from raypol.runs.tracking_sync import BusyError, Synced, one_line, only_writer, sync_sweep
 from raypol.runs.tracking_views import KEY, charts_link, put_views, table_link
 from raypol.store.location import open_location
 from raypol.store.results import TrialRow, read_trials, write_trial
@@ -533,6 +533,13 @@ def test_a_store_that_cannot_be_reached_is_a_problem_and_no_error(
     assert "\n" not in tracker.problem
     assert (tracker.compare_link, tracker.table) == ("", "")
     assert tracker.ui_command
+
+
+def test_the_reason_is_what_is_said_of_an_error() -> None:
+    early = "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block)"
+    full = "(sqlite3.OperationalError) database or disk is full"
+    assert one_line(ValueError(f"{early}\n{full}\n[SQL: INSERT]")) == f"ValueError: {full}"
+    assert one_line(ValueError()) == "ValueError: "
 
 
 def test_nobody_waits_for_a_silent_server(

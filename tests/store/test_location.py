@@ -1,5 +1,7 @@
 """Paths and URIs, folders that cannot be written, and output that appears as a whole or not at all."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from raypol.core.errors import InputError
-from raypol.store.location import Location, atomic_output, open_location, writable_folder
+from raypol.store.location import Location, atomic_output, open_location, writable_folder, write_problem
 
 
 def put(location: Location, content: bytes) -> None:
@@ -97,6 +99,16 @@ def test_a_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
     assert location.files() == []
     put(location / "x", b"1")
     assert writable_folder(tmp_path / "a" / "b").files() == [("x", 1)]
+
+
+def test_what_can_be_written_is_no_problem_and_leaves_nothing(tmp_path: Path) -> None:
+    assert write_problem(open_location(tmp_path), 1 << 20) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_why_nothing_can_be_written_is_said_in_the_systems_words(tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("not a folder")
+    assert write_problem(open_location(tmp_path / "a file"), 1 << 20) == os.strerror(errno.EEXIST)
 
 
 def unwritable(tmp_path: Path) -> list[str]:
