@@ -1,6 +1,7 @@
 """From arguments to an exit code, for every command line of raypol: bad input is one line and exit code 2."""
 
 import io
+import logging
 import os
 import re
 import sys
@@ -48,6 +49,8 @@ def parse(kind: Any, program: str, description: str, arguments: Sequence[str], *
 
 def guarded(run: Callable[[], int], *, debug: bool) -> int:
     """Run a command: 2 for bad input, 130 for Ctrl-C, 3 for what is nobody's input."""
+    if debug:
+        logging.getLogger("raypol").setLevel(logging.DEBUG)
     try:
         return run()
     except InputError as err:

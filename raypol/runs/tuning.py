@@ -260,9 +260,14 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
 
     def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """It was lost, and Tune will start it again, unless the storage is why."""
+        setup = setup_of(self._shared.design, trial.config["point"])
         if problem := write_problem(self._shared.ledger.results, _PROBE_BYTES):
             self.stopper.reason = f"{self._shared.ledger.results} takes nothing any more ({problem})"
-        self._watcher.on_lost(setup_of(self._shared.design, trial.config["point"]))
+        else:
+            spoof = setup.spoof
+            what = f"{setup.arm}, T' = {spoof.steps}, k = {spoof.interval}, seed {spoof.seed}"
+            _log.warning("%s: lost and started again (%s)", what, _last_line(trial))
+        self._watcher.on_lost(setup)
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """A trial reported its row."""
@@ -360,8 +365,8 @@ def _quiet(waiting: int) -> Iterator[None]:
     os.environ.update(wanted)
     loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train")]
     levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    for logger in loggers:  # what they say of a lost trial is a traceback; `_Watch` says it in a line
+        logger.setLevel(logging.ERROR if _log.isEnabledFor(logging.DEBUG) else logging.CRITICAL)
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ import pytest
 
 from raypol.cluster.inventory import usable_cores
 from raypol.store.location import open_location
+from raypol.store.proofs import read_manifest
 from raypol.store.results import read_trials
 from tests.tiny_sweep import environment, tiny_sweep
 
@@ -180,3 +181,26 @@ def test_a_full_disk_ends_the_sweep_and_keeps_what_is_finished(tmp_path: Path) -
         assert_whole(tmp_path, written)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
+def test_a_prover_that_is_stopped_goes_on_from_its_note(tmp_path: Path, how: signal.Signals) -> None:
+    def prove(folder: str) -> list[str]:
+        words = ["prove", "--steps", "6000", "--interval", "20", "--results", str(tmp_path / folder)]
+        return [str(Path(sys.executable).parent / "raypol"), *words]
+
+    stopped = subprocess.Popen(prove("parts"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(lambda: bool(list(tmp_path.glob("parts/.staging/*/begun.json"))) or stopped.poll() is not None, "a note")
+    stopped.send_signal(how)
+    _, said = stopped.communicate(timeout=60)
+    assert stopped.returncode in (130, -9), said
+    folders = []
+    for folder in ("parts", "whole"):
+        done = subprocess.run(prove(folder), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        assert done.returncode == 0, done.stderr
+        assert ("taken up at step" in done.stdout) is (folder == "parts")
+        folders.append(open_location(done.stdout.splitlines()[-1]))
+    parts, whole = map(read_manifest, folders)
+    assert (parts.root, parts.files, parts.sizes) == (whole.root, whole.files, whole.sizes)
+    assert parts.generation.gradient_evals == whole.generation.gradient_evals == 6000
+    assert not [path for path in (tmp_path / "parts" / ".staging").rglob("*") if path.is_file()]
