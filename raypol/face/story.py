@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from raypol.core.distances import METRICS, Metric
-from raypol.face.sweep_summary import unchanged
+from raypol.face.sweep_summary import unchanged, with_null
 from raypol.runs.rows import ratio_of
 from raypol.store.results import TrialRow
 
@@ -61,14 +61,12 @@ def _control(spoofs: Sequence[TrialRow]) -> str:
 
 def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
     """Per attack: did it lower the error of the same trajectory with ordinary batches, and did that change anything?"""
-    nulls = {(row.steps, row.interval, row.seed): row for row in spoofs if row.arm == "null"}
-    if not nulls:
+    if all(row.arm != "null" for row in spoofs):
         return []
     sentences = []
     for arm in dict.fromkeys(row.arm for row in spoofs if row.arm != "null"):
-        own = [row for row in spoofs if row.arm == arm and (row.steps, row.interval, row.seed) in nulls]
-        pairs = [(row, nulls[row.steps, row.interval, row.seed]) for row in own]
-        sentences.append(_one_attack(arm, pairs) if pairs else f"{arm}: null was not measured at its T'.")
+        pairs = with_null([row for row in spoofs if row.arm == arm], spoofs)
+        sentences.append(_one_attack(arm, pairs) if pairs else f"{arm}: null was not measured at an equal point.")
     return sentences
 
 
