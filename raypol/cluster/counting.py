@@ -91,7 +91,7 @@ def writing(num_bytes: Callable[[], int]) -> Iterator[None]:
     if (job := _job) is None:
         yield
         return
-    seen = 0
+    seen = num_bytes()  # what an earlier try wrote is there already
     lock = threading.Lock()
 
     def sample() -> None:

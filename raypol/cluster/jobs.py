@@ -4,6 +4,7 @@ Jobs carry configuration and names of places. Weights and points go from the wor
 driver. Every job can be repeated: it replaces what an earlier try left half done, and does not do again what one finished.
 """
 
+import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,8 @@ from raypol.store.location import Location, open_location
 from raypol.store.proof_format import Manifest
 from raypol.store.proof_writer import ProofWriter, new_proof
 from raypol.store.proofs import ParquetProof, read_manifest
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,12 +247,12 @@ def run_prove(job: ProveJob) -> Manifest:
     dataset = job.data.load()
     results = open_location(job.results)
     left = _left_behind(results, job.proof_id)
-    with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer, writing(writer.num_bytes):
+    with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer:
         begun = writer.take_up(left)
-        for folder in left:
-            folder.remove()
-        cost = prove(job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.note)
-        return writer.finish(cost, job.environment)
+        _remove(left)
+        with writing(writer.num_bytes):
+            cost = prove(job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.note)
+            return writer.finish(cost, job.environment)
 
 
 def run_craft(job: SpoofJob) -> SpoofOutcome:
@@ -282,8 +285,7 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
         if not shards:
             add_interval("crafted")
 
-    for folder in _left_behind(results, job.proof_id):
-        folder.remove()
+    _remove(_left_behind(results, job.proof_id))
     with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer, writing(writer.num_bytes):
         cost = seal_spoof(
             method,
@@ -413,8 +415,16 @@ def _left_behind(results: Location, proof_id: str) -> list[Location]:
         return []
     staging = results / ".staging"
     staging.make_folder()  # listing it while another job creates it would be an error
-    names = {path.split("/", 1)[0] for path, _ in staging.files()} - {_workshop_name(proof_id)}
+    names = set(staging.names()) - {_workshop_name(proof_id)}
     return [staging / name for name in sorted(names) if name.startswith(f"{proof_id}-")]
+
+
+def _remove(folders: Sequence[Location]) -> None:
+    for folder in folders:
+        try:
+            folder.remove()
+        except PermissionError:
+            _log.warning("%s is somebody else's and stays", folder)
 
 
 # One scene is kept: a worker mostly crafts shard after shard of one spoof, and setting the scene costs as much as a small shard.

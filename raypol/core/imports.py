@@ -1,5 +1,6 @@
 """Own models, datasets, attacks and policies are named by import path: `my_pkg.models:make_net`."""
 
+import hashlib
 import importlib
 import sys
 from pathlib import Path
@@ -32,3 +33,10 @@ def load_object(path: str) -> Any:  # noqa: ANN401 - what lies behind a user's i
     except (ImportError, AttributeError, ValueError) as err:
         raise InputError(f"cannot import {path!r}, expected module:object that exists ({err})") from err
     return found
+
+
+def source_digest(path: str) -> str:
+    """SHA-256 as hex of the file that holds the object behind `module:object`; empty for a module without a file."""
+    load_object(path)
+    source = getattr(sys.modules[path.partition(":")[0]], "__file__", None)
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""

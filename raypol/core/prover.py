@@ -4,10 +4,11 @@ Differences from the published code: data order and augmentation come from recor
 label, and checkpoints are written by another thread while the next steps are computed.
 """
 
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -59,7 +60,7 @@ class Begun:
 
     checkpoint: Checkpoint
     cost: Cost
-    """Until that checkpoint."""
+    """Until that checkpoint was written: the steps that were made meanwhile are in it, and are made again."""
 
 
 def prove(
@@ -94,6 +95,8 @@ def prove(
     order = data_order(recipe, dataset)
     trainer = Trainer(recipe, dataset, device)
     before, start_state = (begun.cost, begun.checkpoint) if begun else (Cost(), initial_checkpoint(recipe, dataset))
+    if _shapes(trainer.parameters, trainer.buffers) != _shapes(start_state.parameters, start_state.buffers):
+        raise InputError(f"{recipe.model} is another model than the one whose step {start_state.step} is recorded")
     trainer.load(start_state)
     pixels, labels, digests = trainer.dataset.pixels, trainer.dataset.labels, dataset.point_digests
 
@@ -112,8 +115,9 @@ def prove(
         wall_s = until.moment_s - started.moment_s
         return before + Cost(device_s=started.until(until), wall_s=wall_s, gradient_evals=gradient_evals)
 
-    def tell(step: int, cost: Callable[[], Cost]) -> None:
-        on_recorded(step, cost())
+    def tell(step: int, reached: Mark, gradient_evals: int) -> None:
+        written = replace(reached, moment_s=time.perf_counter())
+        on_recorded(step, spent(written, gradient_evals))
 
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
         if begun is None:
@@ -130,11 +134,15 @@ def prove(
             else:
                 pending = shuttle.send(interval.stop, trainer.state())
             background.write_batches(_records(interval, indices_nB, digests))
-            reached = partial(spent, mark(trainer.device), trainer.gradient_evals)
-            background.write_pending(partial(_finite, interval, sound, pending), partial(tell, interval.stop, reached))
+            told = partial(tell, interval.stop, mark(trainer.device), trainer.gradient_evals)
+            background.write_pending(partial(_finite, interval, sound, pending), told)
             if on_interval:
                 on_interval(interval)
     return spent(mark(trainer.device), trainer.gradient_evals)
+
+
+def _shapes(*groups: Mapping[str, Tensor]) -> list[dict[str, torch.Size]]:
+    return [{name: tensor.shape for name, tensor in group.items()} for group in groups]
 
 
 def _records(

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import ray
 from ray import tune
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.runners import RayRunner, Role
@@ -29,7 +30,7 @@ from raypol.runs.plan import SweepOptions, trial_group
 from raypol.runs.ranging import verdicts
 from raypol.runs.rows import unworked_row
 from raypol.runs.trial import run_trial
-from raypol.store.location import write_problem
+from raypol.store.location import Location, write_problem
 from raypol.store.results import IntervalRow, TrialRow, read_trial, write_trial
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ _MAX_FAILURES: Final = 3
 """A trial whose process or worker is lost is started again, so often; it goes on where it stood."""
 _PROBE_BYTES: Final = 1 << 20
 """Storage that does not take so many takes no trial."""
+_AWAY_S: Final = 90.0
+"""So long a lost trial's storage may be away; trials have waited for it before."""
 _MOST_WAITING: Final = 64
 _LOOK_S: Final = 2.0
 _SAY_S: Final = 20.0
@@ -261,13 +264,13 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """It was lost, and Tune will start it again, unless the storage is why."""
         setup = setup_of(self._shared.design, trial.config["point"])
-        if problem := write_problem(self._shared.ledger.results, _PROBE_BYTES):
+        if problem := _storage_problem(self._shared.ledger.results):
             self.stopper.reason = f"{self._shared.ledger.results} takes nothing any more ({problem})"
         else:
             spoof = setup.spoof
             what = f"{setup.arm}, T' = {spoof.steps}, k = {spoof.interval}, seed {spoof.seed}"
             _log.warning("%s: lost and started again (%s)", what, _last_line(trial))
-        self._watcher.on_lost(setup)
+            self._watcher.on_lost(setup)
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """A trial reported its row."""
@@ -327,6 +330,17 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             self._watcher.on_wait(said)
         if idle_s > patience_s:
             self.stopper.reason = f"{said}, and none could start for {patience_s:g} s"
+
+
+def _storage_problem(results: Location) -> str:
+    """Why no trial can be written any more; empty if it can, or can again after a while."""
+    tries = Retrying(
+        retry=retry_if_result(bool),
+        wait=wait_fixed(2.0),
+        stop=stop_after_delay(_AWAY_S),
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else "",
+    )
+    return tries(write_problem, results, _PROBE_BYTES)
 
 
 def num_reserved() -> int:

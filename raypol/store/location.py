@@ -62,6 +62,11 @@ class Location:
         found = [info for info in self.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
         return sorted((info.path[len(self.path.rstrip("/")) + 1 :], int(info.size)) for info in found)
 
+    def names(self) -> list[str]:
+        """Names of the files and folders directly in this folder, sorted."""
+        selector = fs.FileSelector(self.path, allow_not_found=True)
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+
     def make_folder(self) -> None:
         """Create this folder and its parents."""
         self.filesystem.create_dir(self.path, recursive=True)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -15,12 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from raypol.core import hashing
 from raypol.core.errors import InputError
+from raypol.core.imports import is_import_path, source_digest
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, PointIndex, Points, Recipe
 from raypol.core.prover import Begun
+from raypol.core.training import UpdateError
 from raypol.store.location import Location, atomic_output
 from raypol.store.proof_format import (
     BATCHES,
@@ -60,6 +63,8 @@ class _Note:
     """The last is where it stands, those before where it was taken up."""
     checkpoints: str
     """Digest of all up to there."""
+    source: str
+    """Digest of the file of an own model."""
 
 
 _NOTES: Final = TypeAdapter(_Note)
@@ -85,7 +90,7 @@ class ProofWriter:
         self._state_bytes = 0
         self._file_bytes = 0
         self._taken_up_at: tuple[int, ...] = ()
-        self._reached = _Note(cost=Cost(), steps=(0,), checkpoints="")
+        self._reached = _Note(cost=Cost(), steps=(0,), checkpoints="", source="")
         self._noted_s = 0.0
         (staging / "weights").make_folder()
 
@@ -148,7 +153,7 @@ class ProofWriter:
     def note(self, step: int, cost: Cost) -> None:
         """Remember how far the prover came and what it cost, so that after an interruption the next try goes on from there."""
         steps = tuple(sorted({*self._taken_up_at, step}))
-        self._reached = _Note(cost=cost, steps=steps, checkpoints=self._seal.checkpoints())
+        self._reached = _Note(cost=cost, steps=steps, checkpoints=self._seal.checkpoints(), source=self._source)
         if self._staging.is_local and cost.wall_s - self._noted_s >= WORTH_S:
             self._write_note()
 
@@ -158,13 +163,20 @@ class ProofWriter:
         Args:
             left: folders that such tries left. Nobody may write there any more: the one that came farthest becomes this
                 writer's, and of a folder that is damaged nothing is taken.
+
+        Raises:
+            OSError: the storage is away; what was left is still there.
         """
         notes = [(note, folder) for folder in left if (note := _read_note(folder)) is not None]
         for note, folder in sorted(notes, key=lambda found: found[0].steps[-1], reverse=True):
             recorded = [step for step in self.recipe.checkpoint_steps() if step <= note.steps[-1]]
             try:
+                if note.source != self._source:
+                    raise InputError(f"{folder}: {self.recipe.model} was changed since")
                 latest, stored = _reread(folder, self.recipe, recorded, note)
             except InputError as err:
+                if isinstance(err.__cause__, OSError) and _may_pass(err.__cause__):
+                    raise err.__cause__ from None
                 _log.warning("an unfinished proof cannot be taken up and is made anew: %s", err)
                 continue
             self._staging.remove()
@@ -175,7 +187,8 @@ class ProofWriter:
                     (self._staging / name).remove()
             for one in stored:
                 self._count(one)
-            self._taken_up_at, self._reached, self._noted_s = note.steps, note, note.cost.wall_s
+            self._taken_up_at, self._reached = note.steps, note
+            self._write_note()
             return Begun(checkpoint=latest, cost=note.cost)
         return None
 
@@ -196,8 +209,7 @@ class ProofWriter:
         for file in (self._batch_file, self._point_file):
             if file is not None:
                 file.close()
-        (self._staging / _NOTE).remove()
-        files = dict(self._staging.files())
+        files = {name: size for name, size in self._staging.files() if name != _NOTE}
         self._file_bytes = sum(files.values())
         weight_files = sum(size for name, size in files.items() if name.startswith("weights/"))
         manifest = Manifest(
@@ -230,6 +242,11 @@ class ProofWriter:
         for file in (self._batch_file, self._point_file):
             if file is not None and file.is_open:
                 file.close()
+
+    @cached_property
+    def _source(self) -> str:
+        """Digest of an own model's file: the recipe has its name alone."""
+        return source_digest(self.recipe.model) if is_import_path(self.recipe.model) else ""
 
     def _count(self, stored: "_Stored") -> None:
         self._seal.add_checkpoint_digest(stored.digest)
@@ -297,16 +314,18 @@ def new_proof(results: Location, proof_id: str, recipe: Recipe, num_dataset_poin
         yield writer
         writer.close()
         assert (staging / "manifest.json").exists(), "the block calls finish"
+        (staging / _NOTE).remove()
         (results / "proofs").make_folder()
         final = results / "proofs" / proof_id.replace("{root}", writer.root[:12])
         final.remove()
         staging.move_to(final)
-    except InputError:  # another try would end here too
-        writer.close()
-        staging.remove()
-        raise
-    except BaseException:
-        writer.leave()
+    except BaseException as err:
+        # Bad input would end another try too. An update fails for want of memory as well.
+        if isinstance(err, InputError) and not isinstance(err, UpdateError):
+            writer.close()
+            staging.remove()
+        else:
+            writer.leave()
         raise
 
 
@@ -331,9 +350,21 @@ def _read_note(folder: Location) -> _Note | None:
     """How far an unfinished proof came; None if it has no usable note."""
     try:
         with folder.filesystem.open_input_file((folder / _NOTE).path) as stream:
-            return _NOTES.validate_json(stream.read())
-    except (OSError, ValidationError):
+            note = _NOTES.validate_json(stream.read())
+        if sorted(set(note.steps)) != list(note.steps):
+            raise ValueError(f"its steps do not ascend: {note.steps}")
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (PermissionError, ValueError) as err:
+        _log.warning("the note of %s is of no use (%s)", folder, next(iter(str(err).splitlines()), ""))
+        return None
+    return note
+
+
+def _may_pass(err: OSError) -> bool:
+    """True for storage that is away; pyarrow calls damage an OSError too, one without a number."""
+    lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
+    return err.errno is not None and not isinstance(err, lasting)
 
 
 def _reread(folder: Location, recipe: Recipe, steps: Sequence[int], note: _Note) -> tuple[Checkpoint, list[_Stored]]:

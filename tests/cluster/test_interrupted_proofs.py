@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 
 from raypol.cluster.jobs import ProveJob, run_prove
 from raypol.core.errors import InputError
-from raypol.core.proof import Cost
+from raypol.core.proof import Checkpoint, Cost, MemoryProof
+from raypol.core.prover import Begun, initial_checkpoint, prove
+from raypol.core.training import UpdateError
 from raypol.store import proof_writer
 from raypol.store.proof_format import Manifest
 from raypol.store.proof_writer import ProofWriter
+from raypol.store.proofs import ParquetProof
 from tests.studies import TRAIN
 
 LONG = replace(TRAIN, steps=47, interval=5, horizontal_flip=True)
@@ -140,10 +144,11 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "a bit is wrong": flip,
     "a file is cut short": halve,
     "a note without meaning": say("[]"),
-    "a note of nothing": say('{"cost": {}, "steps": [], "checkpoints": ""}'),
-    "a note of a step within an interval": say('{"cost": {}, "steps": [17], "checkpoints": ""}'),
+    "a note of nothing": say('{"cost": {}, "steps": [], "checkpoints": "", "source": ""}'),
+    "a note of a step within an interval": say('{"cost": {}, "steps": [17], "checkpoints": "", "source": ""}'),
     "another checkpoint in its place": swap,
-    "a note of words": say('{"cost": {"wall_s": "long"}, "steps": ["twenty"], "checkpoints": ""}'),
+    "a note of words": say('{"cost": {"wall_s": "long"}, "steps": ["twenty"], "checkpoints": "", "source": ""}'),
+    "a note that goes back": say('{"cost": {}, "steps": [20, 15], "checkpoints": "", "source": ""}'),
     "half a note": say('{"cost": {'),
     "no note": lambda folder: (folder / "begun.json").unlink(),
 }
@@ -154,10 +159,7 @@ def test_what_is_damaged_is_made_anew(
     tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], damage: str
 ) -> None:
     whole = run_prove(job(tmp_path / "whole"))
-    interrupt({20: KeyboardInterrupt()})
-    with pytest.raises(KeyboardInterrupt):
-        run_prove(job(tmp_path))
-    (folder,) = (tmp_path / ".staging").iterdir()
+    folder = interrupted(tmp_path, interrupt)
     DAMAGE[damage](folder)
     made = run_prove(job(tmp_path))
     assert (made.root, made.taken_up_at) == (whole.root, ())
@@ -198,3 +200,119 @@ def test_what_took_seconds_is_not_kept(
     with pytest.raises(KeyboardInterrupt):
         run_prove(job(tmp_path))
     assert staged(tmp_path) == {}
+
+
+def interrupted(results: Path, interrupt: Callable[[Mapping[int, BaseException]], None]) -> Path:
+    """The folder of a proof that stopped at step 20."""
+    interrupt({20: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        run_prove(job(results))
+    (folder,) = (results / ".staging").iterdir()
+    return folder
+
+
+@pytest.mark.parametrize("what", ["note", "checkpoint"])
+def test_storage_that_is_away_while_it_is_taken_up_costs_nothing(
+    tmp_path: Path,
+    interrupt: Callable[[Mapping[int, BaseException]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    interrupted(tmp_path, interrupt)
+    away = OSError(errno.ESTALE, "Stale file handle")
+
+    def fail(*_: object) -> None:
+        if what == "note":
+            raise away
+        raise InputError("not a readable Parquet file") from away
+
+    with monkeypatch.context() as patched:
+        if what == "note":
+            patched.setattr(proof_writer, "_read_note", fail)
+        else:
+            patched.setattr(ParquetProof, "checkpoint", fail)
+        with pytest.raises(OSError, match="Stale"):
+            run_prove(job(tmp_path))
+    assert run_prove(job(tmp_path)).taken_up_at == (20,)
+    assert staged(tmp_path) == {}
+
+
+def test_a_proof_that_was_finished_but_not_put_in_its_place_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        assert list(tmp_path.glob(".staging/*/begun.json")), "SIGKILL would leave nothing to go on from"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ProofWriter, "close", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_prove(job(tmp_path))
+    made = run_prove(job(tmp_path))
+    assert made.taken_up_at == (47,)
+    assert "begun.json" not in made.files
+    assert staged(tmp_path) == {}
+
+
+def test_an_update_that_fails_for_want_of_memory_is_no_bad_input(
+    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None]
+) -> None:
+    interrupt({20: UpdateError("optimizer SGD cannot make a step: can't allocate memory")})
+    with pytest.raises(UpdateError):
+        run_prove(job(tmp_path))
+    assert run_prove(job(tmp_path)).taken_up_at == (20,)
+
+
+def test_an_own_model_that_was_changed_since_is_proved_anew(
+    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+from torch import nn
+
+def make_net(*, in_channels, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))
+"""
+    (tmp_path / "changing_lab.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = replace(LONG, model="changing_lab:make_net").recipe(TRAIN.data.load(), device="cpu", threads=1)
+    work = replace(job(tmp_path), recipe=recipe)
+    for change, taken_up_at in (("", (20,)), ("# changed", ())):
+        interrupt({20: KeyboardInterrupt()})
+        with pytest.raises(KeyboardInterrupt):
+            run_prove(work)
+        (tmp_path / "changing_lab.py").write_text(source + change)
+        assert run_prove(work).taken_up_at == taken_up_at
+
+
+def test_another_model_than_the_recorded_one_is_refused(tmp_path: Path) -> None:
+    work, dataset = job(tmp_path), TRAIN.data.load()
+    other = initial_checkpoint(replace(work.recipe, model="resnet20"), dataset)
+    sink = MemoryProof(work.recipe, len(dataset))
+    with pytest.raises(InputError, match="resnet8 is another model than the one whose step 0 is recorded"):
+        prove(work.recipe, dataset, sink, begun=Begun(checkpoint=other, cost=Cost()))
+    own = replace(initial_checkpoint(work.recipe, dataset), step=7)
+    with pytest.raises(InputError, match="end of an interval, got step 7"):
+        prove(work.recipe, dataset, sink, begun=Begun(checkpoint=own, cost=Cost()))
+
+
+def test_the_time_of_writing_is_in_the_cost_of_every_part(
+    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, write_s = ProofWriter.write_checkpoint, 0.1
+
+    def slowly(writer: ProofWriter, checkpoint: Checkpoint) -> None:
+        time.sleep(write_s)
+        real(writer, checkpoint)
+
+    monkeypatch.setattr(ProofWriter, "write_checkpoint", slowly)
+    interrupt({10: KeyboardInterrupt(), 20: KeyboardInterrupt(), 30: KeyboardInterrupt(), 40: KeyboardInterrupt()})
+    made, errors = finished(job(tmp_path))
+    assert len(errors) == 4
+    assert made.generation.wall_s >= write_s * len(made.checkpoint_steps)
+    assert made.generation.device_s == pytest.approx(made.generation.wall_s)  # of a CPU
+
+
+def test_a_folder_without_files_is_removed_too(tmp_path: Path) -> None:
+    (tmp_path / ".staging" / "proof-1-deadbeef" / "weights").mkdir(parents=True)
+    run_prove(job(tmp_path))
+    assert list((tmp_path / ".staging").iterdir()) == []
