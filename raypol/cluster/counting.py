@@ -86,12 +86,12 @@ def add_bytes(written: Callable[[], int]) -> None:
 
 
 @contextmanager
-def writing(num_bytes: Callable[[], int]) -> Iterator[None]:
-    """Inside, the job of this process writes: what `num_bytes` grows by is counted as it grows."""
+def writing(num_bytes: Callable[[], int], *, already: int = 0) -> Iterator[None]:
+    """Inside, the job of this process writes: what `num_bytes` grows by, beyond what was there already, is counted as it grows."""
     if (job := _job) is None:
         yield
         return
-    seen = num_bytes()  # what an earlier try wrote is there already
+    seen = already
     lock = threading.Lock()
 
     def sample() -> None:

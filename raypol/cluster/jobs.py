@@ -250,7 +250,7 @@ def run_prove(job: ProveJob) -> Manifest:
     with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer:
         begun = writer.take_up(left)
         _remove(left)
-        with writing(writer.num_bytes):
+        with writing(writer.num_bytes, already=writer.num_bytes()):
             cost = prove(job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.note)
             return writer.finish(cost, job.environment)
 

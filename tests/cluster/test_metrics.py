@@ -132,6 +132,13 @@ def test_bytes_are_counted_as_they_grow(ledger: dict[tuple[str, ...], float], mo
     assert ledger[key] == pytest.approx(1500.0)
 
 
+def test_bytes_that_were_there_already_are_not_counted(ledger: dict[tuple[str, ...], float]) -> None:
+    size = [800]
+    with at_work(CPU, "prover", object()), writing(lambda: size[0], already=800):
+        size[0] = 1000
+    assert ledger[STORE_BYTES.name, "prover"] == pytest.approx(200.0)
+
+
 def test_a_size_that_cannot_be_seen_costs_no_trial(ledger: dict[tuple[str, ...], float]) -> None:
     def away() -> int:
         raise OSError("the storage is away")
