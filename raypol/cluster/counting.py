@@ -87,7 +87,7 @@ def add_bytes(written: Callable[[], int]) -> None:
 
 @contextmanager
 def writing(num_bytes: Callable[[], int], *, already: int = 0) -> Iterator[None]:
-    """Inside, the job of this process writes: what `num_bytes` grows by, beyond what was there already, is counted as it grows."""
+    """Inside, the job of this process writes: what `num_bytes` grows by beyond `already` is counted as it grows."""
     if (job := _job) is None:
         yield
         return
