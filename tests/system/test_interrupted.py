@@ -105,9 +105,13 @@ def test_a_second_driver_of_the_same_sweep_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         first = subprocess.Popen(command(tmp_path), env=environment(), stdout=log, stderr=log)
         until(lambda: len(rows(tmp_path)) >= 1 or first.poll() is not None, "a row")
-        second = subprocess.run(
-            command(tmp_path), env=environment(), capture_output=True, text=True, timeout=PATIENCE_S
-        )
+        first.send_signal(signal.SIGSTOP)  # or it might be done before the second has started
+        try:
+            second = subprocess.run(
+                command(tmp_path), env=environment(), capture_output=True, text=True, timeout=PATIENCE_S
+            )
+        finally:
+            first.send_signal(signal.SIGCONT)
         assert second.returncode == 2, second.stdout + second.stderr
         assert "another process is running sweep 'tiny-smoke'" in second.stderr
         assert first.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
