@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 
 from benchmarks.loops import Spent, bare_loop, classic_pipeline, proving, torch_threads
@@ -193,8 +192,7 @@ def replayed(recipe: Recipe, dataset: Dataset, device: torch.device, precision: 
     """Where the first interval leads, and the seconds that it takes."""
     trainer = Trainer(recipe, dataset, device, precision=precision)
     trainer.load(initial_checkpoint(recipe, dataset))
-    steps = data_order(recipe, dataset).steps(0, recipe.interval)
-    where_nB = torch.from_numpy(np.stack(list(steps))).to(device)
+    where_nB = torch.from_numpy(data_order(recipe, dataset).block(0, recipe.interval)).to(device)
     synchronise(device)
     started = time.perf_counter()
     trainer.run(0, trainer.dataset.pixels[where_nB], trainer.dataset.labels[where_nB])

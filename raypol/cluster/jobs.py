@@ -408,9 +408,7 @@ def _workshop_name(proof_id: str) -> str:
 
 
 def _left_behind(results: Location, proof_id: str) -> list[Location]:
-    """What tries that were killed left of this proof, without its workshop. Only locally, where a lock says that nobody else
-    makes it now.
-    """
+    """What killed tries left of this proof, not its workshop. Only locally, where a lock says that nobody else makes it now."""
     if not results.is_local:
         return []
     staging = results / ".staging"

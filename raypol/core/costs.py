@@ -49,16 +49,17 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     """
 
     def __init__(self) -> None:
+        from torch.utils.flop_counter import flop_registry
+
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self._formulas = flop_registry
         self._seen = Work(0.0, 0.0)
         self._aside = Work(0.0, 0.0)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
-        from torch.utils.flop_counter import flop_registry
-
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        formula = flop_registry.get(func._overloadpacket)
+        formula = self._formulas.get(func._overloadpacket)
         self._seen += Work(float(formula(*args, **kwargs, out_val=out)) if formula else 0.0, 1.0)
         return out
 

@@ -154,6 +154,10 @@ class DataOrder:
         start = position * self.batch_size
         return self._epoch[1][start : start + self.batch_size]
 
+    def block(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """(n, B): indices of steps start, ..., stop - 1."""
+        return np.stack(list(self.steps(start, stop)))
+
     def steps(self, start: int, stop: int) -> Iterator[npt.NDArray[np.int64]]:
         """Indices of steps start, ..., stop - 1."""
         return (self(step) for step in range(start, stop))

@@ -100,11 +100,12 @@ def prove(
     trainer.load(start_state)
     pixels, labels, digests = trainer.dataset.pixels, trainer.dataset.labels, dataset.point_digests
 
-    if start_state.step not in recipe.checkpoint_steps():
+    intervals, ends = recipe.intervals(), recipe.checkpoint_steps()
+    if start_state.step not in ends:
         raise InputError(f"expected to go on from the end of an interval, got step {start_state.step}")
-    recorded = [interval for interval in recipe.intervals() if interval.stop <= start_state.step]
-    for interval in recorded:
-        sink.write_batches(_records(interval, np.stack(list(order.steps(interval.start, interval.stop))), digests))
+    num_recorded = ends.index(start_state.step)
+    for interval in intervals[:num_recorded]:
+        sink.write_batches(_records(interval, order.block(interval.start, interval.stop), digests))
 
     # Steps do not wait for the state that they leave behind: it is copied, checked and written while they go on.
     shuttle = Shuttle(trainer.device) if trainer.device.type == "cuda" else None
@@ -122,8 +123,8 @@ def prove(
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
         if begun is None:
             background.write_checkpoint(start_state)
-        for interval in recipe.intervals()[len(recorded) :]:
-            indices_nB = np.stack(list(order.steps(interval.start, interval.stop)))
+        for interval in intervals[num_recorded:]:
+            indices_nB = order.block(interval.start, interval.stop)
             losses: list[Tensor] = []
             for part in steps_at_once(interval.num_steps, pixels[0].numel() * recipe.batch_size):
                 where_nB = torch.from_numpy(indices_nB[part.start : part.stop]).to(trainer.device)

@@ -19,7 +19,7 @@ from raypol.runs.environment import environment_of, versions
 from raypol.runs.honest import intervals_written, proof_id_of
 from raypol.runs.study import Trial
 from raypol.runs.verify import shards
-from raypol.store.location import Location
+from raypol.store.location import Location, may_pass
 from raypol.store.proof_format import Manifest
 
 P = ParamSpec("P")
@@ -151,7 +151,7 @@ def storage_retries(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
     """function(...), again and again while the storage is away, for a bounded time."""
     patience = _Patience(_STORAGE_PATIENCE_S)
     return Retrying(
-        retry=retry_if_exception(_is_storage),
+        retry=retry_if_exception(may_pass),
         wait=wait_exponential(multiplier=0.5, max=20),
         before=patience.begin,
         stop=patience.is_over,
@@ -175,9 +175,3 @@ class _Patience:
         if self._fresh or now - self._begun > self._limit_s:
             self._failed_at, self._fresh = now, False
         return now - self._failed_at >= self._limit_s
-
-
-def _is_storage(err: BaseException) -> bool:
-    """True for what may pass: not for a file that is not there or a place that must not be written."""
-    lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
-    return isinstance(err, OSError) and not isinstance(err, lasting)

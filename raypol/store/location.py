@@ -148,6 +148,12 @@ def atomic_output(target: Location) -> Iterator[Any]:
         raise
 
 
+def may_pass(err: BaseException) -> bool:
+    """True for storage that is away: not for a file that is not there or a place that must not be written."""
+    lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
+    return isinstance(err, OSError) and not isinstance(err, lasting)
+
+
 def reason_of(err: BaseException) -> str:
     """What the system calls the error, without pyarrow's words around it."""
     code = getattr(err, "errno", None)

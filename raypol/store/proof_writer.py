@@ -24,7 +24,7 @@ from raypol.core.imports import is_import_path, source_digest
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, PointIndex, Points, Recipe
 from raypol.core.prover import Begun
 from raypol.core.training import UpdateError
-from raypol.store.location import Location, atomic_output
+from raypol.store.location import Location, atomic_output, may_pass, reason_of
 from raypol.store.proof_format import (
     BATCHES,
     DTYPE_NAMES,
@@ -90,7 +90,7 @@ class ProofWriter:
         self._state_bytes = 0
         self._file_bytes = 0
         self._taken_up_at: tuple[int, ...] = ()
-        self._reached = _Note(cost=Cost(), steps=(0,), checkpoints="", source="")
+        self._reached: _Note | None = None
         self._noted_s = 0.0
         (staging / "weights").make_folder()
 
@@ -152,10 +152,12 @@ class ProofWriter:
 
     def note(self, step: int, cost: Cost) -> None:
         """Remember how far the prover came and what it cost, so that after an interruption the next try goes on from there."""
+        if not self._staging.is_local:  # nothing says there that the one who began is gone
+            return
         steps = tuple(sorted({*self._taken_up_at, step}))
         self._reached = _Note(cost=cost, steps=steps, checkpoints=self._seal.checkpoints(), source=self._source)
-        if self._staging.is_local and cost.wall_s - self._noted_s >= WORTH_S:
-            self._write_note()
+        if cost.wall_s - self._noted_s >= WORTH_S:
+            self._write_note(self._reached)
 
     def take_up(self, left: Sequence[Location]) -> Begun | None:
         """Go on where an interrupted try of this proof stood: its checkpoints up to its last note become this writer's.
@@ -175,8 +177,9 @@ class ProofWriter:
                     raise InputError(f"{folder}: {self.recipe.model} was changed since")
                 latest, stored = _reread(folder, self.recipe, recorded, note)
             except InputError as err:
-                if isinstance(err.__cause__, OSError) and _may_pass(err.__cause__):
-                    raise err.__cause__ from None
+                cause = err.__cause__  # pyarrow calls damage an OSError too, one without a number
+                if isinstance(cause, OSError) and cause.errno is not None and may_pass(cause):
+                    raise cause from None
                 _log.warning("an unfinished proof cannot be taken up and is made anew: %s", err)
                 continue
             self._staging.remove()
@@ -188,16 +191,16 @@ class ProofWriter:
             for one in stored:
                 self._count(one)
             self._taken_up_at, self._reached = note.steps, note
-            self._write_note()
+            self._write_note(note)
             return Begun(checkpoint=latest, cost=note.cost)
         return None
 
     def leave(self) -> None:
         """Unfinished: keep what the next try can go on from, remove it if that is not worth it."""
         self.close()
-        if self._staging.is_local and self._reached.cost.wall_s >= WORTH_S:
+        if self._reached is not None and self._reached.cost.wall_s >= WORTH_S:
             with suppress(OSError):  # the note before stands
-                self._write_note()
+                self._write_note(self._reached)
         if not (self._staging / _NOTE).exists():
             self._staging.remove()
 
@@ -254,10 +257,10 @@ class ProofWriter:
         self._weight_bytes += stored.weight_bytes
         self._state_bytes += stored.state_bytes
 
-    def _write_note(self) -> None:
+    def _write_note(self, note: _Note) -> None:
         with atomic_output(self._staging / _NOTE) as stream:
-            stream.write(_NOTES.dump_json(self._reached))
-        self._noted_s = self._reached.cost.wall_s
+            stream.write(_NOTES.dump_json(note))
+        self._noted_s = note.cost.wall_s
 
     def _flush_batches(self, count: int) -> None:
         part, self._records = self._records[:count], self._records[count:]
@@ -356,15 +359,9 @@ def _read_note(folder: Location) -> _Note | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (PermissionError, ValueError) as err:
-        _log.warning("the note of %s is of no use (%s)", folder, next(iter(str(err).splitlines()), ""))
+        _log.warning("the note of %s is of no use (%s)", folder, reason_of(err))
         return None
     return note
-
-
-def _may_pass(err: OSError) -> bool:
-    """True for storage that is away; pyarrow calls damage an OSError too, one without a number."""
-    lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
-    return err.errno is not None and not isinstance(err, lasting)
 
 
 def _reread(folder: Location, recipe: Recipe, steps: Sequence[int], note: _Note) -> tuple[Checkpoint, list[_Stored]]:

@@ -21,6 +21,8 @@ from raypol.store.proof_writer import ProofWriter
 from raypol.store.proofs import ParquetProof
 from tests.studies import TRAIN
 
+Interrupt = Callable[[Mapping[int, BaseException]], None]
+
 LONG = replace(TRAIN, steps=47, interval=5, horizontal_flip=True)
 """Its last interval is a short one."""
 
@@ -49,7 +51,7 @@ def every_step_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[int, BaseException]], None]:
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
     """After the note of such a step this error, once each."""
 
     def arrange(trouble: Mapping[int, BaseException]) -> None:
@@ -75,10 +77,17 @@ def finished(work: ProveJob) -> tuple[Manifest, list[BaseException]]:
             errors.append(err)
 
 
+def interrupted(results: Path, interrupt: Interrupt, step: int = 20) -> Path:
+    """The folder of a proof that stopped there."""
+    interrupt({step: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        run_prove(job(results))
+    (folder,) = (results / ".staging").iterdir()
+    return folder
+
+
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
-def test_an_interrupted_proof_is_the_same_to_the_byte(
-    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], optimizer: str
-) -> None:
+def test_an_interrupted_proof_is_the_same_to_the_byte(tmp_path: Path, interrupt: Interrupt, optimizer: str) -> None:
     whole = run_prove(job(tmp_path / "whole", optimizer=optimizer))
     interrupt({20: KeyboardInterrupt(), 35: OSError(errno.ENOSPC, "No space left on device"), 47: KeyboardInterrupt()})
     made, errors = finished(job(tmp_path / "parts", optimizer=optimizer))
@@ -94,13 +103,8 @@ def test_an_interrupted_proof_is_the_same_to_the_byte(
     assert staged(tmp_path / "parts") == {}
 
 
-def test_what_it_cost_is_the_sum_of_the_parts(
-    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None]
-) -> None:
-    interrupt({20: KeyboardInterrupt()})
-    with pytest.raises(KeyboardInterrupt):
-        run_prove(job(tmp_path))
-    (note,) = tmp_path.glob(".staging/*/begun.json")
+def test_what_it_cost_is_the_sum_of_the_parts(tmp_path: Path, interrupt: Interrupt) -> None:
+    note = interrupted(tmp_path, interrupt) / "begun.json"
     said = json.loads(note.read_text())
     assert 0.0 < said["cost"]["wall_s"] < 60.0
     assert said["cost"]["gradient_evals"] == 20
@@ -155,9 +159,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_what_is_damaged_is_made_anew(
-    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], damage: str
-) -> None:
+def test_what_is_damaged_is_made_anew(tmp_path: Path, interrupt: Interrupt, damage: str) -> None:
     whole = run_prove(job(tmp_path / "whole"))
     folder = interrupted(tmp_path, interrupt)
     DAMAGE[damage](folder)
@@ -167,14 +169,10 @@ def test_what_is_damaged_is_made_anew(
 
 
 def test_of_several_tries_the_farthest_is_taken_up_and_what_came_after_its_note_is_not(
-    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None]
+    tmp_path: Path, interrupt: Interrupt
 ) -> None:
     whole = run_prove(job(tmp_path / "whole"))
-    for step, name in ((10, "other"), (20, "own")):
-        interrupt({step: KeyboardInterrupt()})
-        with pytest.raises(KeyboardInterrupt):
-            run_prove(job(tmp_path / name))
-    (near,), (far,) = ((tmp_path / name / ".staging").iterdir() for name in ("other", "own"))
+    near, far = (interrupted(tmp_path / name, interrupt, step) for step, name in ((10, "other"), (20, "own")))
     near.rename(far.parent / "proof-1-aaaaaaaa")
     (far / "weights" / "step=25.parquet").write_bytes(b"half a file")
     (far / "batches.parquet").write_bytes(b"half a file")
@@ -183,18 +181,14 @@ def test_of_several_tries_the_farthest_is_taken_up_and_what_came_after_its_note_
     assert staged(tmp_path / "own") == {}
 
 
-def test_training_that_diverged_is_not_kept(
-    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None]
-) -> None:
+def test_training_that_diverged_is_not_kept(tmp_path: Path, interrupt: Interrupt) -> None:
     interrupt({20: InputError("training diverged")})
     with pytest.raises(InputError):
         run_prove(job(tmp_path))
     assert staged(tmp_path) == {}
 
 
-def test_what_took_seconds_is_not_kept(
-    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_took_seconds_is_not_kept(tmp_path: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof_writer, "WORTH_S", 30.0)
     interrupt({20: KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
@@ -202,19 +196,10 @@ def test_what_took_seconds_is_not_kept(
     assert staged(tmp_path) == {}
 
 
-def interrupted(results: Path, interrupt: Callable[[Mapping[int, BaseException]], None]) -> Path:
-    """The folder of a proof that stopped at step 20."""
-    interrupt({20: KeyboardInterrupt()})
-    with pytest.raises(KeyboardInterrupt):
-        run_prove(job(results))
-    (folder,) = (results / ".staging").iterdir()
-    return folder
-
-
 @pytest.mark.parametrize("what", ["note", "checkpoint"])
 def test_storage_that_is_away_while_it_is_taken_up_costs_nothing(
     tmp_path: Path,
-    interrupt: Callable[[Mapping[int, BaseException]], None],
+    interrupt: Interrupt,
     monkeypatch: pytest.MonkeyPatch,
     what: str,
 ) -> None:
@@ -254,9 +239,7 @@ def test_a_proof_that_was_finished_but_not_put_in_its_place_is_taken_up(
     assert staged(tmp_path) == {}
 
 
-def test_an_update_that_fails_for_want_of_memory_is_no_bad_input(
-    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None]
-) -> None:
+def test_an_update_that_fails_for_want_of_memory_is_no_bad_input(tmp_path: Path, interrupt: Interrupt) -> None:
     interrupt({20: UpdateError("optimizer SGD cannot make a step: can't allocate memory")})
     with pytest.raises(UpdateError):
         run_prove(job(tmp_path))
@@ -264,7 +247,7 @@ def test_an_update_that_fails_for_want_of_memory_is_no_bad_input(
 
 
 def test_an_own_model_that_was_changed_since_is_proved_anew(
-    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = """
 from torch import nn
@@ -296,7 +279,7 @@ def test_another_model_than_the_recorded_one_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_time_of_writing_is_in_the_cost_of_every_part(
-    tmp_path: Path, interrupt: Callable[[Mapping[int, BaseException]], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, write_s = ProofWriter.write_checkpoint, 0.1
 
