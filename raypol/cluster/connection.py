@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from raypol.cluster.inventory import usable_cores
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 
 _CONNECT_S: Final = 5.0
 # The driver's objects are configurations and verdicts; the default store (30 % of memory) would be wasted on them.
@@ -71,7 +71,7 @@ def _join(address: str) -> None:
         _knock(place)
         _init(address=place)
     except (OSError, OverflowError, ValueError, RuntimeError) as err:
-        reason = next(iter(str(err).splitlines()), type(err).__name__)
+        reason = first_line(err)
         raise InputError(
             f"cannot reach a Ray cluster at {place!r}: {reason}; expected host:port of a head node, or auto"
         ) from err

@@ -11,3 +11,8 @@ class InputError(ValueError):
 def reject_choice(what: str, got: object, possible: Iterable[str]) -> NoReturn:
     """Raise the InputError for a name that is not among the possible ones."""
     raise InputError(f"unknown {what} {got!r}; possible: {', '.join(sorted(possible))}")
+
+
+def first_line(said: object) -> str:
+    """The first line of another library's message or error; the name of its type where it says nothing."""
+    return next(iter(str(said).splitlines()), type(said).__name__)

@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 from raypol.face.pace import Pace
 from raypol.runs.ledger import Ledger, sweeps_of_rows, sweeps_with_books
 from raypol.runs.live import FINAL, STATES, Pulse, read_pulse
@@ -102,7 +102,7 @@ def look(results: Location, name: str = "") -> Glance:
     try:
         return _look(results, name)
     except (OSError, pa.ArrowException) as err:
-        raise InputError(f"cannot read {results}: {next(iter(str(err).splitlines()), type(err).__name__)}") from err
+        raise InputError(f"cannot read {results}: {first_line(err)}") from err
 
 
 def _look(results: Location, name: str) -> Glance:

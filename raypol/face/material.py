@@ -10,7 +10,7 @@ import torch
 
 from raypol.core.data import Dataset, half_of, load_dataset
 from raypol.core.datasets.places import data_home
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 from raypol.core.imports import is_import_path
 from raypol.face.arm_styles import in_order
 from raypol.face.curves import by_variant, settings_of
@@ -59,7 +59,7 @@ def read_material(
     try:
         rows = read_trials(results, sweep_id=sweep_id or "")
     except _UNREADABLE as err:
-        raise InputError(f"cannot read the trials in {results}: {_first_line(err)}") from err
+        raise InputError(f"cannot read the trials in {results}: {first_line(err)}") from err
     return material_of(results, rows, sweep_id, data_dir=data_dir, own_code=own_code)
 
 
@@ -78,11 +78,11 @@ def material_of(
     try:
         intervals = _intervals(results, rows)
     except _UNREADABLE as err:
-        notes.append(f"intervals: {_first_line(err)}")
+        notes.append(f"intervals: {first_line(err)}")
     try:
         ranges = read_ranges(results, sweep_id=sweep_id or "")
     except _UNREADABLE as err:
-        notes.append(f"success ranges: {_first_line(err)}")
+        notes.append(f"success ranges: {first_line(err)}")
     pairs = _pairs(results, rows, data_dir, notes, own_code=own_code)
     return Material(rows=rows, intervals=intervals, pairs=pairs, ranges=ranges, notes=notes)
 
@@ -117,7 +117,7 @@ def _pairs(
         try:
             pair = pick_pairs(row, results / "proofs" / row.proof_id, dataset)
         except _UNREADABLE as err:
-            notes.append(f"images of {row.arm} at T' = {row.steps:,}: {_first_line(err)}")
+            notes.append(f"images of {row.arm} at T' = {row.steps:,}: {first_line(err)}")
             continue
         found += [pair] if pair is not None else []
     return found
@@ -156,9 +156,5 @@ def _load(name: str, data_dir: str | Path | None, notes: list[str], *, own_code:
     try:
         return load_dataset(name, folder)
     except _UNREADABLE as err:
-        notes.append(f"images of {name}: {_first_line(err)}")
+        notes.append(f"images of {name}: {first_line(err)}")
         return None
-
-
-def _first_line(err: BaseException) -> str:
-    return next(iter(str(err).splitlines()), type(err).__name__)

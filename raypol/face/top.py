@@ -16,7 +16,7 @@ from raypol.cluster.accelerators import canonical_accelerator
 from raypol.cluster.connection import connect, running_cluster
 from raypol.cluster.inventory import NodeOffer
 from raypol.cluster.scaling import live_nodes
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 from raypol.face.glance import Glance, look
 from raypol.face.pace import rate_words, time_words
 from raypol.face.tables import plain
@@ -132,9 +132,7 @@ class _Nodes:
         try:
             return live_nodes()
         except Exception as err:  # the head may go while one watches; the folder is still there
-            self.note = (
-                f"the Ray cluster does not answer any more: {next(iter(str(err).splitlines()), type(err).__name__)}"
-            )
+            self.note = f"the Ray cluster does not answer any more: {first_line(err)}"
             return ()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +157,4 @@ def may_pass(err: BaseException) -> bool:
 def reason_of(err: BaseException) -> str:
     """What the system calls the error, without pyarrow's words around it."""
     code = getattr(err, "errno", None)
-    return os.strerror(code) if code else next(iter(str(err).splitlines()), type(err).__name__)
+    return os.strerror(code) if code else first_line(err)

@@ -19,7 +19,7 @@ import torch
 from pydantic import ValidationError
 
 from raypol.core import hashing
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 from raypol.core.proof import BatchRecord, Checkpoint, Points, Recipe
 from raypol.store.footers import RowGroup, read_row_groups
 from raypol.store.location import Location
@@ -197,7 +197,7 @@ class ParquetProof:
         try:
             yield
         except (OSError, pa.ArrowException, UnicodeDecodeError) as err:
-            raise InputError(f"{self.folder}/{name}: not a readable Parquet file ({_one_line(err)})") from err
+            raise InputError(f"{self.folder}/{name}: not a readable Parquet file ({first_line(err)})") from err
 
     def _read_batch_group(self, group: int) -> list[BatchRecord]:
         assert self._batch_file is not None
@@ -246,7 +246,7 @@ def read_manifest(folder: Location) -> Manifest:
         first = err.errors(include_url=False, include_input=False)[0]
         where = f"{_shown('.'.join(map(str, first['loc'])))}: " if first["loc"] else ""
         raise InputError(
-            f"{path}: not a {FORMAT} manifest of version {VERSION}: {where}{_one_line(first['msg'])}"
+            f"{path}: not a {FORMAT} manifest of version {VERSION}: {where}{first_line(first['msg'])}"
         ) from err
     steps = manifest.checkpoint_steps
     for step in steps:
@@ -308,11 +308,6 @@ def _shown(value: object) -> str:
     """What a hostile file says, fit for one line of a message."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
-
-
-def _one_line(said: object) -> str:
-    """The first line of another library's message."""
-    return next(iter(str(said).splitlines()), type(said).__name__)
 
 
 def _reject_nulls(table: pa.Table, where: str) -> None:

@@ -30,7 +30,7 @@ from raypol.core.data import Dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import MAX_BATCH, MAX_STEPS
 from raypol.store.published_state import Declared, State, parse_state
-from raypol.store.torch_files import first_line, read_torch_file, shown
+from raypol.store.torch_files import read_torch_file, short_line, shown
 
 _STEP_NAME: Final = re.compile(r"model_step_(0|[1-9]\d{0,8})", re.ASCII)
 _INDICES_AT_ONCE: Final = 1 << 20
@@ -136,7 +136,7 @@ def _read_indices(path: Path, num_points: int) -> npt.NDArray[Any]:
     try:
         indices: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except (OSError, SyntaxError, ValueError, OverflowError, MemoryError, TypeError, RecursionError, TokenError) as err:
-        raise InputError(f"{path}: not a readable array of numbers ({first_line(err)})") from err
+        raise InputError(f"{path}: not a readable array of numbers ({short_line(err)})") from err
     if indices.dtype.kind not in "iu":
         raise InputError(f"{path}: expected integers, got {shown(str(indices.dtype))}")
     if indices.ndim != 2 or not 1 <= indices.shape[0] <= MAX_STEPS or not 1 <= indices.shape[1] <= MAX_BATCH:

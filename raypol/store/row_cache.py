@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 from raypol.store.location import Location
 from raypol.store.results import TrialRow, schema_of
 
@@ -146,7 +146,7 @@ def _read_batch(results: Location, items: Sequence[tuple[str, str]], unreadable:
             with folder.filesystem.open_input_file((folder / name).path) as stream:
                 return _conform(pq.ParquetFile(stream).read(use_threads=False), key, name)
         except (OSError, pa.ArrowException) as err:
-            return f"{name} cannot be read ({next(iter(str(err).splitlines()), type(err).__name__)[:120]})"
+            return f"{name} cannot be read ({first_line(err)[:120]})"
 
     with ThreadPoolExecutor(2 if folder.is_local else _REMOTE_READS) as pool:
         found = list(pool.map(read, items))

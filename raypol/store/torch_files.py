@@ -23,7 +23,7 @@ from typing import IO, Any, Final
 
 import torch
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 
 _STORAGES: Final = {
     "FloatStorage": 4,
@@ -91,13 +91,13 @@ def read_torch_file(path: Path, budget: Budget) -> Any:  # noqa: ANN401 - the ca
             packed = _checked(path, budget)
             return torch.load(packed, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as err:
-        raise InputError(f"{path}: not a readable zip archive of torch.save ({first_line(err)})") from err
+        raise InputError(f"{path}: not a readable zip archive of torch.save ({short_line(err)})") from err
     except pickle.UnpicklingError as err:
         raise InputError(f"{path}: carries more than tensors and numbers; torch refuses to read it") from err
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
         if isinstance(err, InputError):
             raise
-        raise InputError(f"{path}: not a readable file of torch.save ({first_line(err)})") from err
+        raise InputError(f"{path}: not a readable file of torch.save ({short_line(err)})") from err
 
 
 def shown(value: object) -> str:
@@ -106,9 +106,9 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
-def first_line(said: object) -> str:
-    """The first line of another library's message."""
-    return next(iter(str(said).splitlines()), type(said).__name__)[: 2 * _MAX_SHOWN]
+def short_line(said: object) -> str:
+    """The first line of what another library says of a hostile file, cut to a bounded length."""
+    return first_line(said)[: 2 * _MAX_SHOWN]
 
 
 def _checked(path: Path, budget: Budget) -> io.BytesIO:
@@ -216,7 +216,7 @@ def _walk(path: Path, pickled: bytes, sizes: Mapping[str, int]) -> None:
     except (ValueError, UnicodeDecodeError) as err:
         if isinstance(err, InputError):
             raise
-        raise InputError(f"{path}: its data.pkl is not a pickle ({first_line(err)})") from err
+        raise InputError(f"{path}: its data.pkl is not a pickle ({short_line(err)})") from err
 
 
 def _check_storage(path: Path, literals: list[object], sizes: Mapping[str, int]) -> None:
