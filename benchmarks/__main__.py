@@ -18,19 +18,23 @@ import torch
 from benchmarks.loops import bare_loop, proving
 from benchmarks.ratios import HEADING, Ratio, at_least, at_most
 from raypol.cluster.inventory import device_name
-from raypol.cluster.jobs import DataSource, ReplayJob, run_replay
+from raypol.cluster.jobs import ReplayJob, run_replay
 from raypol.core.allocator import keep_freed_memory
 from raypol.core.attacks import method_of
 from raypol.core.attacks.iii import loss_attack3
 from raypol.core.augment import Transform
 from raypol.core.clock import synchronise
-from raypol.core.data import Dataset, load_dataset
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import load_dataset
+from raypol.core.datasets.source import DataSource
 from raypol.core.proof import MemoryProof, Recipe
-from raypol.core.spoofing import SpoofConfig, craft_interval, declare, make_scene, seal_spoof
-from raypol.core.training import Trainer
-from raypol.core.verifier import Conditions, replay_interval
+from raypol.core.spoofing.method import make_scene
+from raypol.core.spoofing.seal import craft_interval, seal_spoof
+from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.training.trainer import Trainer
+from raypol.core.verification.replay import Conditions, replay_interval
 from raypol.store.location import open_location
-from raypol.store.proofs import ParquetProof
+from raypol.store.proofs.reader import ParquetProof
 
 K = 20
 STEPS = 200
@@ -128,7 +132,8 @@ def _two_actors(results: Path, repeats: int) -> list[float]:
     import ray
 
     from raypol.cluster.placement import parse_device
-    from raypol.cluster.runners import ROLES, RayRunner
+    from raypol.cluster.ray_runner import RayRunner
+    from raypol.cluster.runners import ROLES
 
     devices = {role: parse_device("cpu") for role in ROLES}
     job = ReplayJob(

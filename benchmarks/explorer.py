@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 import tyro
 
 from raypol.store.location import open_location
-from raypol.store.row_cache import read_trial_table
+from raypol.store.results.cache import read_trial_table
 from tests.many_rows import write_many
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def main() -> None:
             with _serving(marimo, cache, "http://127.0.0.1:8799/") as address:
                 time.sleep(3)
                 _first_views("an app of one line", browser, address, asked.repeats)
-            program = "from raypol.face.cli import main; main()"
+            program = "from raypol.cli.main import main; main()"
             explore = [sys.executable, "-c", program, "explore", str(folder), "--no-browser"]
             begin = time.monotonic()
             with _serving(explore, cache) as address:

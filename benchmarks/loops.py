@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from torch.utils import data
 
 from raypol.core.clock import synchronise
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.models import build_model
 from raypol.core.proof import Recipe
-from raypol.core.prover import data_order, initial_checkpoint, prove
-from raypol.core.training import Trainer
+from raypol.core.training.prover import data_order, initial_checkpoint, prove
+from raypol.core.training.trainer import Trainer
 from raypol.store.location import open_location
-from raypol.store.proof_writer import new_proof
+from raypol.store.proofs.writer import new_proof
 
 
 @dataclass(slots=True)

@@ -19,18 +19,19 @@ from ray import tune
 
 from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner
-from raypol.core.policies import RELATIVE
-from raypol.core.spoofing import SpoofConfig
-from raypol.runs.design import Design, Sweep, expand
-from raypol.runs.honest import HonestProof, TrainConfig, honest_proofs, reference_distance
-from raypol.runs.plan import SweepOptions, plan_sweep
-from raypol.runs.study import Study
-from raypol.runs.sweep import Events, run_sweep
-from raypol.runs.tracking import Tracker
-from raypol.runs.trial import run_honest, run_trial
-from raypol.runs.verify import Examination
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.training.train_config import TrainConfig
+from raypol.core.verification.policies import RELATIVE
+from raypol.runs.sweeps.design import Design, Sweep, expand
+from raypol.runs.sweeps.driver import Events, run_sweep
+from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
+from raypol.runs.tracking.tracker import Tracker
+from raypol.runs.trials.honest_proof import HonestProof, honest_proofs, reference_distance
+from raypol.runs.trials.study import Study
+from raypol.runs.trials.trial import run_honest, run_trial
+from raypol.runs.trials.verify import Examination
 from raypol.store.location import Location, open_location
-from raypol.store.results import IntervalRow, TrialRow
+from raypol.store.results.rows import IntervalRow, TrialRow
 
 QUERY = "SELECT arm, steps, count(*), median(error_l2), avg(success::int), max(device_s) FROM '{}/trials/*.parquet' GROUP BY ALL"
 

@@ -28,13 +28,15 @@ from raypol.core import hashing
 from raypol.core.allocator import keep_freed_memory
 from raypol.core.augment import Transform
 from raypol.core.clock import synchronise
-from raypol.core.data import DataOrder, Dataset, load_dataset
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import load_dataset
+from raypol.core.datasets.order import DataOrder
 from raypol.core.distances import parameter_distances
 from raypol.core.errors import InputError
 from raypol.core.precision import Precision
 from raypol.core.proof import Checkpoint, OptimizerConfig, Recipe
-from raypol.core.prover import data_order, initial_checkpoint
-from raypol.core.training import Trainer
+from raypol.core.training.prover import data_order, initial_checkpoint
+from raypol.core.training.trainer import Trainer
 
 BATCH: Final = 128
 COLOUR: Final = "fashion_mnist_32x32x3"

@@ -61,11 +61,12 @@ def measured_work(
 ) -> tuple[float, float]:
     """(MB at most, MB before the first step): resnet8 on digits, k = 10, proved into the folder or verified from it."""
     from benchmarks.loops import proving
-    from raypol.core.data import load_dataset
+    from raypol.core.datasets.load import load_dataset
     from raypol.core.proof import Recipe
-    from raypol.core.verifier import Conditions, examine
+    from raypol.core.verification.replay import Conditions
+    from raypol.core.verification.verifier import examine
     from raypol.store.location import open_location
-    from raypol.store.proofs import ParquetProof
+    from raypol.store.proofs.reader import ParquetProof
 
     dataset = load_dataset("digits").to(device)
     recipe = Recipe(

@@ -25,8 +25,8 @@ from benchmarks.ratios import Ratio, at_least, at_most
 from raypol.core.models import build_model
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, Recipe
 from raypol.store.location import open_location
-from raypol.store.proof_writer import new_proof
-from raypol.store.proofs import ParquetProof
+from raypol.store.proofs.reader import ParquetProof
+from raypol.store.proofs.writer import new_proof
 
 CHECKPOINTS = 100
 _REPEATS = 3  # of 27 GB each

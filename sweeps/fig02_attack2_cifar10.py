@@ -5,8 +5,8 @@ Published success range of attack III: 1,000 < T' < 6,000; the points lie on bot
 
 from ray import tune
 
-from raypol.face.sweep import main
-from raypol.runs.experiments import CIFAR10, against_steps
+from raypol.cli.sweep import main
+from raypol.runs.sweeps.paper_experiments import CIFAR10, against_steps
 
 SWEEP = against_steps(
     "fig02_attack2_cifar10",

@@ -5,8 +5,8 @@ Published success range of attack III: 1,500 < T' < 4,000; the points lie on bot
 
 from ray import tune
 
-from raypol.face.sweep import main
-from raypol.runs.experiments import CIFAR100, against_steps
+from raypol.cli.sweep import main
+from raypol.runs.sweeps.paper_experiments import CIFAR100, against_steps
 
 SWEEP = against_steps(
     "fig06_attack3_cifar100",

@@ -5,8 +5,8 @@ Published success range of attack III: 500 < T' < 18,000; the points lie on both
 
 from ray import tune
 
-from raypol.face.sweep import main
-from raypol.runs.experiments import IMAGENET, against_steps
+from raypol.cli.sweep import main
+from raypol.runs.sweeps.paper_experiments import IMAGENET, against_steps
 
 SWEEP = against_steps(
     "fig07_attack3_imagenet",

@@ -2,8 +2,8 @@
 
 from ray import tune
 
-from raypol.face.sweep import main
-from raypol.runs.experiments import HALF_OF_CIFAR10, against_steps
+from raypol.cli.sweep import main
+from raypol.runs.sweeps.paper_experiments import HALF_OF_CIFAR10, against_steps
 
 SWEEP = against_steps(
     "fig08_attack2_halves",

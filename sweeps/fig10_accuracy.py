@@ -6,9 +6,9 @@ one because it is how AE4PoL makes a spoof's accuracy rise as an honest proof's 
 
 from ray import tune
 
-from raypol.face.sweep import main
-from raypol.runs.design import Design, Sweep
-from raypol.runs.experiments import (
+from raypol.cli.sweep import main
+from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.sweeps.paper_experiments import (
     CIFAR10,
     DIGITS,
     ON_GPUS,

@@ -5,10 +5,18 @@ At smoke size the kinds are one and two cores; the proof is then made and judged
 
 from ray import tune
 
+from raypol.cli.sweep import main
 from raypol.core.attacks import find_attack
-from raypol.face.sweep import main
-from raypol.runs.design import Design, Sweep
-from raypol.runs.experiments import CIFAR10, DIGITS, PUBLISHED_SLACK, PUBLISHED_SPOOF, SEEDS, SMALL_III, SMALL_SPOOF
+from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.sweeps.paper_experiments import (
+    CIFAR10,
+    DIGITS,
+    PUBLISHED_SLACK,
+    PUBLISHED_SPOOF,
+    SEEDS,
+    SMALL_III,
+    SMALL_SPOOF,
+)
 
 GPUS = {
     "prover": tune.grid_search(["V100"]),

@@ -5,9 +5,9 @@ The spoofs are kept: a perturbed point and the one it was made from are a row of
 
 from ray import tune
 
-from raypol.face.sweep import main
-from raypol.runs.design import Design, Sweep
-from raypol.runs.experiments import (
+from raypol.cli.sweep import main
+from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.sweeps.paper_experiments import (
     CIFAR10,
     DIGITS,
     ON_GPUS,

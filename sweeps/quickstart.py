@@ -2,10 +2,10 @@
 
 from ray import tune
 
+from raypol.cli.sweep import main
 from raypol.core.attacks import find_attack
-from raypol.face.sweep import main
-from raypol.runs.design import Design, Sweep
-from raypol.runs.honest import TrainConfig
+from raypol.core.training.train_config import TrainConfig
+from raypol.runs.sweeps.design import Design, Sweep
 
 ARMS = {
     "II": find_attack("zhang2022_ii", retries=2),

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from ray import tune
 
-from raypol.core.trajectory import TrajectoryConfig
-from raypol.face.sweep import main
-from raypol.runs.design import Design, Sweep
-from raypol.runs.experiments import (
+from raypol.cli.sweep import main
+from raypol.core.spoofing.trajectory import TrajectoryConfig
+from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.sweeps.paper_experiments import (
     CIFAR10,
     DIGITS,
     ON_GPUS,

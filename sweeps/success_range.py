@@ -8,11 +8,19 @@ from dataclasses import replace
 
 from ray import tune
 
+from raypol.cli.commands.range import RangeCommand
+from raypol.cli.sweep import main
 from raypol.core.attacks import find_attack
-from raypol.face.range import RangeCommand
-from raypol.face.sweep import main
-from raypol.runs.design import Design, Sweep
-from raypol.runs.experiments import CIFAR10, DIGITS, ON_GPUS, PUBLISHED_SLACK, PUBLISHED_SPOOF, SEEDS, SMALL_SPOOF
+from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.sweeps.paper_experiments import (
+    CIFAR10,
+    DIGITS,
+    ON_GPUS,
+    PUBLISHED_SLACK,
+    PUBLISHED_SPOOF,
+    SEEDS,
+    SMALL_SPOOF,
+)
 
 SWEEP = Sweep(
     name="success_range",

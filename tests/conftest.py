@@ -11,12 +11,13 @@ import torch
 from hypothesis import settings
 from rich.console import Console
 
+from raypol.cli.commands.demo import show_demo
 from raypol.cluster.runners import LocalRunner
 from raypol.core.augment import Transform
-from raypol.core.data import Dataset, load_dataset
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import load_dataset
 from raypol.core.proof import MemoryProof, Recipe, ScheduleConfig
-from raypol.face.demo import show_demo
-from raypol.runs.demo import DemoRun, run_demo
+from raypol.runs.sweeps.demo import DemoRun, run_demo
 from raypol.store.location import open_location
 from tests.studies import FEW_ARMS, QUICK_ARMS, TRAIN, on
 from tests.toys import honest_proof, toy_recipe

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raypol.core.distances import METRICS
-from raypol.store.results import MANY_ROWS, ONE_ROW, IntervalRow, TrialRow, schema_of
+from raypol.store.results.rows import MANY_ROWS, ONE_ROW, IntervalRow, TrialRow, schema_of
 from tests.rows import made_intervals, made_row
 
 _ARMS: Final = {

@@ -9,24 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from raypol.core.attacks import method_of
-from raypol.core.crafting import CraftStats
-from raypol.core.data import Dataset, load_dataset
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import load_dataset
 from raypol.core.distances import METRICS, Distances
-from raypol.core.policies import Thresholds, published, strict
 from raypol.core.proof import Checkpoint, Interval, MemoryProof, OptimizerConfig, Recipe
-from raypol.core.prover import prove
-from raypol.core.spoofing import (
-    AttackMethod,
-    Crafted,
-    CraftedBatch,
-    Scene,
-    SpoofConfig,
-    craft_interval,
-    declare,
-    make_scene,
-    seal_spoof,
-)
-from raypol.core.verifier import Conditions, Evidence, IntervalReplay, examine
+from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene, make_scene
+from raypol.core.spoofing.seal import craft_interval, seal_spoof
+from raypol.core.spoofing.search import CraftStats
+from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.training.prover import prove
+from raypol.core.verification.policies import Thresholds, published, strict
+from raypol.core.verification.replay import Conditions, IntervalReplay
+from raypol.core.verification.verifier import Evidence, examine
 
 RECORDED: Final = Conditions(augmentation="recorded")
 SHORT: Final = SpoofConfig(steps=7, interval=3, batch_size=16)

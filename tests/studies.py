@@ -9,12 +9,13 @@ import duckdb
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import ROLES, Role, Runner
 from raypol.core.attacks import find_attack
-from raypol.core.policies import RELATIVE
-from raypol.core.spoofing import SpoofConfig
-from raypol.core.verifier import Conditions
-from raypol.runs.honest import TrainConfig, honest_proofs, reference_distance
-from raypol.runs.study import Study, Trial
-from raypol.runs.verify import Examination
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.training.train_config import TrainConfig
+from raypol.core.verification.policies import RELATIVE
+from raypol.core.verification.replay import Conditions
+from raypol.runs.trials.honest_proof import honest_proofs, reference_distance
+from raypol.runs.trials.study import Study, Trial
+from raypol.runs.trials.verify import Examination
 from raypol.store.location import Location
 
 TRAIN: Final = TrainConfig(steps=40, interval=10, batch_size=32)

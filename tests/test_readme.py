@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raypol.core.data import DATASETS
-from raypol.face.cli import main
+from raypol.cli.main import main
+from raypol.core.datasets.load import DATASETS
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 RAYPOL = Path(sys.executable).parent / "raypol"

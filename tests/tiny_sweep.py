@@ -8,9 +8,9 @@ SOURCE = '''"""Six cheap trials."""
 
 from ray import tune
 
-from raypol.face.sweep import main
-from raypol.runs.design import Design, Sweep
-from raypol.runs.honest import TrainConfig
+from raypol.cli.sweep import main
+from raypol.runs.sweeps.design import Design, Sweep
+from raypol.core.training.train_config import TrainConfig
 
 TRAIN = TrainConfig(steps=40, interval=10, batch_size=32)
 ARMS = {"forged_momentum": "forged_momentum"}
@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
 
 def start(path: Path, words: list[str]) -> int:
     """Run the file's command line in this process; its exit code."""
-    from raypol.face.sweep import main
+    from raypol.cli.sweep import main
 
     try:
         main(runpy.run_path(str(path))["SWEEP"], words)

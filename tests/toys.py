@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from raypol.core import hashing
-from raypol.core.data import Dataset
-from raypol.core.initial_laws import Constant, Law, Normal
-from raypol.core.policies import Thresholds
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.models.initial_laws import Constant, Law, Normal
 from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, Recipe
-from raypol.core.prover import data_order, prove
-from raypol.core.training import Trainer
-from raypol.core.verifier import Conditions
+from raypol.core.training.prover import data_order, prove
+from raypol.core.training.trainer import Trainer
+from raypol.core.verification.policies import Thresholds
+from raypol.core.verification.replay import Conditions
 
 RECORDED: Final = Conditions(augmentation="recorded")
 FRESH: Final = Conditions(augmentation="fresh")

@@ -8,75 +8,34 @@ import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from raypol.cluster.counting import add_bytes, add_interval, counted, writing
 from raypol.cluster.inventory import device_name
+from raypol.cluster.work_metrics import add_bytes, add_interval, counted, writing
 from raypol.core.attacks import METHODS, find_attack, method_of
-from raypol.core.crafting import CraftStats
-from raypol.core.data import Dataset, load_dataset
-from raypol.core.datasets.parts import Progress
-from raypol.core.errors import InputError
+from raypol.core.datasets.source import DataSource
 from raypol.core.imports import is_import_path
 from raypol.core.precision import plain
-from raypol.core.proof import Checkpoint, Cost, MemoryProof, Recipe
-from raypol.core.prover import prove
-from raypol.core.sampling import SampleCost, SampledProof, seal_sample
-from raypol.core.spoofing import (
-    AttackMethod,
-    Crafted,
-    Scene,
-    SpoofConfig,
-    craft_interval,
-    declare,
-    make_scene,
-    seal_spoof,
-)
-from raypol.core.training import Trainer
-from raypol.core.verifier import Conditions, IntervalReplay, Survey, replay_interval, survey, survey_interval
-from raypol.store.crafted import read_notes, read_receipt, read_shards, write_receipt, write_shard
+from raypol.core.proof import Cost, MemoryProof, Recipe
+from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, make_scene
+from raypol.core.spoofing.sampling import SampleCost, SampledProof, seal_sample
+from raypol.core.spoofing.seal import craft_interval, seal_spoof
+from raypol.core.spoofing.search import CraftStats
+from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.training.prover import prove
+from raypol.core.training.trainer import Trainer
+from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
+from raypol.core.verification.survey import Survey, survey, survey_interval
 from raypol.store.location import Location, open_location
-from raypol.store.proof_format import Manifest
-from raypol.store.proof_writer import ProofWriter, new_proof
-from raypol.store.proofs import ParquetProof, read_manifest
+from raypol.store.proofs.crafted_shards import read_notes, read_receipt, read_shards, write_receipt, write_shard
+from raypol.store.proofs.format import Manifest
+from raypol.store.proofs.reader import ParquetProof, final_checkpoint, read_manifest
+from raypol.store.proofs.staging import left_behind, remove_all, workshop_name
+from raypol.store.proofs.writer import ProofWriter, new_proof
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataSource:
-    """Which public dataset, and where its files lie."""
-
-    name: str
-    folder: str | None = None
-    """Absolute: a worker's current folder may be another."""
-
-    def __post_init__(self) -> None:
-        if self.folder is not None:
-            object.__setattr__(self, "folder", str(Path(self.folder).expanduser().absolute()))
-
-    def load(self, on_progress: Progress | None = None) -> Dataset:
-        """The dataset; read once per process. Files that are prepared for the first time show their progress."""
-        return _load(_Watched(self, on_progress))
-
-    def of(self, spoof: SpoofConfig) -> "DataSource":
-        """What A works on: the dataset that he names, its files in the same folder; this one if he names none."""
-        return replace(self, name=spoof.dataset) if spoof.dataset else self
-
-
-@dataclass(frozen=True, slots=True)
-class _Watched:
-    source: DataSource
-    on_progress: Progress | None = field(compare=False)
-
-
-@lru_cache(maxsize=2)
-def _load(watched: _Watched) -> Dataset:
-    return load_dataset(watched.source.name, watched.source.folder, on_progress=watched.on_progress)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +76,7 @@ class SpoofJob:
     @property
     def workshop(self) -> Location:
         """Folder of what is finished of this spoof: crafted shards, then the receipt of sealing."""
-        return open_location(self.results) / ".staging" / _workshop_name(self.proof_id)
+        return open_location(self.results) / ".staging" / workshop_name(self.proof_id)
 
     def shard_location(self, shard: tuple[int, int]) -> Location:
         """Where a shard's crafted intervals wait to be sealed."""
@@ -212,21 +171,6 @@ class ReplayJob:
     control_keeps_state: bool = True
 
 
-def final_checkpoint(proof: ParquetProof) -> Checkpoint:
-    """W_T of a proof.
-
-    Raises:
-        InputError: the proof records no weights at its last step.
-    """
-    recorded = proof.checkpoint_steps
-    if not recorded or recorded[-1] != proof.recipe.steps:
-        raise InputError(
-            f"{proof.folder}: expected weights at the last step, {proof.recipe.steps}; "
-            f"the last recorded are of {f'step {recorded[-1]}' if recorded else 'no step'}"
-        )
-    return proof.checkpoint(len(recorded) - 1)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceFacts:
     """What a worker computes on."""
@@ -246,10 +190,10 @@ def run_prove(job: ProveJob) -> Manifest:
     """The prover's job; returns the manifest, the weights stay in the store. A try that was interrupted is taken up."""
     dataset = job.data.load()
     results = open_location(job.results)
-    left = _left_behind(results, job.proof_id)
+    left = left_behind(results, job.proof_id)
     with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer:
         begun = writer.take_up(left)
-        _remove(left)
+        remove_all(left)
         with writing(writer.num_bytes, already=writer.num_bytes()):
             cost = prove(job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.note)
             return writer.finish(cost, job.environment)
@@ -285,7 +229,7 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
         if not shards:
             add_interval("crafted")
 
-    _remove(_left_behind(results, job.proof_id))
+    remove_all(left_behind(results, job.proof_id))
     with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer, writing(writer.num_bytes):
         cost = seal_spoof(
             method,
@@ -396,33 +340,6 @@ def spoof_recipe(honest: Recipe, spoof: SpoofConfig, attack: object, data: DataS
     """The recipe that the spoof will declare; `data` is A's."""
     method: AttackMethod[Any] = method_of(attack)
     return method.declare(declare(honest, spoof, data.load()), attack)
-
-
-def remove_workshop(results: Location, proof_id: str) -> None:
-    """Remove what was kept of a spoof in the making, if there is anything."""
-    (results / ".staging" / _workshop_name(proof_id)).remove()
-
-
-def _workshop_name(proof_id: str) -> str:
-    return f"{proof_id}-crafted"
-
-
-def _left_behind(results: Location, proof_id: str) -> list[Location]:
-    """What killed tries left of this proof, not its workshop. Only locally, where a lock says that nobody else makes it now."""
-    if not results.is_local:
-        return []
-    staging = results / ".staging"
-    staging.make_folder()  # listing it while another job creates it would be an error
-    names = set(staging.names()) - {_workshop_name(proof_id)}
-    return [staging / name for name in sorted(names) if name.startswith(f"{proof_id}-")]
-
-
-def _remove(folders: Sequence[Location]) -> None:
-    for folder in folders:
-        try:
-            folder.remove()
-        except PermissionError:
-            _log.warning("%s is somebody else's and stays", folder)
 
 
 # One scene is kept: a worker mostly crafts shard after shard of one spoof, and setting the scene costs as much as a small shard.

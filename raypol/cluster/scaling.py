@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import psutil
 
+from raypol.cluster.cluster_file import ClusterFile
 from raypol.cluster.inventory import NOTHING, NodeOffer, Scalable, offer_from_resources, offers_from_ray
-from raypol.cluster.launcher import ClusterFile
 
 _log = logging.getLogger(__name__)
 

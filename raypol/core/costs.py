@@ -15,11 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from raypol.core.attacks import method_of
 from raypol.core.augment import Transform
-from raypol.core.data import Dataset, random_points
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import random_points
 from raypol.core.datasets.shapes import Shape
 from raypol.core.proof import Checkpoint, Recipe
-from raypol.core.spoofing import Scene, SpoofConfig, craft, declare
-from raypol.core.training import Trainer
+from raypol.core.spoofing.method import Scene, craft
+from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.training.trainer import Trainer
 
 _POINTS: Final = 2
 """Per batch: the fewest that batch norm takes."""

@@ -9,15 +9,12 @@ message can collide by concatenation.
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from raypol.core.proof import Checkpoint
 
 DIGEST_BYTES = 32
 _WORTH_THREADS: Final = 8 << 20
@@ -97,11 +94,7 @@ class Seal:
         """Add the next step's digest."""
         self._steps.update(digest)
 
-    def add_checkpoint(self, checkpoint: "Checkpoint") -> None:
-        """Add the next checkpoint, hashing its tensors."""
-        self.add_checkpoint_digest(checkpoint_digest(checkpoint.step, checkpoint.tensor_digests()))
-
-    def add_checkpoint_digest(self, digest: bytes) -> None:
+    def add_checkpoint(self, digest: bytes) -> None:
         """Add the next checkpoint by its digest."""
         self._checkpoints.update(digest)
 

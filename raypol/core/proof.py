@@ -346,7 +346,7 @@ class MemoryProof:
         for record in self.records:
             seal.add_step(record.sha256)
         for checkpoint in self.checkpoints:
-            seal.add_checkpoint(checkpoint)
+            seal.add_checkpoint(hashing.checkpoint_digest(checkpoint.step, checkpoint.tensor_digests()))
         self.root = seal.root(self.recipe.canonical())
         return self.root
 

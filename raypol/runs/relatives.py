@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from raypol.cluster.jobs import DataSource
-from raypol.core.crafting import OnEvaluation
+from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint
 from raypol.core.relatives.adversarial import Adversarial, adversarial_example
@@ -14,10 +13,11 @@ from raypol.core.relatives.dlg import DLG, Recovered, recover, shared_gradient
 from raypol.core.relatives.perturbing import Perturbed
 from raypol.core.relatives.points import Split, pick_points
 from raypol.core.relatives.unadversarial import Unadversarial, unadversarial_example
-from raypol.core.training import Trainer
-from raypol.core.trajectory import reject_foreign
+from raypol.core.spoofing.objectives import OnEvaluation
+from raypol.core.spoofing.trajectory import reject_foreign
+from raypol.core.training.trainer import Trainer
 from raypol.store.location import open_location
-from raypol.store.proofs import ParquetProof
+from raypol.store.proofs.reader import ParquetProof
 
 OnProgress = Callable[[int, int], None]
 """(done, of how many at most)."""

@@ -13,7 +13,7 @@ from benchmarks.ratios import Ratio, at_least, at_most
 from benchmarks.store_speed import store_ratios
 from raypol.core.distances import parameter_distances
 from raypol.store.location import open_location
-from raypol.store.proofs import ParquetProof
+from raypol.store.proofs.reader import ParquetProof
 
 CPU = torch.device("cpu")
 

@@ -19,7 +19,7 @@ import pytest
 
 from raypol.core.distances import METRICS
 from raypol.store.location import open_location
-from raypol.store.results import TrialRow, read_trials, schema_of, write_trial
+from raypol.store.results.rows import TrialRow, read_trials, schema_of, write_trial
 from tests.browser.conftest import shoot
 from tests.conftest import Shown
 from tests.many_rows import varied_row, write_many
@@ -40,7 +40,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     running: list[subprocess.Popen[str]] = []
 
     def start(folder: Path) -> str:
-        program = "from raypol.face.cli import main; main()"
+        program = "from raypol.cli.main import main; main()"
         command = [sys.executable, "-c", program, "explore", folder.name, "--no-browser"]
         environment = {**os.environ, "RAYPOL_CACHE": str(tmp_path / "cache")}
         with (tmp_path / "stderr").open("w") as errors:

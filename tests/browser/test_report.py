@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raypol.face.report import write_report
-from raypol.face.report_content import make_report
+from raypol.cli.commands.report import write_report
+from raypol.report.content import make_report
 from raypol.store.location import open_location
 from tests.browser.conftest import shoot
 from tests.conftest import Shown

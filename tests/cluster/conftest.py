@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from raypol.cluster.runners import RayRunner
+from raypol.cluster.ray_runner import RayRunner
 from tests.studies import on
 
 

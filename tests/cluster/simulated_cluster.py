@@ -17,11 +17,11 @@ from ray.util.placement_group import placement_group, placement_group_table, rem
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from rich.console import Console
 
+from raypol.cli.cluster_tables import cluster_tables
 from raypol.cluster.inventory import SIMULATED_LABEL, check_group, resolve
 from raypol.cluster.placement import DeviceRequest, parse_devices, ray_options
 from raypol.cluster.scaling import scalable_offers, view_cluster
 from raypol.core.errors import InputError
-from raypol.face.cluster import cluster_tables
 from tests.cluster.clusters import AUTOSCALED, GROUPS
 
 _SHORT_S = 1.0

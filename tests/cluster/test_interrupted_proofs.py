@@ -13,12 +13,12 @@ import pytest
 from raypol.cluster.jobs import ProveJob, run_prove
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Cost, MemoryProof
-from raypol.core.prover import Begun, initial_checkpoint, prove
-from raypol.core.training import UpdateError
-from raypol.store import proof_writer
-from raypol.store.proof_format import Manifest
-from raypol.store.proof_writer import ProofWriter
-from raypol.store.proofs import ParquetProof
+from raypol.core.training.optimizers import UpdateError
+from raypol.core.training.prover import Begun, initial_checkpoint, prove
+from raypol.store.proofs import writer
+from raypol.store.proofs.format import Manifest
+from raypol.store.proofs.reader import ParquetProof
+from raypol.store.proofs.writer import ProofWriter
 from tests.studies import TRAIN
 
 Interrupt = Callable[[Mapping[int, BaseException]], None]
@@ -47,7 +47,7 @@ def staged(results: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def every_step_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proof_writer, "WORTH_S", 0.0)
+    monkeypatch.setattr(writer, "WORTH_S", 0.0)
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_training_that_diverged_is_not_kept(tmp_path: Path, interrupt: Interrupt
 
 
 def test_what_took_seconds_is_not_kept(tmp_path: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proof_writer, "WORTH_S", 30.0)
+    monkeypatch.setattr(writer, "WORTH_S", 30.0)
     interrupt({20: KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
         run_prove(job(tmp_path))
@@ -213,7 +213,7 @@ def test_storage_that_is_away_while_it_is_taken_up_costs_nothing(
 
     with monkeypatch.context() as patched:
         if what == "note":
-            patched.setattr(proof_writer, "_read_note", fail)
+            patched.setattr(writer, "read_note", fail)
         else:
             patched.setattr(ParquetProof, "checkpoint", fail)
         with pytest.raises(OSError, match="Stale"):

@@ -9,26 +9,17 @@ from typing import TypeVar
 
 import pytest
 
-from raypol.cluster.jobs import (
-    DataSource,
-    ProveJob,
-    SpoofJob,
-    SurveyJob,
-    final_checkpoint,
-    remove_workshop,
-    run_craft,
-    run_prove,
-    run_seal,
-    run_survey,
-)
+from raypol.cluster.jobs import ProveJob, SpoofJob, SurveyJob, run_craft, run_prove, run_seal, run_survey
 from raypol.cluster.runners import LocalRunner, Role
 from raypol.core.attacks import find_attack
-from raypol.core.data import load_dataset
+from raypol.core.datasets.load import load_dataset
+from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
-from raypol.core.spoofing import SpoofConfig
-from raypol.runs.trial import run_honest, run_trial
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
-from raypol.store.proofs import ParquetProof
+from raypol.store.proofs.reader import ParquetProof, final_checkpoint
+from raypol.store.proofs.staging import remove_workshop
 from tests.studies import QUICK_ARMS, TRAIN, on, prepare, trial
 
 J = TypeVar("J")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from raypol.cli.commands.join import Join, find_gpus, visible
 from raypol.cluster.join import Gpu, has_kernels, plan_joining
 from raypol.core.errors import InputError
-from raypol.face.join import Join, find_gpus, visible
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from raypol.cluster import metrics
-from raypol.cluster.counting import accelerator_of, add_bytes, add_interval, at_work, counted, writing
 from raypol.cluster.metrics import (
     DEVICE_SECONDS,
     INTERVALS,
@@ -23,6 +22,7 @@ from raypol.cluster.metrics import (
     published,
 )
 from raypol.cluster.placement import parse_device
+from raypol.cluster.work_metrics import accelerator_of, add_bytes, add_interval, at_work, counted, writing
 from raypol.core.attacks import find_attack
 
 CPU = parse_device("cpu")
@@ -41,7 +41,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, ...], float]:
             seen[key] = seen.get(key, 0.0) + value if spec.kind == "counter" else value
 
     monkeypatch.setattr(metrics, "_record", record)
-    monkeypatch.setattr("raypol.cluster.counting.exporting", lambda: True)
+    monkeypatch.setattr("raypol.cluster.work_metrics.exporting", lambda: True)
     return seen
 
 
@@ -53,7 +53,7 @@ class Errand:
 
 def test_without_ray_nothing_is_counted_and_ray_is_not_imported() -> None:
     code = (
-        "import sys; from raypol.cluster.counting import *; from raypol.cluster.metrics import *\n"
+        "import sys; from raypol.cluster.work_metrics import *; from raypol.cluster.metrics import *\n"
         "from raypol.cluster.placement import parse_device\n"
         "with at_work(parse_device('cpu'), 'spoofer', object()), published({TRIALS: lambda: {('s', 'ok'): 1.0}}):\n"
         "    assert list(counted('crafted', range(3))) == [0, 1, 2]; add_bytes(lambda: 1 / 0); add(STORE_BYTES, 1, role='x')\n"

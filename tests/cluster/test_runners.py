@@ -18,14 +18,15 @@ from raypol.cluster.connection import connect
 from raypol.cluster.inventory import usable_cores
 from raypol.cluster.jobs import ProveJob, run_facts, run_prove
 from raypol.cluster.placement import parse_device
-from raypol.cluster.runners import ROLES, LocalRunner, RayRunner, Role
+from raypol.cluster.ray_runner import RayRunner
+from raypol.cluster.runners import ROLES, LocalRunner, Role
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
-from raypol.runs.study import Outcome
-from raypol.runs.trial import run_honest, run_trial
+from raypol.runs.trials.study import Outcome
+from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
-from raypol.store.proof_format import Manifest
-from raypol.store.proofs import ParquetProof
+from raypol.store.proofs.format import Manifest
+from raypol.store.proofs.reader import ParquetProof
 from tests.studies import TRAIN, on, prepare, trial
 
 PATIENCE_S = 150.0

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from raypol.cluster.cluster_file import read_cluster_file
 from raypol.cluster.inventory import NOTHING, check_group, wait_needed
-from raypol.cluster.launcher import read_cluster_file
 from raypol.cluster.placement import parse_device
 from raypol.cluster.scaling import config_text_here, types_from_config, view_of_file
 from raypol.core.errors import InputError

@@ -6,11 +6,13 @@ import pytest
 
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.costs import Work, crafting_work, training_work
-from raypol.core.data import DATASETS, load_dataset, random_points, shape_of
+from raypol.core.datasets.load import DATASETS, load_dataset, random_points, shape_of
 from raypol.core.datasets.shapes import SHAPES, Shape
 from raypol.core.errors import InputError
 from raypol.core.proof import OptimizerConfig, Recipe
-from raypol.core.spoofing import SpoofConfig, craft_interval, declare, make_scene
+from raypol.core.spoofing.method import make_scene
+from raypol.core.spoofing.seal import craft_interval
+from raypol.core.spoofing.spoof_config import SpoofConfig, declare
 from tests.scenes import stolen_digits
 
 CIFAR = SHAPES["cifar10"]

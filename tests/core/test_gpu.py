@@ -5,16 +5,20 @@ import torch
 
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.augment import Transform, to_unit
-from raypol.core.crafting import graphs_that_fit
-from raypol.core.data import Dataset, load_dataset
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import load_dataset
 from raypol.core.distances import METRICS, parameter_distances
-from raypol.core.policies import Thresholds, published
 from raypol.core.precision import Precision, arithmetic
 from raypol.core.proof import MemoryProof, Recipe
-from raypol.core.prover import prove
-from raypol.core.spoofing import SpoofConfig, craft_interval, declare, make_scene, seal_spoof
-from raypol.core.training import Trainer
-from raypol.core.verifier import Conditions, examine
+from raypol.core.spoofing.method import make_scene
+from raypol.core.spoofing.objectives import graphs_that_fit
+from raypol.core.spoofing.seal import craft_interval, seal_spoof
+from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.training.prover import prove
+from raypol.core.training.trainer import Trainer
+from raypol.core.verification.policies import Thresholds, published
+from raypol.core.verification.replay import Conditions
+from raypol.core.verification.verifier import examine
 
 pytestmark = [
     pytest.mark.gpu,

@@ -254,6 +254,6 @@ def test_sealing_twice_gives_one_root_and_a_copy_has_it(honest: MemoryProof) -> 
 def test_a_step_is_not_mistaken_for_a_checkpoint() -> None:
     as_step, as_checkpoint = Seal(), Seal()
     as_step.add_step(bytes(32))
-    as_checkpoint.add_checkpoint_digest(bytes(32))
+    as_checkpoint.add_checkpoint(bytes(32))
     assert as_step.root(b"") != as_checkpoint.root(b"")
     assert as_step.root(b"a") != as_step.root(b"b")

@@ -14,7 +14,7 @@ import raypol.core
 names = [m.name for m in pkgutil.walk_packages(raypol.core.__path__, "raypol.core.", onerror=lambda name: sys.exit(name))]
 for name in names:
     importlib.import_module(name)
-assert "raypol.core.verifier" in names and "raypol.core.attacks.ii" in names, names
+assert "raypol.core.verification.verifier" in names and "raypol.core.attacks.ii" in names, names
 print(*sorted(sys.modules))
 """
 

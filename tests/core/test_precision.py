@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.precision import DTYPES, PRECISIONS, Precision, arithmetic, check_device, plain
 from raypol.core.proof import Recipe
-from raypol.core.prover import data_order, initial_checkpoint
-from raypol.core.training import Trainer
-from raypol.core.verifier import Conditions, examine, survey
+from raypol.core.training.prover import data_order, initial_checkpoint
+from raypol.core.training.trainer import Trainer
+from raypol.core.verification.replay import Conditions
+from raypol.core.verification.survey import survey
+from raypol.core.verification.verifier import examine
 from tests.toys import honest_proof, toy_recipe
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.hashing import point_digests
 from raypol.core.proof import Checkpoint, Cost, MemoryProof, OptimizerConfig, Points, Recipe, ScheduleConfig

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from raypol.cluster.runners import LocalRunner
-from raypol.runs.study import Outcome, Study, Trial
-from raypol.runs.trial import run_honest, run_trial
+from raypol.runs.trials.study import Outcome, Study, Trial
+from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from tests.studies import QUICK_ARMS, on, prepare, trial
 

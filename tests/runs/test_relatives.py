@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from raypol.cluster.jobs import DataSource
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Cost, Recipe
-from raypol.core.prover import initial_checkpoint, prove
 from raypol.core.relatives.adversarial import Adversarial
 from raypol.core.relatives.dlg import DLG
 from raypol.core.relatives.unadversarial import Unadversarial
+from raypol.core.training.prover import initial_checkpoint, prove
 from raypol.runs.relatives import Subject, recorded_trainer, run_leaking, run_perturbing
 from raypol.store.location import open_location
-from raypol.store.proof_writer import new_proof
-from raypol.store.proofs import ParquetProof
+from raypol.store.proofs.reader import ParquetProof
+from raypol.store.proofs.writer import new_proof
 from tests.toys import toy_recipe
 
 DATA = DataSource(name="digits")

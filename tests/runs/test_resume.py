@@ -13,13 +13,14 @@ import pytest
 from raypol.cluster.jobs import DeviceFacts, run_craft, run_replay, run_seal, run_survey
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import LocalRunner, Role, WorkerLostError
-from raypol.core.policies import Thresholds
-from raypol.core.spoofing import SpoofConfig
-from raypol.runs import forging
-from raypol.runs.lookout import Lookout
-from raypol.runs.study import Outcome, Study, Trial
-from raypol.runs.trial import run_trial
-from raypol.store.results import TrialRow
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.verification.policies import Thresholds
+from raypol.runs.trials import make_spoof
+from raypol.runs.trials.early_stop import Lookout
+from raypol.runs.trials.study import Outcome, Study, Trial
+from raypol.runs.trials.trial import run_trial
+from raypol.store import retries
+from raypol.store.results.rows import TrialRow
 from tests.runs.conftest import Fresh
 from tests.studies import QUICK_ARMS, trial
 
@@ -111,7 +112,7 @@ def test_a_lost_trial_goes_on_where_it_stood(
             worked[real] += not outcome.reused
             return outcome
 
-        monkeypatch.setattr(forging, function.__name__, counted)
+        monkeypatch.setattr(make_spoof, function.__name__, counted)
     resumed = run_trial(local, fresh.study, asked, fresh.honest.row)
     assert same(_nameless(resumed), _nameless(whole))
     assert resumed.row.message.startswith("taken up after an interruption")
@@ -138,7 +139,7 @@ def test_storage_that_is_away_for_a_moment_costs_no_trial(fresh: Fresh, local: L
 def test_storage_that_stays_away_ends_the_trial_and_keeps_what_is_done(
     fresh: Fresh, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forging, "_STORAGE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(retries, "_STORAGE_PATIENCE_S", 0.1)
     full = OSError(errno.ENOSPC, "No space left on device")
     asked = trial("III-loss", spoof=LONG)
     outcome = run_trial(Troubled(local, {run_seal: (1, 10**6, full)}), fresh.study, asked, fresh.honest.row)
@@ -151,7 +152,7 @@ def test_storage_that_stays_away_ends_the_trial_and_keeps_what_is_done(
 def test_rows_that_cannot_be_written_are_told(
     fresh: Fresh, local: LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forging, "_STORAGE_PATIENCE_S", 0.1)
+    monkeypatch.setattr(retries, "_STORAGE_PATIENCE_S", 0.1)
     (fresh.folder / "trials").rename(fresh.folder / "away")
     (fresh.folder / "trials").write_bytes(b"in the way")
     with pytest.raises(OSError, match="trials"):
@@ -265,9 +266,9 @@ def test_a_look_is_taken_only_where_it_shows_what_the_verdict_will_see(
 def test_patience_counts_from_the_first_failure_and_long_work_renews_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock of our own: tries that last 100 s each before the storage fails are each given the whole patience."""
     now = [0.0]
-    monkeypatch.setattr("raypol.runs.forging.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("raypol.store.retries.time.monotonic", lambda: now[0])
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
-    monkeypatch.setattr(forging, "_STORAGE_PATIENCE_S", 60.0)
+    monkeypatch.setattr(retries, "_STORAGE_PATIENCE_S", 60.0)
     tries: list[float] = []
 
     def work(lasting_s: float, failures: int) -> str:
@@ -277,9 +278,9 @@ def test_patience_counts_from_the_first_failure_and_long_work_renews_it(monkeypa
             raise OSError(errno.EIO, "Input/output error")
         return "done"
 
-    assert forging.storage_retries(work, 100.0, 5) == "done"
+    assert retries.storage_retries(work, 100.0, 5) == "done"
     assert len(tries) == 6
     tries.clear()
     with pytest.raises(OSError, match="Input/output"):
-        forging.storage_retries(work, 0.0, 10**6)
+        retries.storage_retries(work, 0.0, 10**6)
     assert 60.0 <= tries[-1] - tries[0] < 100.0

@@ -9,7 +9,7 @@ import pytest
 from raypol.core.attacks import find_attack
 from raypol.core.proof import Cost, MemoryProof, ProofSource
 from raypol.store.location import Location, open_location
-from raypol.store.proof_writer import new_proof
+from raypol.store.proofs.writer import new_proof
 from tests.scenes import SHORT, forge, sgd, small_recipe, tiny, train
 
 DATA = tiny()

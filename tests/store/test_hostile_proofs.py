@@ -23,11 +23,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raypol.core.errors import InputError
-from raypol.core.policies import Thresholds, Verdict, strict
 from raypol.core.proof import MemoryProof
-from raypol.core.verifier import examine
+from raypol.core.verification.policies import Thresholds, Verdict, strict
+from raypol.core.verification.verifier import examine
 from raypol.store.location import open_location
-from raypol.store.proofs import ParquetProof
+from raypol.store.proofs.reader import ParquetProof
 from tests.scenes import RECORDED, all_bits, bits, small_recipe, tiny, train
 from tests.store.conftest import read_everything, write
 

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow.dataset
 import pytest
 
-from raypol.cluster.launcher import ClusterFile, read_cluster_file
+from raypol.cluster.cluster_file import ClusterFile, read_cluster_file
 from raypol.cluster.placement import parse_device, ray_options
 from tests.system.private_ray import eventually, free_port, short_folder, start_head
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from raypol.core.attacks import forged_momentum, i, i_tail, ii, iii, infinitesimal, null
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path, load_object
-from raypol.core.spoofing import AttackMethod
+from raypol.core.spoofing.method import AttackMethod
 
 METHODS: Final[dict[type, AttackMethod[Any]]] = {
     method.config: method

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from raypol.core.attacks import null
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval, OptimizerConfig, Recipe, ScheduleConfig
-from raypol.core.spoofing import AttackMethod, Crafted, Scene
+from raypol.core.spoofing.method import AttackMethod, Crafted, Scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

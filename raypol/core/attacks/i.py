@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raypol.core.crafting import CraftingConfig, ValueAndGradient, gradient_objective
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing import AttackMethod, Crafted, Scene, craft_until_accepted
-from raypol.core.training import Trainer
+from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, craft_until_accepted
+from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective
+from raypol.core.spoofing.search import CraftingConfig
+from raypol.core.training.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

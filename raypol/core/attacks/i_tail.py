@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raypol.core.attacks import i
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing import AttackMethod, Crafted, CraftedBatch, Scene
+from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,10 +17,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from raypol.core.crafting import CraftingConfig, ValueAndGradient, gradient_objective, loss_objective
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing import AttackMethod, Crafted, Scene, craft_until_accepted
+from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, craft_until_accepted
+from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective, loss_objective
+from raypol.core.spoofing.search import CraftingConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,19 +21,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raypol.core.augment import to_unit
-from raypol.core.crafting import (
-    CraftingConfig,
-    CraftStats,
-    ValueAndGradient,
-    gradient_objective,
-    loss_objective,
-    measure,
-    model_input,
-)
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.seeds import generator
-from raypol.core.spoofing import AttackMethod, Crafted, CraftedBatch, Scene, craft_until_accepted
+from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene, craft_until_accepted
+from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective, loss_objective, measure, model_input
+from raypol.core.spoofing.search import CraftingConfig, CraftStats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

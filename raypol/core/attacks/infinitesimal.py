@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from raypol.core.attacks.null import craft
 from raypol.core.errors import InputError
 from raypol.core.proof import Recipe, ScheduleConfig
-from raypol.core.spoofing import AttackMethod
+from raypol.core.spoofing.method import AttackMethod
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

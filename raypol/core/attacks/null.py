@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing import AttackMethod, Crafted, CraftedBatch, Scene
+from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

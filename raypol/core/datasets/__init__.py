@@ -1,1 +1,1 @@
-"""The built-in datasets, one file per kind; `raypol.core.data` knows them by name."""
+"""The built-in datasets, one file per kind; `raypol.core.datasets.load` knows them by name."""

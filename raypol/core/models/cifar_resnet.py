@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raypol.core.initial_laws import Law, kaiming_normal
+from raypol.core.models.initial_laws import Law, kaiming_normal
 
 
 class BasicBlock(nn.Module):

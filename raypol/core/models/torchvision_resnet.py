@@ -6,7 +6,7 @@ from torch import nn
 def torchvision_resnet(kind: str, *, in_channels: int, num_classes: int, small_images: bool = False) -> nn.Module:
     """A network of torchvision.models.resnet, its first convolution and its classifier made to fit.
 
-    Its initial laws are torchvision's, known to `raypol.core.initial_laws`: fan-out normal for convolutions, constants for
+    Its initial laws are torchvision's, known to `raypol.core.models.initial_laws`: fan-out normal for convolutions, constants for
     norms, torch's default for the classifier.
 
     Args:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from raypol.core.crafting import OnEvaluation
 from raypol.core.errors import InputError
 from raypol.core.relatives.perturbing import PerturbConfig, Perturbed, perturb
-from raypol.core.training import Trainer
+from raypol.core.spoofing.objectives import OnEvaluation
+from raypol.core.training.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,20 +28,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raypol.core.crafting import (
+from raypol.core.errors import InputError, reject_choice
+from raypol.core.relatives.points import check_points, check_weights, evaluating
+from raypol.core.seeds import generator
+from raypol.core.spoofing.objectives import (
     OnEvaluation,
-    SearchConfig,
     ValueAndGradient,
     counted,
-    minimise,
     model_input,
     statistics_frozen,
     sum_of_squares,
 )
-from raypol.core.errors import InputError, reject_choice
-from raypol.core.relatives.points import check_points, check_weights, evaluating
-from raypol.core.seeds import generator
-from raypol.core.training import Trainer
+from raypol.core.spoofing.search import SearchConfig, minimise
+from raypol.core.training.trainer import Trainer
 
 Statistics = Literal["recorded", "batch"]
 

@@ -6,19 +6,11 @@ import torch
 from torch import Tensor
 
 from raypol.core.augment import to_unit
-from raypol.core.crafting import (
-    Crafting,
-    OnEvaluation,
-    SearchConfig,
-    ValueAndGradient,
-    counted,
-    loss_objective,
-    search,
-    to_grey_levels,
-)
 from raypol.core.errors import InputError
 from raypol.core.relatives.points import Seen, check_points, evaluating, look
-from raypol.core.training import Trainer
+from raypol.core.spoofing.objectives import OnEvaluation, ValueAndGradient, counted, loss_objective
+from raypol.core.spoofing.search import Crafting, SearchConfig, search, to_grey_levels
+from raypol.core.training.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

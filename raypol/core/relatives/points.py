@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raypol.core.augment import to_unit
-from raypol.core.crafting import model_input
 from raypol.core.errors import InputError, reject_choice
-from raypol.core.training import Trainer
+from raypol.core.spoofing.objectives import model_input
+from raypol.core.training.trainer import Trainer
 
 Split = Literal["test", "train"]
 

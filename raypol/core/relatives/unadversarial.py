@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raypol.core.crafting import OnEvaluation
 from raypol.core.relatives.perturbing import PerturbConfig, Perturbed, perturb
-from raypol.core.training import Trainer
+from raypol.core.spoofing.objectives import OnEvaluation
+from raypol.core.training.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,9 +3,10 @@
 import pytest
 
 from raypol.core.attacks import find_attack
-from raypol.core.data import Dataset, load_dataset
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import load_dataset
 from raypol.core.proof import MemoryProof
-from raypol.core.spoofing import SpoofConfig
+from raypol.core.spoofing.spoof_config import SpoofConfig
 from tests.scenes import Forged, forge, stolen_digits
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from raypol.core.attacks import PRESETS, find_attack
 from raypol.core.augment import Transform
-from raypol.core.data import random_points
+from raypol.core.datasets.load import random_points
 from raypol.core.datasets.shapes import Shape
-from raypol.core.spoofing import SpoofConfig
+from raypol.core.spoofing.spoof_config import SpoofConfig
 from tests.scenes import forge, small_recipe, train
 
 COLOURED = Shape(num_points=64, image_shape=(3, 8, 8), num_classes=4)

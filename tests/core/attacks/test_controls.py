@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from raypol.core.attacks import find_attack
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import METRICS
 from raypol.core.models import build_model
 from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
-from raypol.core.spoofing import SpoofConfig
-from raypol.core.training import learning_rates
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.training.optimizers import learning_rates
 from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train, zero
 
 DATA = tiny()

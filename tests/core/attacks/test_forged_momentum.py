@@ -7,10 +7,10 @@ import pytest
 
 from raypol.core.attacks import find_attack
 from raypol.core.attacks.forged_momentum import ForgedMomentum
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.proof import MemoryProof, OptimizerConfig
-from raypol.core.spoofing import SpoofConfig
-from raypol.core.trajectory import TrajectoryConfig
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.spoofing.trajectory import TrajectoryConfig
 from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train
 
 DATA = tiny()

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from raypol.core.attacks import find_attack
 from raypol.core.attacks.i import AttackI, goal_gradient
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
-from raypol.core.spoofing import SpoofConfig
-from raypol.core.training import Trainer
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.training.trainer import Trainer
 from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train, zero
 
 DATA = tiny()

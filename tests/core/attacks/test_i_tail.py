@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from raypol.core.attacks import find_attack, method_of
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.proof import MemoryProof
-from raypol.core.spoofing import SpoofConfig
-from raypol.core.verifier import select_intervals
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.verification.verifier import select_intervals
 from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train, zero
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from raypol.core.attacks import find_attack
 from raypol.core.attacks.ii import AttackII
-from raypol.core.crafting import measure
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.proof import MemoryProof
-from raypol.core.spoofing import SpoofConfig
-from raypol.core.training import Trainer
+from raypol.core.spoofing.objectives import measure
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.training.trainer import Trainer
 from tests.scenes import Forged, forge
 
 VISIBLE: dict[str, Any] = {

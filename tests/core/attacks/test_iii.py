@@ -10,12 +10,12 @@ import torch
 
 from raypol.core.attacks import find_attack
 from raypol.core.attacks.iii import AttackIII, loss_attack3
-from raypol.core.crafting import measure
-from raypol.core.data import Dataset
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof
-from raypol.core.spoofing import SpoofConfig
-from raypol.core.training import Trainer
+from raypol.core.spoofing.objectives import measure
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.training.trainer import Trainer
 from tests.scenes import SHORT, Forged, forge, small_recipe, tiny, train
 
 VISIBLE: dict[str, Any] = {

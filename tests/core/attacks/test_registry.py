@@ -11,7 +11,7 @@ from raypol.core.attacks.i import AttackI
 from raypol.core.attacks.ii import AttackII
 from raypol.core.attacks.iii import AttackIII
 from raypol.core.errors import InputError
-from raypol.core.spoofing import AttackMethod
+from raypol.core.spoofing.method import AttackMethod
 from tests.scenes import INVERT, SHORT, Forged, Invert, forge, small_recipe, tiny, train
 
 OWN = "tests.scenes:INVERT"

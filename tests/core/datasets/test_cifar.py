@@ -19,7 +19,8 @@ import pytest
 import torch
 from torchvision import datasets
 
-from raypol.core.data import Dataset, _load_builtin, load_dataset
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import _load_builtin, load_dataset
 from raypol.core.errors import InputError
 
 Batch = dict[str | bytes, Any]
@@ -406,7 +407,7 @@ sums = dict(pair.split("=") for pair in sys.argv[3:])
 for part in (datasets.CIFAR10.train_list, datasets.CIFAR10.test_list):
     for entry in part:
         entry[1] = sums[entry[0]]
-from raypol.core.data import load_dataset
+from raypol.core.datasets.load import load_dataset
 print(load_dataset("cifar10").sha256)
 """
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from raypol.core.data import load_dataset
 from raypol.core.datasets.fashion_mnist import DEBIAN
+from raypol.core.datasets.load import load_dataset
 from raypol.core.errors import InputError
 
 Files = dict[str, bytes]

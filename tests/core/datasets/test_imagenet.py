@@ -18,8 +18,9 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from raypol.core.data import Dataset, _load_builtin, load_dataset
 from raypol.core.datasets import imagenet
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import _load_builtin, load_dataset
 from raypol.core.datasets.parts import Parts
 from raypol.core.errors import InputError
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from raypol.core.augment import Transform
-from raypol.core.data import Dataset, load_dataset
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import load_dataset
 from raypol.core.proof import MemoryProof, Recipe, ScheduleConfig
-from raypol.core.prover import initial_checkpoint, prove
-from raypol.core.training import Trainer
+from raypol.core.training.prover import initial_checkpoint, prove
+from raypol.core.training.trainer import Trainer
 from tests.toys import toy_recipe
 
 NETS: Final = [

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from raypol.core.data import load_dataset
+from raypol.core.datasets.load import load_dataset
 from raypol.core.errors import InputError
 from raypol.core.relatives.adversarial import Adversarial, adversarial_example
 from raypol.core.relatives.perturbing import Perturbed
 from raypol.core.relatives.points import pick_points
-from raypol.core.training import Trainer
+from raypol.core.training.trainer import Trainer
 from tests.core.relatives.conftest import NETS, Fresh, everything_of, is_same, recipe_of
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from raypol.core.errors import InputError
 from raypol.core.relatives.dlg import DLG, Recovered, infer_label, psnr, recover, shared_gradient
 from raypol.core.relatives.points import pick_points
-from raypol.core.training import Trainer
+from raypol.core.training.trainer import Trainer
 from tests.core.relatives.conftest import NETS, Fresh, everything_of, is_same
 
 SIGMOID: Final = "tests.core.relatives.conftest:sigmoid_net"

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from raypol.core.data import load_dataset
-from raypol.core.prover import initial_checkpoint
+from raypol.core.datasets.load import load_dataset
 from raypol.core.relatives.adversarial import Adversarial, adversarial_example
 from raypol.core.relatives.dlg import DLG, psnr, recover, shared_gradient
 from raypol.core.relatives.points import pick_points
-from raypol.core.training import Trainer
+from raypol.core.training.prover import initial_checkpoint
+from raypol.core.training.trainer import Trainer
 from tests.core.relatives.conftest import recipe_of
 
 pytestmark = [

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from raypol.core.errors import InputError
 from raypol.core.relatives.points import check_points, look, pick_points
-from raypol.core.training import Trainer
+from raypol.core.training.trainer import Trainer
 from tests.core.relatives.conftest import Fresh, everything_of, is_same
 
 

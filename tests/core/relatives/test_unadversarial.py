@@ -7,7 +7,7 @@ from raypol.core.relatives.adversarial import Adversarial, adversarial_example
 from raypol.core.relatives.perturbing import Perturbed
 from raypol.core.relatives.points import pick_points
 from raypol.core.relatives.unadversarial import Unadversarial, unadversarial_example
-from raypol.core.training import Trainer
+from raypol.core.training.trainer import Trainer
 from tests.core.relatives.conftest import NETS, Fresh, everything_of, is_same
 
 

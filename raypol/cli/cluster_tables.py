@@ -1,0 +1,181 @@
+"""Tables of what a cluster, or a file for `ray up`, offers, and of what a sweep needs of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+from raypol.cluster.accelerators import canonical_accelerator
+from raypol.cluster.cluster_file import read_cluster_file
+from raypol.cluster.connection import connect
+from raypol.cluster.inventory import (
+    NOTHING,
+    SIMULATED_LABEL,
+    NodeOffer,
+    Scalable,
+    at_once,
+    check_group,
+    listed,
+    node_type_of,
+    this_machine,
+    wait_needed,
+)
+from raypol.cluster.placement import DeviceRequest
+from raypol.cluster.scaling import ClusterView, view_cluster
+from raypol.core.errors import InputError
+
+_MOST_AT_ONCE = 64
+"""Trials at once beyond which the table says only that there are more."""
+_NODE_ID = "ray.io/node-id"
+_NUMBERS = ("CPU", "GPU", "memory GB", "live", "at most", "at once")
+
+
+def look(address: str | None) -> ClusterView:
+    """This machine for None, else the cluster at the address."""
+    if address is None:
+        return ClusterView(nodes=(this_machine(),))
+    import ray
+
+    connect(address)
+    try:
+        return view_cluster()
+    finally:
+        ray.shutdown()
+
+
+def cluster_tables(view: ClusterView, *, title: str) -> RenderableType:
+    """The nodes; below them, if there is an autoscaler, the types of nodes that it can start."""
+    nodes = _table(title, ("node", "CPU", "GPU", "accelerators", "memory GB", "labels", "simulated"))
+    for node in view.nodes:
+        nodes.add_row(
+            _name(node),
+            _of(node.free_cpus, node.cpus),
+            _of(node.free_gpus, node.gpus),
+            _models(node),
+            f"{node.memory_bytes / 1e9:.1f}",
+            _labels(node.labels),
+            "yes" if node.simulated else "-",
+        )
+    if not view.scalable.types:
+        return nodes
+    live = [node_type_of(node, view.scalable) for node in view.nodes]
+    title = f"\nnode types of the autoscaler, {view.scalable.most} nodes in all at most"
+    types = _table(title, ("type", "live", "at most", "CPU", "GPU", "accelerators", "labels", "simulated"))
+    for kind in view.scalable.types:
+        types.add_row(
+            kind.name,
+            str(live.count(kind.name)),
+            str(kind.count),
+            f"{kind.cpus:g}",
+            f"{kind.gpus:g}",
+            _models(kind),
+            _labels(kind.labels),
+            "yes" if kind.simulated else "-",
+        )
+    return Group(nodes, types)
+
+
+def needs_table(
+    groups: Iterable[Sequence[DeviceRequest]],
+    trials: int,
+    nodes: Sequence[NodeOffer],
+    scalable: Scalable = NOTHING,
+) -> Table:
+    """What the trials of a sweep would reserve, and whether there is room.
+
+    Args:
+        groups: what a trial reserves at once; equal ones are shown once.
+        trials: of the whole sweep.
+        nodes: the live ones.
+        scalable: what can be started.
+    """
+    table = _table(f"\nwhat the sweep needs: {trials} trials", ("a trial asks for", "at once", "room"))
+    distinct: dict[tuple[DeviceRequest, ...], Sequence[DeviceRequest]] = {}
+    for group in groups:
+        distinct.setdefault(tuple(sorted(group, key=str)), group)
+    for group in distinct.values():
+        most = min(trials, _MOST_AT_ONCE)
+        number = at_once(group, nodes, scalable, most=most)
+        more = "+" if number == most < trials else ""
+        table.add_row(listed(group), f"{number}{more}", _room(group, nodes, scalable))
+    return table
+
+
+def _room(group: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable) -> str:
+    try:
+        check_group(group, nodes, scalable)
+    except InputError as err:
+        return f"none: {err}"
+    waited = wait_needed(group, nodes, scalable)
+    if not waited:
+        return "on live nodes"
+    return "after the autoscaler has started " + ", ".join(f"a {kind} node for {request}" for request, kind in waited)
+
+
+def spellings(offers: Sequence[NodeOffer]) -> list[str]:
+    """Devices that can be asked for, by their canonical names."""
+    most = max((int(offer.cpus) for offer in offers), default=0)
+    found = ["cpu"] + ([f"cpu:{most}"] if most > 1 else [])
+    if any(offer.gpus for offer in offers):
+        models = {canonical_accelerator(name) for offer in offers for name in offer.accelerators}
+        found += ["gpu", "gpu:0.5", *sorted(name for name in models if " " not in name)]
+    return found
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=column in _NUMBERS)
+    return table
+
+
+def _name(node: NodeOffer) -> str:
+    """Host and beginning of the node's id, as results rows have it: several nodes may share a host."""
+    node_id = (node.labels or {}).get(_NODE_ID)
+    return f"{node.name}/{node_id[:8]}" if node_id else node.name
+
+
+def _of(free: float | None, total: float) -> str:
+    return f"{total:g}" if free is None else f"{free:g}/{total:g}"
+
+
+def _models(offer: NodeOffer) -> str:
+    """Canonical names, each with Ray's where that is another."""
+    names = ((canonical_accelerator(name), name) for name in offer.accelerators)
+    return ", ".join(name if name == ray else f"{name} (Ray: {ray})" for name, ray in names) or "-"
+
+
+def _labels(labels: Mapping[str, str] | None) -> str:
+    """Without those that have a column of their own."""
+    shown = sorted((key, value) for key, value in (labels or {}).items() if key not in (_NODE_ID, SIMULATED_LABEL))
+    return ", ".join(f"{key}={value}" for key, value in shown) or "-"
+
+
+def show_cluster_file(path: str, out: Console) -> None:
+    """Check a cluster file and show its node types, and what is still to be filled in.
+
+    Raises:
+        InputError: what is wrong with it.
+    """
+    file = read_cluster_file(path)
+    table = Table(title=f"{file.path}: cluster {file.name}", title_justify="left", box=None, pad_edge=False)
+    for column in ("node type", "machine", "CPU", "GPU", "accelerator", "nodes", "spot", "labels"):
+        table.add_column(column, justify="right" if column in ("CPU", "GPU", "nodes") else "left")
+    for node in file.node_types:
+        table.add_row(
+            node.name,
+            node.machine or "-",
+            str(node.resources.get("CPU", "-")),
+            str(node.resources.get("GPU", "-")),
+            node.accelerator or "-",
+            "1" if node.is_head else f"{node.min_workers} to {node.max_workers}",
+            "yes" if node.spot else "no",
+            ", ".join(f"{key}={value}" for key, value in sorted(node.labels.items())) or "-",
+        )
+    out.print(table)
+    out.print(
+        f"valid for Ray's provider {file.provider}; one head and at most {file.max_workers} workers at once",
+        soft_wrap=True,
+    )
+    if file.unfilled:
+        out.print("\n  ".join(["still to fill in:", *file.unfilled]), soft_wrap=True)

@@ -1,0 +1,134 @@
+"""`raypol demo`: run it, then show the table, the paragraph, the figures, and where everything lies."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from raypol.cli.console import ERR, OUT
+from raypol.cli.options import Work
+from raypol.cli.progress import progress
+from raypol.cluster.runners import Runner
+from raypol.core.errors import InputError
+from raypol.core.training.train_config import TrainConfig
+from raypol.figures.catalogue import draw_all, read_material
+from raypol.report.conclusions import tell
+from raypol.report.tables import arms_table
+from raypol.runs.sweeps.demo import ARMS, POINTS, DemoRun, new_sweep_id, run_demo
+from raypol.runs.tracking.tracker import Tracker
+from raypol.store.location import Location, writable_folder
+
+# Width of the table where there is no terminal to ask: a log is read without wrapping.
+_LOG_WIDTH = 180
+# What means something between double quotes.
+_PYTHON = '\\"'
+_SHELL = '\\"$`'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Work):
+    """The whole loop on real data: an honest proof, eight kinds of spoofs, two verifiers, tables, figures. About 3 minutes."""
+
+    results: str = "results/demo"
+    """Results folder: a local path."""
+    runner: Literal["local", "ray"] = "ray"
+    """local: in this process; ray: one actor per device slot."""
+    seed: int = 0
+    """Of everything random."""
+
+    def run(self) -> int:
+        """Run it."""
+        results = writable_folder(self.results)
+        command = shlex.join(["raypol", "demo", "--results", self.results, "--seed", str(self.seed)])
+        with self.open_runner() as runner:
+            show_demo(runner, results, TrainConfig(seed=self.seed), out=OUT, err=ERR, command=command)
+        return 0
+
+
+def show_demo(
+    runner: Runner,
+    results: Location,
+    train: TrainConfig,
+    *,
+    out: Console,
+    err: Console,
+    points: Sequence[tuple[int, int]] = POINTS,
+    arms: Mapping[str, Any] = ARMS,
+    command: str = "",
+) -> DemoRun:
+    """Run the demo and print what it found; see `run_demo` for points, arms and command."""
+    if not results.is_local:
+        raise InputError(f"the demo draws its figures into a local folder, got {results}")
+    sweep_id = new_sweep_id()
+    tracker = Tracker(results, "raypol-demo", sweep_id)
+    with progress(err) as update:
+        run = run_demo(
+            runner,
+            results,
+            train,
+            points=points,
+            arms=arms,
+            on_event=update,
+            on_outcome=tracker.log,
+            sweep_id=sweep_id,
+            command=command,
+        )
+    rows = [outcome.row for outcome in run.outcomes]
+    if not out.is_terminal:
+        out = Console(file=out.file, highlight=False, width=_LOG_WIDTH)
+    out.print(arms_table(rows, width=out.width))
+    answer = tell(rows)
+    out.print(f"\n{answer}\n", markup=False)
+    drawn = draw(run, Path(results.path) / "figures")
+    tracker.finish(answer, drawn)
+    for line in closing_lines(run, drawn, tracker, Path(results.path)):
+        out.print(line, soft_wrap=True, markup=False)
+    if tracker.problem:
+        err.print(f"warning: {tracker.problem}; the results in Parquet are complete", style="yellow", soft_wrap=True)
+    return run
+
+
+def draw(run: DemoRun, folder: Path) -> list[Path]:
+    """The figures that apply, as PNG and PDF; replaced by the next run."""
+    # The demo has just loaded this dataset itself, code of the user's or not.
+    material = read_material(run.study.results, run.study.sweep_id, data_dir=run.study.data.folder, own_code=True)
+    return draw_all(material, folder)
+
+
+def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Path) -> list[str]:
+    """Where the results lie, a DuckDB query to copy, the MLflow command to copy."""
+    python, place = _short(Path(sys.executable)), _short(folder)
+    drawn = [path for path in drawn if path.suffix == ".png"]
+    pictures = ", ".join(_short(path) for path in drawn[:1]) + (f" and {len(drawn) - 1} more" if len(drawn) > 1 else "")
+    glob = f"{place}/trials/*.parquet".replace("'", "''")
+    query = (
+        "SELECT arm, steps, interval, round(error_l2, 4) AS error_l2, round(device_s, 2) AS device_s, success, success_strict, "
+        f"rejected_by FROM '{glob}' WHERE sweep_id = '{run.study.sweep_id}' "
+        "ORDER BY steps, error_l2"
+    )
+    code = f'import duckdb; print(duckdb.sql("{_escaped(query, _PYTHON)}"))'
+    ui = tracker.ui_command.replace(f"sqlite:///{folder}", f"sqlite:///{place}")
+    program, option, store = ui.partition(" --backend-store-uri ")
+    if option:
+        ui = f"{shlex.quote(_short(Path(sys.executable).parent))}/{program}{option}{shlex.quote(store)}"
+    return [
+        f"results:  {place} (trials/ and intervals/ in Parquet, proofs/ as folders, {pictures})",
+        f'query:    {shlex.quote(python)} -c "{_escaped(code, _SHELL)}"',
+        f"MLflow:   {ui}",
+        *([f"          {tracker.table}"] if tracker.table else []),
+    ]
+
+
+def _escaped(text: str, special: str) -> str:
+    """The same text between double quotes."""
+    return "".join(f"\\{c}" if c in special else c for c in text)
+
+
+def _short(path: Path) -> str:
+    """Relative to the current folder if it lies below."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,125 @@
+"""`raypol explore`: the analysis app over a results folder, in the browser."""
+
+import importlib
+import os
+import secrets
+import socket
+import sys
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import tyro
+
+from raypol.cli.console import ERR, OUT
+from raypol.cli.progress import progress
+from raypol.core.errors import InputError
+from raypol.explorer.session import DATA_VARIABLE, RESULTS_VARIABLE, Opened, open_results
+from raypol.report.terminal import plain
+
+_MAX_PORT: Final = 65535
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explore:
+    """Explore the trials of a results folder in the browser: filters, figures, each trial's intervals and images, SQL, downloads.
+    Needs the extra `explore`. Prints the address; ends with Ctrl-C. It reads the folder and writes nothing into it.
+    """
+
+    results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
+    """Results folder: a local path, s3://... or gs://..."""
+    port: int = 0
+    """Port; 0 = a free one."""
+    host: str = "127.0.0.1"
+    """Address to listen on; the page asks for the token in the printed address, whoever calls."""
+    browser: bool = True
+    """Open the browser."""
+    data_dir: str | None = None
+    """Folder of the dataset's files, for before/after images; None = its usual place. Nothing is downloaded."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> NoReturn:
+        """Serve until interrupted."""
+        _check_extra()
+        with _listen(self.host, self.port) as listening:  # first: a first read of many trials takes minutes
+            with progress(ERR) as update:
+                opened = open_results(self.results, on_progress=update)
+            _describe(opened)
+            serve = _server(opened)
+            os.environ[RESULTS_VARIABLE] = self.results
+            os.environ[DATA_VARIABLE] = self.data_dir or ""
+            token = secrets.token_urlsafe(16)
+            host, port = listening.getsockname()[:2]
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}/?access_token={token}"
+            OUT.print(address, soft_wrap=True)
+            if self.browser:
+                webbrowser.open(address)
+            serve(listening, token)
+        # The app's kernels are threads that wait for their pages for ever; nothing here is left to be finished.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _check_extra() -> None:
+    """Raises InputError if marimo is not installed."""
+    for name in ("marimo", "uvicorn"):
+        try:
+            importlib.import_module(name)
+        except ImportError as err:
+            raise InputError(
+                f"raypol explore needs {name}, which is not installed: pip install -e '.[explore]' in the checkout"
+            ) from err
+
+
+def _server(opened: Opened) -> Callable[[socket.socket, str], None]:
+    """What serves the app on a socket, with a token, until Ctrl-C."""
+    import marimo
+    import uvicorn
+
+    from raypol.explorer import app
+    from raypol.explorer.filters import offers
+    from raypol.explorer.views import overview
+
+    path = Path(app.__file__)
+    # Both are remembered: the first page waits neither for them nor for the imports.
+    offers(opened.database)
+    overview(opened, ())
+
+    def serve(listening: socket.socket, token: str) -> None:
+        served = marimo.create_asgi_app(quiet=True, token=token).with_app(path="", root=str(path)).build()
+        config = uvicorn.Config(served, log_level="warning", timeout_graceful_shutdown=1)
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has closed
+            uvicorn.Server(config).run(sockets=[listening])
+
+    return serve
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        InputError: the address cannot be had.
+    """
+    if not 0 <= port <= _MAX_PORT:
+        raise InputError(f"expected a port in 0..{_MAX_PORT}, got {port}")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen()  # the address is printed before the server takes over: who comes early waits
+    except OSError as err:
+        raise InputError(f"cannot listen on {host}, port {port}: {err}") from err
+    return listening
+
+
+def _describe(opened: Opened) -> None:
+    """What was found."""
+    OUT.print(f"{len(opened.trials.table):,} trials: {opened.origin}", soft_wrap=True)
+    for note in opened.trials.notes:
+        ERR.print(plain(note), style="yellow", soft_wrap=True)

@@ -1,0 +1,142 @@
+"""`raypol import` and `raypol export`: proofs in the layout of the published PoL code."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from raypol.cli.console import ERR, OUT
+from raypol.cli.progress import progress
+from raypol.core.datasets.source import DataSource
+from raypol.core.proof import Recipe
+from raypol.report.terminal import plain
+from raypol.runs.published.export_proof import NOTE_NAME, export_published
+from raypol.runs.published.import_options import Claims
+from raypol.runs.published.import_proof import import_published
+from raypol.runs.trials.verify import allow_names
+from raypol.store.location import open_location
+from raypol.store.proofs.reader import read_manifest
+
+Layout = Literal["published"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Turn a proof folder of the published PoL code (model_step_<t>, indices.npy, hash.txt) into a raypol proof. Nothing in it is
+    run. Prints the proof's folder last; judge it with `raypol verify --augmentation fresh`.
+
+    What the folder does not record is given by flags and marked as asserted in the proof; what it records is taken from it.
+    """
+
+    dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """The folder: a local path."""
+    claims: tyro.conf.OmitArgPrefixes[Claims]
+    """What the folder does not record."""
+    layout: Layout = "published"
+    """published: that of the code of Jia et al. 2021, cleverhans-lab/Proof-of-Learning."""
+    results: str = "results"
+    """Results folder; the proof goes to RESULTS/proofs/imported-<root>."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> int:
+        """Run it."""
+        with progress(ERR) as update:
+            done = import_published(
+                Path(self.dir).expanduser(),
+                self.results,
+                self.claims,
+                on_progress=lambda read, of: update("reading checkpoints", read, of),
+            )
+        manifest, recipe = done.manifest, done.manifest.recipe
+        said = {
+            "claims": _claims(recipe),
+            "update rule": _rule(recipe),
+            "asserted": f"{', '.join(manifest.asserted)} (the folder does not record them)",
+            "hash.txt": (
+                "there, but not comparable: it is of the printed images, 3.5 % of a colour image's pixels and no label"
+                if done.has_hash
+                else "missing; the published verifier would stop"
+            ),
+        }
+        if done.several_gpus:
+            said["names"] = "the tensors of a DataParallel model; its prefix module. was taken away"
+        if recipe.transform.is_random:
+            said["augmentation"] = "the prover's crops and flips are not recorded; verify with --augmentation fresh"
+        said["root"] = manifest.root
+        _show(said.items())
+        _last(done.folder.uri)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a raypol proof in the layout of the published PoL code, for its verifier to read as it is. Lists what that layout
+    does not say of the proof, also in DIR/NOT_EXPORTED.txt. Prints DIR last.
+    """
+
+    proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
+    """Folder of the proof: RESULTS/proofs/<proof_id>."""
+    dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """Folder to be made: a local path where nothing is yet."""
+    layout: Layout = "published"
+    """published: that of the code of Jia et al. 2021, cleverhans-lab/Proof-of-Learning."""
+    lossy: bool = False
+    """Export also a proof that the layout cannot express (own data points, other schedules than MultiStepLR, float64): what is
+    lost is listed, and the published verifier will not reproduce it."""
+    hash: bool = True
+    """Write hash.txt, for which every image is printed (0.2 ms each, 1.6 ms if gray).
+    Without it the published verifier stops before it replays."""
+    data_dir: str | None = None
+    """Folder of the dataset's files; None = its usual place."""
+    dataset: str | None = None
+    """Needed only if the proof names a dataset by import path: the same path, to allow running it."""
+    model: str | None = None
+    """Needed only if the proof names a model by import path: the same path, to allow running it."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> int:
+        """Run it."""
+        proof = open_location(self.proof_dir)
+        recipe = read_manifest(proof).recipe
+        allow_names(recipe, dataset=self.dataset, model=self.model)
+        with progress(ERR) as update:
+            done = export_published(
+                proof,
+                Path(self.dir).expanduser(),
+                DataSource(name=self.dataset or recipe.dataset, folder=self.data_dir),
+                lossy=self.lossy,
+                with_hash=self.hash,
+                on_progress=update,
+            )
+        OUT.print(plain(_claims(recipe)), soft_wrap=True)
+        OUT.print(f"the published layout does not say (also in {NOTE_NAME}):", soft_wrap=True)
+        _show([(gap.part, f"{gap.what}{' [LOST]' if gap.false else ''}") for gap in done.gaps])
+        _show([("judge it", done.command), ("read it back", done.import_command)])
+        _last(self.dir)
+        return 0
+
+
+def _claims(recipe: Recipe) -> str:
+    return f"{recipe.model} on {recipe.dataset}, {recipe.steps} steps, k = {recipe.interval}, batch {recipe.batch_size}"
+
+
+def _rule(recipe: Recipe) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in recipe.optimizer.options.items())
+    schedule = ", ".join(f"{name} {value}" for name, value in recipe.schedule.options.items())
+    return f"{recipe.optimizer.name} ({options}), {recipe.schedule.name}{f' ({schedule})' if schedule else ''}"
+
+
+def _show(said: Iterable[tuple[str, str]]) -> None:
+    for part, what in said:
+        OUT.print(plain(f"{part:<16} {what}"), soft_wrap=True)
+
+
+def _last(text: str) -> None:
+    """The line that scripts read: plain, unwrapped."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

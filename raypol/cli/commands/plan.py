@@ -1,0 +1,143 @@
+"""`raypol plan`: what an experiment will take, without running it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final
+
+import tyro
+from rich.table import Table
+
+from raypol.cli.console import OUT
+from raypol.cli.sweep import plan_of_file
+from raypol.core.errors import InputError
+from raypol.runs.sweeps.design import SizeName
+from raypol.runs.sweeps.forecast import UTILISATION, Forecast, Forecaster, Line
+
+_SWEEPS: Final = Path("sweeps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Show what an experiment will take, without running it: trials, checkpoints, bytes, device hours."""
+
+    experiment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="EXPERIMENT")]
+    """A sweep file, or the name of one in sweeps/, or its beginning: fig05."""
+    size: SizeName = "paper"
+    """The sweep's size."""
+    dataset: str = ""
+    """As in the sweep's own --dataset: another dataset instead of the declared one."""
+    gpu: str = ""
+    """The GPU that is meant where the sweep names none by model: V100, T4, H100, ..."""
+    steps_per_s: float | None = None
+    """Honest steps per second that your GPU makes of this training, instead of an assumed rate."""
+    measure: bool = False
+    """Measure the rate on this machine, on random points, instead of assuming one: some seconds per model."""
+    utilisation: float = UTILISATION
+    """Share of its peak that a named GPU is taken to reach."""
+    num_gpus: int = 1
+    """Devices that work in parallel, for the time in days."""
+    estimate: int = 0
+    """As in the sweep's own --estimate: intervals of each spoof that are made and replayed; 0 = all."""
+    threads: int = field(default=1)
+    """CPU threads to measure with."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> int:
+        """Run it."""
+        if self.num_gpus < 1 or not 0.0 < self.utilisation <= 1.0 or self.threads < 1:
+            raise InputError("expected --num-gpus and --threads >= 1 and --utilisation in (0, 1]")
+        if self.steps_per_s is not None and not self.steps_per_s > 0.0:
+            raise InputError(f"expected --steps-per-s > 0, got {self.steps_per_s}")
+        if self.measure + (self.steps_per_s is not None) + bool(self.gpu) > 1:
+            raise InputError("--gpu, --steps-per-s and --measure are three ways to one rate; expected one of them")
+        path = sweep_file(self.experiment)
+        plan = plan_of_file(str(path), self.size, estimate=self.estimate, dataset=self.dataset)
+        with OUT.status(f"counting the work of {path.stem}") if OUT.is_terminal else _Quiet():
+            forecast = Forecaster(
+                gpu=self.gpu,
+                steps_per_s=self.steps_per_s,
+                measure=self.measure,
+                utilisation=self.utilisation,
+                threads=self.threads,
+            ).of(plan)
+        OUT.print(
+            f"{path.stem} at size {self.size}: {plan.num_trials} trials. Estimated, nothing was run.", soft_wrap=True
+        )
+        OUT.print(forecast_table(forecast))
+        for said in self._explained(forecast):
+            OUT.print(said, soft_wrap=True)
+        return 0
+
+    def _explained(self, forecast: Forecast) -> list[str]:
+        total = forecast.total()
+        seconds = total.make_s + total.verify_s
+        said = [
+            f"in all {_hours(seconds)} device hours, {seconds / 86400 / self.num_gpus:.2g} days on {self.num_gpus} "
+            f"device{'s' if self.num_gpus > 1 else ''} that never wait{'' if self.num_gpus > 1 else 's'}; "
+            f"{total.num_bytes / 1e9:,.3g} GB at most (--keep none keeps only the honest proofs)"
+        ]
+        said += [f"rate of {device}: {speed.source}" for device, speed in forecast.speeds.items()]
+        said += [f"that is {rate:.3g} honest steps per second of {what}" for what, rate in forecast.steps_per_s.items()]
+        if forecast.retries:
+            said.append(
+                "crafting is counted at one search per batch or interval; one that is not accepted is made again, up to "
+                f"{forecast.retries} times"
+            )
+        return said
+
+
+class _Quiet:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def sweep_file(experiment: str) -> Path:
+    """The file of an experiment: a path, or the beginning of a name in sweeps/.
+
+    Raises:
+        InputError: none, or several.
+    """
+    if Path(experiment).is_file():
+        return Path(experiment)
+    there = sorted(_SWEEPS.glob("*.py"))
+    found = [path for path in there if path.stem == experiment] or [p for p in there if p.stem.startswith(experiment)]
+    if len(found) != 1:
+        which = "none" if not found else " and ".join(path.stem for path in found)
+        raise InputError(
+            f"expected a sweep file or the beginning of one name in {_SWEEPS}/ "
+            f"({', '.join(path.stem for path in there) or 'which is not here'}), got {experiment!r}, which means {which}"
+        )
+    return found[0]
+
+
+def forecast_table(forecast: Forecast) -> Table:
+    """A line per kind of proof and devices."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("what", overflow="fold", min_width=16)
+    for title in ("proofs", "check-\npoints", "GB\nat most", "make\ndevice h", "verify\ndevice h"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("on / verified on", no_wrap=True)
+    several = len({line.of for line in forecast.lines}) > 1
+    for line in forecast.lines:
+        table.add_row(f"{line.what}: {line.of}" if several else line.what, *_cells(line))
+    table.add_row()
+    table.add_row("in all", *_cells(forecast.total()))
+    return table
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    return (
+        f"{line.proofs:,}",
+        f"{line.checkpoints:,}",
+        f"{line.num_bytes / 1e9:,.3g}",
+        _hours(line.make_s),
+        _hours(line.verify_s) if line.verifier or not line.device else "-",
+        line.device if line.verifier in ("", line.device) else f"{line.device} / {line.verifier}",
+    )
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"

@@ -1,0 +1,42 @@
+"""`raypol prove`: train honestly and record the proof."""
+
+from dataclasses import dataclass, field
+
+import tyro
+
+from raypol.cli.console import ERR
+from raypol.cli.options import Work, describe_proof, print_last
+from raypol.cli.progress import progress
+from raypol.core.training.train_config import TrainConfig
+from raypol.runs.trials.honest_proof import honest_proofs
+from raypol.store.location import writable_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prove(Work):
+    """Train honestly and record the proof. Prints the proof's folder last. A proof that is there already is not made again."""
+
+    train: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+    """The honest training."""
+    results: str = "results"
+    """Results folder: a local path, s3://... or gs://...; the proof goes to RESULTS/proofs/<proof_id>."""
+
+    def run(self) -> int:
+        """Run it."""
+        with progress(ERR) as update:
+            dataset = self.train.data.load(update)
+        with self.open_runner() as runner:
+            threads = runner.request("prover").threads
+            recipe = self.train.recipe(dataset, device=runner.device("prover"), threads=threads)
+            results = writable_folder(self.results)
+            with progress(ERR) as update:
+                (proof,) = honest_proofs(
+                    runner,
+                    results,
+                    [recipe],
+                    self.train.data,
+                    on_progress=lambda done, of: update("training, steps", done, of),
+                )
+        describe_proof(proof.manifest, reused=proof.reused)
+        print_last(proof.folder.uri)
+        return 0

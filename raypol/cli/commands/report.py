@@ -1,0 +1,110 @@
+"""`raypol report`: a sweep as one HTML file that needs no network, and as Markdown with PNGs for a repository.
+
+What it says is put together in `report_content`; two templates lay it out.
+"""
+
+import base64
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Final
+
+import tyro
+from jinja2 import Environment, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from raypol.cli.console import ERR, OUT
+from raypol.cli.progress import progress
+from raypol.core.errors import InputError
+from raypol.report.content import Report, make_report
+from raypol.runs.sweeps.record import sweeps_of_rows, sweeps_with_books
+from raypol.store.location import Location, atomic_output, open_location
+
+_SHOWN: Final = 8
+_UNBROKEN: Final = "T'\u00a0=\u00a0"
+"""No line ends within it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportCommand:
+    """Write what a sweep found: one HTML file that needs no network, and Markdown with PNGs. A half-finished sweep is told so."""
+
+    results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
+    """Results folder: a local path, s3://... or gs://..."""
+    name: str = ""
+    """Name of the sweep; empty = the one that changed last."""
+    out: str | None = None
+    """Local folder for index.html, report.md and figures/; None = RESULTS/report/NAME."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> int:
+        """Run it."""
+        results = open_location(self.results)
+        sweep_id, others = chosen_sweep(results, self.name)
+        if self.out is None and not results.is_local:
+            raise InputError(f"{results} is not on this machine: expected --out FOLDER")
+        folder = Path(self.out).expanduser() if self.out else Path(results.path) / "report" / sweep_id
+        with progress(ERR) as update:
+            report = make_report(results, sweep_id, on_progress=update)
+        if others and not self.name:
+            ERR.print(f"of sweep {sweep_id}; others by --name: {', '.join(others[:_SHOWN])}", soft_wrap=True)
+        for path in write_report(report, folder):
+            OUT.print(str(path), soft_wrap=True)
+        return 0
+
+
+def chosen_sweep(results: Location, name: str) -> tuple[str, list[str]]:
+    """The sweep that is meant, by default the one that changed last, and the names of the others; empty if there is none.
+
+    Raises:
+        InputError: no such folder, or no sweep of this name in it.
+    """
+    if not results.exists():
+        raise InputError(f"no such results folder: {results}")
+    there = list(dict.fromkeys([*sweeps_with_books(results), *sweeps_of_rows(results)]))
+    if name and name not in there:
+        raise InputError(f"{results} holds no sweep {name!r}; there are {', '.join(there) or 'none'}")
+    chosen = name or (there[0] if there else "")
+    return chosen, [other for other in there if other != chosen]
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write FOLDER/index.html, report.md and figures/*.png; returns the first two.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    pictures = [picture for section in report.sections for picture in section.figures]
+    written = {
+        folder / "index.html": _rendered("report.html.j2", report).encode(),
+        folder / "report.md": _rendered("report.md.j2", report).encode(),
+        **{folder / "figures" / f"{picture.name}.png": picture.png for picture in pictures},
+    }
+    try:
+        for path, content in written.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_output(open_location(path)) as stream:
+                stream.write(content)
+    except OSError as err:
+        raise InputError(f"cannot write the report into {folder}: {err.strerror or err}") from err
+    return list(written)[:2]
+
+
+def _rendered(template: str, report: Report) -> str:
+    is_page = template.endswith(".html.j2")
+    # What rows say may come from an adversary: a page escapes it. Markdown is no page.
+    environment = Environment(autoescape=is_page, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
+    markdown = MarkdownIt("commonmark", {"html": False})
+
+    def as_page(text: str) -> Markup:
+        return Markup(markdown.render(text.replace("T' = ", _UNBROKEN)))  # noqa: S704 - html=False: what is not Markdown is escaped
+
+    environment.filters |= {
+        "markdown": as_page,
+        "base64": lambda png: base64.b64encode(png).decode(),
+        "cell": lambda cell: cell.replace("|", "\\|").replace("\n", " "),
+    }
+    text = (files("raypol.report") / "templates" / template).read_text()
+    return environment.from_string(text).render(report=report, sections=report.sections)

@@ -1,0 +1,93 @@
+"""`raypol spoof`: forge a proof for the final weights of another one."""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+import tyro
+
+from raypol.cli.attack_options import Strength
+from raypol.cli.console import ERR, OUT
+from raypol.cli.options import Work, describe_proof, print_last
+from raypol.cli.progress import progress
+from raypol.cluster.jobs import spoof_recipe
+from raypol.core.attacks import find_attack
+from raypol.core.datasets.source import DataSource
+from raypol.core.imports import is_import_path
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.training.train_config import check_recipe
+from raypol.runs.trials.make_spoof import forge, spoof_id
+from raypol.runs.trials.study import Trial
+from raypol.runs.trials.verify import allow_names
+from raypol.store.location import open_location, writable_folder
+from raypol.store.locks import only_maker
+from raypol.store.proofs.reader import read_manifest
+from raypol.store.proofs.staging import remove_workshop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoof(Work):
+    """Forge a proof for the final weights of another one. Prints the spoof's folder last; judge it with `raypol verify`."""
+
+    proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
+    """Folder of the honest proof whose final weights are stolen: RESULTS/proofs/<proof_id>."""
+    attack: str = "iii"
+    """Preset: null, infinitesimal, forged_momentum, i, i_tail, ii, iii, iii_loss, iii_invisible, iii_select, zhang2022_i,
+    zhang2022_ii, zhang2022_iii, zhang2022_iii_imagenet; or an own one by import path (my_pkg.attacks:METHOD)."""
+    strength: tyro.conf.OmitArgPrefixes[Strength] = field(default_factory=Strength)
+    """Hyperparameters of the attack."""
+    spoof: tyro.conf.OmitArgPrefixes[SpoofConfig] = field(default_factory=SpoofConfig)
+    """The adversary's other choices."""
+    results: str = "results"
+    """Results folder; the spoof goes to RESULTS/proofs/<proof_id>."""
+    data_dir: str | None = None
+    """Folder of the dataset's files; None = its usual place."""
+    model: str | None = None
+    """Needed only if the proof names a model by import path: the same path, to allow running it."""
+
+    def run(self) -> int:
+        """Run it."""
+        target = open_location(self.proof_dir)
+        honest = read_manifest(target)
+        data = DataSource(name=honest.recipe.dataset, folder=self.data_dir).or_named(self.spoof.dataset)
+        allow_names(replace(honest.recipe, dataset=data.name), dataset=self.spoof.dataset, model=self.model)
+        attack = find_attack(self.attack, **self.strength.given())
+        trial = Trial(
+            arm=self.attack,
+            attack=attack,
+            spoof=self.spoof,
+            attack_path=self.attack if is_import_path(self.attack) else "",
+        )
+        recipe = spoof_recipe(honest.recipe, self.spoof, attack, data)
+        check_recipe(recipe, data.load())
+        results = writable_folder(self.results)
+        with self.open_runner() as runner:
+            proof_id = spoof_id(trial, honest.root, runner.facts("spoofer").name)
+            folder = results / "proofs" / proof_id
+            with only_maker(results, [proof_id]):
+                if (folder / "manifest.json").exists():
+                    describe_proof(read_manifest(folder), reused=True)
+                    print_last(folder.uri)
+                    return 0
+                with progress(ERR) as update:
+                    update("crafting intervals", 0, recipe.num_intervals)
+                    forged = forge(
+                        runner,
+                        results,
+                        proof_id=proof_id,
+                        target=target,
+                        trial=trial,
+                        recipe=recipe,
+                        data=data,
+                        on_progress=update,
+                    )
+                remove_workshop(results, proof_id)
+        describe_proof(replace(forged.manifest, generation=forged.cost), reused=False)
+        stats = forged.stats
+        if stats:
+            accepted = sum(s.accepted for s in stats)
+            OUT.print(
+                f"searches         {len(stats)}, {accepted} accepted, {sum(s.retries for s in stats)} retries\n"
+                f"perturbation     largest |R|_inf {max(s.perturbation_linf for s in stats) * 255:.1f}/255"
+            )
+        print_last(folder.uri)
+        return 0

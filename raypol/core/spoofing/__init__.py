@@ -1,0 +1,1 @@
+"""Forging a proof: trajectory, crafting, sealing."""

@@ -1,0 +1,131 @@
+"""The intermediate models that a spoof claims: from a legal W_0 to the stolen W_T (SPEC section 4, trajectory)."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.errors import InputError
+from raypol.core.models import build_model
+from raypol.core.models.initial_laws import initial_laws, rank_matched
+from raypol.core.proof import Checkpoint, Recipe
+from raypol.core.seeds import generator
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrajectoryConfig:
+    """Which path leads from W_0 to W_T."""
+
+    path: Literal["linear", "eased", "noisy"] = "linear"
+    """linear: s(t) = t/T'. eased: s(t) = 1 - (1 - t/T')^ease. noisy: W_T plus noise that falls with t (AE4PoL, Alg. 5)."""
+    ease: float = 2.0
+    """eased only: exponent >= 1; larger means smaller moves late, the answer to dynamic thresholds. 1 = linear."""
+    noise: float = 0.3
+    """noisy only: sigma(0) in units of each tensor's root mean square in W_T; the perturbation strength of W_T."""
+    noise_decay: float = 2.0
+    """noisy only: sigma(t) = noise * (1 - t/T')^noise_decay."""
+    initial: Literal["strict", "published"] = "strict"
+    """Constants of W_0 (norm scales, shifts): strict starts them where the law says, published leaves them at W_T's values."""
+
+    def __post_init__(self) -> None:
+        if self.path not in ("linear", "eased", "noisy"):
+            raise InputError(f"unknown path {self.path!r}; possible: eased, linear, noisy")
+        if self.initial not in ("strict", "published"):
+            raise InputError(f"unknown initial {self.initial!r}; possible: published, strict")
+        if not self.ease >= 1.0:
+            raise InputError(f"expected ease >= 1, got {self.ease}")
+        if not self.noise >= 0.0 or not self.noise_decay >= 0.0:
+            raise InputError(f"expected noise and noise_decay >= 0, got {self.noise} and {self.noise_decay}")
+
+
+class Path(Protocol):
+    """Where the spoof claims to be at each step."""
+
+    def weights(self, step: int) -> dict[str, Tensor]:
+        """W_t by name."""
+        ...
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """W_t with its buffers, no optimizer state."""
+        ...
+
+
+class Trajectory:
+    """W_t for every step t of a spoof; a pure function of (W_T, config, T', seed), so any actor can compute any W_t."""
+
+    def __init__(
+        self, target: Checkpoint, recipe: Recipe, dataset: Dataset, config: TrajectoryConfig, seed: int
+    ) -> None:
+        model = build_model(recipe.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
+        reject_foreign(target, model)
+        self.config = config
+        self.steps = recipe.steps
+        self.seed = seed
+        self.end = target.parameters
+        start = rank_matched(
+            target.parameters,
+            initial_laws(model),
+            generator(seed, "rank-matched W_0"),
+            keep_constants=config.initial == "published",
+        )
+        self.start = {name: tensor.to(self.end[name].dtype) for name, tensor in start.items()}
+        self._end_buffers = target.buffers
+        self._start_buffers = {
+            name: buffer.detach().to(self._end_buffers[name].dtype, copy=True) for name, buffer in model.named_buffers()
+        }
+
+    def progress(self, step: int) -> float:
+        """s(t) in [0, 1], the share of the way from W_0 to W_T; concave for an eased path."""
+        share = step / self.steps
+        return 1.0 - (1.0 - share) ** self.config.ease if self.config.path == "eased" else share
+
+    def weights(self, step: int) -> dict[str, Tensor]:
+        """W_t by name; exactly W_0 at step 0 and exactly W_T at step T'."""
+        if step == 0:
+            return {name: tensor.clone() for name, tensor in self.start.items()}
+        if step == self.steps:
+            return {name: self.end[name].clone() for name in self.start}
+        if self.config.path == "noisy":
+            return self._noisy(step)
+        s = self.progress(step)
+        return {name: torch.lerp(self.start[name], self.end[name], s) for name in self.start}
+
+    def _noisy(self, step: int) -> dict[str, Tensor]:
+        sigma = self.config.noise * (1.0 - step / self.steps) ** self.config.noise_decay
+        rng = generator(self.seed, "noise on W_T", step)
+        noisy = {}
+        for name in self.start:
+            end = self.end[name]
+            rms = end.square().mean().sqrt()
+            noisy[name] = end + sigma * rms * torch.randn(end.shape, generator=rng).to(end.dtype)
+        return noisy
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """W_t with norm statistics on the straight way from fresh ones to W_T's, and no optimizer state."""
+        s = step / self.steps
+        buffers = {}
+        for name, fresh in self._start_buffers.items():
+            if fresh.is_floating_point():
+                buffers[name] = torch.lerp(fresh, self._end_buffers[name], s)
+            elif name.endswith("num_batches_tracked"):
+                buffers[name] = torch.full_like(fresh, step)  # counts the claimed steps
+            else:
+                buffers[name] = fresh.clone()  # an index table or a mask: part of the model, not of its training
+        return Checkpoint(step=step, parameters=self.weights(step), buffers=buffers, optimizer_state={})
+
+
+def reject_foreign(target: Checkpoint, model: nn.Module) -> None:
+    """Raise the InputError for weights of another model: what is recorded comes from a file, which may hold anything."""
+    for kind, declared, stolen in (
+        ("parameter", dict(model.named_parameters()), target.parameters),
+        ("buffer", dict(model.named_buffers()), target.buffers),
+    ):
+        for name, tensor in declared.items():
+            if name not in stolen or stolen[name].shape != tensor.shape:
+                got = f"one of shape {tuple(stolen[name].shape)}" if name in stolen else "none"
+                raise InputError(
+                    f"the recorded model is not the declared one: expected a {kind} {name} of shape "
+                    f"{tuple(tensor.shape)}, got {got}"
+                )

@@ -1,0 +1,1 @@
+"""Honest training: trainer, optimizers, prover."""

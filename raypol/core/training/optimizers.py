@@ -1,0 +1,114 @@
+"""Declared optimizers and schedules: building them, one update, learning rates."""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from raypol.core.errors import InputError
+from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
+
+# Optimizers whose step needs a closure or sparse gradients cannot replay from (state, gradient).
+_UNUSABLE_OPTIMIZERS: Final = {"Optimizer", "LBFGS", "SparseAdam"}
+
+
+_UNUSABLE_SCHEDULERS: Final = {"LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"}
+
+
+def build_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The declared optimizer.
+
+    Raises:
+        InputError: not in torch.optim, or options that it does not take.
+    """
+    possible = {
+        name: cls
+        for name, cls in vars(torch.optim).items()
+        if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer) and name not in _UNUSABLE_OPTIMIZERS
+    }
+    if config.name not in possible:
+        raise InputError(f"unknown optimizer {config.name!r}; possible: {', '.join(sorted(possible))}")
+    options = {**config.options, "lr": config.lr}
+    try:
+        return possible[config.name](parameters, **options)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as err:
+        raise InputError(f"optimizer {config.name} does not take {dict(config.options)}: {err}") from err
+
+
+class UpdateError(InputError):
+    """The declared optimizer cannot make a step: its options, or the state that it was given, break its arithmetic."""
+
+
+def update(optimizer: torch.optim.Optimizer) -> None:
+    """One step of the optimizer.
+
+    Raises:
+        UpdateError: it failed, as torch's optimizers do on a state with entries missing or a step counter below zero.
+    """
+    try:
+        optimizer.step()
+    except (torch.AcceleratorError, torch.OutOfMemoryError):
+        raise  # the machine's fault
+    except (ArithmeticError, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as err:
+        raise UpdateError(f"optimizer {type(optimizer).__name__} cannot make a step: {err!r}") from err
+
+
+def learning_rates(recipe: Recipe) -> npt.NDArray[np.float64]:
+    """(T,) learning rate of every step, taken from torch's own scheduler; a stretched schedule is resampled.
+
+    Raises:
+        InputError: unknown scheduler, bad options, or a scheduler that changes more than the learning rate.
+    """
+    schedule = recipe.schedule
+    if schedule.base_steps > 0:
+        base = replace(recipe, steps=schedule.base_steps, interval=1, schedule=replace(schedule, base_steps=0))
+        positions = np.arange(recipe.steps, dtype=np.int64) * schedule.base_steps // recipe.steps
+        return learning_rates(base)[positions]
+    if schedule.name == "constant":
+        return np.full(recipe.steps, recipe.optimizer.lr)
+    return _scheduled(recipe.optimizer, schedule, recipe.steps)
+
+
+def _scheduled(optimizer_config: OptimizerConfig, schedule: ScheduleConfig, steps: int) -> npt.NDArray[np.float64]:
+    schedulers = torch.optim.lr_scheduler
+    possible = {
+        name: cls
+        for name, cls in vars(schedulers).items()
+        if isinstance(cls, type) and issubclass(cls, schedulers.LRScheduler) and name not in _UNUSABLE_SCHEDULERS
+    }
+    if schedule.name not in possible:
+        raise InputError(f"unknown schedule {schedule.name!r}; possible: constant, {', '.join(sorted(possible))}")
+    optimizer = build_optimizer(optimizer_config, [nn.Parameter(torch.zeros(1))])
+    group = optimizer.param_groups[0]
+    try:
+        fixed = {key: group[key] for key in group if key not in {"lr", "params"}}
+        scheduler = possible[schedule.name](optimizer, **schedule.options)  # type: ignore[arg-type]
+        rates = np.empty(steps)
+        changed = False
+        for step in range(steps):
+            rates[step] = group["lr"]
+            changed |= any(group[key] != value for key, value in fixed.items())
+            optimizer.step()
+            scheduler.step()
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as err:
+        raise InputError(f"schedule {schedule.name} does not take {dict(schedule.options)}: {err}") from err
+    if changed:
+        raise InputError(f"schedule {schedule.name} changes more than the learning rate; that is not supported")
+    return rates
+
+
+def state_after_a_step(config: OptimizerConfig, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """The optimizer's state by "parameter/key" after one step with zero gradients."""
+    optimizer = build_optimizer(config, list(parameters.values()))
+    for parameter in parameters.values():
+        parameter.grad = torch.zeros_like(parameter)
+    update(optimizer)
+    return {
+        f"{name}/{key}": value
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }

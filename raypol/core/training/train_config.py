@@ -1,0 +1,132 @@
+"""The configuration of an honest training, and the recipe it declares."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+
+from raypol.core.augment import Transform
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.source import DataSource
+from raypol.core.errors import InputError
+from raypol.core.precision import Precision, plain
+from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
+from raypol.core.training.trainer import Trainer
+
+_PIECE: Final = 256
+"""Images whose pixels are counted at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Honest training."""
+
+    dataset: str = "digits"
+    """digits, fashion_mnist, fashion_mnist_32x32x3, cifar10, cifar100, cifar10_format, cifar100_format, imagenet_subset
+    (imagenet_subset@classes=20), or an own one by import path (my_pkg.data:load); half of one: digits/D1, digits/D2."""
+    data_dir: str | None = None
+    """Folder of the dataset's files; None = its usual place, where CIFAR is downloaded to. Not needed for digits."""
+    model: str = "resnet8"
+    """resnet8 (19,074 parameters), resnet20 (CIFAR ResNet-20), resnet18, resnet50 (torchvision's), resnet18_small,
+    resnet50_small (their stem for small images), or an own one by import path (my_pkg.models:make_net)."""
+    steps: int = 1000
+    """T, number of updates."""
+    interval: int = 10
+    """k, steps between recorded weights."""
+    batch_size: int = 64
+    """Points per update."""
+    optimizer: str = "SGD"
+    """Class in torch.optim."""
+    lr: float = 0.05
+    """Initial learning rate."""
+    momentum: float = 0.9
+    """SGD's momentum; ignored by other optimizers."""
+    weight_decay: float = 1e-4
+    """Weight decay."""
+    lr_drops: tuple[float, ...] = (0.5, 0.75)
+    """Where in training, as a share of T, the learning rate falls; () = constant."""
+    lr_factor: float = 0.1
+    """What the learning rate is multiplied with at each drop."""
+    crop_padding: int = 1
+    """Augmentation: zero padding in pixels before a random crop; 0 = none."""
+    horizontal_flip: bool = False
+    """Augmentation: random mirror image."""
+    rotation_degrees: float = 0.0
+    """Augmentation: random rotation by up to this angle, in degrees; 0 = none."""
+    precision: Precision = "float32"
+    """Of the arithmetic: float32, tf32 or bf16 (GPUs with tensor cores; weights stay float32), float64."""
+    seed: int = 0
+    """Of initial weights, data order, augmentation."""
+
+    def recipe(self, dataset: Dataset, *, device: str, threads: int) -> Recipe:
+        """The full declaration A of this training on a device."""
+        options: dict[str, bool | int | float | str] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        if self.optimizer == "SGD":
+            options["momentum"] = self.momentum
+        schedule = ScheduleConfig()
+        if self.lr_drops:
+            if any(not 0.0 < drop < 1.0 for drop in self.lr_drops):
+                raise InputError(f"expected lr_drops as shares of training in (0, 1), got {self.lr_drops}")
+            milestones = [int(drop * self.steps) for drop in self.lr_drops]
+            schedule = ScheduleConfig(name="MultiStepLR", options={"milestones": milestones, "gamma": self.lr_factor})
+        mean, std = _channel_statistics(dataset)
+        recipe = Recipe(
+            dataset=dataset.name,
+            dataset_sha256=dataset.sha256,
+            model=self.model,
+            steps=self.steps,
+            interval=self.interval,
+            batch_size=self.batch_size,
+            optimizer=OptimizerConfig(name=self.optimizer, options=options),
+            schedule=schedule,
+            transform=Transform(
+                crop_padding=self.crop_padding,
+                horizontal_flip=self.horizontal_flip,
+                rotation_degrees=self.rotation_degrees,
+                mean=mean,
+                std=std,
+            ),
+            seed=self.seed,
+            precision=self.precision,
+            device=device,
+            threads=threads,
+        )
+        check_recipe(recipe, dataset)
+        return recipe
+
+    @property
+    def data(self) -> DataSource:
+        """Where the dataset comes from."""
+        return DataSource(name=self.dataset, folder=self.data_dir)
+
+
+def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
+    """Raise the InputError that training would meet, before anything is started."""
+    if recipe.batch_size > len(dataset):
+        raise InputError(
+            f"expected batch_size in 1..{len(dataset)} (the size of {dataset.name}), got {recipe.batch_size}"
+        )
+    # Model, optimizer and laws exist; this process need not have the device.
+    Trainer(replace(recipe, steps=recipe.interval), dataset, precision=plain(recipe.precision))
+
+
+def _channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of the training pixels in [0, 1], to four digits.
+
+    From histograms, in integers: exact, and a mapped dataset larger than memory is read once, piece by piece.
+    """
+    channels = dataset.image_shape[0]
+    counts = torch.zeros(channels, 256, dtype=torch.int64)
+    for piece in torch.split(dataset.pixels, _PIECE):
+        for channel in range(channels):
+            counts[channel] += torch.bincount(piece[:, channel].flatten(), minlength=256).cpu()
+    mean, std = [], []
+    for histogram in counts.tolist():
+        n = sum(histogram)
+        total = sum(value * count for value, count in enumerate(histogram))
+        squares = sum(value * value * count for value, count in enumerate(histogram))
+        mean.append(round(total / n / 255.0, 4))
+        variance = (n * squares - total * total) / (n * max(n - 1, 1))
+        std.append(max(round(math.sqrt(variance) / 255.0, 4), 1e-4))
+    return tuple(mean), tuple(std)

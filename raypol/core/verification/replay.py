@@ -1,0 +1,206 @@
+"""Re-training intervals of a proof under stated conditions, and the reproduction error."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from raypol.core.augment import to_unit
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.distances import Distances, parameter_distances
+from raypol.core.errors import InputError
+from raypol.core.precision import PRECISIONS, Precision
+from raypol.core.proof import BatchRecord, Checkpoint, Interval, ProofSource
+from raypol.core.scoring import largest
+from raypol.core.seeds import derive_seed
+from raypol.core.training.optimizers import UpdateError
+from raypol.core.training.trainer import Trainer, mean_loss, steps_at_once
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conditions:
+    """Under which conditions intervals are replayed. Proof and spoof are judged under the same ones."""
+
+    augmentation: Literal["recorded", "fresh"] = "fresh"
+    """`recorded` repeats the prover's crops and flips (honest error 0 on the same machine); `fresh` draws new ones."""
+    precision: Precision | Literal["recorded"] = "recorded"
+    """Of the replay: recorded = as the proof says; float64 has almost no rounding noise and costs several times more."""
+    seed: int = 1
+    """The verifier's own seed, for fresh augmentation and random choice of intervals."""
+
+    def __post_init__(self) -> None:
+        if self.augmentation not in ("recorded", "fresh"):
+            raise InputError(f"unknown augmentation {self.augmentation!r}; possible: fresh, recorded")
+        if self.precision not in ("recorded", *PRECISIONS):
+            raise InputError(f"unknown precision {self.precision!r}; possible: recorded, {', '.join(PRECISIONS)}")
+
+    def precision_for(self, recorded: Precision) -> Precision:
+        """What a proof with this precision is replayed in."""
+        return recorded if self.precision == "recorded" else self.precision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntervalReplay:
+    """What re-training one interval found."""
+
+    interval: Interval
+    error: Distances
+    """eps_repr: d(W_t recorded, W'_t replayed)."""
+    state_problem: str
+    """Empty, or why the recorded optimizer state cannot follow from the interval."""
+    state_error: Distances
+    """Distance between where the recorded and the replayed state would carry W_t over k steps; see `Trainer.drift`."""
+    buffer_error: Distances
+    """Of the norm layers' statistics; reported, never judged."""
+    loss: float
+    """Mean over the steps; NaN or infinite if any step's was."""
+    control: Distances | None = None
+    """eps_repr with the same batches unperturbed, under the ordinary hyperparameters (the `null` reference)."""
+
+
+def replay_interval(
+    source: ProofSource,
+    trainer: Trainer,
+    interval: Interval,
+    conditions: Conditions,
+    *,
+    control: Trainer | None = None,
+    control_keeps_state: bool = True,
+) -> IntervalReplay:
+    """Re-train one interval from its recorded start and compare with its recorded end.
+
+    Args:
+        source: a proof whose survey found no structural problem.
+        trainer: built from the proof's recipe, in the precision of the conditions.
+        interval: which one.
+        conditions: see `Conditions`.
+        control: a trainer with the ordinary hyperparameters; if given, the interval is also replayed unperturbed.
+        control_keeps_state: False starts the control from an empty optimizer state.
+    """
+    start, claimed = source.checkpoint(interval.index), source.checkpoint(interval.index + 1)
+    records = source.batches(interval.start, interval.stop)
+    try:
+        replayed, loss = _retrain(source, trainer, start, records, conditions, perturbed=True)
+        state_problem, state_error = _compare_states(trainer, claimed, replayed, interval)
+    except UpdateError as err:  # a forged state: what follows from it is nothing
+        undefined = Distances(math.nan, math.nan, math.nan, math.nan)
+        return IntervalReplay(
+            interval=interval,
+            error=undefined,
+            state_problem=str(err),
+            state_error=undefined,
+            buffer_error=undefined,
+            loss=math.nan,
+        )
+    reference = None
+    if control is not None:
+        begin = start if control_keeps_state else replace(start, optimizer_state={})
+        unperturbed, _ = _retrain(source, control, begin, records, conditions, perturbed=False)
+        reference = parameter_distances(claimed.parameters, unperturbed.parameters)
+    return IntervalReplay(
+        interval=interval,
+        error=parameter_distances(claimed.parameters, replayed.parameters),
+        state_problem=state_problem,
+        state_error=state_error,
+        buffer_error=parameter_distances(_floating(claimed.buffers), _floating(replayed.buffers)),
+        loss=loss,
+        control=reference,
+    )
+
+
+def gather(
+    source: ProofSource,
+    dataset: Dataset,
+    indices: npt.NDArray[np.int64],
+    *,
+    perturbed: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor]:
+    """Pixels (B, C, H, W) and labels (B,) that the indices mean, on the dataset's device.
+
+    Args:
+        source: the proof, for its own points.
+        dataset: the public dataset, for indices below its size.
+        indices: (B,), legal.
+        perturbed: False looks up the points that the own ones were made from.
+        dtype: of the pixels where own points are floats, so that the dataset's among them are divided by 255 in it.
+    """
+    own = np.flatnonzero(indices >= len(dataset))
+    device = dataset.pixels.device
+    if len(own) == 0:
+        where = torch.from_numpy(indices).to(device)
+        return dataset.pixels[where], dataset.labels[where]
+    points = source.points(indices[own] - len(dataset))
+    looked_up = indices.copy()
+    looked_up[own] = points.sources.numpy() if not perturbed else 0
+    where = torch.from_numpy(looked_up).to(device)
+    pixels, labels = dataset.pixels[where], dataset.labels[where]
+    if perturbed:
+        places = torch.from_numpy(own).to(device)
+        if points.pixels.dtype != pixels.dtype:
+            pixels = to_unit(pixels, dtype)
+        pixels[places] = points.pixels.to(device, pixels.dtype)
+        labels[places] = points.labels.to(device)
+    return pixels, labels
+
+
+def _retrain(
+    source: ProofSource,
+    trainer: Trainer,
+    start: Checkpoint,
+    records: Sequence[BatchRecord],
+    conditions: Conditions,
+    *,
+    perturbed: bool,
+) -> tuple[Checkpoint, float]:
+    fresh = derive_seed(conditions.seed, "fresh augmentation") if conditions.augmentation == "fresh" else None
+    trainer.load(start)
+    indices_nB = np.stack([record.indices for record in records])
+    losses: list[Tensor] = []
+    with torch.random.fork_rng():
+        for part in steps_at_once(len(records), indices_nB.shape[1] * trainer.dataset.pixels[0].numel()):
+            own = indices_nB[part.start : part.stop]
+            pixels, labels = gather(source, trainer.dataset, own.reshape(-1), perturbed=perturbed, dtype=trainer.dtype)
+            losses += trainer.run(
+                start.step + part.start,
+                pixels.view(*own.shape, *pixels.shape[1:]),
+                labels.view(own.shape),
+                augmentation_seed=fresh,
+            )
+    return trainer.snapshot(start.step + len(records)), mean_loss(losses)
+
+
+def _compare_states(
+    trainer: Trainer, claimed: Checkpoint, replayed: Checkpoint, interval: Interval
+) -> tuple[str, Distances]:
+    zero = Distances(0.0, 0.0, 0.0, 0.0)
+    recorded, own = claimed.optimizer_state, replayed.optimizer_state
+    if recorded.keys() == own.keys() and all(torch.equal(recorded[name], own[name]) for name in own):
+        return "", zero
+    problem = ""
+    last = trainer.gradients()  # of the last replayed step
+    missing = sorted(own.keys() - recorded.keys())
+    emptied = sorted(n for n in own.keys() & recorded.keys() if not recorded[n].any() and own[n].any())
+    if missing:
+        problem = f"{len(missing)} entries missing at step {claimed.step}, first {missing[0]}"
+    elif emptied and len(emptied) == len(own):
+        problem = f"all entries are zero at step {claimed.step}, the replayed ones are not"
+    # Without a gradient momentum shows most plainly; without one second moments leave no trace. SGD has none: its step is
+    # linear in state and gradient, so any gradient cancels in the difference.
+    still = {name: torch.zeros_like(gradient) for name, gradient in last.items()}
+    apart = []
+    for gradients in (still,) if trainer.recipe.optimizer.name == "SGD" else (still, last):
+        # Both from the recorded weights, so that only the states differ.
+        by_record = trainer.drift(claimed, interval.num_steps, gradients)
+        by_replay = trainer.drift(replace(claimed, optimizer_state=own), interval.num_steps, gradients)
+        apart.append(parameter_distances(by_record, by_replay))
+    return problem, largest(apart)
+
+
+def _floating(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}

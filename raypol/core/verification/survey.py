@@ -1,0 +1,261 @@
+"""Reading a proof without re-training: structure, initial state, hashes, accuracies."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raypol.core import hashing
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.distances import Distances, parameter_distances
+from raypol.core.models.initial_laws import Constant, initial_laws, ks_p_value
+from raypol.core.precision import DTYPES
+from raypol.core.proof import Checkpoint, Interval, Points, ProofSource
+from raypol.core.training.trainer import Trainer, state_template
+
+# A forged proof can be wrong in a million places; a verdict needs a few of them.
+_MAX_PROBLEMS: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InitialTest:
+    """One tensor of W_0 against its law: a p-value for a random law, a largest deviation for a constant."""
+
+    tensor: str
+    p_value: float | None = None
+    deviation: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What reading checkpoints and batch records found, without training a step."""
+
+    structure: tuple[str, ...] = ()
+    """Names, shapes, dtypes, step numbers that are not the declared ones."""
+    indices: tuple[str, ...] = ()
+    """Indices and own points outside what is legal."""
+    finite: tuple[str, ...] = ()
+    """Tensors with NaN or infinite entries."""
+    hashes: tuple[str, ...] = ()
+    """Records whose digest is not what the data give."""
+    checkpoint_digests: tuple[bytes, ...] = ()
+    step_digests: tuple[bytes, ...] = ()
+    """Recomputed, in order."""
+    movements: tuple[Distances, ...] = ()
+    """d(W_{t-k}, W_t) per interval."""
+    accuracies: tuple[float, ...] = ()
+    """Test accuracy of each recorded model."""
+    initial: tuple[InitialTest, ...] = ()
+    state_at_start: tuple[str, ...] = ()
+    """Entries of the optimizer state recorded at step 0; an honest prover has none."""
+
+    def __add__(self, later: "Survey") -> "Survey":
+        return Survey(**{name: getattr(self, name) + getattr(later, name) for name in self.__slots__})
+
+
+def survey(source: ProofSource, trainer: Trainer, start: int, stop: int, *, accuracy: bool = True) -> Survey:
+    """Read checkpoints at positions start, ..., stop - 1 and the steps that lead to each.
+
+    Args:
+        source: the proof.
+        trainer: built from the proof's recipe.
+        start: first position, 0 for W_0.
+        stop: one past the last.
+        accuracy: also measure each model's test accuracy.
+    """
+    expected = source.recipe.checkpoint_steps()
+    found = list(source.checkpoint_steps)
+    if found != expected:
+        at = next((i for i, pair in enumerate(zip(found, expected, strict=False)) if pair[0] != pair[1]), None)
+        what = f"{len(found)} checkpoints" if at is None else f"step {found[at]} at position {at}"
+        wanted = f"{len(expected)} checkpoints" if at is None else f"step {expected[at]}"
+        return Survey(structure=(f"checkpoint order: expected {wanted}, got {what}",)) if start == 0 else Survey()
+    result = Survey()
+    template = state_template(trainer)
+    previous: Checkpoint | None = None
+    if start > 0:
+        before = source.checkpoint(start - 1)
+        previous = None if _structure_problems(before, trainer, template) else before
+    for position in range(start, stop):
+        checkpoint = source.checkpoint(position)
+        result += _survey_checkpoint(checkpoint, expected[position], trainer, template, accuracy=accuracy)
+        sound = not _structure_problems(checkpoint, trainer, template)
+        if position > 0:
+            if previous is not None and sound:
+                moved = parameter_distances(previous.parameters, checkpoint.parameters)
+            else:
+                moved = Distances(math.nan, math.nan, math.nan, math.nan)
+            result += Survey(movements=(moved,))
+            result += _survey_batches(source, trainer.dataset, source.recipe.interval_at(position - 1))
+        previous = checkpoint if sound else None
+    return _shortened(result)
+
+
+def survey_interval(source: ProofSource, trainer: Trainer, interval: Interval, *, accuracy: bool = True) -> Survey:
+    """Read one interval: its start, its end and the steps between; accuracy of the end, and of W_0."""
+    template = state_template(trainer)
+    ends = [source.checkpoint(interval.index), source.checkpoint(interval.index + 1)]
+    steps = (interval.start, interval.stop)
+    found = Survey()
+    for end, step in zip(ends, steps, strict=True):
+        asked = accuracy and (step == 0 or step == interval.stop)
+        found += _survey_checkpoint(end, step, trainer, template, accuracy=asked)
+    if not found.structure:
+        found += Survey(movements=(parameter_distances(ends[0].parameters, ends[1].parameters),))
+        found += _survey_batches(source, trainer.dataset, interval)
+    else:
+        found += Survey(movements=(Distances(math.nan, math.nan, math.nan, math.nan),))
+    return _shortened(found)
+
+
+def _survey_checkpoint(
+    checkpoint: Checkpoint,
+    expected_step: int,
+    trainer: Trainer,
+    template: Mapping[str, tuple[torch.Size, torch.dtype]],
+    *,
+    accuracy: bool,
+) -> Survey:
+    digests = checkpoint.tensor_digests()
+    claimed = checkpoint.claimed_digests
+    hashes = [
+        f"step {expected_step}: {name} does not match its recorded SHA-256"
+        for name in digests
+        if claimed is not None and claimed.get(name) != digests[name]
+    ]
+    finite = [
+        f"step {expected_step}: {name} has NaN or infinite entries"
+        for name, tensor in checkpoint.tensors().items()
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+    ]
+    structure = _structure_problems(checkpoint, trainer, template)
+    if checkpoint.step != expected_step:
+        structure.append(f"expected step {expected_step}, the checkpoint says {checkpoint.step}")
+    first = expected_step == 0 and not structure
+    return Survey(
+        structure=tuple(structure),
+        finite=tuple(finite),
+        hashes=tuple(hashes),
+        checkpoint_digests=(hashing.checkpoint_digest(checkpoint.step, digests),),
+        accuracies=(trainer.accuracy(checkpoint) if accuracy and not structure else math.nan,),
+        initial=tuple(_initial_tests(checkpoint, trainer)) if first else (),
+        state_at_start=tuple(sorted(checkpoint.optimizer_state)) if expected_step == 0 else (),
+    )
+
+
+def _structure_problems(
+    checkpoint: Checkpoint, trainer: Trainer, template: Mapping[str, tuple[torch.Size, torch.dtype]]
+) -> list[str]:
+    """Names, shapes and dtypes against the declared model's. The optimizer's state may lack entries, never have others."""
+    problems = []
+    declared = DTYPES[trainer.recipe.precision]
+    for kind, recorded, expected in (
+        ("parameter", checkpoint.parameters, {n: (p.shape, declared) for n, p in trainer.parameters.items()}),
+        (
+            "buffer",
+            checkpoint.buffers,
+            {n: (b.shape, declared if b.is_floating_point() else b.dtype) for n, b in trainer.buffers.items()},
+        ),
+        ("optimizer", checkpoint.optimizer_state, template),
+    ):
+        missing = expected.keys() - recorded.keys() if kind != "optimizer" else set()
+        unknown = recorded.keys() - expected.keys()
+        problems += [f"step {checkpoint.step}: {kind} {name!r} is missing" for name in sorted(missing)]
+        problems += [f"step {checkpoint.step}: the model has no {kind} {name!r}" for name in sorted(unknown)]
+        for name in recorded.keys() & expected.keys():
+            shape, dtype = expected[name]
+            tensor = recorded[name]
+            if tensor.shape != shape or tensor.dtype != dtype:
+                problems.append(
+                    f"step {checkpoint.step}: {kind} {name!r}: expected {dtype} {tuple(shape)}, "
+                    f"got {tensor.dtype} {tuple(tensor.shape)}"
+                )
+            elif kind == "buffer" and name in trainer.tables and not torch.equal(tensor, trainer.tables[name]):
+                problems.append(f"step {checkpoint.step}: {kind} {name!r} is not the declared model's")
+    return problems
+
+
+def _initial_tests(checkpoint: Checkpoint, trainer: Trainer) -> list[InitialTest]:
+    tests = []
+    for name, law in initial_laws(trainer.model).items():
+        values = checkpoint.parameters[name]
+        if isinstance(law, Constant):
+            tests.append(InitialTest(tensor=name, deviation=_deviation(values, law.value)))
+        else:
+            tests.append(InitialTest(tensor=name, p_value=ks_p_value(values, law)))
+    fresh = trainer.fresh_buffers()
+    for name, values in checkpoint.buffers.items():
+        difference = (values.double() - fresh[name].double()).abs()
+        tests.append(InitialTest(tensor=name, deviation=float(difference.max()) if difference.numel() else 0.0))
+    return tests
+
+
+def _deviation(values: Tensor, constant: float) -> float:
+    return float((values.double() - constant).abs().max())
+
+
+def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -> Survey:
+    """Order, legality and hashes of the steps of one interval."""
+    structure: list[str] = []
+    illegal: list[str] = []
+    hashes: list[str] = []
+    digests: list[bytes] = []
+    records = source.batches(interval.start, interval.stop)
+    if len(records) != interval.num_steps:
+        structure.append(
+            f"steps {interval.start}..{interval.stop - 1}: expected {interval.num_steps} records, got {len(records)}"
+        )
+    for expected_step, record in zip(range(interval.start, interval.stop), records, strict=False):
+        if record.step != expected_step:
+            structure.append(f"expected step {expected_step}, the batch record says {record.step}")
+        if len(record.indices) != source.recipe.batch_size:
+            structure.append(
+                f"step {expected_step}: expected {source.recipe.batch_size} indices, got {len(record.indices)}"
+            )
+        limit = len(dataset) + source.num_points
+        if len(record.indices) and not (record.indices.min() >= 0 and record.indices.max() < limit):
+            illegal.append(f"step {expected_step}: an index lies outside 0..{limit - 1}")
+            continue
+        own = record.indices >= len(dataset)
+        batch = np.empty((len(record.indices), hashing.DIGEST_BYTES), dtype=np.uint8)
+        batch[~own] = dataset.point_digests[record.indices[~own]]
+        if own.any():
+            points = source.points(record.indices[own] - len(dataset))
+            illegal += [f"step {expected_step}: {problem}" for problem in _point_problems(points, dataset)]
+            batch[own] = hashing.point_digests(points.pixels, points.labels)
+        digest = hashing.step_digest(record.step, batch)
+        digests.append(digest)
+        if digest != record.sha256:
+            hashes.append(f"step {expected_step}: the data do not match the recorded SHA-256")
+    return Survey(structure=tuple(structure), indices=tuple(illegal), hashes=tuple(hashes), step_digests=tuple(digests))
+
+
+def _point_problems(points: Points, dataset: Dataset) -> list[str]:
+    problems = []
+    if tuple(points.pixels.shape[1:]) != dataset.image_shape:
+        problems.append(f"an own point has shape {tuple(points.pixels.shape[1:])}, expected {dataset.image_shape}")
+    if points.pixels.dtype not in (torch.uint8, torch.float32) or points.labels.dtype != torch.int64:
+        problems.append(
+            f"an own point has {points.pixels.dtype} pixels and a {points.labels.dtype} label, "
+            "expected uint8 or float32 and int64"
+        )
+    if points.pixels.is_floating_point():
+        if not torch.isfinite(points.pixels).all():
+            problems.append("an own point has NaN or infinite pixels")
+        elif bool((points.pixels < 0).any()) or bool((points.pixels > 1).any()):
+            problems.append("an own point has pixels outside [0, 1]")
+    if int(points.labels.min()) < 0 or int(points.labels.max()) >= dataset.num_classes:
+        problems.append(f"an own point has a label outside 0..{dataset.num_classes - 1}")
+    if int(points.sources.min()) < 0 or int(points.sources.max()) >= len(dataset):
+        problems.append("an own point names a source outside the dataset")
+    return problems
+
+
+def _shortened(found: Survey) -> Survey:
+    """Keep the first few problems of each kind."""
+    kinds = ("structure", "indices", "finite", "hashes")
+    return replace(found, **{kind: getattr(found, kind)[:_MAX_PROBLEMS] for kind in kinds})

@@ -1,0 +1,1 @@
+"""The analysis app over a results folder."""

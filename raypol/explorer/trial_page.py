@@ -1,0 +1,146 @@
+"""The page of one trial in the analysis app: what it was, how it was judged and why, its intervals, its images, its origin."""
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+from matplotlib.figure import Figure
+
+from raypol.core.distances import METRICS
+from raypol.explorer.html import number, table
+from raypol.figures.inputs import material_of
+from raypol.figures.save import before_after
+from raypol.store.location import Location
+from raypol.store.results.rows import TrialRow
+
+_GROUPS: Final[Mapping[str, Sequence[str]]] = {
+    "Task": ("dataset", "dataset_sha256", "model", "steps", "interval", "batch_size", "seed", "num_intervals"),
+    "Attack": (
+        "arm", "attack", "objective", "crafting", "iterations", "trajectory", "initial", "hyperparameters", "carry", "alpha",
+        "linf_limit", "noise", "noise_decay",
+    ),
+    "Verifier": ("replay", "thresholds", "precision", "intervals_verified", "estimate_confidence", "estimate_beyond", "verify_s"),
+    "Cost": (
+        "device_s", "wall_s", "gradient_evals", "step_equivalents", "retries", "acceptance_rate", "size_bytes",
+        "size_weights_bytes", "size_optimizer_bytes", "size_indices_bytes", "size_points_bytes", "size_overhead_bytes",
+    ),
+    "Points": (
+        "num_points", "perturbation_linf", "perturbation_l2", "grad_norm2_before", "grad_norm2_after", "loss_before",
+        "loss_after", "accuracy_final", "buffer_error_l2",
+    ),
+    "Where": (
+        "device", "device_name", "node", "prover_device", "prover_device_name", "verifier_device", "verifier_device_name",
+        "verifier_node", "simulated", "estimated",
+    ),
+}  # fmt: skip
+
+
+def headline(row: Mapping[str, Any]) -> str:
+    """What it was and how it ended, as HTML."""
+    badges = []
+    if row["status"] == "ok":
+        for label, verdict in (("published", row["accepted_published"]), ("strict", row["accepted_strict"])):
+            if verdict is not None:
+                badges.append(_badge(f"{label}: {'accepts' if verdict else 'rejects'}", "good" if verdict else "bad"))
+        if row["success"] is not None:
+            badges.append(
+                _badge("succeeds" if row["success"] else "does not succeed", "good" if row["success"] else "bad")
+            )
+    else:
+        badges.append(_badge(f"status {row['status']}", "bad"))
+    badges += [_badge(text, "mark") for text in _not_measured(row)] or [_badge("measured", "")]
+    title = (
+        f"{escape(str(row['arm'] or 'arm not recorded'))}: {escape(str(row['model']))} on {escape(str(row['dataset']))}"
+    )
+    shape = f"T' = {number(row['steps'])}, k = {number(row['interval'])}, seed {number(row['seed'])}"
+    message = f"<pre>{escape(str(row['message']))}</pre>" if row["message"] else ""
+    named = f'<p class="subtitle">{title}</p><p>{shape} · <code>{escape(str(row["trial_id"]))}</code></p>'
+    return f"{named}<p>{''.join(badges)}</p>{message}"
+
+
+def verdicts(row: Mapping[str, Any]) -> str:
+    """Each condition of success, the trial's value beside the proof's; what binds or fails is marked."""
+    bound = set(str(row["bound_by"] or "").split(","))
+    lines = []
+    for name, value, ratio, unit in (
+        *((f"error_{m}", row[f"error_{m}"], row[f"ratio_error_{m}"], "d_ref") for m in METRICS),
+        ("time", row["device_s"], row["ratio_time"], "device s"),
+        ("size", row["size_bytes"] and row["size_bytes"] / 1e6, row["ratio_size"], "MB"),
+    ):
+        proofs = value / ratio if value is not None and ratio else None
+        fails = ratio is not None and ratio >= 1
+        said = "not below the proof's" if fails else "binds" if name in bound else ""
+        label = name.replace("error_", "largest error, ")
+        lines.append([f"{label} ({unit})", number(value), number(proofs), number(ratio), said])
+    judged = [
+        f"{policy} verifier: {'accepts' if verdict else 'rejects'}{f', by {escape(by)}' if by and not verdict else ''}"
+        for policy, verdict, by in (
+            ("published", row["accepted_published"], row["rejected_by_published"] or ""),
+            ("strict", row["accepted_strict"], row["rejected_by"] or ""),
+        )
+        if verdict is not None
+    ]
+    said = f"<p>{'; '.join(judged)}. Bound by: {escape(str(row['bound_by'] or 'nothing'))}.</p>" if judged else ""
+    head = ["condition", "this trial", "the proof", "ratio", ""]
+    return table(head, lines, caption="Verdict") + said
+
+
+def configuration(row: Mapping[str, Any]) -> str:
+    """Every column that has a value, by topic."""
+    parts = []
+    for topic, columns in _GROUPS.items():
+        known = [[column, escape(_cell(row[column]))] for column in columns if row[column] not in (None, "")]
+        if known:
+            parts.append(f"<div>{table([], known, caption=topic, left=True)}</div>")
+    return f'<div style="display:flex;flex-wrap:wrap;gap:1.5rem 3rem;align-items:flex-start">{"".join(parts)}</div>'
+
+
+def origin(row: Mapping[str, Any], results: Location) -> str:
+    """Where each number on the page comes from."""
+    try:
+        versions = ", ".join(f"{name} {version}" for name, version in json.loads(row["versions"] or "{}").items())
+    except (ValueError, AttributeError):
+        versions = str(row["versions"])
+    lines = [
+        ("row", f"{results}/trials/{row['trial_id']}.parquet"),
+        ("intervals", f"{results}/intervals/{row['trial_id']}.parquet"),
+        ("proof folder", f"{results}/proofs/{row['proof_id']}"),
+        ("compared with", f"{results}/proofs/{row['proof_reference']}" if row["proof_reference"] else ""),
+        ("sweep", row["sweep_id"]),
+        ("started", row["started_at"]),
+        ("commit", row["commit"]),
+        ("versions", versions),
+    ]
+    return table(
+        [], [[name, escape(str(said))] for name, said in lines if said], caption="Where this comes from", left=True
+    )
+
+
+def images(row: TrialRow, results: Location, data_dir: str | None) -> tuple[Figure | None, str]:
+    """Before and after of a trial's points, or None and why there are none. Nothing is downloaded, no foreign code is run."""
+    if row.status != "ok":
+        return None, f"no images: the trial ended with status {row.status}"
+    if not row.num_points:
+        return None, "no images: this trial has no points of its own"
+    if not (results / "proofs" / row.proof_id / "manifest.json").exists():
+        return None, f"no images: the folder {results}/proofs/{row.proof_id} is not there"
+    material = material_of(results, [row], row.sweep_id, data_dir=data_dir)
+    if material.pairs:
+        return before_after(material.pairs), ""
+    return None, "; ".join(note for note in material.notes if note.startswith("images")) or "no images of this trial"
+
+
+def _not_measured(row: Mapping[str, Any]) -> list[str]:
+    said = ["hardware simulated"] if row["simulated"] else []
+    if row["estimated"]:
+        said.append(f"estimated from {number(row['intervals_verified'])} of {number(row['num_intervals'])} intervals")
+    return said
+
+
+def _badge(text: str, kind: str) -> str:
+    return f'<span class="badge {kind}">{escape(text)}</span>'
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - a cell
+    return str(value) if isinstance(value, str) else number(value)

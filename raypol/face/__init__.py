@@ -1,1 +1,0 @@
-"""What people see: the command line, tables, figures, the demo's words."""

@@ -1,0 +1,51 @@
+"""The figures with which an experiment ends: drawn into its results folder. They must not be what it fails by."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from raypol.store.location import Location, atomic_output
+
+FOLDER: Final = "figures"
+Drawn = tuple[list[Path], str]
+"""The files, and one line on what went wrong, empty if nothing did."""
+
+
+@contextmanager
+def drawn_figures(results: Location, sweep_id: str, data_dir: str | None = None) -> Iterator[Drawn]:
+    """Draw what applies into RESULTS/figures/<sweep_id>/, replacing those of an earlier run.
+
+    Where RESULTS is no folder of this machine they are drawn into a temporary one and copied; it is gone afterwards.
+
+    Args:
+        results: holds the sweep's rows.
+        sweep_id: of the sweep.
+        data_dir: where the datasets of the images lie; None = their usual places.
+
+    Yields:
+        The files on this machine, and what went wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="raypol-figures-") as temporary:
+        folder = Path(results.path) / FOLDER / sweep_id if results.is_local else Path(temporary)
+        yield _draw(results, sweep_id, data_dir, folder)
+
+
+def _draw(results: Location, sweep_id: str, data_dir: str | None, folder: Path) -> Drawn:
+    try:
+        # Matplotlib takes a second to import; a sweep that is only planned need not wait for it.
+        from raypol.figures.catalogue import draw_all, read_material
+
+        # The sweep itself has just run the code of the datasets that it names.
+        drawn = draw_all(read_material(results, sweep_id, data_dir=data_dir, own_code=True), folder)
+        if not results.is_local:
+            target = results / FOLDER / sweep_id
+            target.make_folder()
+            for path in drawn:
+                with atomic_output(target / path.name) as stream:
+                    stream.write(path.read_bytes())
+    except Exception as err:
+        said = next(iter(str(err).splitlines()), "")
+        return [], f"the figures could not be drawn ({type(err).__name__}: {said}); the rows are complete"
+    return drawn, ""

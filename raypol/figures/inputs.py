@@ -1,0 +1,161 @@
+"""What figures are drawn from, read from a results folder: rows, the intervals that are shown, success ranges, images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import torch
+
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.datasets.load import half_of, load_dataset
+from raypol.core.datasets.places import data_home
+from raypol.core.errors import InputError, first_line
+from raypol.core.imports import is_import_path
+from raypol.figures.image_pairs import ImagePairs, pick_pairs
+from raypol.figures.over_training.data import needed
+from raypol.figures.series import by_variant, settings_of
+from raypol.figures.style.arms import in_order
+from raypol.store.location import Location
+from raypol.store.results.range_rows import RangeRow, read_ranges
+from raypol.store.results.rows import IntervalRow, TrialRow, read_rows, read_trials
+
+MOST_PAIRS: Final = 8
+"""Spoofs whose images are shown."""
+_DOWNLOADED: Final = ("cifar10", "cifar100")
+"""Datasets that would be fetched if they were asked for without a folder."""
+_UNREADABLE: Final = (InputError, OSError, pa.ArrowException)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Material:
+    """What figures are drawn from."""
+
+    rows: Sequence[TrialRow] = ()
+    intervals: Sequence[IntervalRow | Mapping[str, Any]] = ()
+    """Of some of the rows at least; a mapping needs the columns that a figure shows."""
+    pairs: Sequence[ImagePairs] = ()
+    ranges: Sequence[RangeRow] = ()
+    notes: Sequence[str] = ()
+    """What is there and could not be read, a line each."""
+
+
+def read_material(
+    results: Location, sweep_id: str | None = None, *, data_dir: str | Path | None = None, own_code: bool = False
+) -> Material:
+    """What a results folder holds for figures. Nothing is downloaded.
+
+    Of the intervals only those are read that figures show: of the honest proofs and of the spoofs of one T'.
+
+    Args:
+        results: the folder.
+        sweep_id: of one sweep; None = of all in it.
+        data_dir: where the datasets of the images lie; None = their usual places.
+        own_code: load datasets that are named by import path, which runs their code: for rows that one has made oneself.
+
+    Raises:
+        InputError: the trials cannot be read.
+    """
+    try:
+        rows = read_trials(results, sweep_id=sweep_id or "")
+    except _UNREADABLE as err:
+        raise InputError(f"cannot read the trials in {results}: {first_line(err)}") from err
+    return material_of(results, rows, sweep_id, data_dir=data_dir, own_code=own_code)
+
+
+def material_of(
+    results: Location,
+    rows: Sequence[TrialRow],
+    sweep_id: str | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    own_code: bool = False,
+) -> Material:
+    """What belongs to some rows of a results folder; arguments as of `read_material`."""
+    notes: list[str] = []
+    intervals: list[IntervalRow] = []
+    ranges: list[RangeRow] = []
+    try:
+        intervals = _intervals(results, rows)
+    except _UNREADABLE as err:
+        notes.append(f"intervals: {first_line(err)}")
+    try:
+        ranges = read_ranges(results, sweep_id=sweep_id or "")
+    except _UNREADABLE as err:
+        notes.append(f"success ranges: {first_line(err)}")
+    pairs = _pairs(results, rows, data_dir, notes, own_code=own_code)
+    return Material(rows=rows, intervals=intervals, pairs=pairs, ranges=ranges, notes=notes)
+
+
+def _intervals(results: Location, rows: Sequence[TrialRow]) -> list[IntervalRow]:
+    folder = results / "intervals"
+    there = {name for name, _ in folder.files()}
+    names = [name for name in (f"{trial_id}.parquet" for trial_id in needed(rows)) if name in there]
+    return read_rows(folder, IntervalRow, "", names=names) if names else []
+
+
+def _pairs(
+    results: Location,
+    rows: Sequence[TrialRow],
+    data_dir: str | Path | None,
+    notes: list[str],
+    *,
+    own_code: bool,
+) -> list[ImagePairs]:
+    """Of each arm's longest spoof with points of its own; what cannot be shown is noted."""
+    found: list[ImagePairs] = []
+    datasets: dict[str, Dataset | None] = {}
+    for row in _shown(rows):
+        if not row.num_points:
+            found.append(_no_pairs(row))
+            continue
+        if row.dataset not in datasets:
+            datasets[row.dataset] = _load(row.dataset, data_dir, notes, own_code=own_code)
+        dataset = datasets[row.dataset]
+        if dataset is None or len(found) >= MOST_PAIRS:
+            continue
+        try:
+            pair = pick_pairs(row, results / "proofs" / row.proof_id, dataset)
+        except _UNREADABLE as err:
+            notes.append(f"images of {row.arm} at T' = {row.steps:,}: {first_line(err)}")
+            continue
+        found += [pair] if pair is not None else []
+    return found
+
+
+def _shown(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """One spoof of each arm; where there are several datasets, arms say which."""
+    settings = settings_of(rows)
+    chosen = []
+    for setting in settings:
+        crafted = [row for row in setting.spoofs if row.num_points or row.crafting]
+        longest: dict[str, TrialRow] = {}
+        for row in by_variant(crafted).rows:
+            best = longest.get(row.arm)
+            if best is None or (bool(row.num_points), row.steps) > (bool(best.num_points), best.steps):
+                longest[row.arm] = row
+        chosen += [(setting.name, longest[arm]) for arm in in_order(longest)]
+    several = len({name for name, _ in chosen}) > 1
+    return [replace(row, arm=f"{row.arm}, {name}") if several else row for name, row in chosen]
+
+
+def _no_pairs(row: TrialRow) -> ImagePairs:
+    """Of an attack that found nothing better than the points as they are."""
+    none = torch.zeros((0, 1, 1, 1))
+    labels = torch.zeros(0, dtype=torch.int64)
+    return ImagePairs(arm=row.arm, steps=row.steps, originals=none, crafted=none, labels=labels)
+
+
+def _load(name: str, data_dir: str | Path | None, notes: list[str], *, own_code: bool) -> Dataset | None:
+    whole = half_of(name)[0]
+    if is_import_path(whole) and not own_code:
+        notes.append(f"images of {name}: a dataset of your own is not loaded here, that would run its code")
+        return None
+    # Where it would be downloaded to: naming the folder keeps it from being downloaded.
+    folder = data_home() if data_dir is None and whole in _DOWNLOADED else data_dir
+    try:
+        return load_dataset(name, folder)
+    except _UNREADABLE as err:
+        notes.append(f"images of {name}: {first_line(err)}")
+        return None

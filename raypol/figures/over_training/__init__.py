@@ -1,0 +1,1 @@
+"""Figures over training progress: error, accuracy, intervals."""

@@ -1,0 +1,168 @@
+"""Which rows belong on one curve: rows are split by dataset and model, and arms by whatever else varies at one T' and seed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+from raypol.core.datasets.load import half_of
+from raypol.figures.style.arms import HONEST
+from raypol.store.results.rows import TrialRow
+
+MOST_CURVES: Final = 12
+"""More cannot be told apart; axes that would make more are put together in bands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The rows that one honest proof, or its seeds, stands for."""
+
+    dataset: str
+    """The whole, where prover and adversary have halves."""
+    model: str
+    rows: tuple[TrialRow, ...]
+
+    @property
+    def name(self) -> str:
+        """For titles."""
+        return f"{self.dataset}, {self.model}"
+
+    @property
+    def honest(self) -> list[TrialRow]:
+        """The honest rows that ended well."""
+        return [row for row in self.rows if row.arm == HONEST and row.status == "ok"]
+
+    @property
+    def spoofs(self) -> list[TrialRow]:
+        """The others that ended well."""
+        return [row for row in self.rows if row.arm != HONEST and row.status == "ok"]
+
+
+def settings_of(rows: Sequence[TrialRow]) -> list[Setting]:
+    """The rows by dataset and model, in the order in which they come."""
+    found: dict[tuple[str, str], list[TrialRow]] = {}
+    for row in rows:
+        found.setdefault((half_of(row.dataset)[0], row.model), []).append(row)
+    return [Setting(dataset, model, tuple(some)) for (dataset, model), some in found.items()]
+
+
+def say_proofs(settings: Sequence[Setting]) -> list[str]:
+    """A footnote on settings whose spoofs stand beside proofs of several T: points are then of more than T'."""
+    mixed = [setting for setting in settings if len({row.steps for row in setting.honest}) > 1]
+    if not mixed:
+        return []
+    where = f" in {' / '.join(setting.name for setting in mixed[:3])}" if len(settings) > 1 else ""
+    lengths = sorted({row.steps for setting in mixed for row in setting.honest})
+    said = " / ".join(f"{steps:,}" for steps in lengths[:5]) + (" / ..." if len(lengths) > 5 else "")
+    if any(len({row.sweep_id for row in setting.rows}) > 1 for setting in mixed):
+        return [f"Rows of several sweeps with different proofs (T = {said}) are put together{where}: filter one sweep."]
+    return [f"Rows with different proofs (T = {said}) are put together{where}."]
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Something that a sweep may vary beside arm, T' and seed."""
+
+    name: str
+    value: Callable[[TrialRow], Any]
+    say: Callable[[Any], str]
+
+
+def _column(name: str, say: Callable[[Any], str] = str) -> _Axis:
+    return _Axis(name, lambda row: getattr(row, name), say)
+
+
+def _word(column: str, key: str, title: str) -> _Axis:
+    """One of the words that a column like `replay` is made of."""
+    return _Axis(title, lambda row: _words(getattr(row, column)).get(key, ""), lambda value: f"{title} {value}")
+
+
+@lru_cache(maxsize=256)
+def _words(text: str) -> Mapping[str, str]:
+    parts = [word.partition("=") for word in text.split()]
+    return {key if mark else "": value if mark else key for key, mark, value in parts}
+
+
+def say_limit(limit: float | None) -> str:
+    """A limit on a pixel's change."""
+    return "linf free" if limit is None else f"linf {limit * 255:.3g}/255"
+
+
+_AXES: Final = (
+    _column("device"),
+    _column("prover_device", lambda value: f"proof on {value}"),
+    _column("verifier_device", lambda value: f"judged on {value}"),
+    _column("interval", lambda value: f"k {value}"),
+    _column("objective"),
+    _column("crafting"),
+    _column("alpha", lambda value: "no alpha" if value is None else f"alpha {value:g}"),
+    _column("linf_limit", say_limit),
+    _column("trajectory", lambda value: f"{value} path"),
+    _column("noise", lambda value: f"noise {value or 0.0:g}"),
+    _column("noise_decay", lambda value: f"decay {value or 0.0:g}"),
+    _column("iterations", lambda value: f"{value} iterations"),
+    _column("batch_size", lambda value: f"batch {value}"),
+    _column("hyperparameters", lambda value: f"lr {value}"),
+    _column("carry", lambda value: f"carry {value}"),
+    _column("initial", lambda value: f"W_0 {value}"),
+    _column("precision"),
+    _word("replay", "augmentation", "augmentation"),
+    _word("replay", "precision", "replay in"),
+    _word("replay", "threads", "replay threads"),
+    _word("thresholds", "", "delta"),
+    *(_word("thresholds", key, f"delta {key}") for key in ("l1", "l2", "linf", "cos", "late")),
+)
+"""In the order in which they are tried: what a figure is about comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Rows whose arms bear what else varies: "III, alpha 0.1"."""
+
+    rows: list[TrialRow]
+    merged: list[str]
+    """Names of what varies too and has no curves of its own: there would be too many."""
+
+
+def by_variant(rows: Sequence[TrialRow], *, most: int = MOST_CURVES) -> Curves:
+    """Give rows of one arm, T' and seed that differ in something else an arm each.
+
+    Args:
+        rows: of one setting; honest ones stay as they are.
+        most: how many arms there may be.
+    """
+    spoofs = [row for row in rows if row.arm != HONEST]
+    labels = {id(row): row.arm for row in spoofs}
+    merged = []
+    for axis in _AXES:
+        arms = _torn(spoofs, labels, axis)
+        if not arms:
+            continue
+        tried = {
+            id(row): f"{labels[id(row)]}, {axis.say(value)}"
+            if row.arm in arms or value is not None
+            else labels[id(row)]
+            for row, value in ((row, axis.value(row)) for row in spoofs)
+        }
+        if len(set(tried.values())) <= max(most, len({row.arm for row in spoofs})):
+            labels = tried
+        else:
+            merged.append(axis.name)
+    named = [row if labels.get(id(row), row.arm) == row.arm else replace(row, arm=labels[id(row)]) for row in rows]
+    return Curves(named, merged)
+
+
+def _torn(rows: Sequence[TrialRow], labels: Mapping[int, str], axis: _Axis) -> set[str]:
+    """The arms with two values of an axis at one T' and seed. Where there are some, all that have the axis are named by it."""
+    seen: dict[tuple[str, int, int], Any] = {}
+    arms: set[str] = set()
+    for row in rows:
+        value = axis.value(row)
+        if seen.setdefault((labels[id(row)], row.steps, row.seed), value) != value:
+            arms.add(row.arm)
+    return arms
+
+
+def moving(rows: Sequence[TrialRow]) -> list[str]:
+    """What differs along one curve from T' to T': a line between its points would say nothing of T' alone."""
+    return [axis.name for axis in _AXES if axis.name != "interval" and len({axis.value(row) for row in rows}) > 1]

@@ -1,0 +1,175 @@
+"""The rows of the six panels, sorted out: which belong to one point, what no update at all would measure, what is missing."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from raypol.core.distances import METRICS, Metric
+from raypol.figures.series import Setting, by_variant, moving
+from raypol.figures.six_panels.success_ranges import Span, spans_of
+from raypol.figures.style.arms import HONEST, in_order, is_control
+from raypol.figures.style.axes import Scale, choose_scale
+from raypol.figures.style.page import band, real
+from raypol.store.results.range_rows import RangeRow
+from raypol.store.results.rows import TrialRow
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What one of the six shows."""
+
+    name: str
+    title: str
+    axis: str
+    value: Callable[[TrialRow], float]
+    metric: Metric | None = None
+
+
+def _error(metric: Metric) -> Callable[[TrialRow], float]:
+    return lambda row: real(getattr(row, f"error_{metric}"))
+
+
+PANELS: Final = (
+    *(
+        Panel(m, f"({letter}) reproduction error, {m}", f"normalised error, {m} (unit: d_ref)", _error(m), m)
+        for letter, m in zip("abcd", METRICS, strict=True)
+    ),
+    Panel("time", "(e) generation time", "generation time (device s)", lambda row: real(row.device_s)),
+    Panel("size", "(f) size", "size (MB)", lambda row: real(row.size_bytes) / 1e6),
+)
+
+Jumps = tuple[float, ...]
+"""In the order of METRICS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """What no update at all would measure, on one trajectory that some arms share."""
+
+    arms: list[str]
+    values: dict[int, Jumps]
+    """By T'."""
+
+    @property
+    def named_after(self) -> str:
+        """The arm whose colour it has where there are several: an attack if it can be."""
+        return next((arm for arm in self.arms if not is_control(arm)), self.arms[0])
+
+    def of(self, panel: Panel) -> dict[int, float]:
+        """The values that belong in a panel, by T'; none in those of time and size."""
+        if panel.metric is None:
+            return {}
+        return {steps: values[METRICS.index(panel.metric)] for steps, values in sorted(self.values.items())}
+
+
+@dataclass(slots=True)
+class Sorted:
+    """One setting's rows."""
+
+    setting: Setting
+    honest: list[TrialRow]
+    points: dict[str, dict[int, list[TrialRow]]]
+    """Spoofs by arm and T', both in order."""
+    jumps: list[Jump]
+    spans: list[Span]
+    merged: list[str]
+    """What varies and has no curves of its own."""
+    tried: list[int]
+    """Every T' that is on the axis, ascending."""
+    scales: dict[str, Scale | None] = field(default_factory=dict)
+    """By panel."""
+
+    @property
+    def arms(self) -> list[str]:
+        """In the order of legends."""
+        return list(self.points)
+
+    @property
+    def groups(self) -> list[list[TrialRow]]:
+        """The rows of each point."""
+        return [rows for by_steps in self.points.values() for rows in by_steps.values()]
+
+    @property
+    def spoofs(self) -> list[TrialRow]:
+        """All that are drawn."""
+        return [row for rows in self.groups for row in rows]
+
+    @property
+    def steps(self) -> list[int]:
+        """Every T' with a point, ascending."""
+        return sorted({steps for by_steps in self.points.values() for steps in by_steps})
+
+    def values(self, panel: Panel) -> list[float]:
+        """Everything that is drawn in a panel."""
+        jumps = [value for jump in self.jumps for value in jump.of(panel).values()]
+        return [*map(panel.value, [*self.honest, *self.spoofs]), *jumps]
+
+    def beyond(self, place: str) -> bool:
+        """True if some panel has values below, or above, its axis."""
+        return any(
+            scale is not None and any(scale.place(v) == place for v in self.values(panel) if not math.isnan(v))
+            for panel in PANELS
+            for scale in (self.scales[panel.name],)
+        )
+
+    def unjoined(self) -> dict[str, list[str]]:
+        """Arms between whose points no line is drawn, with what differs from point to point."""
+        found = {}
+        for arm, by_steps in self.points.items():
+            firsts = [rows[0] for rows in by_steps.values()]
+            differs = [name for name in moving(firsts) if name not in self.merged]
+            if len(by_steps) > 1 and differs:
+                found[arm] = differs
+        return found
+
+
+def sort_out(setting: Setting, ranges: Sequence[RangeRow] = ()) -> Sorted:
+    """Put the rows of one setting in order."""
+    curves = by_variant([row for row in setting.rows if row.status in ("ok", "stopped")])
+    shown = [row for row in curves.rows if row.status == "ok"]
+    loose: dict[str, dict[int, list[TrialRow]]] = {}
+    for row in shown:
+        if row.arm != HONEST:
+            loose.setdefault(row.arm, {}).setdefault(row.steps, []).append(row)
+    points = {arm: dict(sorted(loose[arm].items())) for arm in in_order(loose)}
+    spoofs = [row for row in curves.rows if row.arm != HONEST]
+    found = Sorted(
+        setting=setting,
+        honest=[row for row in shown if row.arm == HONEST],
+        points=points,
+        jumps=_jumps(points),
+        spans=spans_of(spoofs, ranges),
+        merged=curves.merged,
+        tried=sorted({row.steps for row in spoofs}) if points else [],
+    )
+    for panel in PANELS:
+        keep = map(panel.value, found.honest)
+        found.scales[panel.name] = choose_scale(found.values(panel), keep=keep, clip=panel.metric is not None)
+    return found
+
+
+def _jumps(points: dict[str, dict[int, list[TrialRow]]]) -> list[Jump]:
+    """Arms that share a trajectory share one dashed line; the most common trajectory first."""
+    found: list[Jump] = []
+    for arm, by_steps in points.items():
+        values = {
+            steps: tuple(band(real(getattr(row, f"jump_{m}")) for row in rows).median for m in METRICS)
+            for steps, rows in by_steps.items()
+        }
+        values = {steps: jumps for steps, jumps in values.items() if any(map(math.isfinite, jumps))}
+        if not values:
+            continue
+        for jump in found:
+            if all(_alike(jumps, jump.values.get(steps, jumps)) for steps, jumps in values.items()):
+                jump.arms.append(arm)
+                jump.values.update(values)
+                break
+        else:
+            found.append(Jump([arm], dict(values)))
+    return sorted(found, key=lambda jump: -len(jump.arms))
+
+
+def _alike(a: Jumps, b: Jumps) -> bool:
+    # A percent: less than a line's width in any panel.
+    return all(math.isclose(x, y, rel_tol=0.01) or (math.isnan(x) and math.isnan(y)) for x, y in zip(a, b, strict=True))

@@ -1,0 +1,171 @@
+"""In which range of T' an arm succeeds and what binds at its ends: from a range search if there was one, else from the rows."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from raypol.core.distances import METRICS
+from raypol.figures.style.arms import in_order
+from raypol.store.results.range_rows import RangeRow
+from raypol.store.results.rows import TrialRow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A part of the range in which what was tried succeeds."""
+
+    low: float
+    """T'."""
+    high: float
+    """T'; equal to `low` if the neighbours fail."""
+    whole: bool
+    """False if only some seeds succeed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """The success range of one arm, in T'."""
+
+    arm: str
+    segments: tuple[Segment, ...]
+    """Ascending; none = no T' that was tried succeeds."""
+    below: str
+    """What fails just below, or why nothing is known of it; without segments what fails at the T' that comes closest."""
+    above: str = ""
+    """What fails just above."""
+    uncertain: tuple[tuple[float, float], ...] = ()
+    """Between which T' the ends lie."""
+    searched: bool = False
+    """True if a range search found it."""
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Smallest and largest T' that succeed."""
+        return (self.segments[0].low, self.segments[-1].high) if self.segments else None
+
+
+def spans_of(rows: Sequence[TrialRow], ranges: Sequence[RangeRow] = ()) -> list[Span]:
+    """The success ranges against the published verifier, in the order of legends.
+
+    Args:
+        rows: spoofs of one setting, those that were stopped early too.
+        ranges: of the same; an arm that is in them is not looked up in the rows. If only the strict verifier's were searched,
+            they are passed over.
+    """
+    found = {span.arm: span for span in _searched(ranges)}
+    known = tuple(f"{row.arm}," for row in ranges if row.policy == "published")
+    for arm, by_steps in _judged(rows).items():
+        if not f"{arm},".startswith(known):
+            found[arm] = _tried(arm, by_steps)
+    return [found[arm] for arm in in_order(found)]
+
+
+def say_conditions(conditions: str) -> str:
+    """`bound_by` as people read it: "error_l1,error_l2,time" is "error l1, l2; time"."""
+    names = [name for name in conditions.split(",") if name]
+    errors = [name.removeprefix("error_") for name in names if name.startswith("error_")]
+    said = [name.replace("rejected:", "rejected by ") for name in names if name.startswith("rejected:")]
+    if errors:
+        said.append("all four errors" if len(errors) == len(METRICS) else f"error {', '.join(errors)}")
+    said += [name for name in names if not name.startswith(("error_", "rejected:"))]
+    return "; ".join(said).replace("_", " ") or "not recorded"
+
+
+def _judged(rows: Sequence[TrialRow]) -> dict[str, dict[int, list[TrialRow]]]:
+    """Rows with a verdict, by arm and T'."""
+    found: dict[str, dict[int, list[TrialRow]]] = {}
+    for row in rows:
+        if row.success is not None and row.status in ("ok", "stopped"):
+            found.setdefault(row.arm, {}).setdefault(row.steps, []).append(row)
+    return found
+
+
+def _tried(arm: str, by_steps: Mapping[int, list[TrialRow]]) -> Span:
+    """From the T' that were tried."""
+    steps = sorted(by_steps)
+    shares = [sum(row.success is True for row in by_steps[s]) / len(by_steps[s]) for s in steps]
+    wins = [i for i, share in enumerate(shares) if share > 0.0]
+    if not wins:
+        return Span(arm=arm, segments=(), below=_closest(by_steps))
+    segments: list[Segment] = []
+    for i in wins:
+        neighbour = i + 1 < len(steps) and shares[i + 1] > 0.0
+        alone = not neighbour and (i == 0 or shares[i - 1] == 0.0)
+        if neighbour or alone:
+            last = steps[i + 1] if neighbour else steps[i]
+            whole = shares[i] == 1.0 and (not neighbour or shares[i + 1] == 1.0)
+            segments.append(Segment(low=steps[i], high=last, whole=whole))
+    first, last = wins[0], wins[-1]
+    below = "smallest T' tried" if first == 0 else _common(by_steps[steps[first - 1]])
+    above = "largest T' tried" if last == len(steps) - 1 else _common(by_steps[steps[last + 1]])
+    uncertain = [(float(steps[first - 1]), float(steps[first]))] if first else []
+    uncertain += [(float(steps[last]), float(steps[last + 1]))] if last < len(steps) - 1 else []
+    return Span(arm=arm, segments=_joined(segments), below=below, above=above, uncertain=tuple(uncertain))
+
+
+def _joined(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Neighbours of one kind as one."""
+    found: list[Segment] = []
+    for segment in segments:
+        if found and found[-1].high == segment.low and found[-1].whole == segment.whole:
+            found[-1] = Segment(low=found[-1].low, high=segment.high, whole=segment.whole)
+        else:
+            found.append(segment)
+    return tuple(found)
+
+
+def _closest(by_steps: Mapping[int, list[TrialRow]]) -> str:
+    """What fails at the T' with the fewest failed conditions, of several the largest; trials that ended go first."""
+    ended = {steps: some for steps, rows in by_steps.items() if (some := [row for row in rows if row.status == "ok"])}
+    failed = {steps: _commonest(rows) for steps, rows in (ended or by_steps).items()}
+    steps = min(failed, key=lambda steps: (not failed[steps], failed[steps].count(","), -steps))
+    return f"{say_conditions(failed[steps])} at T' = {steps:,}"
+
+
+def _common(rows: Sequence[TrialRow]) -> str:
+    """The conditions on which most of the rows that fail do, as people read them."""
+    return say_conditions(_commonest(rows))
+
+
+def _commonest(rows: Sequence[TrialRow]) -> str:
+    """The same as `bound_by` has them."""
+    failed = Counter(row.bound_by or "" for row in rows if row.success is not True)
+    return min(failed, key=lambda name: (-failed[name], name), default="")
+
+
+def _searched(ranges: Sequence[RangeRow]) -> list[Span]:
+    published = [row for row in ranges if row.policy == "published" and row.seed is None]
+    parsed = {id(row): _axes(row) for row in published}
+    found = []
+    for row in published:
+        same = [parsed[id(other)] for other in published if other.arm == row.arm]
+        varied = [axis for axis in parsed[id(row)] if len({repr(axes.get(axis)) for axes in same}) > 1]
+        parts = [f"{axis.rpartition('.')[2]} {parsed[id(row)][axis]}" for axis in varied]
+        found.append(_from_search(", ".join([row.arm, *parts]), row))
+    return found
+
+
+def _axes(row: RangeRow) -> dict[str, object]:
+    try:
+        axes = json.loads(row.axes)
+    except ValueError:
+        return {}
+    return axes if isinstance(axes, dict) else {}
+
+
+def _from_search(arm: str, row: RangeRow) -> Span:
+    if row.low_steps is None or row.high_steps is None:
+        tried = f"{row.searched_from_steps:,} to {row.searched_to_steps:,} searched"
+        return Span(arm=arm, segments=(), below=tried, searched=True)
+    pairs = ((row.low_from_steps, row.low_to_steps), (row.high_from_steps, row.high_to_steps))
+    uncertain = tuple((low, high) for low, high in pairs if low is not None and high is not None and low < high)
+    whole = row.num_found == row.num_seeds and not row.num_holes
+    return Span(
+        arm=arm,
+        segments=(Segment(low=row.low_steps, high=row.high_steps, whole=whole),),
+        below="bound of the search" if row.low_open else say_conditions(row.low_bound_by or ""),
+        above="bound of the search" if row.high_open else say_conditions(row.high_bound_by or ""),
+        uncertain=uncertain,
+        searched=True,
+    )

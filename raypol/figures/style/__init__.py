@@ -1,0 +1,1 @@
+"""What figures share: colours of arms, markers, axes, pages."""

@@ -1,0 +1,156 @@
+"""Scales that suit their values: linear or log, ticks at round numbers, room for what lies far beyond the rest."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from raypol.figures.style.page import CHARACTER_IN
+
+_MANY_TIMES: Final = 4.0
+"""Values whose largest is this many times the smallest get a log axis."""
+_GULF: Final = 100.0
+"""A minority of values below a gap this wide leaves the axis: it would squash the others for one fact, "very small"."""
+_WIDE: Final = 20.0
+"""T' whose largest is this many times the smallest get a log axis."""
+_EACH_TICK: Final = 12
+"""Among more T' than this ticks are at round numbers instead of at each T'."""
+_EACH_MARK: Final = 30
+"""Among more T' than this no tick marks each."""
+STRIP: Final = 0.085
+"""Height of the strip for values beyond the axis, as a part of the panel's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A value axis: what is below `low` or above `high` is drawn in a strip at the edge."""
+
+    low: float
+    high: float
+    kind: Literal["linear", "log"]
+
+    def place(self, value: float) -> Literal["inside", "below", "above"]:
+        """Where a value lies; NaN lies nowhere and must not be asked about."""
+        assert not math.isnan(value), "missing values are not placed"
+        return "below" if value < self.low else "above" if value > self.high else "inside"
+
+    def limits(self, *, below: bool, above: bool) -> tuple[float, float]:
+        """Axis limits with air around the values, and room for the strips that are needed."""
+        first, last = (math.log10(self.low), math.log10(self.high)) if self.kind == "log" else (self.low, self.high)
+        bottom, top = 0.06 + STRIP * below, 0.06 + STRIP * above
+        span = (last - first) or max(abs(last) * 0.2, 1e-12 if self.kind == "linear" else 0.2)
+        middle = (first + last) / 2
+        whole = span / (1.0 - bottom - top)
+        start = middle - span / 2 - whole * bottom
+        return (10.0**start, 10.0 ** (start + whole)) if self.kind == "log" else (start, start + whole)
+
+
+def choose_scale(values: Iterable[float], keep: Iterable[float] = (), *, clip: bool = True) -> Scale | None:
+    """The scale on which these values are told apart.
+
+    Args:
+        values: everything that is drawn; NaN and infinities are passed over.
+        keep: values that must stay on the axis, if positive.
+        clip: False = no positive value leaves the axis.
+
+    Returns:
+        Log where the values span a factor of 4 or more, else linear. None if no value is finite.
+    """
+    finite = sorted(v for v in values if math.isfinite(v))
+    positive = [v for v in finite if v > 0.0]
+    if not positive:
+        return Scale(finite[0], finite[-1], "linear") if finite else None
+    lowest = min([v for v in keep if v > 0.0 and math.isfinite(v)], default=math.inf)
+    first = 0
+    if clip:
+        for i in range(1, len(positive)):
+            if positive[i] > _GULF * positive[i - 1] and i < len(positive) / 2 and lowest >= positive[i]:
+                first = i
+    low, high = positive[first], positive[-1]
+    return Scale(low, high, "log" if high >= _MANY_TIMES * low else "linear")
+
+
+def apply_scale(ax: Axes, scale: Scale, *, below: bool, above: bool, horizontal: bool = False) -> None:
+    """Limits, and ticks at round numbers; none in the strips, where the axis means nothing.
+
+    Args:
+        ax: whose value axis is set.
+        scale: what is on it.
+        below: there is a strip below the axis, above: above it.
+        above: as said.
+        horizontal: the value axis is that of x.
+    """
+    axis, side = (ax.xaxis, "bottom") if horizontal else (ax.yaxis, "left")
+    limits = scale.limits(below=below, above=above)
+    if scale.kind == "log":
+        (ax.set_xscale if horizontal else ax.set_yscale)("log")
+        decades = math.log10(limits[1] / limits[0])
+        subs = (1, 1.5, 2, 3, 5, 7) if decades < 0.9 else (1, 2, 5) if decades < 2.2 else (1,)
+        major: Locator = LogLocator(subs=subs, numticks=7 if decades >= 2.2 else 20)
+        minor: Locator = LogLocator(subs=tuple(range(1, 10)), numticks=100)
+    else:
+        major, minor = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]), NullLocator()
+    (ax.set_xlim if horizontal else ax.set_ylim)(*limits)
+    edges = ax.transData.inverted().transform(ax.transAxes.transform([(0, STRIP * below), (0, 1 - STRIP * above)]))
+    first, last = limits if horizontal else (float(edges[0][1]), float(edges[1][1]))
+    for locator, set_locator in ((major, axis.set_major_locator), (minor, axis.set_minor_locator)):
+        set_locator(FixedLocator([tick for tick in locator.tick_values(*limits) if first < tick < last]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axis.set_minor_formatter(NullFormatter())
+    ax.spines[side].set_bounds(first, last)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number as short as it goes: 0.05, 1.2e-7, 20,000."""
+    if value == 0.0 or not math.isfinite(value):
+        return "0" if value == 0.0 else str(value)
+    if 1e-4 <= abs(value) < 1e6:
+        rounded = float(f"{value:.{digits}g}")
+        return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.10g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def apply_steps(ax: Axes, labels: dict[int, str]) -> None:
+    """The T' axis: ticks where there is data, or at round numbers where there is too much; crowded labels are dropped.
+
+    Log where T' spans a factor of 20 or more, or where that spreads the T' better.
+    """
+    steps = sorted(labels)
+    if not steps:
+        ax.set_xticks([])
+        return
+
+    def closest(place: Callable[[float], float]) -> float:
+        span = place(steps[-1]) - place(steps[0])
+        return min((place(b) - place(a)) / span for a, b in pairwise(steps))
+
+    log = len(steps) > 1 and (steps[-1] >= _WIDE * steps[0] or closest(math.log) > closest(float) + 1e-9)
+    place: Callable[[float], float] = math.log10 if log else float
+    first, span = place(steps[0]), place(steps[-1]) - place(steps[0])
+    air = (0.16 if len(steps) <= _EACH_TICK else 0.05) * span or 1.0  # markers of one T' stand side by side
+    if log:
+        ax.set_xscale("log")
+        ax.set_xlim(10 ** (first - air), 10 ** (first + span + air))
+    else:
+        ax.set_xlim(first - air, first + span + air)
+    inches = ax.get_window_extent().width / ax.figure.dpi * span / (span + 2 * air)
+    needed = 0.08 + CHARACTER_IN * 1.15 * max(len(line) for label in labels.values() for line in label.split("\n"))
+    at: list[int] = steps
+    if len(steps) > _EACH_TICK:
+        # A factor of ten or more between the ends leaves round numbers enough on a log axis.
+        wide = steps[-1] >= 10 * steps[0]
+        locator = LogLocator(subs=(1, 2, 5)) if log and wide else MaxNLocator(7, steps=[1, 2, 2.5, 5, 10], integer=True)
+        at = [round(tick) for tick in locator.tick_values(steps[0], steps[-1]) if steps[0] <= tick <= steps[-1]]
+    shown = at[-1:]
+    for step in reversed(at[:-1]):
+        if (place(shown[-1]) - place(step)) / span * inches >= needed:
+            shown.append(step)
+    ax.xaxis.set_major_locator(FixedLocator(shown))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: labels.get(round(value), f"{round(value):,}")))
+    ax.xaxis.set_minor_locator(FixedLocator(steps) if len(steps) <= _EACH_MARK else NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())

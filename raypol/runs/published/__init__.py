@@ -1,0 +1,1 @@
+"""The published code's layout: import and export."""

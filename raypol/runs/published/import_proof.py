@@ -1,0 +1,121 @@
+"""A proof folder of the published PoL code becomes a raypol proof, one checkpoint in memory at a time.
+
+What the folder records is taken from it; a flag that says otherwise is an error. What it does not record is asked for, and
+the proof's manifest says that it was asserted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from raypol.core import hashing
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.errors import InputError
+from raypol.core.models import build_model
+from raypol.core.proof import BatchRecord, Cost, Recipe
+from raypol.core.training.optimizers import learning_rates
+from raypol.core.training.trainer import Trainer, state_template
+from raypol.runs.published.import_options import Claims
+from raypol.runs.published.update_rule import check_rule, rule_of
+from raypol.runs.trials.environment import versions
+from raypol.store.location import Location, writable_folder
+from raypol.store.proofs.format import Manifest
+from raypol.store.proofs.writer import new_proof
+from raypol.store.published.folder import PublishedFolder, open_published
+from raypol.store.published.state import Declared
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """A proof that came from a published folder."""
+
+    folder: Location
+    manifest: Manifest
+    has_hash: bool
+    """Whether there was a hash.txt."""
+    several_gpus: bool
+    """Whether its tensors were named as torch's DataParallel names them."""
+
+
+def import_published(
+    source: Path,
+    results: str,
+    claims: Claims,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Imported:
+    """Read, check and record a folder of the published code.
+
+    Args:
+        source: the folder.
+        results: the proof goes to RESULTS/proofs/imported-<beginning of its root>; made once the folder looks right.
+        claims: what the folder does not record.
+        on_progress: told how many checkpoints are read, of how many.
+
+    Raises:
+        InputError: the folder is damaged, hostile, of another model or dataset, or contradicts itself or the claims.
+    """
+    transform = claims.declared_transform()
+    if claims.interval is not None and claims.interval < 1:
+        raise InputError(f"expected an interval (k) >= 1 step, got {claims.interval}")
+    dataset = claims.data.load()
+    found = open_published(source, len(dataset), interval=claims.interval)
+    declared, fixed = _declare(claims.model, dataset)
+    start = found.state(0, declared)
+    optimizer, schedule, asserted = rule_of(start, claims)
+    recipe = Recipe(
+        dataset=dataset.name,
+        dataset_sha256=dataset.sha256,
+        model=claims.model,
+        steps=found.steps,
+        interval=found.interval,
+        batch_size=found.batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        transform=transform,
+        channels_last=False,
+    )
+    kinds = state_template(Trainer(replace(recipe, steps=recipe.interval), dataset))
+    rates = learning_rates(replace(recipe, steps=recipe.steps + 1))
+    steps = recipe.checkpoint_steps()
+    place = writable_folder(results)
+    with new_proof(place, "imported-{root}", recipe, len(dataset)) as writer:
+        for position, step in enumerate(steps):
+            state = start if step == 0 else found.state(step, declared)
+            check_rule(state, start, float(rates[step]))
+            if step > 0:
+                writer.write_batches(_records(found, dataset, steps[position - 1], step))
+            writer.write_checkpoint(state.checkpoint(declared, kinds, fixed))
+            on_progress(position + 1, len(steps))
+        manifest = writer.finish(Cost(), {**versions(), "imported from": "published layout"}, asserted=asserted)
+    return Imported(
+        folder=place / "proofs" / f"imported-{manifest.root[:12]}",
+        manifest=manifest,
+        has_hash=found.has_hash,
+        several_gpus=start.several_gpus,
+    )
+
+
+def _declare(model_name: str, dataset: Dataset) -> tuple[Declared, dict[str, torch.Tensor]]:
+    """What the model's state dict has, and the buffers that it leaves out."""
+    model = build_model(model_name, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
+    net = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+    buffers = dict(model.named_buffers())
+    declared = Declared(
+        model=model_name,
+        net={name: (tensor.shape, tensor.dtype) for name, tensor in net.items()},
+        parameters=tuple(name for name, _ in model.named_parameters()),
+        buffers=tuple(name for name in buffers if name in net),
+    )
+    return declared, {name: buffer.detach().clone() for name, buffer in buffers.items() if name not in net}
+
+
+def _records(found: PublishedFolder, dataset: Dataset, start: int, stop: int) -> list[BatchRecord]:
+    """I as it is recorded, H computed from the dataset."""
+    digests = dataset.point_digests
+    return [
+        BatchRecord(step, indices, hashing.step_digest(step, digests[indices]))
+        for step, indices in enumerate(found.rows(start, stop), start=start)
+    ]

@@ -1,0 +1,1 @@
+"""The range of T' in which a spoof succeeds."""

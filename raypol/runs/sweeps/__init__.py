@@ -1,0 +1,1 @@
+"""Sweeps: design, plan, Ray Tune, record."""

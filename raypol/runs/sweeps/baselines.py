@@ -1,0 +1,190 @@
+"""The honest side of a sweep: proof, d_ref and honest row of every honest configuration, made once and found ever after."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raypol.cluster.inventory import at_once, wait_needed
+from raypol.cluster.placement import DeviceRequest
+from raypol.cluster.ray_runner import RayRunner
+from raypol.cluster.runners import Role, WorkerLostError
+from raypol.cluster.scaling import ClusterView
+from raypol.cluster.shared_folder import check_visible
+from raypol.core.datasets.source import DataSource
+from raypol.core.proof import Recipe
+from raypol.runs.sweeps.design import Setup
+from raypol.runs.sweeps.plan import SweepOptions
+from raypol.runs.sweeps.record import Ledger
+from raypol.runs.trials.honest_proof import HonestProof, honest_proofs, reference_distance
+from raypol.runs.trials.study import Outcome, Study
+from raypol.runs.trials.trial import run_honest
+from raypol.store.proofs.reader import read_manifest
+from raypol.store.results.rows import TrialRow, read_trial
+from raypol.store.retries import storage_retries
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """What the trials of one honest configuration are compared with."""
+
+    study: Study
+    honest: TrialRow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HonestSide:
+    """Makes or finds the standings of a sweep."""
+
+    ledger: Ledger
+    options: SweepOptions
+    view: ClusterView
+    requests: Mapping[str, DeviceRequest]
+    """Device spelling -> what the nodes call it."""
+    on_progress: Callable[[str, int, int], None]
+    """(what is being done, how much is done, of how much); 0 of 0 = nothing that can be counted."""
+    on_outcome: Callable[[Outcome], None]
+
+    def standings(self, setups: Sequence[Setup]) -> tuple[dict[str, Standing], dict[str, Exception]]:
+        """By `Setup.honest_key`, what trials are compared with, and why there is nothing to compare some with.
+
+        What is missing is made in parallel, one pair of prover and verifier after the other.
+        """
+        distinct = {setup.honest_key(): setup for setup in setups}
+        found: dict[str, Standing] = {}
+        failed: dict[str, Exception] = {}
+        missing: dict[tuple[str, str], dict[str, Setup]] = {}
+        for key, setup in distinct.items():
+            standing = storage_retries(self._recall, key, setup)
+            if standing is None:
+                missing.setdefault((setup.prover, setup.verifier), {})[key] = setup
+            else:
+                found[key] = standing
+        for (prover, verifier), wanted in missing.items():
+            try:
+                with self._runner(prover, verifier, 2 * len(wanted)) as runner:
+                    check_visible(self.ledger.results)  # nodes that were started for this saw no check yet
+                    made, broken = self._make(runner, wanted)
+            except WorkerLostError as err:
+                made, broken = {}, dict.fromkeys(wanted, err)
+            found |= made
+            failed |= broken
+        return found, failed
+
+    @contextmanager
+    def _runner(self, prover: str, verifier: str, most: int) -> Iterator[RayRunner]:
+        """As many workers as proofs, if there is room for them."""
+        proving, judging = self.requests[prover], self.requests[verifier]
+        group = list(dict.fromkeys((proving, judging)))
+        for request, kind in wait_needed(group, self.view.nodes, self.view.scalable):
+            self.on_progress(f"waiting for the autoscaler to start a {kind} node for {request}", 0, 0)
+        workers = max(1, at_once(group, self.view.nodes, self.view.scalable, most=most))
+        devices: dict[Role, DeviceRequest] = {"prover": proving, "spoofer": proving, "verifier": judging}
+        with RayRunner(devices, workers=workers, patience_s=self.options.patience_s) as runner:
+            yield runner
+
+    def _make(self, runner: RayRunner, setups: Mapping[str, Setup]) -> tuple[dict[str, Standing], dict[str, Exception]]:
+        recipes, references = self._recipes(runner, setups)
+        by_data: dict[Any, dict[bytes, Recipe]] = {}
+        for key, setup in setups.items():
+            wanted = by_data.setdefault(setup.train.data, {})
+            wanted |= {recipe.canonical(): recipe for recipe in (recipes[key], references[key])}
+        proofs: dict[bytes, HonestProof | Exception] = {}
+        for data, wanted in by_data.items():
+            proofs |= self._proofs(runner, data, wanted)
+        standings: dict[str, Standing] = {}
+        failed: dict[str, Exception] = {}
+        for number, (key, setup) in enumerate(setups.items()):
+            self.on_progress("verifying honest proofs", number, len(setups))
+            proof, reference = proofs[recipes[key].canonical()], proofs[references[key].canonical()]
+            if isinstance(proof, Exception) or isinstance(reference, Exception):
+                failed[key] = proof if isinstance(proof, Exception) else reference  # type: ignore[assignment]
+                continue
+            try:
+                standings[key] = storage_retries(self._judge, runner, key, setup, proof, reference)
+            except Exception as err:
+                failed[key] = err
+        return standings, failed
+
+    def _proofs(
+        self, runner: RayRunner, data: DataSource, wanted: Mapping[bytes, Recipe]
+    ) -> dict[bytes, HonestProof | Exception]:
+        """All in parallel; if that fails, one by one, so that each says for itself what is wrong."""
+
+        def progress(done: int, of: int) -> None:
+            self.on_progress("training honest proofs and references, steps", done, of)
+
+        def make(recipes: Sequence[Recipe]) -> list[HonestProof]:
+            return storage_retries(honest_proofs, runner, self.ledger.results, recipes, data, on_progress=progress)
+
+        try:
+            return dict(zip(wanted, make(list(wanted.values())), strict=True))
+        except Exception as err:
+            _log.warning("an honest proof failed (%s); trying one by one", err)
+        found: dict[bytes, HonestProof | Exception] = {}
+        for name, recipe in wanted.items():
+            try:
+                (found[name],) = make([recipe])
+            except Exception as err:
+                found[name] = err
+        return found
+
+    def _judge(self, runner: RayRunner, key: str, setup: Setup, proof: HonestProof, reference: HonestProof) -> Standing:
+        study = self._study(setup, proof, reference)
+        outcome = run_honest(runner, study, trial_id=f"trial-{self.ledger.sweep_id}-{key}")
+        names = {"proof": proof.proof_id, "reference": reference.proof_id, "trial": outcome.row.trial_id}
+        self.ledger.remember("honest", key, names)
+        self.on_outcome(outcome)
+        return Standing(study=study, honest=outcome.row)
+
+    def _recipes(self, runner: RayRunner, setups: Mapping[str, Setup]) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
+        """The proofs' recipes and their references', a proof of the next seed where there is one: how often weights are
+        recorded does not change them.
+        """
+        threads, device = runner.request("prover").threads, runner.device("prover")
+
+        def recipe(setup: Setup, **changes: int) -> Recipe:
+            train = replace(setup.train, **changes)  # type: ignore[arg-type]
+            return train.recipe(train.data.load(), device=device, threads=threads)
+
+        recipes = {key: recipe(setup) for key, setup in setups.items()}
+        ends = {replace(one, interval=1).canonical(): one for one in recipes.values()}
+        references = {
+            key: recipe(setup, seed=setup.train.seed + 1, interval=setup.train.steps) for key, setup in setups.items()
+        }
+        return recipes, {
+            key: ends.get(replace(reference, interval=1).canonical(), reference)
+            for key, reference in references.items()
+        }
+
+    def _recall(self, key: str, setup: Setup) -> Standing | None:
+        """What an earlier run made, if it is all there."""
+        names = self.ledger.recall("honest", key)
+        if names is None:
+            return None
+        row = read_trial(self.ledger.results, names["trial"])
+        folders = [self.ledger.results / "proofs" / names[part] for part in ("proof", "reference")]
+        if row is None or row[0].status != "ok" or not all((folder / "manifest.json").exists() for folder in folders):
+            return None
+        proof, reference = (
+            HonestProof(folder=folder, manifest=read_manifest(folder), reused=True) for folder in folders
+        )
+        return Standing(study=self._study(setup, proof, reference), honest=row[0])
+
+    def _study(self, setup: Setup, proof: HonestProof, reference: HonestProof) -> Study:
+        return Study(
+            sweep_id=self.ledger.sweep_id,
+            results=self.ledger.results,
+            data=setup.train.data,
+            proof=proof,
+            prover_device=setup.prover,
+            d_ref=reference_distance(proof.folder, reference.folder),
+            examination=setup.examination,
+            thresholds=setup.thresholds,
+            early_stop=self.options.early_stop,
+            estimate=self.options.estimate,
+            keep=self.options.keep,
+        )

@@ -1,0 +1,313 @@
+"""What a sweep will take, before it is run: trials, checkpoints, bytes and device hours, from counted work and a throughput.
+
+The work of a step is counted (`raypol.core.costs`), not assumed. Seconds come from it by one of three throughputs, and it is said
+which: measured here by training for a moment, given as honest steps per second, or assumed of a named GPU. An estimate, always.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import torch
+
+from raypol.cluster.accelerators import canonical_accelerator
+from raypol.cluster.placement import parse_device
+from raypol.core.attacks import method_of
+from raypol.core.clock import synchronise
+from raypol.core.costs import Work, crafting_work, training_work
+from raypol.core.datasets.load import half_of, random_points, shape_of
+from raypol.core.datasets.shapes import Shape
+from raypol.core.errors import InputError
+from raypol.core.models import ModelSize, build_model, model_size
+from raypol.core.proof import Recipe
+from raypol.core.spoofing.sampling import lead_in
+from raypol.core.training.train_config import TrainConfig
+from raypol.core.training.trainer import Trainer
+from raypol.runs.sweeps.design import Setup
+from raypol.runs.sweeps.plan import Plan
+
+PEAK_TFLOPS: Final[Mapping[str, float]] = {
+    "K80": 4.1, "M60": 4.8, "P4": 5.5, "P40": 11.8, "P100": 9.5, "V100": 15.7, "T4": 8.1, "A10": 31.2, "A10G": 31.5, "A30": 10.3,
+    "A40": 37.4, "A100": 19.5, "L4": 30.3, "L40": 90.5, "L40S": 91.6, "H100": 66.9, "H200": 66.9, "GTX-1080": 8.9,
+    "GTX-1080-Ti": 11.3, "TITAN-V": 14.9, "TITAN-RTX": 16.3, "RTX-2080": 10.1, "RTX-2080-Ti": 13.4, "RTX-3080": 29.8,
+    "RTX-3090": 35.6, "RTX-4090": 82.6, "RTX-6000": 16.3, "A5000": 27.8, "A6000": 38.7,
+}  # fmt: skip
+"""Makers' peak rates in float32 without tensor cores, 10^12 operations per second."""
+UTILISATION: Final = 0.3
+"""Share of the peak that convolutions of these sizes are taken to reach."""
+LAUNCH_S: Final = 10e-6
+"""Host time per operation that is taken for eager torch: what bounds a small model on a fast GPU."""
+_MEASURE_S: Final = 3.0
+_INDEX_BYTES: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """How fast a device works."""
+
+    flops_per_s: float
+    launch_s: float = 0.0
+    """Host time per launched operation; 0 where the rate was measured, which has it in it."""
+    source: str
+    """How the rate was obtained, for people."""
+
+    def seconds(self, work: Work, *, steps: float, batch_size: int) -> float:
+        """Of so many steps: the device's arithmetic or the host's launches, whichever takes longer."""
+        return steps * max(work.flops * batch_size / self.flops_per_s, work.launches * self.launch_s)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """What one kind of proof takes in all."""
+
+    what: str
+    of: str = ""
+    """Model and dataset, whichever half of it."""
+    device: str
+    proofs: int = 0
+    intervals: int = 0
+    checkpoints: int = 0
+    num_bytes: int = 0
+    make_s: float = 0.0
+    """Device seconds of training, or of crafting and sealing."""
+    verify_s: float = 0.0
+    """Device seconds of replaying, a spoof's unperturbed reference among them."""
+    verifier: str = ""
+
+    def __add__(self, other: "Line") -> "Line":
+        numbers = ("proofs", "intervals", "checkpoints", "num_bytes", "make_s", "verify_s")
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in numbers})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """A sweep's lines, and how they were obtained."""
+
+    lines: tuple[Line, ...]
+    speeds: Mapping[str, Speed]
+    """By device."""
+    retries: int
+    """The most tries that any attack may repeat its search with; the lines count one."""
+    steps_per_s: Mapping[str, float]
+    """Honest steps per second that follow, by "model on dataset, batch B, device"."""
+
+    def total(self) -> Line:
+        """Of all lines."""
+        return sum(self.lines, Line(what="", device=""))
+
+
+def assumed(device: str, utilisation: float = UTILISATION) -> Speed:
+    """The rate of a named GPU.
+
+    Raises:
+        InputError: no peak rate is known for it.
+    """
+    name = canonical_accelerator(device)
+    if name not in PEAK_TFLOPS:
+        raise InputError(
+            f"no throughput is known for {device!r}: name a GPU with --gpu ({', '.join(PEAK_TFLOPS)}), give --steps-per-s, or "
+            "--measure on this machine"
+        )
+    source = f"assumed: {utilisation:.0%} of {name}'s peak of {PEAK_TFLOPS[name]:g} TFLOP/s in float32, at least "
+    return Speed(
+        flops_per_s=PEAK_TFLOPS[name] * 1e12 * utilisation,
+        launch_s=LAUNCH_S,
+        source=source + f"{LAUNCH_S * 1e6:g} us per operation",
+    )
+
+
+def given(steps_per_s: float, work: Work, batch_size: int) -> Speed:
+    """The rate that so many honest steps per second mean."""
+    return Speed(
+        flops_per_s=steps_per_s * work.flops * batch_size, source=f"given: {steps_per_s:g} honest steps per second"
+    )
+
+
+def measured(recipe: Recipe, shape: Shape, work: Work, device: str, *, threads: int) -> Speed:
+    """The rate at which this machine trains the model on random points for a moment."""
+    data = random_points(shape, 4 * recipe.batch_size)
+    trainer = Trainer(replace(_still(recipe), dataset=data.name, dataset_sha256=data.sha256, steps=10**6), data, device)
+    pixels = trainer.dataset.pixels.view(4, recipe.batch_size, *shape.image_shape)
+    labels = trainer.dataset.labels.view(4, recipe.batch_size)
+    before, steps = torch.get_num_threads(), 0
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng():
+            trainer.run(0, pixels[:1], labels[:1])
+            synchronise(trainer.device)
+            started = time.perf_counter()
+            while steps == 0 or time.perf_counter() - started < _MEASURE_S:
+                trainer.run(steps, pixels, labels)
+                synchronise(trainer.device)
+                steps += 4
+            rate = steps / (time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(before)
+    where = f"{device}, {threads} threads" if device == "cpu" else device
+    return Speed(
+        flops_per_s=rate * work.flops * recipe.batch_size,
+        source=f"measured here on {where}: {rate:.3g} honest steps per second of {recipe.model} at batch {recipe.batch_size}",
+    )
+
+
+def _still(recipe: Recipe) -> Recipe:
+    return replace(recipe, schedule=replace(recipe.schedule, name="constant", options={}, base_steps=0), interval=1)
+
+
+@dataclass(slots=True)
+class Forecaster:
+    """Counts each distinct piece of work once, and puts a sweep's pieces together."""
+
+    gpu: str = ""
+    """The GPU that is meant where a trial names none by model."""
+    steps_per_s: float | None = None
+    """Honest steps per second of the sweep's training on the device that is meant."""
+    measure: bool = False
+    """Measure on this machine instead."""
+    utilisation: float = UTILISATION
+    threads: int = 1
+    _training: dict[str, Work] = field(default_factory=dict)
+    _crafting: dict[str, Work] = field(default_factory=dict)
+    _recipes: dict[str, tuple[Recipe, Shape, ModelSize]] = field(default_factory=dict)
+    _speeds: dict[str, Speed] = field(default_factory=dict)
+    _rates: dict[str, float] = field(default_factory=dict)
+
+    def of(self, plan: Plan) -> Forecast:
+        """The forecast of a plan whose trials are all known."""
+        lines: dict[tuple[str, ...], Line] = {}
+        for line in self._lines(plan):
+            key = (line.what, line.of, line.device, line.verifier)
+            lines[key] = lines[key] + line if key in lines else line
+        retries = max((getattr(setup.attack, "retries", 0) for setup in plan.setups()), default=0)
+        return Forecast(
+            lines=tuple(lines.values()), speeds=dict(self._speeds), retries=retries, steps_per_s=dict(self._rates)
+        )
+
+    def _lines(self, plan: Plan) -> Iterator[Line]:
+        setups = list(plan.setups())
+        honest = {setup.honest_key(): setup for setup in setups}
+        trained = {(replace(setup.train, interval=1), setup.prover) for setup in honest.values()}
+        references = {
+            (replace(setup.train, interval=1, seed=setup.train.seed + 1), setup.prover) for setup in honest.values()
+        }
+        made = {(setup.train, setup.prover): setup for setup in honest.values()}
+        for (train, prover), setup in made.items():
+            yield self._honest(train, prover, setup, verify=True)
+        for train, prover in sorted(references - trained, key=repr):
+            yield replace(
+                self._honest(replace(train, interval=train.steps), prover, setups[0], verify=False),
+                what="references for d_ref",
+            )
+        for setup in setups:
+            yield self._spoof(setup, plan.options.estimate)
+
+    def _honest(self, train: TrainConfig, prover: str, setup: Setup, *, verify: bool) -> Line:
+        recipe, _, size = self._recipe(train)
+        work, device, judge = self._train_work(train), self._device(prover), self._device(setup.verifier)
+        steps_per_s = 1.0 / self._speed(device, train).seconds(work, steps=1, batch_size=recipe.batch_size)
+        self._rates[f"{train.model} on {train.dataset}, batch {train.batch_size}, {device}"] = steps_per_s
+        return Line(
+            what="honest proofs",
+            of=f"{train.model} on {half_of(train.dataset)[0]}",
+            device=device,
+            proofs=1,
+            intervals=recipe.num_intervals,
+            checkpoints=recipe.num_intervals + 1,
+            num_bytes=_proof_bytes(recipe, size),
+            make_s=recipe.steps / steps_per_s,
+            verify_s=self._speed(judge, train).seconds(work, steps=recipe.steps, batch_size=recipe.batch_size)
+            if verify
+            else 0.0,
+            verifier=judge if verify else "",
+        )
+
+    def _spoof(self, setup: Setup, estimate: int) -> Line:
+        train, spoof = setup.train, setup.spoof
+        honest, shape, size = self._recipe(train)
+        recipe = replace(
+            honest, steps=spoof.steps, interval=spoof.interval, batch_size=spoof.batch_size or honest.batch_size
+        )
+        step, device, judge = self._train_work(train), self._device(setup.spoofer), self._device(setup.verifier)
+        method = method_of(setup.attack)
+        craft = self._craft_work(setup, recipe, shape)
+        follows = (spoof.carry == "exact" and not method.forges_state) or not method.independent
+        crafted = float(recipe.steps) if method.independent else float(recipe.interval)  # or in the last interval alone
+        share, lead = 1.0, 0
+        if 0 < estimate < recipe.num_intervals and method.independent:
+            share = estimate / recipe.num_intervals
+            lead = lead_in(method.declare(recipe, setup.attack), spoof, forges_state=method.forges_state)
+        B, speed = recipe.batch_size, self._speed(device, train)
+        perturbs = getattr(setup.attack, "crafting", "select") != "select"
+        own_points = crafted * B * (math.prod(shape.image_shape) + 48) if perturbs else 0.0
+        making = speed.seconds(craft, steps=crafted, batch_size=B)
+        if follows:
+            making += speed.seconds(step, steps=recipe.steps, batch_size=B)
+        return Line(
+            what=setup.arm,
+            of=f"{train.model} on {half_of(spoof.dataset or train.dataset)[0]}",
+            device=device,
+            proofs=1,
+            intervals=round(recipe.num_intervals * share),
+            checkpoints=round(recipe.num_intervals * share) + 1,
+            num_bytes=0 if share < 1.0 else _proof_bytes(recipe, size) + round(own_points),
+            make_s=making * min(share * (1 + lead), 1.0),
+            verify_s=2 * share * self._speed(judge, train).seconds(step, steps=recipe.steps, batch_size=B),
+            verifier=judge,
+        )
+
+    def _recipe(self, train: TrainConfig) -> tuple[Recipe, Shape, ModelSize]:
+        key = repr(train)
+        if key not in self._recipes:
+            shape = shape_of(train.dataset, train.data_dir)
+            recipe = train.recipe(random_points(shape, train.batch_size), device="cpu", threads=1)
+            model = build_model(train.model, in_channels=shape.image_shape[0], num_classes=shape.num_classes)
+            self._recipes[key] = (recipe, shape, model_size(model))
+        return self._recipes[key]
+
+    def _train_work(self, train: TrainConfig) -> Work:
+        key = repr((train.model, train.dataset, train.optimizer))
+        if key not in self._training:
+            recipe, shape, _ = self._recipe(train)
+            self._training[key] = training_work(recipe, shape)
+        return self._training[key]
+
+    def _craft_work(self, setup: Setup, recipe: Recipe, shape: Shape) -> Work:
+        train = setup.train
+        chosen: Sequence[Any] = (setup.attack, setup.spoof.carry, setup.spoof.hyperparameters, recipe.batch_size)
+        key = repr((train.model, train.dataset, train.optimizer, recipe.interval, *chosen))
+        if key not in self._crafting:
+            self._crafting[key] = crafting_work(recipe, shape, setup.spoof, setup.attack)
+        return self._crafting[key]
+
+    def _device(self, spelling: str) -> str:
+        """The device that a trial means: the GPU it names, else the one that was given."""
+        request = parse_device(spelling)
+        if self.measure or self.steps_per_s is not None:
+            return "this machine" if self.measure else "the given device"
+        return canonical_accelerator(request.accelerator or self.gpu or spelling)
+
+    def _speed(self, device: str, train: TrainConfig) -> Speed:
+        if self.steps_per_s is None and not self.measure:
+            if device not in self._speeds:
+                self._speeds[device] = assumed(device, self.utilisation)
+            return self._speeds[device]
+        key = f"{train.model} on {train.dataset}"
+        if key not in self._speeds:
+            recipe, shape, _ = self._recipe(train)
+            work = self._train_work(train)
+            if self.steps_per_s is not None:
+                self._speeds[key] = given(self.steps_per_s, work, recipe.batch_size)
+            else:
+                where = "cuda" if torch.cuda.is_available() else "cpu"
+                self._speeds[key] = measured(recipe, shape, work, where, threads=self.threads)
+        return self._speeds[key]
+
+
+def _proof_bytes(recipe: Recipe, size: ModelSize) -> int:
+    """At most: weights, buffers and momentum of every checkpoint, indices before compression, a hash per step."""
+    checkpoints = recipe.num_intervals + 1
+    momentum = size.momentum_bytes if recipe.optimizer.options.get("momentum") else 0
+    weights = checkpoints * (size.weight_bytes + size.buffer_bytes) + (checkpoints - 1) * momentum
+    return weights + recipe.steps * (recipe.batch_size * _INDEX_BYTES + 32)

@@ -1,0 +1,281 @@
+"""What a running sweep tells those who watch it: its trials by state, which of them run, and since when.
+
+RESULTS/sweeps/<sweep_id>/live.json is for `raypol top`: one small file that the driver replaces every few seconds, for all
+who see the folder. The same numbers go to Prometheus as gauges. Neither is the record of anything: a sweep resumes from its rows,
+and a file that cannot be written now is written later.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from raypol.cluster.metrics import (
+    LOST,
+    OLDEST_TRIAL,
+    RESTARTED,
+    TRIALS,
+    TRIALS_FINISHED,
+    Values,
+    add,
+    add_lost,
+    add_restarted,
+    begin,
+    published,
+)
+from raypol.core.errors import InputError
+from raypol.runs.sweeps.design import Setup
+from raypol.store.location import Location, atomic_output, reason_of
+from raypol.store.results.rows import TrialRow
+
+_log = logging.getLogger(__name__)
+
+VERSION: Final = 1
+EVERY_S: Final = 2.0
+"""Between two writes to a local folder."""
+_EVERY_REMOTE_S: Final = 15.0
+"""An object store takes money for each."""
+FINAL: Final = ("ok", "error", "stopped")
+STATES: Final = ("waiting", "running", *FINAL)
+_KEPT: Final = 1000
+"""Finished trials whose time is kept, for rates."""
+_MAX_BYTES: Final = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningTrial:
+    """A trial in work."""
+
+    arm: str
+    steps: int
+    """T'."""
+    interval: int
+    """k."""
+    seed: int
+    device: str
+    """The spoofer's, as asked for; the verifier's after a slash where it is another."""
+    since: float
+    """Seconds since 1970."""
+    tries: int = 1
+    """2 or more: its process or its workers were lost before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pulse:
+    """A sweep at one moment, as its driver saw it. Times are seconds since 1970 by the driver's clock."""
+
+    version: int = VERSION
+    sweep_id: str
+    started_at: float
+    """Of this driver; a resumed sweep had others before."""
+    written_at: float
+    every_s: float
+    """How long after this one the next pulse comes."""
+    ended: str = ""
+    """finished, interrupted, or `ended early` or `failed` with the reason; empty while it goes on."""
+    doing: str = ""
+    """What the driver last said."""
+    phase_at: float = 0.0
+    """When the trials of this driver could begin; 0 before."""
+    resumed: int = 0
+    """Trials that were finished before this driver."""
+    num_trials: int = 0
+    """Of a search: at most."""
+    states: dict[str, int] = field(default_factory=dict)
+    """Trials by state: waiting, running, ok, error, stopped."""
+    running: tuple[RunningTrial, ...] = ()
+    """The oldest first."""
+    lost: int = 0
+    """Times that a trial's process or workers were lost and the trial was started again."""
+    finished: tuple[tuple[float, int], ...] = ()
+    """(when, how many intervals) of the last trials that this driver saw finish."""
+
+
+_PULSE: Final = TypeAdapter(Pulse)
+
+
+def read_pulse(results: Location, sweep_id: str) -> Pulse | None:
+    """The last sign of life of a sweep; None if it left none.
+
+    Raises:
+        InputError: it is of another version of raypol, or not what raypol writes.
+    """
+    place = _place(results, sweep_id)
+    if not 0 <= place.size() <= _MAX_BYTES:
+        return None
+    with place.filesystem.open_input_file(place.path) as stream:
+        text = stream.read()
+    try:
+        found = from_json(text)  # bounds how deep it nests, which json does not
+        version = found.get("version") if isinstance(found, dict) else None
+        if version != VERSION:
+            raise InputError(f"{place} is of another raypol: expected version {VERSION}, got {version!r}")
+        return _PULSE.validate_json(text)
+    except (ValueError, ValidationError) as err:
+        if isinstance(err, InputError):
+            raise
+        raise InputError(f"{place} is not what raypol writes there: {str(err).splitlines()[0]}") from err
+
+
+class Live:
+    """Keeps what is to be told; called from the driver's thread, read by those that write."""
+
+    def __init__(self, results: Location, sweep_id: str) -> None:
+        self._place = _place(results, sweep_id)
+        self._sweep_id = sweep_id
+        self._every_s = EVERY_S if results.is_local else _EVERY_REMOTE_S
+        self._lock = threading.Lock()
+        self._started_at = time.time()
+        self._phase_at = 0.0
+        self._doing = self._stopped = ""
+        self._total = 0
+        self._resumed = 0
+        self._away = False
+        self._lost = 0
+        self._states: dict[str, str] = {}  # of finished trials, by id
+        self._running: dict[str, RunningTrial] = {}
+        self._tries: Counter[str] = Counter()
+        self._finished: deque[tuple[float, int]] = deque(maxlen=_KEPT)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Inside, whoever watches is told every few seconds; how it ended is told at the end."""
+        done = threading.Event()
+        writer = threading.Thread(target=self._write_until, args=(done,), name="raypol-live", daemon=True)
+        ended = "interrupted"
+        for spec in (LOST, RESTARTED):
+            begin(spec, what="trial process")
+        with published({TRIALS: self._trials, OLDEST_TRIAL: self._oldest}):
+            writer.start()
+            try:
+                yield
+                ended = f"ended early: {self._stopped}" if self._stopped else "finished"
+            except Exception as err:
+                ended = f"failed: {type(err).__name__}: {err}".partition("\n")[0]
+                raise
+            finally:
+                done.set()
+                writer.join(self._every_s)
+                with self._lock:
+                    self._running.clear()
+                self._write(ended)
+
+    def says(self, what: str) -> None:
+        """What the driver does now."""
+        self._doing = what
+
+    def stops(self, reason: str) -> None:
+        """Why not all trials will be run; empty if they will."""
+        self._stopped = reason
+
+    def expects(self, num_trials: int) -> None:
+        """How many trials there are."""
+        with self._lock:
+            self._total = num_trials
+
+    def found(self, rows: Iterable[TrialRow]) -> None:
+        """Rows of an earlier run that stand."""
+        with self._lock:
+            self._states |= {row.trial_id: row.status for row in rows}
+            self._resumed = len(self._states)
+
+    def begins(self) -> None:
+        """From now on trials can be run."""
+        self._phase_at = self._phase_at or time.time()
+
+    def began(self, setup: Setup) -> None:
+        """A trial is in work."""
+        trial_id = setup.trial_id(self._sweep_id)
+        device = setup.spoofer if setup.verifier == setup.spoofer else f"{setup.spoofer} / {setup.verifier}"
+        with self._lock:
+            self._doing = "running trials"
+            self._tries[trial_id] += 1
+            self._running[trial_id] = RunningTrial(
+                arm=setup.arm,
+                steps=setup.spoof.steps,
+                interval=setup.spoof.interval,
+                seed=setup.spoof.seed,
+                device=device,
+                since=time.time(),
+                tries=self._tries[trial_id],
+            )
+            again = self._tries[trial_id] > 1
+        if again:
+            add_restarted("trial process")
+        for state in FINAL:
+            begin(TRIALS_FINISHED, sweep=self._sweep_id, state=state, arm=setup.arm)
+
+    def lost(self, setup: Setup) -> None:
+        """A trial's process or its workers are lost; it will be begun again."""
+        add_lost("trial process")
+        with self._lock:
+            self._lost += 1
+            self._running.pop(setup.trial_id(self._sweep_id), None)
+
+    def finished(self, row: TrialRow) -> None:
+        """A trial has its row."""
+        with self._lock:
+            self._running.pop(row.trial_id, None)
+            self._states[row.trial_id] = row.status
+            self._finished.append((time.time(), row.intervals_verified))
+        add(TRIALS_FINISHED, 1, sweep=self._sweep_id, state=row.status, arm=row.arm)
+
+    def pulse(self, ended: str = "") -> Pulse:
+        """All of it."""
+        with self._lock:
+            running = tuple(sorted(self._running.values(), key=lambda trial: trial.since))
+            states = Counter(self._states.values())
+            states["running"] = len(running)
+            states["waiting"] = max(self._total - states.total(), 0)
+            return Pulse(
+                sweep_id=self._sweep_id,
+                started_at=self._started_at,
+                written_at=time.time(),
+                every_s=self._every_s,
+                ended=ended,
+                doing=self._doing,
+                phase_at=self._phase_at,
+                resumed=self._resumed,
+                num_trials=self._total,
+                states={state: states[state] for state in STATES},
+                running=running,
+                lost=self._lost,
+                finished=tuple(self._finished),
+            )
+
+    def _trials(self) -> Values:
+        return {(self._sweep_id, state): count for state, count in self.pulse().states.items()}
+
+    def _oldest(self) -> Values:
+        pulse = self.pulse()
+        return {(self._sweep_id,): max((pulse.written_at - one.since for one in pulse.running), default=0.0)}
+
+    def _write_until(self, done: threading.Event) -> None:
+        while not done.is_set():
+            self._write()
+            done.wait(self._every_s)
+
+    def _write(self, ended: str = "") -> None:
+        content: Mapping[str, Any] = asdict(self.pulse(ended))
+        try:
+            with atomic_output(self._place) as stream:
+                stream.write(json.dumps(content).encode())
+        except OSError as err:  # who watches sees an old one; trials wait for a storage that is away for minutes
+            if not self._away:
+                said = reason_of(err)
+                _log.warning("%s cannot be written now (%s); trials wait for the storage", self._place, said)
+            self._away = True
+        else:
+            self._away = False
+
+
+def _place(results: Location, sweep_id: str) -> Location:
+    return results / "sweeps" / sweep_id / "live.json"

@@ -1,0 +1,167 @@
+"""What a sweep will run, expanded and checked before anything is started."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from raypol.cluster.placement import DeviceRequest, parse_device
+from raypol.cluster.runners import PATIENCE_S
+from raypol.core.errors import InputError
+from raypol.runs.sweeps.design import (
+    Design,
+    Point,
+    Search,
+    Setup,
+    SizeName,
+    Sweep,
+    check_space,
+    controls_beside,
+    count_points,
+    describe,
+    expand,
+    honest_points,
+    setup_of,
+)
+from raypol.runs.sweeps.success_ranges import Policy, count_ranges, span_of
+from raypol.runs.trials.study import Keep
+
+MANY_TRIALS: Final = 10_000
+"""More are taken for a mistake until they are confirmed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepOptions:
+    """How a sweep is run; what decides numbers is in its design."""
+
+    name: str
+    """Name of the sweep in the results folder; the same name in the same folder resumes."""
+    search: Search = "grid"
+    samples: int = 0
+    """Points of a random or Optuna search; 0 = the design's."""
+    search_seed: int = 0
+    policy: Policy = "published"
+    """Of a range search: whose success is searched for. The other one's may be asked later in the same sweep."""
+    scan_factor: float = 2.0
+    """Of a range search: ratio of neighbouring T' in its first scan."""
+    resume: Literal["if there", "must"] = "if there"
+    confirmed: bool = False
+    """Run even if there are suspiciously many trials."""
+    max_concurrent: int = 0
+    """Trials at once; 0 = as many as fit."""
+    workers: int = 1
+    """Actors per device and trial."""
+    early_stop: bool = False
+    estimate: int = 0
+    """Intervals of each spoof that are crafted and replayed, the rest extrapolated; 0 = all."""
+    keep: Keep = "all"
+    patience_s: float = PATIENCE_S
+    """How long to wait for a device that is away."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A sweep, ready to be run."""
+
+    sweep_id: str
+    question: str
+    """What the sweep asks, in one sentence."""
+    design: Design
+    options: SweepOptions
+    trials: tuple[tuple[Point, Setup], ...]
+    """All of them; empty if a searcher proposes them as it goes."""
+    num_trials: int
+    """Of a search: at most."""
+    asked: Mapping[str, str]
+    """Everything that decides numbers, as text by name."""
+
+    def setups(self) -> Iterator[Setup]:
+        """One of each honest side and device set at least."""
+        if self.trials:
+            yield from (setup for _, setup in self.trials)
+        else:
+            yield from (setup_of(self.design, point) for point in honest_points(self.design))
+
+    def load_data(self) -> None:
+        """Load every dataset that a prover or an adversary uses.
+
+        Raises:
+            InputError: one does not exist here.
+        """
+        distinct = dict.fromkeys(
+            data for s in self.setups() for data in (s.train.data, s.train.data.or_named(s.spoof.dataset))
+        )
+        for data in distinct:
+            data.load()
+
+    def groups(self) -> list[tuple[DeviceRequest, ...]]:
+        """Every distinct set of devices that must be had at once: by a trial, and by the honest side."""
+        found: dict[tuple[DeviceRequest, ...], None] = {}
+        for setup in self.setups():
+            found[trial_group(setup, self.options.workers)] = None
+            found[honest_group(setup)] = None
+        return list(found)
+
+
+def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptions) -> Plan:
+    """Expand a design.
+
+    Args:
+        sweep: what is asked.
+        size: at which size; of the record only.
+        design: the sweep's at this size, with whatever was changed on the command line.
+        options: how to run it.
+
+    Raises:
+        InputError: a bad axis or value, too many trials for an unconfirmed sweep, options that contradict each other.
+    """
+    design = design.searched(options.search)
+    check_space(design, options.search)
+    if options.early_stop and design.examination.selection != "all":
+        raise InputError("--early-stop looks at the first intervals, which this sweep's examination may never verify")
+    options = replace(options, samples=options.samples or design.samples)
+    count = (
+        count_ranges(design, options.scan_factor)
+        if options.search == "range"
+        else count_points(design, options.search, options.samples)
+    )
+    if count > MANY_TRIALS and not options.confirmed:
+        raise InputError(f"this sweep has up to {count:,} trials; give --yes if that is meant")
+    asked = {"sweep": sweep.name, "size": size, "search": options.search, **describe(design)}
+    asked |= {"early stop": str(options.early_stop)}
+    if options.estimate == 1 or options.estimate < 0:
+        raise InputError(f"expected --estimate >= 2 intervals per spoof (0 = all of them), got {options.estimate}")
+    if options.estimate:
+        asked |= {"estimate": f"{options.estimate} intervals"}
+    if options.search == "range":
+        asked |= {"range": repr(span_of(design, options.scan_factor))}
+    elif options.search != "grid":
+        asked |= {"samples": str(options.samples), "search seed": str(options.search_seed)}
+    trials: list[tuple[Point, Setup]] = []
+    if options.search == "optuna":
+        if options.early_stop:
+            raise InputError("--early-stop leaves Optuna without numbers to compare; choose one of the two")
+        points = honest_points(design)
+        count = options.samples * (1 + len(controls_beside(design, points[:1])))
+    elif options.search != "range":
+        trials = expand(design, options.search, samples=options.samples, seed=options.search_seed)
+        count = len(trials)
+    return Plan(
+        sweep_id=options.name,
+        question=sweep.question,
+        design=design,
+        options=options,
+        trials=tuple(trials),
+        num_trials=count,
+        asked=asked,
+    )
+
+
+def trial_group(setup: Setup, workers: int) -> tuple[DeviceRequest, ...]:
+    """The devices that a trial reserves: `workers` of each that it names."""
+    distinct = dict.fromkeys(map(parse_device, (setup.spoofer, setup.verifier)))
+    return tuple(request for request in distinct for _ in range(workers))
+
+
+def honest_group(setup: Setup) -> tuple[DeviceRequest, ...]:
+    """The devices that proving and judging the honest proof take."""
+    return tuple(dict.fromkeys(map(parse_device, (setup.prover, setup.verifier))))

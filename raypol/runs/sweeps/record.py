@@ -1,0 +1,184 @@
+"""What a sweep left in its results folder: what it was, and what is finished. Resuming reads this and nothing else.
+
+RESULTS/sweeps/<sweep_id>/sweep.json           what was asked; a resumed sweep must ask the same
+                         /about.json           its question, how many trials it has, the command that runs it
+                         /honest/<key>.json    which proofs and which row a trial is compared with
+                         /points/<trial>.json  points that a searcher proposed
+                         /tune/                Ray Tune's own files
+The rows in RESULTS/trials are the record of what is finished: no pickle, no snapshot that lags behind.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+from pyarrow import fs
+
+from raypol.core.errors import InputError
+from raypol.runs.trials.environment import versions
+from raypol.store.location import Location, atomic_output
+from raypol.store.results.rows import TrialRow, read_trials
+
+_COMPUTING: Final = ("raypol", "python", "torch", "numpy", "scipy")
+"""Packages whose version decides numbers."""
+_BOOKS: Final = ("sweep.json", "about.json", "live.json")
+_SHOWN: Final = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """What decides no number of a sweep, and what people want to read beside its numbers."""
+
+    question: str = ""
+    num_trials: int = 0
+    """Of a search: at most. 0 = not known."""
+    search: str = "grid"
+    """grid, random, optuna, range, or demo."""
+    command: str = ""
+    """What was typed to run it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The books of one sweep."""
+
+    results: Location
+    sweep_id: str
+
+    @property
+    def folder(self) -> Location:
+        """Where they lie."""
+        return self.results / "sweeps" / self.sweep_id
+
+    def check(self, asked: Mapping[str, str], *, must_exist: bool) -> bool:
+        """Compare with what is there; nothing is written. Returns True if there is a sweep to resume.
+
+        Raises:
+            InputError: another configuration lies under this name, or nothing does and something must.
+        """
+        found = self._read("sweep.json")
+        if found is None:
+            if must_exist:
+                raise InputError(f"nothing to resume: {self.results} holds no sweep named {self.sweep_id!r}")
+            return False
+        now, then = self._content(asked), dict(found)
+        changed = [
+            f"{key}: {then.get(key, 'absent')} then, {now.get(key, 'absent')} now"
+            for key in sorted({*then, *now})
+            if then.get(key) != now.get(key)
+        ]
+        if changed:
+            more = f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+            raise InputError(
+                f"{self.results} holds another sweep named {self.sweep_id!r}; what differs: "
+                f"{'; '.join(changed[:_SHOWN])}{more}. Give --name or --results for a new one"
+            )
+        return True
+
+    def recall_sweep(self) -> dict[str, Any] | None:
+        """What was asked; None where nothing is to be seen of this sweep."""
+        return self._read("sweep.json")
+
+    def open(self, asked: Mapping[str, str]) -> None:
+        """Write down what is asked."""
+        self._write("sweep.json", self._content(asked))
+
+    def describe(self, about: About) -> None:
+        """Write down what people want to read."""
+        self._write("about.json", asdict(about))
+
+    def about(self) -> About:
+        """What `describe` wrote; what is missing or of another kind stays empty."""
+        found = self._read("about.json") or {}
+        known = {f.name: found[f.name] for f in fields(About) if isinstance(found.get(f.name), type(f.default))}
+        return About(**known)
+
+    @contextmanager
+    def only_driver(self) -> Iterator[None]:
+        """Inside, no other process drives this sweep (local folders; a killed one holds no lock).
+
+        Raises:
+            InputError: another one does.
+        """
+        if not self.results.is_local:
+            yield
+            return
+        self.folder.make_folder()
+        lock = FileLock(f"{self.folder.path}/.driver.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as err:
+            raise InputError(f"another process is running sweep {self.sweep_id!r} in {self.results}") from err
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def rows(self) -> list[TrialRow]:
+        """All rows of the sweep so far."""
+        return read_trials(self.results, sweep_id=self.sweep_id)
+
+    def remember(self, kind: str, name: str, content: Mapping[str, Any]) -> None:
+        """Keep a small record."""
+        self._write(f"{kind}/{name}.json", content)
+
+    def recall(self, kind: str, name: str) -> dict[str, Any] | None:
+        """What `remember` kept; None if nothing."""
+        return self._read(f"{kind}/{name}.json")
+
+    def recall_all(self, kind: str) -> list[dict[str, Any]]:
+        """Every record of a kind."""
+        names = [name for name, _ in (self.folder / kind).files() if name.endswith(".json")]
+        found = [self._read(f"{kind}/{name}") for name in names]
+        return [content for content in found if content is not None]
+
+    @staticmethod
+    def _content(asked: Mapping[str, str]) -> dict[str, str]:
+        now = versions()
+        return {**asked, **{f"version of {name}": now[name] for name in _COMPUTING}}
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        place = self.folder / name
+        if not place.exists():
+            return None
+        with place.filesystem.open_input_file(place.path) as stream:
+            text = stream.read()
+        try:
+            found = json.loads(text)
+        except ValueError as err:
+            raise InputError(f"{place} is not what raypol wrote there: {err}") from err
+        if not isinstance(found, dict):
+            raise InputError(f"{place} is not what raypol wrote there: expected an object")
+        return found
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        place = self.folder / name
+        folder, _, _ = name.rpartition("/")
+        (self.folder / folder if folder else self.folder).make_folder()
+        with atomic_output(place) as stream:
+            stream.write(json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def sweeps_with_books(results: Location) -> list[str]:
+    """Sweeps that were begun in a results folder, rows or none, the one that changed last first."""
+    folder = results / "sweeps"
+    selector = fs.FileSelector(folder.path, recursive=False, allow_not_found=True)
+    names = [info.base_name for info in folder.filesystem.get_file_info(selector) if info.type == fs.FileType.Directory]
+    changed = []
+    for name in names:
+        files = folder.filesystem.get_file_info([(folder / name / part).path for part in _BOOKS])
+        times = [file.mtime_ns or 0 for file in files if file.type == fs.FileType.File]
+        if times:
+            changed.append((max(times), name))
+    return [name for _, name in sorted(changed, reverse=True)]
+
+
+def sweeps_of_rows(results: Location) -> list[str]:
+    """Sweeps that have rows, books or none, as imports; the one with the newest row first. Opens every trial's file."""
+    newest: dict[str, str] = {}
+    for row in read_trials(results):
+        newest[row.sweep_id] = max(newest.get(row.sweep_id, ""), row.started_at)
+    return sorted(newest, key=lambda name: (newest[name], name), reverse=True)

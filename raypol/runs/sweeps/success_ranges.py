@@ -1,0 +1,241 @@
+"""The success ranges of a sweep: its T' axis is searched instead of run through, for every arm and every other combination.
+
+The pure search is in `success_range`; here it is given a sweep's arms, Ray Tune's trials, and the rows in the results folder.
+"""
+
+import json
+from collections.abc import Iterable
+from itertools import product
+from typing import Any, Final, Literal
+
+from raypol.core.distances import METRICS
+from raypol.core.errors import InputError
+from raypol.core.scoring import Success
+from raypol.runs.success_range.estimate import METHOD, RangeEstimate, estimate
+from raypol.runs.success_range.search import FAILED, Outcome, RangeSearch, SeedRange, Span
+from raypol.runs.sweeps.design import Design, Point, is_drawn, listed, setup_of
+from raypol.runs.trials.rows import number_of
+from raypol.store.results.range_rows import RangeRow
+from raypol.store.results.rows import TrialRow
+
+Policy = Literal["published", "strict"]
+POLICIES: Final[tuple[Policy, ...]] = ("published", "strict")
+_RATIOS: Final = (*(f"error_{m}" for m in METRICS), "time", "size")
+
+
+def span_of(design: Design, factor: float = 2.0) -> Span:
+    """Where a design searches T': its axis `steps`, as `tune.qrandint(low, high, resolution)`.
+
+    Raises:
+        InputError: another kind of axis, a resolution that no k fits.
+    """
+    from ray.tune.search.sample import Integer, Quantized
+
+    axis = {**design.space, **design.drawn}.get("steps")
+    if not isinstance(axis, Integer):
+        raise InputError("a range search needs the axis steps as tune.qrandint(low, high, resolution)")
+    sampler = axis.get_sampler()
+    quantized = isinstance(sampler, Quantized) and sampler.q > 1
+    low, high = int(axis.lower), int(axis.upper) if quantized else int(axis.upper) - 1
+    span = Span(low=low, high=high, resolution=int(sampler.q) if quantized else 1, factor=factor)
+    for interval in _listed(design, "interval") or [design.spoof.interval]:
+        span.check(interval)
+    return span
+
+
+def cases_of(design: Design) -> list[Point]:
+    """An arm and a value of every axis but T' and seed: each has a range of its own.
+
+    Raises:
+        InputError: an axis that is a distribution.
+    """
+    others = [axis for axis in design.space if axis not in ("steps", "seed")]
+    lists = [_listed(design, axis) for axis in others]
+    steps = span_of(design).points[0]
+    found: dict[str, Point] = {}
+    for values in product(*lists):
+        for arm in design.all_arms():
+            case = {"arm": arm, **dict(zip(others, values, strict=True))}
+            found.setdefault(repr(setup_of(design, {**case, "steps": steps})), case)
+    return list(found.values())
+
+
+def seeds_of(design: Design) -> list[int]:
+    """The seeds that every range is searched for."""
+    return _listed(design, "seed") or [design.train.seed]
+
+
+def count_ranges(design: Design, factor: float = 2.0) -> int:
+    """How many trials a range search takes at most."""
+    return len(cases_of(design)) * len(seeds_of(design)) * span_of(design, factor).at_most()
+
+
+class Ranges:
+    """The searches of a sweep, one per case, and which trial is which."""
+
+    def __init__(self, design: Design, sweep_id: str, policy: Policy, factor: float = 2.0) -> None:
+        self.policy = policy
+        self._design, self._sweep_id = design, sweep_id
+        self.span = span_of(design, factor)
+        self._cases = [(case, RangeSearch(self.span, seeds_of(design))) for case in cases_of(design)]
+        self._asked: dict[str, tuple[RangeSearch, int, int]] = {}
+
+    def proposals(self) -> dict[str, Point]:
+        """Trial id -> point of every trial that is worth running now; those that run are among them."""
+        found: dict[str, Point] = {}
+        # In turn, so that no arm waits for another's search to end.
+        lists = [[(case, search, *one) for one in search.proposals()] for case, search in self._cases]
+        for place in range(max(map(len, lists), default=0)):
+            for case, search, steps, seed in (some[place] for some in lists if place < len(some)):
+                point = {**case, "steps": steps, "seed": seed}
+                trial_id = setup_of(self._design, point).trial_id(self._sweep_id)
+                self._asked[trial_id] = (search, steps, seed)
+                found[trial_id] = point
+        return found
+
+    def record(self, trial_id: str, outcome: Outcome) -> None:
+        """Take the outcome of a trial that was proposed."""
+        search, steps, seed = self._asked[trial_id]
+        search.record(steps, seed, outcome)
+
+    def recall(self, rows: Iterable[TrialRow], *, failed: bool) -> None:
+        """Take the outcomes that are there already, whatever led to them.
+
+        Args:
+            rows: of the sweep.
+            failed: take those without a verdict too; else they are proposed again.
+        """
+        for row in rows:
+            outcome = outcome_of(row, self.policy)
+            search = self._search_of(row)
+            if search is not None and (failed or outcome.bound_by != FAILED):
+                search.record(row.steps, row.seed, outcome)
+
+    def _search_of(self, row: TrialRow) -> RangeSearch | None:
+        """The search that a trial belongs to."""
+        for case, search in self._cases:
+            if case["arm"] == row.arm and row.seed in search.seeds and row.steps in self.span.points:
+                setup = setup_of(self._design, {**case, "steps": row.steps, "seed": row.seed})
+                if setup.trial_id(self._sweep_id) == row.trial_id:
+                    return search
+        return None
+
+    @property
+    def num_trials(self) -> int:
+        """Trials whose outcome is known."""
+        return sum(search.num_trials for _, search in self._cases)
+
+    @property
+    def num_grid(self) -> int:
+        """Trials of the grid of the same resolution."""
+        return sum(search.num_grid for _, search in self._cases)
+
+    def estimates(self) -> list[RangeEstimate]:
+        """What is known of every case; controls first."""
+        return [
+            estimate(str(case["arm"]), search, {axis: value for axis, value in case.items() if axis != "arm"})
+            for case, search in self._cases
+        ]
+
+
+def outcome_of(row: TrialRow, policy: Policy) -> Outcome:
+    """What a row says under a policy; `bound_by` of the row itself is of the published one."""
+    won = row.success if policy == "published" else row.success_strict
+    if row.status == "error" or won is None:
+        return Outcome(success=False, bound_by=FAILED)
+    if row.status == "stopped":
+        return Outcome(success=False, bound_by=row.bound_by or FAILED)
+    accepted = row.accepted_published if policy == "published" else row.accepted_strict
+    rejected = row.rejected_by_published if policy == "published" else row.rejected_by
+    ratios = {name: number_of(getattr(row, f"ratio_{name}")) for name in _RATIOS}
+    judged = Success(accepted=bool(accepted), rejected_by=rejected or "", ratios=ratios)
+    return Outcome(success=won, bound_by=judged.bound_by)
+
+
+def verdicts(row: TrialRow) -> dict[str, Any]:
+    """What a trial reports of itself for the search: under each policy whether it succeeded, as 0 or 1, and what binds."""
+    said: dict[str, Any] = {}
+    for policy in POLICIES:
+        outcome = outcome_of(row, policy)
+        said |= {f"success_{policy}": float(outcome.success), f"bound_by_{policy}": outcome.bound_by}
+    return said
+
+
+def range_rows(estimates: Iterable[RangeEstimate], span: Span, sweep_id: str, policy: Policy) -> list[RangeRow]:
+    """As they are recorded: a row per arm over its seeds, then one per seed."""
+    return [row for one in estimates for row in _rows(one, span, sweep_id, policy)]
+
+
+def _rows(found: RangeEstimate, span: Span, sweep_id: str, policy: Policy) -> list[RangeRow]:
+    def row(seed: int | None, **own: Any) -> RangeRow:  # noqa: ANN401 - any column
+        return RangeRow(
+            sweep_id=sweep_id,
+            policy=policy,
+            arm=found.arm,
+            axes=json.dumps(dict(found.axes), sort_keys=True, default=str),
+            seed=seed,
+            searched_from_steps=span.points[0],
+            searched_to_steps=span.points[-1],
+            resolution_steps=span.resolution,
+            **own,
+        )
+
+    low, high = found.lower, found.upper
+    over_seeds = row(
+        None,
+        num_seeds=len(found.seeds),
+        num_found=found.num_found,
+        low_steps=low.value if low else None,
+        low_from_steps=low.interval[0] if low else None,
+        low_to_steps=low.interval[1] if low else None,
+        low_open=low.is_open if low else None,
+        low_bound_by=low.bound_by if low else None,
+        high_steps=high.value if high else None,
+        high_from_steps=high.interval[0] if high else None,
+        high_to_steps=high.interval[1] if high else None,
+        high_open=high.is_open if high else None,
+        high_bound_by=high.bound_by if high else None,
+        confidence=low.confidence if low else None,
+        method=METHOD,
+        num_holes=sum(len(seed.holes) for seed in found.seeds),
+        trials=found.trials,
+        grid_trials=found.grid,
+        failed=found.failed,
+        complete=found.is_done,
+    )
+    return [over_seeds, *(row(one.seed, **_of_seed(one, span)) for one in found.seeds)]
+
+
+def _of_seed(one: SeedRange, span: Span) -> dict[str, Any]:
+    low, high = one.lower, one.upper
+    return {
+        "num_seeds": 1,
+        "num_found": int(low is not None),
+        "low_steps": low.success if low else None,
+        "low_from_steps": low.failure if low else None,
+        "low_to_steps": low.success if low else None,
+        "low_open": low.failure is None if low else None,
+        "low_bound_by": low.bound_by if low else None,
+        "high_steps": high.success if high else None,
+        "high_from_steps": high.success if high else None,
+        "high_to_steps": high.failure if high else None,
+        "high_open": high.failure is None if high else None,
+        "high_bound_by": high.bound_by if high else None,
+        "confidence": None,
+        "method": "bracket of one seed",
+        "num_holes": len(one.holes),
+        "trials": one.trials,
+        "grid_trials": len(span.points),
+        "failed": one.failed,
+        "complete": one.is_done,
+    }
+
+
+def _listed(design: Design, axis: str) -> list[Any]:
+    """The values of an axis; none if the design has no such axis."""
+    if axis not in design.space:
+        return []
+    values = design.space[axis]
+    if is_drawn(values):
+        raise InputError(f"axis {axis} is a distribution; a range search needs values to list, as tune.grid_search")
+    return listed(axis, values)

@@ -1,0 +1,140 @@
+"""From the results folder to MLflow: the rows that it lacks, and the summary of a sweep that is finished."""
+
+import hashlib
+import json
+import urllib.parse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
+from raypol.runs.tracking.views import table_address
+from raypol.store.location import Location, atomic_output
+from raypol.store.results.rows import IntervalRow, TrialRow, read_trial
+
+Progress = Callable[[str, int, int], None]
+"""(what, rows done, of how many)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Synced:
+    """What a sync did for one sweep."""
+
+    logged: int
+    present: int
+    """Rows that were there already."""
+    table: str = field(default="", compare=False)
+    """Where a browser finds the run table of the experiment."""
+
+
+class BusyError(Exception):
+    """Another process writes the runs of this sweep."""
+
+
+def sync_sweep(
+    results: Location,
+    experiment: str,
+    sweep_id: str,
+    rows: Sequence[TrialRow],
+    *,
+    uri: str,
+    on_progress: Progress = lambda *_: None,
+) -> Synced:
+    """Bring to MLflow what it lacks of a sweep. Repeating it adds nothing.
+
+    Args:
+        results: where the rows lie.
+        experiment: its name in MLflow.
+        sweep_id: which sweep.
+        rows: all of its rows.
+        uri: of the store.
+        on_progress: whom to tell.
+
+    Raises:
+        BusyError: another process writes the runs of this sweep.
+        Exception: MLflow's own, of many kinds: it cannot be reached or refuses.
+    """
+    with only_writer(results, sweep_id):
+        on_progress(f"opening {experiment}", 0, len(rows))
+        runs = SweepRuns(results, experiment, sweep_id, uri)
+        logged = put_rows(runs, results, rows, on_progress=on_progress)
+        summary = kept_summary(results, sweep_id)
+        if summary is not None:
+            runs.put_summary(summary)
+    return Synced(logged=logged, present=len(rows) - logged, table=table_address(uri, runs.experiment_id))
+
+
+def put_rows(
+    runs: SweepRuns, results: Location, rows: Sequence[TrialRow], *, on_progress: Progress = lambda *_: None
+) -> int:
+    """Log what is not there; returns how many those were."""
+
+    def put(row: TrialRow) -> bool:
+        def intervals() -> list[IntervalRow]:
+            found = read_trial(results, row.trial_id)
+            return [] if found is None else found[1]
+
+        return runs.put(row, intervals)
+
+    logged = 0
+    for number, row in enumerate(rows, start=1):
+        logged += put(row)
+        on_progress(f"{row.sweep_id} to MLflow", number, len(rows))
+    return logged
+
+
+@contextmanager
+def only_writer(results: Location, sweep_id: str, *, patience_s: float = 0.0) -> Iterator[None]:
+    """Inside, no other process or thread writes this sweep's runs (local folders; a killed one holds no lock).
+
+    Raises:
+        BusyError: another one does, and still does after `patience_s`.
+    """
+    if not results.is_local:
+        yield
+        return
+    locks = results / ".locks"
+    locks.make_folder()
+    lock = FileLock(f"{locks.path}/mlflow-{urllib.parse.quote(sweep_id, safe='')}.lock")
+    try:
+        lock.acquire(timeout=patience_s)
+    except Timeout as err:
+        raise BusyError(f"another process is writing the runs of sweep {sweep_id!r}") from err
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
+    """Write the summary to RESULTS/sweeps/<sweep_id>/summary.json, for a sync to come."""
+    figures = {str(path.absolute()): _sha256(path) for path in summary.figures}
+    folder = results / "sweeps" / sweep_id
+    folder.make_folder()
+    with atomic_output(folder / "summary.json") as stream:
+        stream.write(json.dumps({"answer": summary.answer, "figures": figures}, indent=1).encode())
+
+
+def kept_summary(results: Location, sweep_id: str) -> Summary | None:
+    """What `keep_summary` wrote, less the figures that were replaced since; None if nothing."""
+    place = results / "sweeps" / sweep_id / "summary.json"
+    if not place.exists():
+        return None
+    with place.filesystem.open_input_file(place.path) as stream:
+        found = json.loads(stream.read())
+    figures = [(Path(path), digest) for path, digest in found["figures"].items()]
+    same = tuple(path for path, digest in figures if path.is_file() and _sha256(path) == digest)
+    return Summary(answer=found["answer"], figures=same)
+
+
+def one_line(err: BaseException) -> str:
+    """An exception without what follows its first line; SQLAlchemy begins with when it happened, which is no reason."""
+    lines = (line for line in str(err).splitlines() if not line.startswith("(raised as a result of"))
+    return f"{type(err).__name__}: {next(lines, '')}"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""One trial: prove, spoof, verify, score."""

@@ -1,0 +1,128 @@
+"""The honest side of every trial: the proof and d_ref, made once, cached by content, shared by all trials."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from raypol.cluster.jobs import ProveJob, run_prove
+from raypol.cluster.runners import Runner
+from raypol.core.datasets.source import DataSource
+from raypol.core.distances import Distances, parameter_distances
+from raypol.core.errors import InputError
+from raypol.core.proof import Recipe
+from raypol.runs.trials.environment import environment_of
+from raypol.store.location import Location
+from raypol.store.locks import only_maker
+from raypol.store.proofs.format import Manifest
+from raypol.store.proofs.reader import ParquetProof, final_checkpoint, read_manifest
+
+_POLL_S: Final = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HonestProof:
+    """A proof in the results folder."""
+
+    folder: Location
+    manifest: Manifest
+    reused: bool = field(default=False)
+    """True if it was there already; its times are from then."""
+
+    @property
+    def proof_id(self) -> str:
+        """Name of its folder."""
+        return self.folder.name
+
+
+def proof_id_of(kind: str, content: Mapping[str, object]) -> str:
+    """A short name that tells what it is and a digest of everything that decides its bytes."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def honest_proofs(
+    runner: Runner,
+    results: Location,
+    recipes: Sequence[Recipe],
+    data: DataSource,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> list[HonestProof]:
+    """The proofs of these recipes: read if they are there, made in parallel if not.
+
+    Two runs in one folder do not make the same proof twice: the second waits for the first (local folders).
+    """
+    environment = environment_of(runner, "prover")
+    ids = [
+        proof_id_of("proof", {"recipe": recipe.canonical().decode(), "environment": sorted(environment.items())})
+        for recipe in recipes
+    ]
+    wanted = dict(zip(ids, recipes, strict=True))  # each once
+    with only_maker(results, wanted):
+        # Before anybody lists it: pyarrow takes a folder that appears while it looks for an error.
+        (results / ".staging").make_folder()
+        making: dict[str, Future[Manifest]] = {}
+        for proof_id, recipe in wanted.items():
+            if (results / "proofs" / proof_id / "manifest.json").exists():
+                continue
+            job = ProveJob(
+                results=results.address,
+                proof_id=proof_id,
+                recipe=recipe,
+                data=data,
+                device=runner.device("prover"),
+                environment=environment,
+            )
+            making[proof_id] = runner.submit("prover", run_prove, job)
+        found = {}
+        for proof_id in wanted:
+            folder, future = results / "proofs" / proof_id, making.get(proof_id)
+            while future is not None and not future.done():
+                with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
+                    on_progress(*_written(results, wanted))
+                wait([future], timeout=_POLL_S)
+            if future is not None and future.exception() is not None:
+                continue
+            manifest = future.result() if future is not None else read_manifest(folder)
+            found[proof_id] = HonestProof(folder=folder, manifest=manifest, reused=future is None)
+        for future in making.values():  # only now: the other proofs are finished, and will be found
+            future.result()
+        return [found[proof_id] for proof_id in ids]
+
+
+def _written(results: Location, wanted: Mapping[str, Recipe]) -> tuple[int, int]:
+    """(steps recorded so far, steps in all), seen in the store: a worker anywhere shows its progress this way."""
+    done = 0
+    for proof_id, recipe in wanted.items():
+        if (results / "proofs" / proof_id / "manifest.json").exists():
+            done += recipe.steps
+            continue
+        done += min(intervals_written(results, proof_id) * recipe.interval, recipe.steps)
+    return done, sum(recipe.steps for recipe in wanted.values())
+
+
+def intervals_written(results: Location, proof_id: str) -> int:
+    """How many intervals of a proof in the making have both their ends in the store."""
+    names = [name for name, _ in (results / ".staging").files() if name.startswith(f"{proof_id}-")]
+    return max(sum("/weights/step=" in name and name.endswith(".parquet") for name in names) - 1, 0)
+
+
+def reference_distance(first: Location, second: Location) -> Distances:
+    """d_ref: the distance between the final weights of two honest runs that differ only in seed.
+
+    Raises:
+        InputError: the two differ in more, or in nothing.
+    """
+    a, b = ParquetProof(first), ParquetProof(second)
+    same = replace(a.recipe, seed=0, interval=1) == replace(b.recipe, seed=0, interval=1)
+    if not same or a.recipe.seed == b.recipe.seed:
+        raise InputError(f"d_ref needs two honest proofs that differ only in seed; {first} and {second} do not")
+    ends = [final_checkpoint(source).parameters for source in (a, b)]
+    try:
+        return parameter_distances(*ends)
+    except ValueError as err:
+        raise InputError(f"the final weights of {first} and {second} do not compare: {err}") from err

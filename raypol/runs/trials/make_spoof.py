@@ -1,0 +1,143 @@
+"""Forging a spoof with a runner: its intervals in parallel, then sealing; what an interrupted try finished is taken up."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+
+from raypol.cluster.jobs import SpoofJob, SpoofOutcome, run_craft, run_seal
+from raypol.cluster.runners import Runner, WorkerLostError
+from raypol.core.attacks import method_of
+from raypol.core.datasets.source import DataSource
+from raypol.core.proof import Cost, Recipe
+from raypol.core.spoofing.search import CraftStats
+from raypol.runs.trials.environment import environment_of, versions
+from raypol.runs.trials.honest_proof import intervals_written, proof_id_of
+from raypol.runs.trials.study import Trial
+from raypol.runs.trials.verify import shards
+from raypol.store.location import Location
+from raypol.store.proofs.format import Manifest
+from raypol.store.proofs.staging import remove_workshop
+
+# A device that is in an error state fails every job that follows; its process must go.
+_GPU_ERRORS: Final[tuple[type[BaseException], ...]] = (torch.AcceleratorError,)
+_POLL_S: Final = 1.0
+# Shards do not depend on the number of workers, so that another cluster can go on with them.
+_CRAFTING_SHARDS: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forged:
+    """A spoof in the results folder."""
+
+    manifest: Manifest
+    cost: Cost
+    """Of all of it: crafting and sealing."""
+    stats: tuple[CraftStats, ...]
+    resumed: bool
+    """True if an interrupted try had finished part of it; device time is complete, wall time is of the last part."""
+
+
+def forge(
+    runner: Runner,
+    results: Location,
+    *,
+    proof_id: str,
+    target: Location,
+    trial: Trial,
+    recipe: Recipe,
+    data: DataSource,
+    on_progress: Callable[[str, int, int], None] | None = None,
+    on_crafted: Callable[[SpoofJob, int], None] | None = None,
+) -> Forged:
+    """Craft all intervals in parallel, then seal. What an interrupted try finished is taken up.
+
+    Whoever calls this calls `remove_workshop` once the spoof is judged.
+
+    Args:
+        runner: where to work.
+        results: the results folder.
+        proof_id: name of the spoof's folder.
+        target: folder of the proof whose last weights are stolen.
+        trial: the attack and its choices.
+        recipe: what the spoof will declare.
+        data: the adversary's dataset.
+        on_progress: told what is done, with how many intervals, of how many.
+        on_crafted: handed the job with the shards that are crafted in order so far, and their number of intervals; what it raises
+            ends the forging. With it no more shards are in work than there are workers, so that little is done in vain.
+    """
+    started = time.perf_counter()
+    base = SpoofJob(
+        results=results.address,
+        proof_id=proof_id,
+        target=target.address,
+        attack=trial.attack,
+        attack_path=trial.attack_path,
+        spoof=trial.spoof,
+        data=data,
+        device=runner.device("spoofer"),
+        environment=environment_of(runner, "spoofer"),
+    )
+    crafted: list[SpoofOutcome] = []
+    parts: list[tuple[int, int]] = []
+    work: list[Future[SpoofOutcome]] = []
+    try:
+        if not method_of(trial.attack).sequential(trial.attack, trial.spoof):
+            parts = shards(recipe.num_intervals, _CRAFTING_SHARDS)
+            ahead = len(parts) if on_crafted is None else runner.num_workers("spoofer")
+            for number, part in enumerate(parts, start=1):
+                while len(work) < min(number - 1 + ahead, len(parts)):
+                    work.append(runner.submit("spoofer", run_craft, replace(base, shard=parts[len(work)])))
+                crafted.append(work[number - 1].result())
+                if on_progress is not None:
+                    on_progress("crafting intervals", part[1], recipe.num_intervals)
+                if on_crafted is not None:
+                    looked = time.perf_counter()
+                    on_crafted(replace(base, shards=tuple(parts[:number])), part[1])
+                    started += time.perf_counter() - looked  # the verifier's time is not the spoof's
+        sealing = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts)))
+        if on_progress is not None:
+            what = "writing intervals" if parts else "crafting and writing intervals"
+            while not sealing.done():
+                with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
+                    on_progress(what, intervals_written(results, proof_id), recipe.num_intervals)
+                wait([sealing], timeout=_POLL_S)
+        sealed = sealing.result()
+    except BaseException as err:
+        running = [future for future in work if not future.cancel()]
+        if isinstance(err, Exception):  # who pressed Ctrl-C does not wait
+            wait(running)
+            if not may_be_resumed(err):
+                remove_workshop(results, proof_id)
+        raise
+    assert sealed.manifest is not None
+    cost = sum((part.cost for part in crafted), sealed.cost)
+    return Forged(
+        manifest=sealed.manifest,
+        cost=replace(cost, wall_s=time.perf_counter() - started),
+        stats=tuple(s for part in crafted for s in part.stats) or sealed.stats,
+        resumed=sealed.reused or any(part.reused for part in crafted),
+    )
+
+
+def spoof_id(trial: Trial, target_id: str, device: str, *, sweep_id: str = "") -> str:
+    """Name of the spoof's folder: says nothing about the attack, a verifier must not be told."""
+    content = {
+        "arm": trial.arm,
+        "attack": repr(trial.attack),
+        "spoof": repr(trial.spoof),
+        "target": target_id,
+        "device": device,
+        "sweep": sweep_id,
+        "versions": versions(),
+    }
+    return proof_id_of("proof", content)
+
+
+def may_be_resumed(err: BaseException) -> bool:
+    """True if a trial failed through no fault of its own, a worker, its GPU or the storage being lost: another try may go on."""
+    return isinstance(err, (WorkerLostError, OSError, *_GPU_ERRORS))

@@ -1,0 +1,276 @@
+"""From a trial and its evidence to a results row: what was asked, where, what it cost, how it was judged."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from raypol.cluster.runners import Role, Runner
+from raypol.core.distances import METRICS, Distances
+from raypol.core.precision import Precision
+from raypol.core.proof import Cost, Recipe
+from raypol.core.scoring import Standing, judge_success, largest, mean, overall_removed_share, removed_share
+from raypol.core.spoofing.search import CraftStats
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.verification.policies import Thresholds, Verdict, published, strict
+from raypol.core.verification.replay import Conditions
+from raypol.core.verification.verifier import Evidence
+from raypol.runs.trials.environment import commit, versions_text
+from raypol.runs.trials.honest_proof import proof_id_of
+from raypol.runs.trials.study import Outcome, Study, Trial
+from raypol.store.proofs.format import Manifest
+from raypol.store.results.rows import IntervalRow, TrialRow
+
+T = TypeVar("T", str, int, float)
+
+
+def trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:
+    """What was asked of a spoof, and where; status "error" until something better is known."""
+    asked = asked_columns(trial.attack, trial.spoof)
+    row = base_row(
+        runner, study, arm=trial.arm, attack=asked["attack"], recipe=recipe, role="spoofer", started_at=started
+    )
+    dataset = trial.spoof.dataset or recipe.dataset
+    return replace(
+        row,
+        trial_id=trial.trial_id,
+        dataset=dataset,
+        dataset_sha256=recipe.dataset_sha256 if recipe.dataset == dataset else "",
+        **asked,
+    )
+
+
+def asked_columns(attack: object, spoof: SpoofConfig) -> dict[str, Any]:
+    """The columns that an attack and the adversary's other choices fill."""
+    path = spoof.trajectory
+    return {
+        "attack": _attack_name(attack),
+        "steps": spoof.steps,
+        "interval": spoof.interval,
+        "seed": spoof.seed,
+        "objective": _own(attack, "objective", str),
+        "crafting": _own(attack, "crafting", str),
+        "iterations": _own(attack, "iterations", int),
+        "alpha": _own(attack, "alpha", float),
+        "linf_limit": _own(attack, "linf_limit", float),
+        "trajectory": path.path,
+        "initial": path.initial,
+        "noise": path.noise if path.path == "noisy" else 0.0,
+        "noise_decay": path.noise_decay if path.path == "noisy" else None,
+        "hyperparameters": spoof.hyperparameters,
+        "carry": spoof.carry,
+    }
+
+
+def base_row(
+    runner: Runner, study: Study, *, arm: str, attack: str, recipe: Recipe, role: Role, started_at: str
+) -> TrialRow:
+    """What rows of proofs and spoofs have in common."""
+    facts, judge = runner.facts(role), runner.facts("verifier")
+    return TrialRow(
+        sweep_id=study.sweep_id,
+        trial_id=proof_id_of("trial", {"sweep": study.sweep_id, "arm": arm, "proof": study.proof.proof_id}),
+        proof_id="",
+        arm=arm,
+        attack=attack,
+        dataset=recipe.dataset,
+        model=recipe.model,
+        steps=recipe.steps,
+        interval=recipe.interval,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        device=str(runner.request(role)),
+        device_name=facts.name,
+        status="error",
+        node=facts.node,
+        dataset_sha256=recipe.dataset_sha256,
+        prover_device=study.prover_device,
+        prover_device_name=study.proof.manifest.environment.get("device", ""),
+        verifier_device=str(runner.request("verifier")),
+        verifier_device_name=judge.name,
+        verifier_node=judge.node,
+        simulated=facts.simulated or judge.simulated or study.proof.manifest.environment.get("simulated") == "true",
+        precision=recipe.precision,
+        replay=describe_replay(study.examination.conditions, recipe.precision, judge.kind, judge.threads),
+        thresholds=describe_thresholds(study.thresholds),
+        started_at=started_at,
+        versions=versions_text(),
+        commit=commit(),
+    )
+
+
+def judge(row: TrialRow, evidence: Evidence, study: Study) -> Outcome:
+    """Policies, normalised errors and the interval rows."""
+    verdicts = [policy(evidence, study.thresholds, study.d_ref) for policy in (published, strict)]
+    replays = evidence.replays
+    errors = [replay.error.normalised(study.d_ref) for replay in replays]
+    worst, average = largest(errors), mean(errors)
+    movements = [evidence.survey.movements[replay.interval.index] for replay in replays]
+    jump = largest(movement.normalised(study.d_ref) for movement in movements)
+    removed = [
+        removed_share(replay.control, replay.error, movement) if replay.control else None
+        for replay, movement in zip(replays, movements, strict=True)
+    ]
+    share = overall_removed_share(
+        [
+            (replay.control, replay.error, movement)
+            for replay, movement in zip(replays, movements, strict=True)
+            if replay.control
+        ]
+    )
+    buffers = largest(replay.buffer_error for replay in replays)
+    intervals = []
+    for replay, movement, bought, normalised in zip(replays, movements, removed, errors, strict=True):
+        limit = study.thresholds.at(replay.interval.stop / evidence.recipe.steps, study.d_ref)
+        intervals += [
+            IntervalRow(
+                sweep_id=row.sweep_id,
+                trial_id=row.trial_id,
+                proof_id=row.proof_id,
+                step_from=replay.interval.start,
+                step_to=replay.interval.stop,
+                metric=m,
+                distance=replay.error[m],
+                normalised=normalised[m],
+                threshold=limit[m],
+                passed=math.isfinite(replay.error[m]) and replay.error[m] <= limit[m],
+                movement=movement[m],
+                control=replay.control[m] if replay.control else None,
+                removed_share=bought[m] if bought else None,
+                state_distance=replay.state_error[m],
+                buffer_distance=replay.buffer_error[m],
+                accuracy=evidence.survey.accuracies[replay.interval.index + 1],
+                loss=replay.loss,
+            )
+            for m in METRICS
+        ]
+    accuracies = evidence.survey.accuracies
+    by_published, by_strict = verdicts
+    numbers: dict[str, Any] = {}
+    for m in METRICS:
+        numbers |= {f"error_{m}": worst[m], f"mean_error_{m}": average[m], f"jump_{m}": jump[m]}
+        numbers[f"removed_share_{m}"] = share[m]
+    row = replace(
+        row,
+        **numbers,
+        num_intervals=evidence.recipe.num_intervals,
+        intervals_verified=len(replays),
+        accepted_published=by_published.is_valid,
+        accepted_strict=by_strict.is_valid,
+        rejected_by=by_strict.rejected_by,
+        rejected_by_published=by_published.rejected_by,
+        buffer_error_l2=buffers.l2,
+        accuracy_final=accuracies[-1] if accuracies else None,
+    )
+    return Outcome(row=row, intervals=tuple(intervals), verdicts=tuple(verdicts))
+
+
+def compare(
+    row: TrialRow, honest: TrialRow, proof: Manifest, cost: Cost, manifest: Manifest, verdicts: Sequence[Verdict]
+) -> TrialRow:
+    """Success against the honest proof, each condition apart."""
+    spoof_standing, proof_standing = standing_of(row, cost, manifest), standing_of(honest, proof.generation, proof)
+    by_published, by_strict = (
+        judge_success(spoof_standing, proof_standing, accepted=v.is_valid, rejected_by=v.rejected_by) for v in verdicts
+    )
+    same_work = manifest.recipe.batch_size == proof.recipe.batch_size and manifest.environment.get(
+        "device"
+    ) == proof.environment.get("device")
+    honest_step_s = proof.generation.device_s / proof.recipe.steps
+    return replace(
+        row,
+        success=by_published.is_success,
+        success_strict=by_strict.is_success,
+        bound_by=by_published.bound_by,
+        step_equivalents=cost.device_s / manifest.recipe.steps / honest_step_s
+        if same_work and honest_step_s > 0.0
+        else None,
+        proof_reference=honest.proof_id,
+        **{f"ratio_{name}": ratio for name, ratio in by_published.ratios.items()},  # type: ignore[arg-type]
+    )
+
+
+def standing_of(row: TrialRow, cost: Cost, manifest: Manifest) -> Standing:
+    """What success is judged by."""
+    errors = Distances(*(number_of(getattr(row, f"error_{m}")) for m in METRICS))
+    return Standing(error=errors, device_s=cost.device_s, size_bytes=manifest.sizes.total)
+
+
+def with_cost(row: TrialRow, manifest: Manifest, cost: Cost) -> TrialRow:
+    """Times and sizes."""
+    sizes = manifest.sizes
+    return replace(
+        row,
+        device_s=cost.device_s,
+        wall_s=cost.wall_s,
+        gradient_evals=cost.gradient_evals,
+        size_bytes=sizes.total,
+        size_weights_bytes=sizes.weights,
+        size_optimizer_bytes=sizes.optimizer_state,
+        size_indices_bytes=sizes.indices_and_hashes,
+        size_points_bytes=sizes.points,
+        size_overhead_bytes=sizes.overhead,
+        num_points=manifest.points.count,
+    )
+
+
+def with_stats(row: TrialRow, stats: Sequence[CraftStats]) -> TrialRow:
+    """What crafting did: largest perturbation, means of the rest."""
+    if not stats:
+        return replace(row, perturbation_linf=0.0, perturbation_l2=0.0)
+
+    def average(name: str) -> float:
+        return math.fsum(getattr(s, name) for s in stats) / len(stats)
+
+    return replace(
+        row,
+        perturbation_linf=max(s.perturbation_linf for s in stats),
+        perturbation_l2=max(math.sqrt(s.perturbation_norm2) for s in stats),
+        grad_norm2_before=average("grad_norm2_before"),
+        grad_norm2_after=average("grad_norm2_after"),
+        loss_before=average("loss_before"),
+        loss_after=average("loss_after"),
+        retries=average("retries"),
+        acceptance_rate=average("accepted"),
+    )
+
+
+def _own(attack: object, name: str, kind: type[T]) -> T | None:
+    """A hyperparameter that has a column; None if the attack has none of this name, or means something else by it."""
+    value = getattr(attack, name, None)
+    if kind is float and isinstance(value, int):
+        value = float(value)
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
+
+
+def _attack_name(attack: object) -> str:
+    """The file that holds the attack: i, i_tail, ii, iii, null, ..., or the user's module."""
+    return type(attack).__module__.rsplit(".", 1)[-1]
+
+
+def describe_replay(conditions: Conditions, recorded: Precision, kind: str, threads: int) -> str:
+    """The conditions of replay, as in every row."""
+    precision = conditions.precision_for(recorded)
+    return f"augmentation={conditions.augmentation} precision={precision} device={kind} threads={threads}"
+
+
+def describe_thresholds(thresholds: Thresholds) -> str:
+    """The thresholds, as in every row."""
+    late = f" late={thresholds.late:g}" if thresholds.kind == "dynamic" else ""
+    return thresholds.kind + "".join(f" {m}={getattr(thresholds, m):g}" for m in METRICS) + late
+
+
+def number_of(number: float | None) -> float:
+    """NaN for a cell that is NULL."""
+    return math.nan if number is None else number
+
+
+def ratio_of(value: float | None, reference: float | None) -> float:
+    """NaN where a cell is NULL, or there is nothing to divide by."""
+    return math.nan if value is None or not reference else value / reference
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,171 @@
+"""One trial: (proof, attack, T', k, strength, seed, device) -> spoof -> verdict -> rows (SPEC section 7)."""
+
+import traceback
+from dataclasses import replace
+from typing import Any
+
+from raypol.cluster.jobs import spoof_recipe
+from raypol.cluster.runners import Runner
+from raypol.core.attacks import method_of
+from raypol.core.distances import METRICS
+from raypol.core.proof import Recipe
+from raypol.core.scoring import judge_success, largest, mean
+from raypol.core.spoofing.spoof_config import declare
+from raypol.runs.trials.early_stop import Lookout, RuledOutError
+from raypol.runs.trials.estimate import estimate, is_estimated
+from raypol.runs.trials.honest_proof import proof_id_of
+from raypol.runs.trials.make_spoof import forge, may_be_resumed, spoof_id
+from raypol.runs.trials.rows import base_row, compare, judge, now, standing_of, trial_row, with_cost, with_stats
+from raypol.runs.trials.study import Outcome, Study, Trial
+from raypol.runs.trials.verify import examine_proof
+from raypol.store.locks import only_maker
+from raypol.store.proofs.staging import remove_workshop
+from raypol.store.results.rows import TrialRow, write_trial
+from raypol.store.retries import storage_retries
+
+
+def run_honest(runner: Runner, study: Study, *, trial_id: str = "") -> Outcome:
+    """Judge the honest proof like any other and record it; every spoof is compared with this row.
+
+    Args:
+        runner: where to work.
+        study: with the proof.
+        trial_id: name of its row; empty = from the proof's and the sweep's.
+    """
+    started = now()
+    runner.begin()
+    manifest = study.proof.manifest
+    evidence, verify_s = examine_proof(runner, study.proof.folder, study.data, study.examination)
+    row = base_row(
+        runner, study, arm="honest", attack="none", recipe=manifest.recipe, role="prover", started_at=started
+    )
+    notes = ["proof reused from an earlier run; its times are from then"] if study.proof.reused else []
+    if steps := ", ".join(map(str, manifest.taken_up_at)):
+        notes.append(f"proving was interrupted and taken up at step {steps}; its times are the sums of the parts")
+    row = replace(row, proof_id=study.proof.proof_id, message="; ".join(notes), status="ok", verify_s=verify_s)
+    row = replace(row, trial_id=trial_id or row.trial_id)
+    row = with_cost(row, manifest, manifest.generation)
+    outcome = judge(row, evidence, study)
+    own = standing_of(outcome.row, manifest.generation, manifest)
+    ratios = {f"ratio_{name}": 1.0 for name in judge_success(own, own, accepted=True, rejected_by="").ratios}
+    outcome = replace(outcome, row=replace(outcome.row, step_equivalents=1.0, **ratios))  # type: ignore[arg-type]
+    write_trial(study.results, outcome.row, outcome.intervals)
+    return outcome
+
+
+def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> Outcome:
+    """Forge, verify, score and record one spoof. A trial that fails is a row with status "error", never an exception.
+
+    What an earlier, interrupted try finished of it (crafted intervals, the sealed spoof) is not done again.
+
+    Raises:
+        OSError: the storage took nothing for minutes, not even the row.
+    """
+    started = now()
+    runner.begin()
+    trial = replace(trial, trial_id=trial.trial_id or _trial_id(study, trial))
+    recipe = study.proof.manifest.recipe
+    try:
+        recipe = spoof_recipe(recipe, trial.spoof, trial.attack, study.data.or_named(trial.spoof.dataset))
+        outcome = storage_retries(_run_trial, runner, study, trial, honest, recipe, started)
+    except RuledOutError as ruled_out:
+        outcome = _stopped(runner, study, trial, recipe, started, ruled_out)
+    except Exception as err:
+        row = trial_row(runner, study, trial, replace(recipe, seed=0), started)
+        lines = "".join(traceback.format_exception(err))
+        outcome = Outcome(row=replace(row, status="error", message=f"{type(err).__name__}: {err}\n{lines}"))
+        outcome = replace(outcome, lost=may_be_resumed(err))
+    storage_retries(write_trial, study.results, outcome.row, outcome.intervals)
+    folder = _folder(trial)
+    if not outcome.lost:
+        remove_workshop(study.results, folder)
+    if study.keep == "none" or (study.keep == "successful" and not outcome.row.success):
+        (study.results / "proofs" / folder).remove()
+    return outcome
+
+
+def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, started: str) -> Outcome:
+    proof_id, data = _folder(trial), study.data.or_named(trial.spoof.dataset)
+    if is_estimated(study, trial, recipe):
+        with only_maker(study.results, [proof_id]):
+            return estimate(runner, study, trial, honest, recipe, proof_id=proof_id, started=started)
+    with only_maker(study.results, [proof_id]):
+        forged = forge(
+            runner,
+            study.results,
+            proof_id=proof_id,
+            target=study.proof.folder,
+            trial=trial,
+            recipe=recipe,
+            data=data,
+            on_crafted=Lookout(runner, study, honest, recipe)
+            if study.early_stop and Lookout.is_sound(runner, study, trial)
+            else None,
+        )
+    manifest, cost = forged.manifest, forged.cost
+    evidence, verify_s = examine_proof(
+        runner,
+        study.results / "proofs" / proof_id,
+        data,
+        study.examination,
+        control=declare(study.proof.manifest.recipe, trial.spoof, data.load()),
+        control_keeps_state=not method_of(trial.attack).forges_state,
+    )
+    row = trial_row(runner, study, trial, recipe, started)
+    message = "taken up after an interruption; wall_s is of the last part" if forged.resumed else ""
+    row = replace(row, proof_id=proof_id, status="ok", verify_s=verify_s, message=message)
+    row = with_cost(row, manifest, cost)
+    row = with_stats(row, forged.stats)
+    outcome = judge(row, evidence, study)
+    return replace(outcome, row=compare(outcome.row, honest, study.proof.manifest, cost, manifest, outcome.verdicts))
+
+
+def _stopped(
+    runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str, ruled_out: RuledOutError
+) -> Outcome:
+    """The row of a trial that was stopped early: its errors are those seen, the final ones could only be larger."""
+    row = trial_row(runner, study, trial, recipe, started)
+    errors = [replay.error.normalised(study.d_ref) for replay in ruled_out.replays]
+    worst, average = largest(errors), mean(errors)
+    numbers: dict[str, Any] = {f"error_{m}": worst[m] for m in METRICS} | {
+        f"mean_error_{m}": average[m] for m in METRICS
+    }
+    verdict: dict[str, Any] = {"bound_by": "error"}
+    if ruled_out.rejected:
+        verdict = {
+            "accepted_published": False,
+            "accepted_strict": False,
+            "rejected_by": "replay",
+            "rejected_by_published": "replay",
+            "bound_by": "rejected:replay",
+        }
+    seen = f"stopped after {len(ruled_out.replays)} of {recipe.num_intervals} intervals: {ruled_out}"
+    return Outcome(
+        row=replace(
+            row,
+            **numbers,
+            **verdict,
+            status="stopped",
+            message=f"{seen}; errors are the largest and the mean of those seen",
+            num_intervals=recipe.num_intervals,
+            intervals_verified=len(ruled_out.replays),
+            success=False,
+            success_strict=False,
+        )
+    )
+
+
+def _trial_id(study: Study, trial: Trial) -> str:
+    content = {
+        "sweep": study.sweep_id,
+        "spoof": spoof_id(trial, study.proof.proof_id, "", sweep_id=study.sweep_id),
+        "examination": repr(study.examination),
+        "thresholds": repr(study.thresholds),
+        **({"estimate": str(study.estimate)} if study.estimate else {}),
+    }
+    return proof_id_of("trial", content)
+
+
+def _folder(trial: Trial) -> str:
+    """Name of the spoof's folder: says nothing about the attack, a verifier must not be told."""
+    return proof_id_of("proof", {"trial": trial.trial_id})

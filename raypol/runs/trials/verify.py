@@ -1,0 +1,159 @@
+"""Verifying a proof with a runner: the survey and the replays are sharded over the verifier's workers."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Literal
+
+from raypol.cluster.jobs import ReplayJob, SurveyJob, run_replay, run_survey
+from raypol.cluster.runners import Runner
+from raypol.core.datasets.source import DataSource
+from raypol.core.errors import InputError
+from raypol.core.imports import is_import_path
+from raypol.core.proof import Interval, Recipe
+from raypol.core.verification.replay import Conditions, IntervalReplay
+from raypol.core.verification.survey import Survey
+from raypol.core.verification.verifier import Evidence, evidence, is_replayable, select_intervals, verifier_seed
+from raypol.store.location import Location
+from raypol.store.proofs.reader import ParquetProof
+
+_LARGEST_SHARD: Final = 25
+
+Selection = Literal["all", "top_q", "random"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examination:
+    """How a proof is examined; what the outcome means is a policy's business."""
+
+    conditions: Conditions
+    selection: Selection = "all"
+    query_budget: int = 1
+    expected_root: str | None = None
+    accuracy: bool = True
+    """Also measure each recorded model's test accuracy; no check but performance_trend needs it."""
+
+
+def shards(count: int, workers: int) -> list[tuple[int, int]]:
+    """0..count-1 in contiguous, nearly equal, non-empty parts (start, stop).
+
+    At least two per worker, so that none waits long for the last; at most 25 intervals each, so that progress shows and a
+    lost worker costs little.
+    """
+    parts = min(count, max(2 * max(workers, 1), -(-count // _LARGEST_SHARD)))
+    bounds = [count * i // parts for i in range(parts + 1)] if parts else []
+    return list(pairwise(bounds))
+
+
+def examine_proof(
+    runner: Runner,
+    folder: Location,
+    data: DataSource,
+    examination: Examination,
+    *,
+    control: Recipe | None = None,
+    control_keeps_state: bool = True,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+    on_read: Callable[[int, int], None] = lambda _done, _of: None,
+) -> tuple[Evidence, float]:
+    """Evidence about a proof, and the seconds it took.
+
+    Args:
+        runner: where to work.
+        folder: the proof.
+        data: the verifier's own copy of the public dataset.
+        examination: what to look at.
+        control: see `ReplayJob`.
+        control_keeps_state: see `ReplayJob`.
+        on_progress: told how many intervals are replayed, of how many.
+        on_read: told how many checkpoints are read, of how many.
+
+    Raises:
+        InputError: the folder is not a readable proof, or it names code that the verifier did not name himself.
+    """
+    started = time.perf_counter()
+    source = ParquetProof(folder)
+    check_names(source.recipe, data)
+    device = runner.device("verifier")
+    workers = runner.num_workers("verifier")
+    num_checkpoints = len(source.checkpoint_steps)
+    read: list[tuple[int, Future[Survey]]] = [
+        (
+            part[1],
+            runner.submit(
+                "verifier",
+                run_survey,
+                SurveyJob(
+                    proof=folder.address, data=data, device=device, positions=part, accuracy=examination.accuracy
+                ),
+            ),
+        )
+        for part in shards(max(num_checkpoints, 1), workers)
+    ]
+    found = Survey()
+    for last, surveyed in read:
+        found += surveyed.result()
+        on_read(min(last, num_checkpoints), num_checkpoints)
+    replays: list[IntervalReplay] = []
+    if is_replayable(found):
+        chosen = select_intervals(
+            examination.selection,
+            examination.query_budget,
+            recipe=source.recipe,
+            dataset_size=len(data.load()),
+            movements=found.movements,
+            seed=verifier_seed(source.root, examination.conditions),
+        )
+        on_progress(0, len(chosen))
+        work: list[Future[tuple[IntervalReplay, ...]]] = [
+            runner.submit(
+                "verifier",
+                run_replay,
+                ReplayJob(
+                    proof=folder.address,
+                    data=data,
+                    device=device,
+                    conditions=examination.conditions,
+                    intervals=_indices(chosen[start:stop]),
+                    control=control,
+                    control_keeps_state=control_keeps_state,
+                ),
+            )
+            for start, stop in shards(len(chosen), workers)
+        ]
+        for future in work:
+            replays += future.result()
+            on_progress(len(replays), len(chosen))
+    gathered = evidence(source, found, replays, expected_root=examination.expected_root)
+    return gathered, time.perf_counter() - started
+
+
+def _indices(intervals: Sequence[Interval]) -> tuple[int, ...]:
+    return tuple(interval.index for interval in intervals)
+
+
+def check_names(recipe: Recipe, data: DataSource) -> None:
+    """A proof may not make the verifier import code or load other data than the verifier names."""
+    if recipe.dataset != data.name:
+        raise InputError(f"the proof is about dataset {recipe.dataset!r}; expected {data.name!r} (--dataset)")
+    dataset = data.load()
+    if recipe.dataset_sha256 != dataset.sha256:
+        raise InputError(
+            f"the proof was made on other data: its {recipe.dataset} has SHA-256 {recipe.dataset_sha256[:12]}..., "
+            f"the verifier's {dataset.sha256[:12]}..."
+        )
+
+
+def allow_names(recipe: Recipe, *, dataset: str | None, model: str | None) -> None:
+    """Names in a proof that are import paths run code; they are used only if the verifier typed the same ones.
+
+    Raises:
+        InputError: the proof names code that the verifier did not.
+    """
+    for what, named, typed in (("dataset", recipe.dataset, dataset), ("model", recipe.model, model)):
+        if is_import_path(named) and named != typed:
+            raise InputError(
+                f"the proof names {what} {named!r}, which is code outside raypol; give --{what} {named} to run it"
+            )

@@ -1,0 +1,339 @@
+"""Writing a proof, streaming: to a staging folder that is moved into place as the last act, so a proof is complete or not there.
+
+An unfinished honest proof notes how far it came; the next try goes on from there.
+"""
+
+import logging
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from raypol.core import hashing
+from raypol.core.errors import InputError
+from raypol.core.imports import is_import_path, source_digest
+from raypol.core.proof import BatchRecord, Checkpoint, Cost, PointIndex, Points, Recipe
+from raypol.core.training.optimizers import UpdateError
+from raypol.core.training.prover import Begun
+from raypol.store.location import Location, atomic_output, may_pass
+from raypol.store.proofs.format import (
+    BATCHES,
+    DTYPE_NAMES,
+    FORMAT,
+    GROUP_BYTES,
+    MANIFEST,
+    VERSION,
+    WEIGHTS,
+    Manifest,
+    PointsFormat,
+    Sizes,
+    concatenate,
+    point_bytes,
+    points_schema,
+    take,
+)
+from raypol.store.proofs.unfinished import (
+    NOTE,
+    NOTES,
+    Note,
+    StoredCheckpoint,
+    read_note,
+    reread_checkpoints,
+    stored_checkpoint,
+)
+
+_log = logging.getLogger(__name__)
+
+_STEPS_PER_GROUP: Final = 1024
+_POINTS_PER_GROUP: Final = 4096
+_PAGE_BYTES: Final = 8 << 20
+"""Of weights: a page has a header, and is copied as it grows."""
+WORTH_S: Final = 10.0
+"""An unfinished proof says how far it came once in so many seconds of training; one that took less is not worth keeping."""
+
+
+class ProofWriter:
+    """Writes a proof, streaming: a sink for the prover and for the forger. Use `new_proof` to open one."""
+
+    def __init__(self, staging: Location, recipe: Recipe, num_dataset_points: int) -> None:
+        self.recipe = recipe
+        self.root = ""
+        """Known when it is finished."""
+        self._staging = staging
+        self._seal = hashing.Seal()
+        self._steps: list[int] = []
+        self._index = PointIndex(num_dataset_points)
+        self._records: list[BatchRecord] = []
+        self._points: list[Points] = []
+        self._points_format = PointsFormat()
+        self._batch_file: pq.ParquetWriter | None = None
+        self._point_file: pq.ParquetWriter | None = None
+        self._weight_bytes = 0
+        self._state_bytes = 0
+        self._file_bytes = 0
+        self._taken_up_at: tuple[int, ...] = ()
+        self._reached: Note | None = None
+        self._noted_s = 0.0
+        (staging / "weights").make_folder()
+
+    def num_bytes(self) -> int:
+        """Bytes written so far: of tensors until it is finished, of all files from then on."""
+        return self._file_bytes or self._weight_bytes + self._state_bytes
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """One file per checkpoint; see ProofSink."""
+        digests, tensors = checkpoint.tensor_digests(), checkpoint.tensors()
+        kinds, names = zip(*(name.split("/", 1) for name in tensors), strict=True)
+        column = _binary_column([hashing.raw_bytes(tensor) for tensor in tensors.values()])
+        table = pa.table(
+            {
+                "kind": list(kinds),
+                "name": list(names),
+                "dtype": [DTYPE_NAMES[t.dtype] for t in tensors.values()],
+                "shape": [list(t.shape) for t in tensors.values()],
+                "data": column,
+                "sha256": [digests[name] for name in tensors],
+            },
+            schema=WEIGHTS,
+        )
+        target = self._staging / "weights" / f"step={checkpoint.step}.parquet"
+        with atomic_output(target) as stream:
+            pq.write_table(
+                table,
+                stream,
+                compression={"shape.list.element": "zstd"},  # all else is as long as it says, or does not compress
+                use_dictionary=False,
+                write_statistics=False,
+                data_page_size=_PAGE_BYTES,
+                # Between batches of rows a page is ended that is full: one of all tensors would be grown by copying.
+                write_batch_size=1 if isinstance(column, pa.ChunkedArray) else 1024,
+            )
+        self._count(stored_checkpoint(checkpoint, digests))
+
+    def write_batches(self, records: Sequence[BatchRecord]) -> None:
+        """See ProofSink; flushed in row groups."""
+        for record in records:
+            self._seal.add_step(record.sha256)
+        self._records.extend(records)
+        per_group = _per_group(_STEPS_PER_GROUP, self.recipe.batch_size * 8)
+        while len(self._records) >= per_group:
+            self._flush_batches(per_group)
+
+    def add_points(self, points: Points) -> npt.NDArray[np.int64]:
+        """See ProofSink; flushed in row groups."""
+        indices, fresh = self._index.add(hashing.point_digests(points.pixels, points.labels))
+        if len(fresh):
+            where = torch.from_numpy(fresh)
+            self._points.append(
+                Points(pixels=points.pixels[where], labels=points.labels[where], sources=points.sources[where])
+            )
+            per_group = _per_group(_POINTS_PER_GROUP, points.pixels[0].nbytes)
+            while sum(map(len, self._points)) >= per_group:
+                self._flush_points(per_group)
+        return indices
+
+    def note(self, step: int, cost: Cost) -> None:
+        """Remember how far the prover came and what it cost, so that after an interruption the next try goes on from there."""
+        if not self._staging.is_local:  # nothing says there that the one who began is gone
+            return
+        steps = tuple(sorted({*self._taken_up_at, step}))
+        self._reached = Note(cost=cost, steps=steps, checkpoints=self._seal.checkpoints(), source=self._source)
+        if cost.wall_s - self._noted_s >= WORTH_S:
+            self._write_note(self._reached)
+
+    def take_up(self, left: Sequence[Location]) -> Begun | None:
+        """Go on where an interrupted try of this proof stood: its checkpoints up to its last note become this writer's.
+
+        Args:
+            left: folders that such tries left. Nobody may write there any more: the one that came farthest becomes this
+                writer's, and of a folder that is damaged nothing is taken.
+
+        Raises:
+            OSError: the storage is away; what was left is still there.
+        """
+        notes = [(note, folder) for folder in left if (note := read_note(folder)) is not None]
+        for note, folder in sorted(notes, key=lambda found: found[0].steps[-1], reverse=True):
+            recorded = [step for step in self.recipe.checkpoint_steps() if step <= note.steps[-1]]
+            try:
+                if note.source != self._source:
+                    raise InputError(f"{folder}: {self.recipe.model} was changed since")
+                latest, stored = reread_checkpoints(folder, self.recipe, recorded, note)
+            except InputError as err:
+                cause = err.__cause__  # pyarrow calls damage an OSError too, one without a number
+                if isinstance(cause, OSError) and cause.errno is not None and may_pass(cause):
+                    raise cause from None
+                _log.warning("an unfinished proof cannot be taken up and is made anew: %s", err)
+                continue
+            self._staging.remove()
+            folder.move_to(self._staging)
+            kept = {NOTE, *(f"weights/step={step}.parquet" for step in recorded)}
+            for name, _ in self._staging.files():
+                if name not in kept:
+                    (self._staging / name).remove()
+            for one in stored:
+                self._count(one)
+            self._taken_up_at, self._reached = note.steps, note
+            self._write_note(note)
+            return Begun(checkpoint=latest, cost=note.cost)
+        return None
+
+    def leave(self) -> None:
+        """Unfinished: keep what the next try can go on from, remove it if that is not worth it."""
+        self.close()
+        if self._reached is not None and self._reached.cost.wall_s >= WORTH_S:
+            with suppress(OSError):  # the note before stands
+                self._write_note(self._reached)
+        if not (self._staging / NOTE).exists():
+            self._staging.remove()
+
+    def finish(self, generation: Cost, environment: dict[str, str], *, asserted: tuple[str, ...] = ()) -> Manifest:
+        """Flush everything and write the manifest."""
+        self._flush_batches(len(self._records))
+        if self._points:
+            self._flush_points(sum(map(len, self._points)))
+        for file in (self._batch_file, self._point_file):
+            if file is not None:
+                file.close()
+        files = {name: size for name, size in self._staging.files() if name != NOTE}
+        self._file_bytes = sum(files.values())
+        weight_files = sum(size for name, size in files.items() if name.startswith("weights/"))
+        manifest = Manifest(
+            format=FORMAT,
+            version=VERSION,
+            recipe=self.recipe,
+            root=self._seal.root(self.recipe.canonical()),
+            checkpoint_steps=tuple(self._steps),
+            points=self._points_format,
+            files=files,
+            sizes=Sizes(
+                weights=self._weight_bytes,
+                optimizer_state=self._state_bytes,
+                indices_and_hashes=files.get("batches.parquet", 0),
+                points=files.get("points.parquet", 0),
+                overhead=weight_files - self._weight_bytes - self._state_bytes,
+            ),
+            generation=generation,
+            environment=environment,
+            asserted=asserted,
+            taken_up_at=self._taken_up_at,
+        )
+        self.root = manifest.root
+        with atomic_output(self._staging / "manifest.json") as stream:
+            stream.write(MANIFEST.dump_json(manifest, indent=1))
+        return manifest
+
+    def close(self) -> None:
+        """Release the open files, finished or not."""
+        for file in (self._batch_file, self._point_file):
+            if file is not None and file.is_open:
+                file.close()
+
+    @cached_property
+    def _source(self) -> str:
+        """Digest of an own model's file: the recipe has its name alone."""
+        return source_digest(self.recipe.model) if is_import_path(self.recipe.model) else ""
+
+    def _count(self, stored: "StoredCheckpoint") -> None:
+        self._seal.add_checkpoint(stored.digest)
+        self._steps.append(stored.step)
+        self._weight_bytes += stored.weight_bytes
+        self._state_bytes += stored.state_bytes
+
+    def _write_note(self, note: Note) -> None:
+        with atomic_output(self._staging / NOTE) as stream:
+            stream.write(NOTES.dump_json(note))
+        self._noted_s = note.cost.wall_s
+
+    def _flush_batches(self, count: int) -> None:
+        part, self._records = self._records[:count], self._records[count:]
+        if self._batch_file is None:
+            self._batch_file = self._open("batches.parquet", BATCHES)
+        columns = {
+            "step": [r.step for r in part],
+            "indices": [r.indices for r in part],
+            "sha256": [r.sha256 for r in part],
+        }
+        self._batch_file.write_table(pa.table(columns, schema=BATCHES), row_group_size=max(len(part), 1))
+
+    def _flush_points(self, count: int) -> None:
+        every = concatenate(self._points)
+        part, rest = _split(every, count)
+        self._points = [rest] if len(rest) else []
+        if self._point_file is None:
+            shape = tuple(part.pixels.shape[1:])
+            dtype: Literal["uint8", "float32"] = "uint8" if part.pixels.dtype == torch.uint8 else "float32"
+            self._points_format = PointsFormat(dtype=dtype, shape=shape)
+            self._point_file = self._open("points.parquet", points_schema(self._points_format))
+        first = self._points_format.count
+        size = point_bytes(self._points_format)
+        raw = hashing.raw_bytes(part.pixels)
+        columns = {
+            "position": range(first, first + len(part)),
+            "source": part.sources.numpy(),
+            "label": part.labels.numpy(),
+            "pixels": [bytes(raw[i * size : (i + 1) * size]) for i in range(len(part))],
+            "sha256": [row.tobytes() for row in hashing.point_digests(part.pixels, part.labels)],
+        }
+        table = pa.table(columns, schema=points_schema(self._points_format))
+        self._point_file.write_table(table, row_group_size=len(part))
+        self._points_format = PointsFormat(
+            count=first + len(part), dtype=self._points_format.dtype, shape=self._points_format.shape
+        )
+
+    def _open(self, name: str, schema: pa.Schema) -> pq.ParquetWriter:
+        target = self._staging / name
+        return pq.ParquetWriter(target.path, schema, filesystem=target.filesystem, compression="zstd")
+
+
+@contextmanager
+def new_proof(results: Location, proof_id: str, recipe: Recipe, num_dataset_points: int) -> Iterator[ProofWriter]:
+    """A writer whose proof appears at RESULTS/proofs/<proof_id> when the block ends well, and not at all when not.
+
+    Nothing stays of an unfinished one, unless it was noted how far it came and no bad input ended it. The block must call
+    `finish`. A proof that is there already is replaced. "{root}" in the name becomes the beginning of
+    the root, for a proof whose content is not known before.
+    """
+    staging = results / ".staging" / f"{proof_id.replace('{root}', '')}-{uuid.uuid4().hex[:8]}"
+    writer = ProofWriter(staging, recipe, num_dataset_points)
+    try:
+        yield writer
+        writer.close()
+        assert (staging / "manifest.json").exists(), "the block calls finish"
+        (staging / NOTE).remove()
+        (results / "proofs").make_folder()
+        final = results / "proofs" / proof_id.replace("{root}", writer.root[:12])
+        final.remove()
+        staging.move_to(final)
+    except BaseException as err:
+        # Bad input would end another try too. An update fails for want of memory as well.
+        if isinstance(err, InputError) and not isinstance(err, UpdateError):
+            writer.close()
+            staging.remove()
+        else:
+            writer.leave()
+        raise
+
+
+def _binary_column(values: Sequence[memoryview]) -> pa.Array | pa.ChunkedArray:
+    """Bytes of tensors: shared with them where they are large, copied where that costs less than an array for each."""
+    if sum(map(len, values)) < _PAGE_BYTES:
+        return pa.array([bytes(raw) for raw in values], type=pa.large_binary())
+    ends = (pa.py_buffer(np.array([0, len(raw)], dtype=np.int64)) for raw in values)
+    each = zip(ends, map(pa.py_buffer, values), strict=True)
+    return pa.chunked_array([pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, *both]) for both in each])
+
+
+def _per_group(most: int, row_bytes: int) -> int:
+    """Rows of a row group that unfolds to at most GROUP_BYTES."""
+    return max(1, min(most, GROUP_BYTES // row_bytes))
+
+
+def _split(points: Points, count: int) -> tuple[Points, Points]:
+    return take(points, np.arange(min(count, len(points)))), take(points, np.arange(count, len(points)))

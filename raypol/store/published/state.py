@@ -1,0 +1,237 @@
+"""What one model_step file of the published layout says: its content compared with the declared model, name by name.
+
+Everything in it is the adversary's word. Containers are looked at with `dict`'s own methods and shown by their type only.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from raypol.core.errors import InputError
+from raypol.core.proof import MAX_STEPS, Checkpoint
+from raypol.store.published.torch_files import Budget, shown
+
+Kinds = Mapping[str, tuple[torch.Size, torch.dtype]]
+"""Shape and dtype of each tensor by name."""
+
+_STATES_PER_PARAMETER: Final = 3  # Adam with amsgrad keeps the most of torch's optimizers
+_MAX_MILESTONES: Final = 10_000
+_MAX_COUNTER: Final = 1e15
+_SEVERAL_GPUS: Final = "module."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declared:
+    """What a folder's tensors are held against: the declared model."""
+
+    model: str
+    net: Kinds
+    """Of its state dict."""
+    parameters: tuple[str, ...]
+    buffers: tuple[str, ...]
+    """Those of the state dict; the rest of it are other names of the same tensors."""
+
+    @property
+    def budget(self) -> Budget:
+        """What a checkpoint of it may need."""
+        sizes = {name: math.prod(shape) * dtype.itemsize for name, (shape, dtype) in self.net.items()}
+        learned = sum(sizes.get(name, 0) for name in self.parameters)
+        numbers = 16 * len(self.parameters)  # step counters
+        return Budget(
+            tensor_bytes=sum(sizes.values()) + _STATES_PER_PARAMETER * learned + numbers,
+            tensors=len(sizes) + (_STATES_PER_PARAMETER + 1) * len(self.parameters),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MultiStep:
+    """The recorded state of a MultiStepLR."""
+
+    milestones: tuple[int, ...]
+    """In steps; a step may come twice."""
+    gamma: float
+    base_lr: float
+    last_step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class State:
+    """What one model_step file says, checked against the declared model but for the optimizer's own tensors."""
+
+    file: str
+    step: int
+    net: Mapping[str, Tensor]
+    options: Mapping[str, object] | None
+    """Of the optimizer's one group of parameters: numbers, strings, None and tuples of numbers. None: it records no optimizer."""
+    optimizer_state: Mapping[str, Tensor | int | float]
+    """By "parameter name/state key"."""
+    schedule: MultiStep | None
+    """None: it records no scheduler."""
+    several_gpus: bool
+
+    def checkpoint(self, declared: Declared, kinds: Kinds, fixed_buffers: Mapping[str, Tensor]) -> Checkpoint:
+        """As raypol records it.
+
+        Args:
+            declared: the model.
+            kinds: what the declared optimizer's state has after a step.
+            fixed_buffers: buffers that a state dict leaves out.
+
+        Raises:
+            InputError: a state entry that the declared optimizer does not keep.
+        """
+        state = {}
+        for name, value in self.optimizer_state.items():
+            if name not in kinds:
+                raise InputError(f"{self.file}: the declared optimizer keeps no {shown(name)}")
+            shape, dtype = kinds[name]
+            if not isinstance(value, Tensor) and not abs(value) <= _MAX_COUNTER:
+                raise InputError(f"{self.file}: optimizer state {name!r} is {shown(value)}, expected a count of steps")
+            tensor = value if isinstance(value, Tensor) else torch.tensor(value, dtype=dtype)
+            _check_tensor(self.file, f"optimizer state {name!r}", tensor, shape, dtype)
+            state[name] = tensor.contiguous()
+        return Checkpoint(
+            step=self.step,
+            parameters={name: self.net[name].contiguous() for name in declared.parameters},
+            buffers={**{name: self.net[name].contiguous() for name in declared.buffers}, **fixed_buffers},
+            optimizer_state=state,
+        )
+
+
+def parse_state(file: str, step: int, raw: object, declared: Declared) -> State:
+    """The content of model_step_<step>, as `read_torch_file` gave it.
+
+    Raises:
+        InputError: an entry, name, shape or dtype that the declared model does not have.
+    """
+    parts = _items(file, "the file", raw)
+    unknown = next((key for key in parts if key not in ("net", "optimizer", "scheduler")), None)
+    if unknown is not None or "net" not in parts:
+        raise InputError(
+            f"{file}: expected entries net, optimizer and scheduler, got {', '.join(map(shown, parts))[:200]}"
+        )
+    net, several_gpus = _net(file, parts["net"], declared)
+    options: dict[str, object] | None = None
+    state: dict[str, Tensor | int | float] = {}
+    if "optimizer" in parts:
+        # Numbered as the published model has its parameters, which is the order of its state dict.
+        order = [name for name in net if name in set(declared.parameters)]
+        options, state = _optimizer(file, parts["optimizer"], order)
+    return State(
+        file=file,
+        step=step,
+        net=net,
+        options=options,
+        optimizer_state=state,
+        schedule=_schedule(file, parts["scheduler"]) if "scheduler" in parts else None,
+        several_gpus=several_gpus,
+    )
+
+
+def _net(file: str, raw: object, declared: Declared) -> tuple[dict[str, Tensor], bool]:
+    net = _items(file, "net", raw)
+    several_gpus = bool(net) and all(name.startswith(_SEVERAL_GPUS) for name in net)
+    if several_gpus:
+        net = {name.removeprefix(_SEVERAL_GPUS): value for name, value in net.items()}
+    for what, names in (
+        ("has no tensor", [name for name in declared.net if name not in net]),
+        ("has a tensor that the declared model has not:", [name for name in net if name not in declared.net]),
+    ):
+        if names:
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise InputError(f"{file}: {what} {shown(names[0])}{more}; is {declared.model} its model?")
+    checked = {}
+    for name, value in net.items():
+        shape, dtype = declared.net[name]
+        checked[name] = _check_tensor(
+            file, f"tensor {name!r}", value, shape, dtype, f"; is {declared.model} its model?"
+        )
+    return checked, several_gpus
+
+
+def _optimizer(file: str, raw: object, order: list[str]) -> tuple[dict[str, object], dict[str, Tensor | int | float]]:
+    parts = _items(file, "optimizer", raw)
+    groups = parts.get("param_groups")
+    if not isinstance(groups, list) or len(groups) != 1:
+        raise InputError(f"{file}: expected an optimizer with one group of parameters")
+    options: dict[str, object] = dict(_items(file, "the optimizer's group", groups[0]))
+    numbers = options.pop("params", None)
+    if not isinstance(numbers, list) or [*map(type, numbers)] != [int] * len(order) or numbers != [*range(len(order))]:
+        raise InputError(f"{file}: expected an optimizer over the model's {len(order)} parameters in order")
+    for name, value in options.items():
+        if not _is_plain(value):
+            raise InputError(f"{file}: optimizer option {shown(name)} is {shown(value)}, expected a number")
+    state: dict[str, Tensor | int | float] = {}
+    recorded = parts.get("state")
+    if not isinstance(recorded, dict):
+        raise InputError(f"{file}: the optimizer has no state dict")
+    for number, raw_entries in dict.items(recorded):
+        if type(number) is not int or not 0 <= number < len(order):
+            raise InputError(f"{file}: optimizer state of parameter {shown(number)}, expected 0..{len(order) - 1}")
+        entries = _items(file, f"the optimizer's state of {order[number]}", raw_entries)
+        for key, value in entries.items():
+            if value is None:  # SGD without momentum
+                continue
+            if isinstance(value, bool) or not isinstance(value, Tensor | int | float):
+                raise InputError(f"{file}: optimizer state {shown(key)} of {order[number]}: expected a tensor")
+            state[f"{order[number]}/{key}"] = value
+    return options, state
+
+
+def _schedule(file: str, raw: object) -> MultiStep:
+    parts = _items(file, "scheduler", raw)
+    milestones, rates = parts.get("milestones"), parts.get("base_lrs")
+    gamma, last = parts.get("gamma"), parts.get("last_epoch")
+    if not isinstance(milestones, dict) or not isinstance(rates, list) or len(rates) != 1:
+        raise InputError(f"{file}: its scheduler is not a MultiStepLR, the only one of the published code")
+    if not _is_rate(gamma) or not _is_rate(rates[0]) or type(last) is not int:
+        raise InputError(
+            f"{file}: its scheduler has gamma {shown(gamma)}, base lr {shown(rates[0])}, step {shown(last)}"
+        )
+    counts = list(dict.items(milestones))
+    if any(type(n) is not int or type(at) is not int or not 0 <= at <= MAX_STEPS or n < 1 for at, n in counts):
+        raise InputError(f"{file}: its scheduler's milestones are not steps")
+    if sum(n for _, n in counts) > _MAX_MILESTONES:
+        raise InputError(f"{file}: its scheduler has more than {_MAX_MILESTONES} milestones")
+    return MultiStep(
+        milestones=tuple(sorted(at for at, n in counts for _ in range(n))),
+        gamma=float(gamma),  # type: ignore[arg-type]
+        base_lr=float(rates[0]),
+        last_step=last,
+    )
+
+
+def _items(file: str, what: str, raw: object) -> dict[str, Any]:
+    """A dict with string keys. `dict.items`: a forged OrderedDict may carry attributes that hide its methods."""
+    if not isinstance(raw, dict):
+        raise InputError(f"{file}: expected {what} to be a dict, got {shown(raw)}")
+    found = dict(dict.items(raw))
+    odd = next((key for key in found if type(key) is not str), None)
+    if odd is not None:
+        raise InputError(f"{file}: {what} has a key {shown(odd)}, expected names")
+    return found
+
+
+def _check_tensor(file: str, what: str, value: object, shape: torch.Size, dtype: torch.dtype, hint: str = "") -> Tensor:
+    if type(value) is not Tensor or value.layout != torch.strided or value.device.type != "cpu":
+        raise InputError(f"{file}: {what} is {shown(value)}, expected an ordinary tensor")
+    if value.shape != shape or value.dtype != dtype:
+        raise InputError(f"{file}: {what} is {value.dtype} {tuple(value.shape)}, expected {dtype} {tuple(shape)}{hint}")
+    return value.detach()
+
+
+def _is_plain(value: object) -> bool:
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(part is None or isinstance(part, str | int) or _is_finite(part) for part in parts)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _is_rate(value: object) -> bool:
+    return type(value) in (int, float) and 0.0 <= float(value) < math.inf  # type: ignore[arg-type]

@@ -1,0 +1,351 @@
+"""Questions to the trials of a results folder, answered by DuckDB: what filters leave, counts, rows for figures, free SQL.
+
+The table `trials` is in memory. After it is made, the database can read no file and change no setting; free SQL runs in a
+read-only transaction with a time limit. Values reach the SQL as parameters, columns are checked by name.
+"""
+
+import io
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Final, Literal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from raypol.core.distances import METRICS
+from raypol.core.errors import InputError, reject_choice
+from raypol.store.location import Location
+from raypol.store.results.rows import IntervalRow, TrialRow, schema_of, to_rows
+
+Value = str | int | float | bool | None
+
+COLUMNS: Final = tuple(f.name for f in fields(TrialRow))
+_NEEDED: Final = tuple(f.name for f in fields(TrialRow) if f.default is MISSING)
+_MEMORY: Final = "2GB"
+_SECONDS: Final = 20.0
+_READS_AT_A_TIME: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Rows whose column has one of these values; None is NULL."""
+
+    column: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Rows whose column lies in [low, high]; NULL does not."""
+
+    column: str
+    low: float
+    high: float
+
+
+Condition = OneOf | Between
+"""Rows must fulfil each of a list."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """How many rows there are of each kind."""
+
+    trials: int
+    sweeps: int
+    ok: int
+    error: int
+    stopped: int
+    simulated: int
+    estimated: int
+    judged: int
+    """Spoofs with a verdict on success."""
+    succeeded: int
+    """By the published verifier's verdict."""
+    succeeded_strict: int
+
+
+def open_database(trials: pa.Table) -> duckdb.DuckDBPyConnection:
+    """A database in memory with the table `trials`; it reads no file."""
+    connection = duckdb.connect(config={"memory_limit": _MEMORY, "python_enable_replacements": False})
+    connection.register("read", trials)
+    connection.execute("CREATE TABLE trials AS FROM read")
+    connection.unregister("read")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def where(conditions: Sequence[Condition]) -> tuple[str, list[Value]]:
+    """An SQL expression with a ? for each of the values.
+
+    Raises:
+        InputError: no such column.
+    """
+    parts: list[str] = []
+    values: list[Value] = []
+    for condition in conditions:
+        column = _column(condition.column)
+        if isinstance(condition, Between):
+            parts.append(f"{column} BETWEEN ? AND ?")
+            values += [condition.low, condition.high]
+            continue
+        given = [value for value in condition.values if value is not None]
+        either = [f"{column} IN ({', '.join('?' * len(given))})"] if given else []
+        either += [f"{column} IS NULL"] if None in condition.values else []
+        parts.append(f"({' OR '.join(either) or 'false'})")
+        values += given
+    return " AND ".join(parts) or "true", values
+
+
+def facet(database: duckdb.DuckDBPyConnection, column: str) -> dict[Value, int]:
+    """Rows by value of a column, in the order of the values, NULL last."""
+    name = _column(column)
+    found = (
+        database.cursor().execute(f"SELECT {name}, count(*) FROM trials GROUP BY 1 ORDER BY 1 NULLS LAST").fetchall()
+    )
+    return dict(found)
+
+
+def count(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> Counts:
+    """How many rows the conditions leave, by kind."""
+    test, values = where(conditions)
+    (found,) = database.cursor().execute(f"SELECT {_COUNTS} FROM trials WHERE {test}", values).fetchall()
+    return Counts(**dict(zip(_COUNTED, found, strict=True)))
+
+
+_COUNTED: Final = {
+    "trials": "count(*)",
+    "sweeps": "count(DISTINCT sweep_id)",
+    **{status: f"count(*) FILTER (status = '{status}')" for status in ("ok", "error", "stopped")},
+    "simulated": "count(*) FILTER (simulated)",
+    "estimated": "count(*) FILTER (estimated)",
+    "judged": "count(success)",
+    "succeeded": "count(*) FILTER (success)",
+    "succeeded_strict": "count(*) FILTER (success_strict)",
+}
+_COUNTS: Final = ", ".join(f"{expression} AS {name}" for name, expression in _COUNTED.items())
+
+
+def by_arm(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> list[dict[str, Any]]:
+    """One row per arm that the conditions leave: counts by verdict, median errors and ratios of the trials with status ok."""
+    test, values = where(conditions)
+    medians = ", ".join(
+        f"median({column}) FILTER (isfinite({column}) AND status = 'ok') AS {column}"
+        for column in ("error_l2", "ratio_error_l2", "ratio_time", "ratio_size")
+    )
+    question = f"""
+        SELECT arm, count(*) AS trials, count(*) FILTER (status <> 'ok') AS not_ok,
+               count(*) FILTER (simulated OR estimated) AS not_measured,
+               count(accepted_published) AS judged_published, count(*) FILTER (accepted_published) AS accepted_published,
+               count(accepted_strict) AS judged_strict, count(*) FILTER (accepted_strict) AS accepted_strict,
+               count(success) AS judged, count(*) FILTER (success) AS succeeded, {medians}
+        FROM trials WHERE {test} GROUP BY arm ORDER BY arm"""
+    found: list[dict[str, Any]] = _ask(database, question, values).to_pylist()
+    return found
+
+
+def select(
+    database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = (), columns: Sequence[str] = COLUMNS
+) -> pa.Table:
+    """Some columns of the rows that the conditions leave, by sweep, arm, T', k, seed and trial."""
+    test, values = where(conditions)
+    chosen = ", ".join(map(_column, columns))
+    order = "sweep_id, arm, steps, interval, seed, trial_id"
+    return _ask(database, f"SELECT {chosen} FROM trials WHERE {test} ORDER BY {order}", values)
+
+
+def listing(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> pa.Table:
+    """What a table of trials shows of the rows that the conditions leave, the latest first; `trial` is the trial_id."""
+    test, values = where(conditions)
+    chosen = ", ".join(f'{expression} AS "{name}"' for name, expression in _LISTED.items())
+    return _ask(database, f"SELECT {chosen} FROM trials WHERE {test} ORDER BY started_at DESC, trial_id", values)
+
+
+_SOURCE: Final = """CASE WHEN simulated AND estimated THEN 'simulated, estimated' WHEN simulated THEN 'simulated'
+    WHEN estimated THEN 'estimated' ELSE 'measured' END"""
+_ERRORS: Final = tuple(f"error_{metric}" for metric in METRICS)
+_LISTED: Final = {
+    "trial": "trial_id",
+    "source": _SOURCE,
+    "arm": "coalesce(arm, '')",
+    "T'": "steps",
+    "k": "interval",
+    "status": "status",
+    "success": "CASE success WHEN true THEN 'yes' WHEN false THEN 'no' ELSE '' END",
+    "published": "CASE accepted_published WHEN true THEN 'accepts' WHEN false THEN 'rejects' ELSE '' END",
+    "strict": "CASE accepted_strict WHEN true THEN 'accepts' WHEN false THEN 'rejects' ELSE '' END",
+    **{column.replace("_", " "): column for column in _ERRORS},
+    "time / proof's": "ratio_time",
+    "size / proof's": "ratio_size",
+    "bound by": "coalesce(bound_by, '')",
+    "strength": """concat_ws(', ', 'alpha ' || alpha, 'linf ' || round(linf_limit * 255, 2) || '/255',
+        CASE WHEN noise > 0 THEN 'noise ' || noise END)""",
+    "device s": "device_s",
+    "MB": "size_bytes / 1e6",
+    "dataset": "dataset",
+    "model": "model",
+    "seed": "seed",
+    "device": "device",
+    "sweep": "sweep_id",
+    "started": "started_at",
+}
+
+
+def success_by_steps(
+    database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()
+) -> list[tuple[str, int, int, int]]:
+    """(arm, T', spoofs with a verdict, successes among them) for each arm and T' that the conditions leave."""
+    test, values = where(conditions)
+    question = f"""
+        SELECT arm, steps, count(*), count(*) FILTER (success) FROM trials
+        WHERE {test} AND success IS NOT NULL GROUP BY ALL ORDER BY arm, steps"""
+    return database.cursor().execute(question, values).fetchall()
+
+
+def rows(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> list[TrialRow]:
+    """The rows that the conditions leave and that have what every row must have: arm, T', status, ..."""
+    found = select(database, conditions)
+    complete = [column for column in _NEEDED if found[column].null_count]
+    if complete:
+        test, values = where(conditions)
+        needed = " AND ".join(f"{_column(column)} IS NOT NULL" for column in complete)
+        found = _ask(database, f"SELECT * FROM trials WHERE {test} AND {needed} ORDER BY trial_id", values)
+    return to_rows(found, TrialRow)
+
+
+def trial(database: duckdb.DuckDBPyConnection, trial_id: str) -> dict[str, Any] | None:
+    """One row, every column by name."""
+    found: list[dict[str, Any]] = _ask(
+        database, "SELECT * FROM trials WHERE trial_id = ? LIMIT 1", [trial_id]
+    ).to_pylist()
+    return found[0] if found else None
+
+
+def read_intervals(results: Location, trial_ids: Sequence[str]) -> tuple[pa.Table, int]:
+    """Intervals of some trials, from their files; and how many of the trials have no file that can be read."""
+    folder, schema = results / "intervals", schema_of(IntervalRow)
+
+    def read(trial_id: str) -> pa.Table | None:
+        try:
+            with folder.filesystem.open_input_file((folder / f"{trial_id}.parquet").path) as stream:
+                found = pq.ParquetFile(stream).read(use_threads=False)
+            return pa.table(
+                [
+                    found[own.name].cast(own.type) if own.name in found.column_names else pa.nulls(len(found), own.type)
+                    for own in schema
+                ],
+                schema=schema,
+            )
+        except (OSError, KeyError, pa.ArrowException):
+            return None
+
+    with ThreadPoolExecutor(_READS_AT_A_TIME) as pool:
+        read_tables = list(pool.map(read, trial_ids))
+    tables = [table for table in read_tables if table is not None]
+    return pa.concat_tables([schema.empty_table(), *tables]), len(read_tables) - len(tables)
+
+
+def free_sql(
+    database: duckdb.DuckDBPyConnection,
+    text: str,
+    *,
+    more: Mapping[str, Callable[[], pa.Table]],
+    max_rows: int,
+    seconds: float = _SECONDS,
+) -> pa.Table:
+    """The answer to a question that a person typed, at most `max_rows` + 1 rows of it.
+
+    Args:
+        database: of `open_database`.
+        text: one SELECT (also WITH, FROM, DESCRIBE, SUMMARIZE) or EXPLAIN.
+        more: further tables by name, made if the text has the name in it.
+        max_rows: how many rows are wanted; one more means that there are more.
+        seconds: after which it is given up.
+
+    Raises:
+        InputError: anything else, a mistake in it, or out of time.
+    """
+    try:
+        statements = database.extract_statements(text)
+    except duckdb.Error as err:
+        raise InputError(_first_lines(err)) from err
+    allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    if len(statements) != 1 or statements[0].type not in allowed:
+        kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
+        raise InputError(f"expected one SELECT (or WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN), got {kinds}")
+    cursor = database.cursor()
+    for name, make in more.items():
+        if name in text.lower():
+            cursor.register(name, make())
+    out_of_time = threading.Timer(seconds, cursor.interrupt)
+    cursor.execute("BEGIN TRANSACTION READ ONLY")
+    out_of_time.start()
+    try:
+        cursor.execute(statements[0])
+        names = _distinct([column[0] for column in cursor.description or ()])
+        found = cursor.fetchmany(max_rows + 1)
+    except duckdb.InterruptException as err:
+        raise InputError(f"given up after {seconds:g} s; ask for less, or ask DuckDB outside the app") from err
+    except duckdb.Error as err:
+        raise InputError(_first_lines(err)) from err
+    finally:
+        out_of_time.cancel()
+        cursor.close()
+    return _plain_table(names, found)
+
+
+def export(
+    database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition], kind: Literal["csv", "parquet"]
+) -> bytes:
+    """A file with every column of the rows that the conditions leave."""
+    found, stream = select(database, conditions), io.BytesIO()
+    if kind == "csv":
+        pa_csv.write_csv(found, stream)
+    else:
+        pq.write_table(found, stream, compression="zstd")
+    return stream.getvalue()
+
+
+def _plain_table(names: Sequence[str], found: Sequence[tuple[Any, ...]]) -> pa.Table:
+    """What a page can show: numbers, truths and texts; anything else as text."""
+    columns = []
+    for cells in zip(*found, strict=True) if found else [()] * len(names):
+        try:
+            column = pa.array(cells)
+        except (pa.ArrowException, OverflowError):
+            column = pa.array([None if cell is None else str(cell) for cell in cells])
+        kind = column.type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_decimal(kind):
+            column = pa.array([None if cell is None else str(cell) for cell in cells])
+        columns.append(column)
+    return pa.table(columns, names=list(names))
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names as given; a repeated one with a number."""
+    seen: dict[str, int] = {}
+    told = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        told.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return told
+
+
+def _ask(database: duckdb.DuckDBPyConnection, question: str, values: Sequence[Value]) -> pa.Table:
+    cursor = database.cursor()
+    return cursor.sql(question, params=list(values)).to_arrow_table()
+
+
+def _column(name: str) -> str:
+    if name not in COLUMNS:
+        reject_choice("column", name, COLUMNS)
+    return f'"{name}"'
+
+
+def _first_lines(err: duckdb.Error) -> str:
+    return " ".join(str(err).split("\n\nLINE")[0].split())[:400]

@@ -1,0 +1,124 @@
+"""Progress on a terminal and in a log."""
+
+import time
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from raypol.cli.progress import progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that have passed, to be set."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: 5000.0 + now[0])
+    return now
+
+
+def log() -> tuple[Console, StringIO]:
+    out = StringIO()
+    return Console(file=out, width=60), out
+
+
+def test_a_log_gets_a_line_now_and_then(clock: list[float]) -> None:
+    console, out = log()
+    with progress(console) as update:
+        for second in range(0, 32, 4):
+            clock[0] = float(second)
+            update("training", second, 100)
+    assert out.getvalue().splitlines() == [
+        "[   0.0 s] 0/100 training",
+        "[  12.0 s] 12/100 training (1.0/s, 1 min 28 s left)",
+        "[  24.0 s] 24/100 training (1.0/s, 1 min 16 s left)",
+    ]
+
+
+def test_the_end_is_told_at_once_and_only_once(clock: list[float]) -> None:
+    console, out = log()
+    with progress(console) as update:
+        update("training", 0, 10)
+        clock[0] = 1.0
+        for _ in range(5):  # a poll sees the end several times before the job returns
+            update("training", 10, 10)
+        update("replaying", 10, 10)
+    assert out.getvalue().splitlines() == [
+        "[   0.0 s] 0/10 training",
+        "[   1.0 s] 10/10 training (10/s)",
+        "[   1.0 s] 10/10 replaying (10/s)",
+    ]
+
+
+def test_a_long_log_gets_fewer_lines(clock: list[float]) -> None:
+    console, out = log()
+    with progress(console) as update:
+        for second in range(0, 36_000, 5):
+            clock[0] = float(second)
+            update("running trials", second, 100_000)
+    lines = out.getvalue().splitlines()
+    assert 150 < len(lines) < 500
+    assert lines[-1].startswith("[9 h 5")
+    assert "(1.0/s, 17 h " in lines[-1]
+
+
+def test_a_log_that_hears_nothing_says_that_it_goes_on(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raypol.cli.progress._SECONDS_BETWEEN_LINES", 0.01)
+    console, out = log()
+    with progress(console) as update:
+        update("crafting intervals", 1, 4)
+        clock[0] = 61.0
+        limit = time.perf_counter() + 10.0
+        while out.getvalue().count("\n") < 2 and time.perf_counter() < limit:
+            time.sleep(0.01)
+    assert out.getvalue().splitlines() == ["[   0.0 s] 1/4 crafting intervals", "[  61.0 s] 1/4 crafting intervals"]
+
+
+def test_what_cannot_be_counted_shows_no_count(clock: list[float]) -> None:
+    console, out = log()
+    with progress(console) as update:
+        update("starting Ray", 0, 0)
+    assert out.getvalue() == "[   0.0 s] starting Ray\n"
+    assert clock == [0.0]
+
+
+@pytest.mark.parametrize("words", ["[/red] arm", "[bold]", "a [link=x] b"])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_brackets_are_brackets(words: str, terminal: bool) -> None:
+    out = StringIO()
+    console = Console(file=out, width=120, force_terminal=terminal, color_system=None)
+    with progress(console) as update:
+        update(words, 1, 2)
+        update(words, 2, 2)
+    assert words in out.getvalue()
+
+
+def test_a_terminal_gets_a_bar_that_goes_away() -> None:
+    out = StringIO()
+    console = Console(file=out, width=100, force_terminal=True, color_system=None)
+    with progress(console) as update:
+        update("crafting intervals", 3, 7)
+    assert "crafting intervals" in out.getvalue()
+    assert "3/7" in out.getvalue()
+    assert "left" not in out.getvalue(), "not known yet"
+    assert out.getvalue().endswith("\x1b[2K")
+
+
+def test_a_bar_tells_rate_and_time_left(clock: list[float]) -> None:
+    out = StringIO()
+    console = Console(file=out, width=120, force_terminal=True, color_system=None)
+    with progress(console) as update:
+        update("crafting intervals", 0, 10)
+        clock[0] = 4.0
+        update("crafting intervals", 2, 10)
+    assert "30/min, 16 s left" in out.getvalue()
+
+
+def test_an_error_inside_passes_through() -> None:
+    def work() -> None:
+        with progress(log()[0]) as update:
+            update("training", 0, 1)
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        work()

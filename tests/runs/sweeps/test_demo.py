@@ -1,0 +1,127 @@
+"""The demo as a whole, tiny: every arm has its row, twice in one folder."""
+
+from pathlib import Path
+
+import pytest
+
+from raypol.cluster.runners import LocalRunner
+from raypol.core.attacks import METHODS
+from raypol.core.errors import InputError
+from raypol.report.conclusions import tell
+from raypol.runs.sweeps.demo import ARMS, POINTS, run_demo
+from raypol.store.location import open_location
+from tests.conftest import Shown
+from tests.studies import FEW_ARMS, QUICK_ARMS, TRAIN, query
+
+
+def test_every_arm_has_a_row_in_the_order_asked(shown: Shown) -> None:
+    assert [(o.row.arm, o.row.steps, o.row.interval) for o in shown.first.outcomes] == [
+        ("honest", 40, 10),
+        *((arm, 10, 5) for arm in FEW_ARMS),
+        *((arm, 10, 4) for arm in FEW_ARMS),
+    ]
+    assert [outcome.row.arm for outcome in shown.second.outcomes] == ["honest", *QUICK_ARMS]
+    for run in (shown.first, shown.second):
+        assert {outcome.row.status for outcome in run.outcomes} == {"ok"}
+        assert {outcome.row.sweep_id for outcome in run.outcomes} == {run.study.sweep_id}
+
+
+def test_a_second_run_reuses_the_proof_and_adds_its_own_rows(shown: Shown) -> None:
+    assert shown.first.study.sweep_id != shown.second.study.sweep_id
+    assert shown.first.study.proof.proof_id == shown.second.study.proof.proof_id
+    assert (shown.first.study.proof.reused, shown.second.study.proof.reused) == (False, True)
+    assert shown.second.reference.reused
+    assert "reused" in shown.second.outcomes[0].row.message
+    found = query(
+        f"SELECT sweep_id, count(*), count(DISTINCT proof_id) FROM '{quoted(shown.folder)}/trials/*.parquet' GROUP BY 1"  # noqa: S608
+    )
+    assert set(found) == {(shown.first.study.sweep_id, 5, 5), (shown.second.study.sweep_id, 9, 9)}
+
+
+def quoted(folder: Path) -> str:
+    return str(folder).replace("'", "''")
+
+
+def test_the_same_seed_forges_the_same_spoofs(shown: Shown) -> None:
+    again = {(outcome.row.arm, outcome.row.interval): outcome for outcome in shown.second.outcomes}
+    both = [(one, again[key]) for one in shown.first.outcomes if (key := (one.row.arm, one.row.interval)) in again]
+    assert len(both) == 1 + len(FEW_ARMS)
+    for one, two in both:
+        for column in (
+            "error_l1",
+            "error_l2",
+            "error_linf",
+            "error_cos",
+            "accepted_strict",
+            "size_bytes",
+            "num_points",
+        ):
+            assert repr(getattr(one.row, column)) == repr(getattr(two.row, column)), (one.row.arm, column)
+
+
+def test_nothing_half_written_stays(shown: Shown) -> None:
+    assert [path for path in (shown.folder / ".staging").rglob("*") if path.is_file()] == []
+    assert not list(shown.folder.rglob("*.tmp"))
+    assert len(list((shown.folder / "proofs").iterdir())) == 2 + 4 + 8
+
+
+def test_the_output_says_it_all(shown: Shown) -> None:
+    rows = [outcome.row for outcome in shown.second.outcomes]
+    words = " ".join(shown.out.split())
+    assert " ".join(tell(rows).split()) in words
+    for row in rows:
+        assert row.arm in shown.out
+    assert "Traceback" not in shown.out + shown.err
+    assert "warning" not in shown.err
+    assert str(shown.folder) in shown.out
+
+
+def test_figures_and_the_tracking_store_lie_in_the_folder(shown: Shown) -> None:
+    stems = ("panels", "verdicts", "pareto", "stages", "accuracy", "before_after")
+    assert {path.name for path in (shown.folder / "figures").iterdir()} == {
+        f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")
+    }
+    assert (shown.folder / "mlflow.db").exists()
+
+
+def test_progress_and_outcomes_are_told_as_they_come(local: LocalRunner, tmp_path: Path) -> None:
+    events: list[tuple[str, int, int]] = []
+    arms: list[str] = []
+    run_demo(
+        local,
+        open_location(tmp_path),
+        TRAIN,
+        points=[(10, 5)],
+        arms=FEW_ARMS,
+        on_event=lambda *event: events.append(event),
+        on_outcome=lambda row, _: arms.append(row.arm),
+    )
+    training = [event for event in events if event[0].startswith("training")]
+    rest = events[len(training) :]
+    assert events[: len(training)] == training
+    assert {of for _, _, of in training} == {2 * TRAIN.steps}
+    assert [(done, of) for _, done, of in rest] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert arms[0] == "honest"
+    assert sorted(arms[1:]) == ["III-loss", "null"]
+
+
+def test_what_listens_may_stop_the_demo(local: LocalRunner, tmp_path: Path) -> None:
+    def refuse(_: object, __: object) -> None:
+        raise InputError("enough")
+
+    with pytest.raises(InputError, match="enough"):
+        run_demo(
+            local,
+            open_location(tmp_path),
+            TRAIN,
+            points=[(10, 5)],
+            arms={"null": QUICK_ARMS["null"]},
+            on_outcome=refuse,
+        )
+
+
+def test_the_full_demo_covers_every_attack_and_control() -> None:
+    assert ARMS.keys() == QUICK_ARMS.keys()
+    assert {type(config) for config in ARMS.values()} <= METHODS.keys()
+    assert [type(config) for config in ARMS.values()] == [type(config) for config in QUICK_ARMS.values()]
+    assert len(POINTS) == len(set(POINTS)) >= 3

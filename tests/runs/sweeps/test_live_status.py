@@ -1,0 +1,181 @@
+"""What a running sweep tells, and how a reader takes what lies in the folder."""
+
+import errno
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from raypol.core.errors import InputError
+from raypol.core.training.train_config import TrainConfig
+from raypol.runs.sweeps import live_status
+from raypol.runs.sweeps.design import Design, Setup, setup_of
+from raypol.runs.sweeps.live_status import Live, Pulse, read_pulse
+from raypol.store.location import Location, open_location
+from raypol.store.results.rows import TrialRow
+from tests.rows import made_row
+
+DESIGN = Design(train=TrainConfig(steps=40, interval=10, batch_size=32), arms={"null": "null"}, space={})
+
+
+def setup(steps: int) -> Setup:
+    return setup_of(DESIGN, {"arm": "null", "steps": steps})
+
+
+def row_of(one: Setup, status: str = "ok") -> TrialRow:
+    return replace(
+        made_row(0), sweep_id="s", trial_id=one.trial_id("s"), arm="null", status=status, intervals_verified=3
+    )
+
+
+def place(folder: Path) -> Path:
+    return folder / "sweeps" / "s" / "live.json"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Location:
+    """With the folder of a sweep, as the ledger makes it."""
+    place(tmp_path).parent.mkdir(parents=True)
+    return open_location(tmp_path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_status, "EVERY_S", 0.02)
+
+
+def pulse(results: Location) -> Pulse:
+    found = read_pulse(results, "s")
+    assert found is not None
+    return found
+
+
+def until(results: Location, what: str) -> Pulse:
+    """The first pulse in which the driver says this."""
+    limit = time.monotonic() + 20.0
+    while time.monotonic() < limit:
+        found = read_pulse(results, "s")
+        if found is not None and found.doing == what:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"nothing was told of {what!r}")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_sweep_from_begin_to_end(results: Location, tmp_path: Path) -> None:
+    first, second, third, fourth = (setup(steps) for steps in (10, 20, 30, 40))
+    told = Live(results, "s")
+    told.expects(4)
+    told.found([row_of(first)])
+    with told.told():
+        told.says("training")
+        seen = until(results, "training")
+        assert seen.states == {"waiting": 3, "running": 0, "ok": 1, "error": 0, "stopped": 0}
+        assert (seen.num_trials, seen.resumed, seen.ended, seen.phase_at) == (4, 1, "", 0.0)
+
+        told.begins()
+        told.began(second)
+        told.began(third)
+        told.lost(second)
+        told.began(second)
+        told.says("in work")
+        seen = until(results, "in work")
+        assert seen.states == {"waiting": 1, "running": 2, "ok": 1, "error": 0, "stopped": 0}
+        assert [(one.steps, one.interval, one.device, one.tries) for one in seen.running] == [
+            (30, 10, "cpu", 1),
+            (20, 10, "cpu", 2),
+        ]
+        assert seen.lost == 1
+        assert seen.phase_at >= seen.started_at
+
+        told.finished(row_of(second))
+        told.finished(row_of(third, "error"))
+        told.finished(row_of(third, "error"))  # a searcher's point may pass by again
+        told.says("done")
+        seen = until(results, "done")
+        assert seen.states == {"waiting": 1, "running": 0, "ok": 2, "error": 1, "stopped": 0}
+        assert [number for _, number in seen.finished] == [3, 3, 3]
+        told.finished(row_of(fourth, "stopped"))
+    assert pulse(results).ended == "finished"
+    assert pulse(results).states["stopped"] == 1
+    assert [path.name for path in place(tmp_path).parent.iterdir()] == ["live.json"], "nothing half written is left"
+
+
+@pytest.mark.usefixtures("quick")
+def test_storage_that_is_away_is_said_once_each_time(
+    results: Location, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told, away = Live(results, "s"), tmp_path / "away"
+
+    def warned(times: int) -> None:
+        limit = time.monotonic() + 20.0
+        while len(caplog.records) < times and time.monotonic() < limit:
+            time.sleep(0.01)
+        time.sleep(0.2)  # ten more pulses
+        assert len(caplog.records) == times
+
+    with told.told():
+        for times in (1, 2):
+            place(tmp_path).parent.rename(away)
+            warned(times)
+            away.rename(place(tmp_path).parent)
+            told.says(f"back {times}")
+            until(results, f"back {times}")
+    said = f"live.json cannot be written now ({os.strerror(errno.ENOENT)}); trials wait for the storage"
+    assert all(record.getMessage().endswith(said) for record in caplog.records)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("error", "said"), [(KeyboardInterrupt(), "interrupted"), (ValueError("one\ntwo"), "failed: ValueError: one")]
+)
+def test_how_it_ended_is_told(results: Location, error: BaseException, said: str) -> None:
+    def drive() -> None:
+        told = Live(results, "s")
+        with told.told():
+            told.began(setup(10))
+            raise error
+
+    with pytest.raises(type(error)):
+        drive()
+    assert pulse(results).ended == said
+    assert pulse(results).running == ()
+
+
+def test_an_early_end_says_why(results: Location) -> None:
+    told = Live(results, "s")
+    with told.told():
+        told.stops("2 trials wait for T4, and none could start for 900 s")
+    assert pulse(results).ended.startswith("ended early: 2 trials wait for T4")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_that_cannot_be_written_costs_no_trial(tmp_path: Path) -> None:
+    (tmp_path / "sweeps").write_text("a file")
+    with Live(open_location(tmp_path), "s").told():
+        time.sleep(0.1)
+    assert read_pulse(open_location(tmp_path), "s") is None
+
+
+def test_no_pulse(tmp_path: Path) -> None:
+    assert read_pulse(open_location(tmp_path), "s") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (json.dumps({"version": 99}), "another raypol: expected version 1, got 99"),
+        ("[]", "another raypol: expected version 1, got None"),
+        ("{", "not what raypol writes"),
+        ('{"version": 1, "sweep_id": 7}', "not what raypol writes"),
+        ('{"version": 1, "states": ' + "[" * 20000, "not what raypol writes"),
+    ],
+)
+def test_what_is_not_ours_is_one_line(results: Location, tmp_path: Path, content: str, said: str) -> None:
+    place(tmp_path).write_text(content)
+    with pytest.raises(InputError, match=said) as caught:
+        read_pulse(results, "s")
+    assert "\n" not in str(caught.value)

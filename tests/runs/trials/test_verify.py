@@ -1,0 +1,148 @@
+"""Verifying with a runner: how the work is split, and what is not taken from a proof's word."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raypol.cluster.runners import LocalRunner
+from raypol.core.datasets.source import DataSource
+from raypol.core.errors import InputError
+from raypol.core.verification.policies import Thresholds, strict
+from raypol.core.verification.replay import Conditions
+from raypol.core.verification.verifier import examine
+from raypol.runs.trials.verify import Examination, allow_names, examine_proof, shards
+from raypol.store.location import open_location
+from raypol.store.proofs.reader import ParquetProof
+from tests.runs.conftest import Recorded
+from tests.studies import TRAIN
+
+RECORDED = Examination(conditions=Conditions(augmentation="recorded"))
+
+
+@given(st.integers(0, 400), st.integers(-1, 70))
+def test_shards_partition_the_range_in_order(count: int, workers: int) -> None:
+    parts = shards(count, workers)
+    assert [i for start, stop in parts for i in range(start, stop)] == list(range(count))
+    lengths = [stop - start for start, stop in parts]
+    assert all(1 <= length <= 25 for length in lengths)
+    assert max(lengths, default=0) - min(lengths, default=0) <= 1
+    assert len(parts) >= min(count, 2 * workers)  # no worker without work while there is some
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "parts"),
+    [
+        (0, 4, []),
+        (1, 4, [(0, 1)]),
+        (4, 1, [(0, 2), (2, 4)]),
+        (5, 2, [(0, 1), (1, 2), (2, 3), (3, 5)]),
+        (51, 1, [(0, 17), (17, 34), (34, 51)]),
+    ],
+)
+def test_shards_of_small_work(count: int, workers: int, parts: list[tuple[int, int]]) -> None:
+    assert shards(count, workers) == parts
+
+
+@pytest.mark.parametrize("arm", ["honest", "III-loss", "forged_momentum"])
+def test_sharded_evidence_is_that_of_one_pass(local: LocalRunner, recorded: Recorded, arm: str) -> None:
+    outcome = recorded.honest if arm == "honest" else recorded.spoofs[arm]
+    folder = recorded.study.results / "proofs" / outcome.row.proof_id
+    told: list[tuple[int, int]] = []
+    found, seconds = examine_proof(
+        local, folder, TRAIN.data, RECORDED, on_progress=lambda done, of: told.append((done, of))
+    )
+    whole = examine(ParquetProof(folder), TRAIN.data.load(), RECORDED.conditions)
+    assert repr(found) == repr(whole)
+    assert seconds > 0
+    number = found.recipe.num_intervals
+    assert told[0] == (0, number)
+    assert told[-1] == (number, number)
+    assert told == sorted(told)
+
+
+@pytest.mark.parametrize(("selection", "replayed"), [("all", 4), ("top_q", 1), ("random", 1)])
+def test_fewer_intervals_are_replayed_when_asked(
+    local: LocalRunner, recorded: Recorded, selection: str, replayed: int
+) -> None:
+    examination = replace(RECORDED, selection=selection)  # type: ignore[arg-type]
+    evidence, _ = examine_proof(local, recorded.study.proof.folder, TRAIN.data, examination)
+    assert len(evidence.replays) >= replayed
+    assert len(evidence.survey.movements) == 4
+    assert strict(evidence, Thresholds(), None).is_valid
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"selection": "every"}, "unknown selection 'every'; possible"),
+        ({"query_budget": 0, "selection": "top_q"}, ">= 1"),
+    ],
+)
+def test_a_senseless_examination_is_an_input_error(
+    local: LocalRunner, recorded: Recorded, change: dict[str, object], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        examine_proof(local, recorded.study.proof.folder, TRAIN.data, replace(RECORDED, **change))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def copy(recorded: Recorded, tmp_path: Path) -> Path:
+    """The honest proof's folder, to damage."""
+    return Path(shutil.copytree(recorded.study.proof.folder.path, tmp_path / "elsewhere"))
+
+
+def test_a_copied_folder_verifies_elsewhere(local: LocalRunner, recorded: Recorded, copy: Path) -> None:
+    evidence, _ = examine_proof(local, open_location(copy), TRAIN.data, RECORDED)
+    assert evidence.computed_root == recorded.study.proof.manifest.root
+    assert strict(evidence, Thresholds(l1=0, l2=0, linf=0, cos=0), None).is_valid
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (DataSource(name="tests.scenes:tiny"), r"about dataset 'digits'; expected 'tests.scenes:tiny' \(--dataset\)"),
+        (DataSource(name="fashion_mnist"), "about dataset 'digits'; expected 'fashion_mnist'"),
+    ],
+)
+def test_a_proof_does_not_choose_the_verifiers_data(
+    local: LocalRunner, recorded: Recorded, data: DataSource, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        examine_proof(local, recorded.study.proof.folder, data, RECORDED)
+
+
+def test_other_data_under_the_same_name_are_told_apart(local: LocalRunner, copy: Path) -> None:
+    manifest = copy / "manifest.json"
+    before = ParquetProof(open_location(copy)).recipe.dataset_sha256
+    manifest.write_text(manifest.read_text().replace(before, "0" * 64))
+    with pytest.raises(InputError, match="made on other data: its digits has SHA-256 000000000000"):
+        examine_proof(local, open_location(copy), TRAIN.data, RECORDED)
+
+
+@pytest.mark.parametrize(
+    ("named", "typed", "allowed"),
+    [
+        ({}, {}, True),
+        ({"model": "os:system"}, {}, False),
+        ({"model": "os:system"}, {"model": "os:path"}, False),
+        ({"model": "os:system"}, {"dataset": "os:system"}, False),
+        ({"model": "os:system"}, {"model": "os:system"}, True),
+        ({"dataset": "os:system"}, {}, False),
+        ({"dataset": "os:system"}, {"dataset": "os:system"}, True),
+        ({"dataset": "os:system", "model": "os:path"}, {"dataset": "os:system"}, False),
+    ],
+)
+def test_code_that_a_proof_names_runs_only_if_the_verifier_typed_it(
+    recorded: Recorded, named: dict[str, str], typed: dict[str, str], allowed: bool
+) -> None:
+    recipe = replace(recorded.study.proof.manifest.recipe, **named)  # type: ignore[arg-type]
+    choices = {"dataset": None, "model": None, **typed}
+    if allowed:
+        allow_names(recipe, **choices)
+        return
+    with pytest.raises(InputError, match=r"code outside raypol; give --(model|dataset) os:"):
+        allow_names(recipe, **choices)
