@@ -5,7 +5,7 @@ Published success range of attack III: 1,000 < T' < 6,000; the points lie on bot
 
 from ray import tune
 
-from raypol.cli.sweep import main
+from raypol.cli.sweep import run_sweep
 from raypol.runs.sweeps.paper_experiments import CIFAR10, against_steps
 
 SWEEP = against_steps(
@@ -17,4 +17,4 @@ SWEEP = against_steps(
 )
 
 if __name__ == "__main__":
-    main(SWEEP)
+    run_sweep(SWEEP)

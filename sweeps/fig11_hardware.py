@@ -5,7 +5,7 @@ At smoke size the kinds are one and two cores; the proof is then made and judged
 
 from ray import tune
 
-from raypol.cli.sweep import main
+from raypol.cli.sweep import run_sweep
 from raypol.core.attacks import find_attack
 from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.sweeps.paper_experiments import (
@@ -46,4 +46,4 @@ SWEEP = Sweep(
 )
 
 if __name__ == "__main__":
-    main(SWEEP)
+    run_sweep(SWEEP)

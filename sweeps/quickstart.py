@@ -2,7 +2,7 @@
 
 from ray import tune
 
-from raypol.cli.sweep import main
+from raypol.cli.sweep import run_sweep
 from raypol.core.attacks import find_attack
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.sweeps.design import Design, Sweep
@@ -36,4 +36,4 @@ SWEEP = Sweep(
 )
 
 if __name__ == "__main__":
-    main(SWEEP)
+    run_sweep(SWEEP)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ray import tune
 
-from raypol.cli.sweep import main
+from raypol.cli.sweep import run_sweep
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.sweeps.paper_experiments import (
@@ -63,4 +63,4 @@ SWEEP = Sweep(
 )
 
 if __name__ == "__main__":
-    main(SWEEP)
+    run_sweep(SWEEP)

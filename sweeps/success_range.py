@@ -9,7 +9,7 @@ from dataclasses import replace
 from ray import tune
 
 from raypol.cli.commands.range import RangeCommand
-from raypol.cli.sweep import main
+from raypol.cli.sweep import run_sweep
 from raypol.core.attacks import find_attack
 from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.sweeps.paper_experiments import (
@@ -43,4 +43,4 @@ SWEEP = Sweep(
 )
 
 if __name__ == "__main__":
-    main(SWEEP, kind=RangeCommand)
+    run_sweep(SWEEP, kind=RangeCommand)

@@ -8,7 +8,7 @@ SOURCE = '''"""Six cheap trials."""
 
 from ray import tune
 
-from raypol.cli.sweep import main
+from raypol.cli.sweep import run_sweep
 from raypol.runs.sweeps.design import Design, Sweep
 from raypol.core.training.train_config import TrainConfig
 
@@ -23,7 +23,7 @@ SWEEP = Sweep(
 )
 
 if __name__ == "__main__":
-    main(SWEEP)
+    run_sweep(SWEEP)
 '''
 
 
@@ -41,10 +41,10 @@ def environment() -> dict[str, str]:
 
 def start(path: Path, words: list[str]) -> int:
     """Run the file's command line in this process; its exit code."""
-    from raypol.cli.sweep import main
+    from raypol.cli.sweep import run_sweep
 
     try:
-        main(runpy.run_path(str(path))["SWEEP"], words)
+        run_sweep(runpy.run_path(str(path))["SWEEP"], words)
     except SystemExit as end:
         return int(end.code or 0)
     raise AssertionError("a command line ends with an exit code")

@@ -32,7 +32,8 @@ from raypol.figures.draw_sweep import FOLDER, Drawn, drawn_figures
 from raypol.report.range_summary import range_answer, range_table
 from raypol.report.sweep_summary import answer, sweep_table
 from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
-from raypol.runs.sweeps.driver import Events, SweepRun, run_sweep
+from raypol.runs.sweeps.driver import Events, SweepRun
+from raypol.runs.sweeps.driver import run_sweep as drive_sweep
 from raypol.runs.sweeps.plan import Plan, SweepOptions, plan_sweep
 from raypol.runs.sweeps.success_ranges import Ranges, range_rows
 from raypol.runs.tracking.tracker import Tracker
@@ -166,7 +167,7 @@ def _as_name(dataset: str) -> str:
     return re.sub(r"[^\w.-]", "_", dataset)
 
 
-def main(sweep: Sweep, arguments: Sequence[str] | None = None, *, kind: type[SweepCommand] = SweepCommand) -> None:
+def run_sweep(sweep: Sweep, arguments: Sequence[str] | None = None, *, kind: type[SweepCommand] = SweepCommand) -> None:
     """Entry point of a sweep file; `kind` holds its options."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     program = Path(sys.argv[0]).name or sweep.name
@@ -185,7 +186,7 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
     tracker = Tracker(results, f"raypol-{sweep.name}", plan.sweep_id)
     with _outliving_the_terminal(results, plan.sweep_id), _terminated_as_interrupted(), progress(ERR) as update:
         try:
-            run = run_sweep(
+            run = drive_sweep(
                 plan,
                 results,
                 address=command.cluster_address(),
