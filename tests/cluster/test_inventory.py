@@ -316,11 +316,11 @@ def test_how_many_equal_groups_have_room_at_once(text: str, most: int, number: i
 def test_a_large_cluster_is_described_shortly_and_checked_quickly() -> None:
     nodes = [node(f"n{i}", 8, 4, ("T4", "Tesla-V100-SXM2-16GB")[i % 2]) for i in range(500)]
     assert describe(nodes).endswith("; 492 more")
-    begin = time.perf_counter()
+    begin = time.process_time()
     check_group(asked("T4 " * 100 + "V100:0.3 " * 100 + "cpu " * 50), nodes)
     with pytest.raises(InputError):
         check_group(asked("T4 " * 1001), nodes)
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
     assert listed(asked("T4 cpu T4")) == "2 x T4, cpu"
 
 

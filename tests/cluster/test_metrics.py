@@ -83,13 +83,13 @@ def test_what_ray_refuses_is_dropped(ray_session: ModuleType) -> None:
 
 
 def test_counting_costs_next_to_nothing(ray_session: ModuleType) -> None:
-    """A microsecond or two each; what it is counted of takes milliseconds. The bound is loose, for a busy machine."""
+    """A microsecond or two each; what it is counted of takes milliseconds. The bound is loose, and in CPU time."""
     assert ray_session.is_initialized()
     add(STORE_BYTES, 1, role="spoofer")
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(1000):
         add(STORE_BYTES, 1, role="spoofer")
-    assert (time.perf_counter() - started) / 1000 < 1e-3
+    assert (time.process_time() - started) / 1000 < 1e-3
 
 
 def test_a_job_counts_its_seconds_intervals_and_bytes(ledger: dict[tuple[str, ...], float]) -> None:
@@ -124,7 +124,7 @@ def test_bytes_are_counted_as_they_grow(ledger: dict[tuple[str, ...], float], mo
     key = (STORE_BYTES.name, "prover")
     with at_work(CPU, "prover", object()), writing(lambda: size[0]):
         size[0] = 1000
-        limit = time.monotonic() + 10.0
+        limit = time.monotonic() + 60.0
         while ledger.get(key, 0.0) < 999.0 and time.monotonic() < limit:
             time.sleep(0.01)
         assert ledger[key] == pytest.approx(1000.0), "not only at the end"
@@ -159,7 +159,7 @@ def test_gauges_are_set_again_and_again(ledger: dict[tuple[str, ...], float], mo
         return {("s", "running"): asked[0]}
 
     with published({TRIALS: trials}):
-        limit = time.monotonic() + 10.0
+        limit = time.monotonic() + 60.0
         while asked[0] < 4 and time.monotonic() < limit:
             time.sleep(0.01)
     assert asked[0] >= 4

@@ -112,6 +112,6 @@ def test_the_hardest_come_first() -> None:
 )
 def test_a_hard_question_is_answered_in_time(asked: str) -> None:
     nodes = [Space.of(8, 4, (("T4", "V100")[i % 2],)) for i in range(12)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     pack(requests_of(asked), nodes)
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10

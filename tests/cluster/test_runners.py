@@ -160,7 +160,7 @@ def test_an_error_outside_ends_the_local_job_that_runs(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="somewhere else"):
         work()
     running, waiting = submitted
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120, "the job never ends"
     assert waiting.cancelled()
     assert isinstance(running.exception(), KeyboardInterrupt)
     assert (tmp_path / "cleaned up").exists()
@@ -250,7 +250,7 @@ def test_a_device_that_no_node_offers_is_an_error_at_once(
     started = time.monotonic()
     with pytest.raises(InputError, match=said):
         RayRunner({role: parse_device(text) for role, text in devices.items()})
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 120, "not after the patience that a busy cluster is given"
     assert ray_session.is_initialized()
 
 
@@ -261,7 +261,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once(address: str) -> None:
     started = time.monotonic()
     with pytest.raises(InputError, match=rf"cannot reach a Ray cluster at '{address}': .*host:port") as caught:
         connect(address)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120
     assert "\n" not in str(caught.value)
 
 
@@ -357,7 +357,7 @@ def test_closing_answers_who_waits_and_leaves_a_ray_that_it_did_not_start(
     appears(tmp_path / "running")
     started = time.monotonic()
     runner.close()
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120, "the job never ends"
     assert isinstance(running.exception(1), RuntimeError)
     assert waiting.cancelled()
     assert ray_session.is_initialized()

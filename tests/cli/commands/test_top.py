@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from rich.console import Console
@@ -18,6 +18,13 @@ from raypol.store.location import open_location
 from tests.rows import rewrite, write_rows
 
 Run = Callable[..., tuple[int, str, str]]
+NOW: Final = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still: what is shown of it depends neither on load nor on when a test was collected."""
+    monkeypatch.setattr("time.time", lambda: NOW)
 
 
 @pytest.fixture
@@ -36,27 +43,24 @@ def top(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def running(arm: str = "III", age_s: float = 75.0, tries: int = 1) -> RunningTrial:
-    return RunningTrial(
-        arm=arm, steps=30, interval=10, seed=4, device="T4 / cpu", since=time.time() - age_s, tries=tries
-    )
+    return RunningTrial(arm=arm, steps=30, interval=10, seed=4, device="T4 / cpu", since=NOW - age_s, tries=tries)
 
 
 def write_pulse(folder: Path, name: str = "s", **changed: Any) -> None:  # noqa: ANN401 - any field
     """Of a sweep in its third minute: 4 of 10 trials stand, 2 of them from before."""
-    now = time.time()
     pulse = Pulse(
         sweep_id=name,
-        started_at=now - 180.0,
-        written_at=now - 1.0,
+        started_at=NOW - 180.0,
+        written_at=NOW - 1.0,
         every_s=2.0,
         doing="running trials",
-        phase_at=now - 100.0,
+        phase_at=NOW - 100.0,
         resumed=2,
         num_trials=10,
         states={"waiting": 5, "running": 1, "ok": 3, "error": 1, "stopped": 0},
         running=(running(),),
         lost=1,
-        finished=((now - 60.0, 12), (now - 1.0, 18)),
+        finished=((NOW - 60.0, 12), (NOW - 1.0, 18)),
     )
     place = folder / "sweeps" / name / "live.json"
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +90,7 @@ def test_a_running_sweep(tmp_path: Path, top: Run) -> None:
         ({"ended": "finished"}, "finished 1 s ago, after 2 min 59 s"),
         ({"ended": "interrupted"}, "interrupted 1 s ago, after 2 min 59 s; run the same command again"),
         ({"ended": "ended early: 5 trials wait for T4"}, "ended early: 5 trials wait for T4 1 s ago"),
-        ({"written_at": time.time() - 7200.0}, "given no sign for 2 h 0"),
+        ({"written_at": NOW - 7200.0}, "given no sign for 2 h 0"),
     ],
 )
 def test_one_that_does_not_go_on_ends_the_watch(tmp_path: Path, top: Run, changed: dict[str, Any], said: str) -> None:

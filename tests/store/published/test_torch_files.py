@@ -235,9 +235,9 @@ def test_a_nest_of_containers_costs_no_time(tmp_path: Path) -> None:
     for _ in range(60):
         nest = [nest, nest]
     torch.save({"net": nest}, tmp_path / "nest")
-    started = time.perf_counter()
+    started = time.process_time()
     read_torch_file(tmp_path / "nest", BUDGET)
-    assert time.perf_counter() - started < 20, "2^60 visits never end"
+    assert time.process_time() - started < 20, "2^60 visits never end"
 
 
 @settings(max_examples=150)

@@ -173,7 +173,7 @@ def test_free_sql_that_takes_too_long_is_given_up(database: duckdb.DuckDBPyConne
             max_rows=10,
             seconds=0.3,
         )
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60, "10^12 rows would take hours"
     assert count(database).trials == NUM
 
 
