@@ -90,7 +90,7 @@ def as_sweep(design: Design, results: Location) -> tuple[float, float, float, li
         if row.arm != "honest":
             seen.append((time.perf_counter(), time.process_time()))
 
-    run = run_sweep(plan, results, events=Events(outcome=outcome))
+    run = run_sweep(plan, results, events=Events(on_row=outcome))
     tracker.finish("measured", [])
     cpu_s = time.process_time() - seen[0][1]
     return seen[-1][0] - started, seen[0][0] - started, cpu_s, list(run.trials)

@@ -2,15 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
 from raypol.cli.pace import Pace, time_words
+from raypol.core.progress import Progress
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _MOST_BETWEEN_LINES: Final = 300.0
@@ -19,12 +21,9 @@ _SHARE: Final = 1 / 60
 _SILENCE_S: Final = 60.0
 """After so long without news a line says that it still goes on."""
 
-Update = Callable[[str, int, int], None]
-"""(what is being done, how much is done, of how much); 0 of 0 where nothing can be counted."""
-
 
 @contextmanager
-def progress(console: Console) -> Iterator[Update]:
+def progress(console: Console) -> Iterator[Progress]:
     """Show what the updates say while the block runs. A terminal that goes away meanwhile makes it a log."""
     lines = _Lines(console)
     if not console.is_terminal:
@@ -39,7 +38,7 @@ def progress(console: Console) -> Iterator[Update]:
         TimeElapsedColumn(),
         _PaceColumn(pace),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with ProgressBar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def update(what: str, done: int, of: int) -> None:

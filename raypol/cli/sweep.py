@@ -190,7 +190,7 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
                 plan,
                 results,
                 address=command.cluster_address(),
-                events=Events(progress=update, outcome=tracker.log),
+                events=Events(on_progress=update, on_row=tracker.log),
                 command=typed,
             )
         except BaseException:

@@ -8,8 +8,9 @@ from typing import Final
 
 import duckdb
 
+from raypol.core.progress import Progress, no_progress
 from raypol.store.location import Location, open_location
-from raypol.store.results.cache import Progress, TrialTable, read_trial_table
+from raypol.store.results.cache import TrialTable, read_trial_table
 from raypol.store.results.queries import open_database
 
 RESULTS_VARIABLE: Final = "RAYPOL_EXPLORE_RESULTS"
@@ -42,13 +43,13 @@ _opened: Final[dict[str, Opened]] = {}
 _one_reads: Final = threading.Lock()
 
 
-def open_results(where: str, *, again: bool = False, on_progress: Progress | None = None) -> Opened:
+def open_results(where: str, *, again: bool = False, on_progress: Progress = no_progress) -> Opened:
     """The results folder, read once per process.
 
     Args:
         where: a local path or a URI.
         again: look for what is new since.
-        on_progress: told while files are read.
+        on_progress: called while files are read.
 
     Raises:
         InputError: no such folder.

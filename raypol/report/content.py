@@ -4,13 +4,14 @@ import io
 import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
 from raypol.core.distances import METRICS
+from raypol.core.progress import Progress, no_progress
 from raypol.figures.catalogue import PLOTS, Material, read_material
 from raypol.figures.save import DPI
 from raypol.figures.style.arms import in_order
@@ -25,8 +26,6 @@ from raypol.store.location import Location
 from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import TrialRow
 
-OnProgress = Callable[[str, int, int], None]
-"""(what, done, of how many)."""
 _MOST_TRIALS: Final = 2_000
 """Lines of the table of trials; the rest is in Parquet."""
 
@@ -81,13 +80,13 @@ class Report:
     sections: Sequence[Section] = field(default_factory=tuple)
 
 
-def make_report(results: Location, sweep_id: str, *, on_progress: OnProgress = lambda *_: None) -> Report:
+def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_progress) -> Report:
     """Put together what is known of a sweep.
 
     Args:
         results: the results folder.
         sweep_id: which sweep.
-        on_progress: told (what, done, of how many) while figures are drawn.
+        on_progress: called while figures are drawn.
     """
     on_progress("reading rows", 0, len(PLOTS))
     material = read_material(results, sweep_id)
@@ -153,7 +152,7 @@ def _answer(results: Location, sweep_id: str, about: About, material: Material) 
     return Section(id="answer", title="Answer", markdown=text)
 
 
-def _figures(material: Material, on_progress: OnProgress) -> Section:
+def _figures(material: Material, on_progress: Progress) -> Section:
     pictures, missing = [], []
     for number, plot in enumerate(PLOTS, start=1):
         lacking = plot.missing(material)

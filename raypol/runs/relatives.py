@@ -1,12 +1,12 @@
 """The relatives of the attacks on a proof's model: from a folder's recorded weights and its dataset's points to the outcome."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
+from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Checkpoint
 from raypol.core.relatives.adversarial import Adversarial, adversarial_example
 from raypol.core.relatives.dlg import DLG, Recovered, recover, shared_gradient
@@ -18,9 +18,6 @@ from raypol.core.spoofing.trajectory import reject_foreign
 from raypol.core.training.trainer import Trainer
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import ParquetProof
-
-OnProgress = Callable[[int, int], None]
-"""(done, of how many at most)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +44,8 @@ class Leak:
     recovered: Recovered
 
 
-def run_perturbing(
-    job: tuple[Subject, Adversarial | Unadversarial], on_progress: OnProgress = lambda *_: None
-) -> Perturbed:
-    """Craft an example of each point; told are evaluations, of how many at most."""
+def run_perturbing(job: tuple[Subject, Adversarial | Unadversarial], on_progress: Progress = no_progress) -> Perturbed:
+    """Craft an example of each point; progress counts evaluations, of how many at most."""
     subject, config = job
     trainer = recorded_trainer(subject)
     X, y = pick_points(trainer, subject.indices, subject.split)
@@ -59,8 +54,8 @@ def run_perturbing(
     return unadversarial_example(trainer, X, y, config, on_evaluation=_bounded(on_progress, config.iterations))
 
 
-def run_leaking(job: tuple[Subject, DLG], on_progress: OnProgress = lambda *_: None) -> Leak:
-    """Take the gradient of the first point, and recover the point from it; told are evaluations, of how many at most."""
+def run_leaking(job: tuple[Subject, DLG], on_progress: Progress = no_progress) -> Leak:
+    """Take the gradient of the first point, and recover the point from it; progress counts evaluations, of how many at most."""
     subject, config = job
     trainer = recorded_trainer(subject)
     X, y = pick_points(trainer, subject.indices[:1], subject.split)
@@ -71,9 +66,9 @@ def run_leaking(job: tuple[Subject, DLG], on_progress: OnProgress = lambda *_: N
     return Leak(truth=X[0].cpu(), label=int(y), recovered=recovered)
 
 
-def _bounded(on_progress: OnProgress, most: int) -> OnEvaluation:
+def _bounded(on_progress: Progress, most: int) -> OnEvaluation:
     """L-BFGS looks at its limit after a line search and may pass it by some evaluations."""
-    return lambda count: on_progress(min(count, most), most)
+    return lambda count: on_progress("evaluations of the search, at most", min(count, most), most)
 
 
 def recorded_trainer(subject: Subject) -> Trainer:

@@ -72,7 +72,7 @@ def show_demo(
             train,
             points=points,
             arms=arms,
-            on_event=update,
+            on_progress=update,
             on_outcome=tracker.log,
             sweep_id=sweep_id,
             command=command,

@@ -49,7 +49,7 @@ class Import:
                 Path(self.dir).expanduser(),
                 self.results,
                 self.claims,
-                on_progress=lambda read, of: update("reading checkpoints", read, of),
+                on_progress=update,
             )
         manifest, recipe = done.manifest, done.manifest.recipe
         said = {

@@ -35,7 +35,7 @@ class Prove(Work):
                     results,
                     [recipe],
                     self.train.data,
-                    on_progress=lambda done, of: update("training, steps", done, of),
+                    on_progress=update,
                 )
         describe_proof(proof.manifest, reused=proof.reused)
         print_last(proof.folder.uri)

@@ -1,7 +1,5 @@
 """`raypol relatives adversarial | unadversarial | dlg`: the attacks' optimiser on single points of a proof's model."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +26,7 @@ from raypol.figures import save
 from raypol.figures.relatives import leak_picture, perturbed_picture
 from raypol.figures.style.axes import number
 from raypol.figures.style.images import in_255
-from raypol.runs.relatives import OnProgress, Subject, run_leaking, run_perturbing
+from raypol.runs.relatives import Subject, run_leaking, run_perturbing
 from raypol.runs.trials.verify import allow_names
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import read_manifest
@@ -94,8 +92,8 @@ class OnPoints(OnProof):
         """Run it; prints a line per point. Also what the picture is called."""
         with self.runner() as runner:
             subject, recipe = self.subject(self.index, self.at, runner.device("spoofer"))
-            with _searching() as on_progress:
-                job = partial(run_perturbing, on_progress=on_progress)
+            with progress(ERR) as update:
+                job = partial(run_perturbing, on_progress=update)
                 result = runner.submit("spoofer", job, (subject, config)).result()
         where = f"{recipe.model} on {recipe.dataset}"
         step = recipe.steps if self.at is None else self.at
@@ -171,8 +169,8 @@ class DLGCommand(OnProof):
         """Run it."""
         with self.runner() as runner:
             subject, recipe = self.subject((self.index,), self.at, runner.device("spoofer"))
-            with _searching() as on_progress:
-                job = partial(run_leaking, on_progress=on_progress)
+            with progress(ERR) as update:
+                job = partial(run_leaking, on_progress=update)
                 leak = runner.submit("spoofer", job, (subject, self.search)).result()
         found = leak.recovered
         OUT.print(
@@ -213,13 +211,6 @@ class Relatives:
 def _leak_title(recipe: Recipe, step: int) -> str:
     when = "initial weights" if step == 0 else f"weights of step {step:,}"
     return f"Deep leakage from a gradient: {recipe.model} on {recipe.dataset}, {when}"
-
-
-@contextmanager
-def _searching() -> Iterator[OnProgress]:
-    """Progress by evaluations; a search may end before it has made all that it may."""
-    with progress(ERR) as update:
-        yield lambda done, of: update("evaluations of the search, at most", done, of)
 
 
 def _points_table(indices: tuple[int, ...], result: Perturbed) -> Table:

@@ -90,8 +90,7 @@ class Verify(Work):
                 folder,
                 data,
                 examination,
-                on_progress=lambda done, of: update("replaying intervals", done, of),
-                on_read=lambda done, of: update("reading checkpoints", done, of),
+                on_progress=update,
             )
         verdict = policy(evidence, thresholds, d_ref)
         recipe = manifest.recipe

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from raypol.core.datasets.parts import Parts, Progress
+from raypol.core.datasets.parts import Parts
 from raypol.core.datasets.places import data_home, make_once
 from raypol.core.errors import InputError
+from raypol.core.progress import Progress
 
 _IMAGE: Final = (3, 32, 32)
 _IMAGE_BYTES: Final = 3 * 32 * 32

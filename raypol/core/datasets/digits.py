@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raypol.core.datasets.parts import Parts, Progress
+from raypol.core.datasets.parts import Parts
+from raypol.core.progress import Progress
 from raypol.core.seeds import generator
 
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from raypol.core.datasets.parts import Parts, Progress
+from raypol.core.datasets.parts import Parts
 from raypol.core.datasets.places import data_home
 from raypol.core.errors import InputError
+from raypol.core.progress import Progress
 
 DEBIAN: Final = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts the files."""

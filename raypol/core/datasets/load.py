@@ -22,11 +22,12 @@ import torch
 
 from raypol.core.datasets import cifar, digits, fashion_mnist, imagenet
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.datasets.parts import Parts, Progress
+from raypol.core.datasets.parts import Parts
 from raypol.core.datasets.places import logged_progress
 from raypol.core.datasets.shapes import SHAPES, Shape
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path, load_object
+from raypol.core.progress import Progress
 from raypol.core.seeds import generator
 
 _HALF: Final = re.compile(r"(?P<whole>.+)/D(?P<half>[12])(?:@(?P<seed>\d{1,9}))?", re.ASCII)

@@ -1,12 +1,8 @@
 """What a dataset's files hold, before it has a name."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
-
-Progress = Callable[[str, int, int], None]
-"""Called while files are prepared: (what is being done, how much is done, of how much)."""
 
 
 class Parts(NamedTuple):

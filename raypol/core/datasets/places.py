@@ -10,8 +10,8 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from raypol.core.datasets.parts import Progress
 from raypol.core.errors import InputError
+from raypol.core.progress import Progress
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
-from raypol.core.datasets.parts import Progress
+from raypol.core.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ folder would say something else than the proof, it is made only if the caller ac
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -19,6 +19,7 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
 from raypol.core.precision import plain
+from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import MAX_STEPS, Recipe, ScheduleConfig
 from raypol.core.training.optimizers import learning_rates
 from raypol.core.training.trainer import Trainer
@@ -60,7 +61,7 @@ def export_published(
     *,
     lossy: bool = False,
     with_hash: bool = True,
-    on_progress: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
+    on_progress: Progress = no_progress,
 ) -> Exported:
     """Write a proof in the published layout.
 
@@ -70,7 +71,7 @@ def export_published(
         data: the public dataset.
         lossy: also if the folder cannot say what the proof says.
         with_hash: write hash.txt; without it the published verifier stops before it replays anything.
-        on_progress: (what is being done, how much is done, of how much).
+        on_progress: called as checkpoints are written and images printed.
 
     Raises:
         InputError: not a readable proof, one whose tensors or indices are not the declared model's and dataset's, a target
@@ -100,7 +101,7 @@ def export_published(
     with new_folder(target) as folder:
         found += _write_checkpoints(folder, source, trainer, schedule, on_progress)
         if with_hash:
-            text = printed_hash(dataset, lambda done, of: on_progress("printing images for hash.txt", done, of))
+            text = printed_hash(dataset, on_progress)
             (folder / "hash.txt").write_text(text)
         else:
             found.append(Gap(part="hash.txt", what="not written, as asked; the published verifier stops without it"))
@@ -199,7 +200,7 @@ def _write_checkpoints(
     source: ParquetProof,
     trainer: Trainer,
     schedule: ScheduleConfig | None,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: Progress,
 ) -> list[Gap]:
     """model_step_<t> from torch's own objects, and indices.npy; returns what the proof's own verifier would find wrong."""
     recipe, optimizer = source.recipe, trainer.optimizer

@@ -4,7 +4,6 @@ What the folder records is taken from it; a flag that says otherwise is an error
 the proof's manifest says that it was asserted.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
+from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import BatchRecord, Cost, Recipe
 from raypol.core.training.optimizers import learning_rates
 from raypol.core.training.trainer import Trainer, state_template
@@ -44,7 +44,7 @@ def import_published(
     results: str,
     claims: Claims,
     *,
-    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+    on_progress: Progress = no_progress,
 ) -> Imported:
     """Read, check and record a folder of the published code.
 
@@ -52,7 +52,7 @@ def import_published(
         source: the folder.
         results: the proof goes to RESULTS/proofs/imported-<beginning of its root>; made once the folder looks right.
         claims: what the folder does not record.
-        on_progress: told how many checkpoints are read, of how many.
+        on_progress: called as checkpoints are read.
 
     Raises:
         InputError: the folder is damaged, hostile, of another model or dataset, or contradicts itself or the claims.
@@ -88,7 +88,7 @@ def import_published(
             if step > 0:
                 writer.write_batches(_records(found, dataset, steps[position - 1], step))
             writer.write_checkpoint(state.checkpoint(declared, kinds, fixed))
-            on_progress(position + 1, len(steps))
+            on_progress("reading checkpoints", position + 1, len(steps))
         manifest = writer.finish(Cost(), {**versions(), "imported from": "published layout"}, asserted=asserted)
     return Imported(
         folder=place / "proofs" / f"imported-{manifest.root[:12]}",

@@ -13,6 +13,7 @@ from raypol.cluster.runners import Role, WorkerLostError
 from raypol.cluster.scaling import ClusterView
 from raypol.cluster.shared_folder import check_visible
 from raypol.core.datasets.source import DataSource
+from raypol.core.progress import Progress
 from raypol.core.proof import Recipe
 from raypol.runs.sweeps.design import Setup
 from raypol.runs.sweeps.plan import SweepOptions
@@ -44,8 +45,7 @@ class HonestSide:
     view: ClusterView
     requests: Mapping[str, DeviceRequest]
     """Device spelling -> what the nodes call it."""
-    on_progress: Callable[[str, int, int], None]
-    """(what is being done, how much is done, of how much); 0 of 0 = nothing that can be counted."""
+    on_progress: Progress
     on_outcome: Callable[[Outcome], None]
 
     def standings(self, setups: Sequence[Setup]) -> tuple[dict[str, Standing], dict[str, Exception]]:
@@ -114,11 +114,10 @@ class HonestSide:
     ) -> dict[bytes, HonestProof | Exception]:
         """All in parallel; if that fails, one by one, so that each says for itself what is wrong."""
 
-        def progress(done: int, of: int) -> None:
-            self.on_progress("training honest proofs and references, steps", done, of)
-
         def make(recipes: Sequence[Recipe]) -> list[HonestProof]:
-            return storage_retries(honest_proofs, runner, self.ledger.results, recipes, data, on_progress=progress)
+            return storage_retries(
+                honest_proofs, runner, self.ledger.results, recipes, data, on_progress=self.on_progress
+            )
 
         try:
             return dict(zip(wanted, make(list(wanted.values())), strict=True))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from raypol.cluster.runners import Runner
 from raypol.core.attacks import find_attack
+from raypol.core.progress import Progress, no_progress
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.policies import RELATIVE
@@ -60,7 +61,7 @@ def run_demo(
     *,
     points: Sequence[tuple[int, int]] = POINTS,
     arms: Mapping[str, Any] = ARMS,
-    on_event: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
+    on_progress: Progress = no_progress,
     on_outcome: Callable[[TrialRow, Sequence[IntervalRow]], None] = lambda _row, _intervals: None,
     sweep_id: str = "",
     command: str = "",
@@ -73,8 +74,7 @@ def run_demo(
         train: the honest training.
         points: (T', k) of the spoofs.
         arms: attack by arm, the null control among them.
-        on_event: told what was finished, how many are done, of how many: of steps at first, of trials then; called from this
-            thread.
+        on_progress: called with steps of the honest training at first, then with finished trials; from this thread.
         on_outcome: handed each row with its intervals as it comes, from this thread.
         sweep_id: name of the run; empty = a new one.
         command: what was typed to run it, for a report to come.
@@ -97,9 +97,9 @@ def run_demo(
         results,
         [recipe, other],
         train.data,
-        on_progress=lambda done, of: on_event("training the honest proof and its reference, steps", done, of),
+        on_progress=on_progress,
     )
-    on_event("honest proof and reference", 1, total)
+    on_progress("honest proof and reference", 1, total)
     study = Study(
         sweep_id=sweep_id,
         results=results,
@@ -112,12 +112,12 @@ def run_demo(
     )
     honest = run_honest(runner, study)
     on_outcome(honest.row, honest.intervals)
-    on_event("honest proof verified", 2, total)
+    on_progress("honest proof verified", 2, total)
     outcomes = [honest]
     for done, outcome in enumerate(run_trials(runner, study, trials, honest), start=3):
         outcomes.append(outcome)
         on_outcome(outcome.row, outcome.intervals)
-        on_event(f"{outcome.row.arm}, T' = {outcome.row.steps}, k = {outcome.row.interval}", done, total)
+        on_progress(f"{outcome.row.arm}, T' = {outcome.row.steps}, k = {outcome.row.interval}", done, total)
     order = {(t.arm, t.spoof.steps, t.spoof.interval): i for i, t in enumerate(trials)}
     outcomes[1:] = sorted(outcomes[1:], key=lambda o: order[o.row.arm, o.row.steps, o.row.interval])
     return DemoRun(study=study, reference=reference, outcomes=tuple(outcomes))

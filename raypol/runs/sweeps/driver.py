@@ -13,6 +13,7 @@ from raypol.cluster.inventory import check_group, gpu_models, resolve
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.cluster.shared_folder import check_visible
+from raypol.core.progress import Progress, no_progress
 from raypol.runs.sweeps.baselines import HonestSide, Standing
 from raypol.runs.sweeps.design import Point, Setup, controls_beside, searchable
 from raypol.runs.sweeps.failed_trials import unworked_row
@@ -32,9 +33,8 @@ if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command l
 class Events:
     """Whom to tell; all are called from the driver's thread."""
 
-    progress: Callable[[str, int, int], None] = lambda _what, _done, _of: None
-    """(what is being done, trials done, of how many)."""
-    outcome: Callable[[TrialRow, Sequence[IntervalRow]], None] = lambda _row, _intervals: None
+    on_progress: Progress = no_progress
+    on_row: Callable[[TrialRow, Sequence[IntervalRow]], None] = lambda _row, _intervals: None
     """Each row as it is finished."""
 
 
@@ -90,7 +90,7 @@ def run_sweep(
     started = not ray.is_initialized()
     if started:
         where = "starting Ray on this machine" if address is None else f"connecting to the cluster at {address}"
-        events.progress(where, 0, plan.num_trials)
+        events.on_progress(where, 0, plan.num_trials)
         connect(address)
     try:
         view, groups = view_cluster(), plan.groups()
@@ -256,7 +256,7 @@ class _Driver:
             view=self._view,
             requests=self._requests,
             on_progress=self._say,
-            on_outcome=lambda outcome: self._events.outcome(outcome.row, outcome.intervals),
+            on_outcome=lambda outcome: self._events.on_row(outcome.row, outcome.intervals),
         ).standings(setups)
         if self._failed and not found:
             raise next(iter(self._failed.values()))
@@ -266,11 +266,11 @@ class _Driver:
         self._done += 1
         self._live.finished(row)
         self._wait(f"{row.arm}, T' = {setup.spoof.steps}, k = {setup.spoof.interval}")
-        self._events.outcome(row, intervals)
+        self._events.on_row(row, intervals)
 
     def _wait(self, what: str) -> None:
         self._say(what, self._done, self._total)
 
     def _say(self, what: str, done: int, of: int) -> None:
         self._live.says(what if (done, of) == (self._done, self._total) else f"{what}: {done}/{of}")
-        self._events.progress(what, done, of)
+        self._events.on_progress(what, done, of)

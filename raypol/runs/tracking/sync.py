@@ -3,20 +3,18 @@
 import hashlib
 import json
 import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from raypol.core.progress import Progress, no_progress
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.views import table_address
 from raypol.store.location import Location, atomic_output
 from raypol.store.results.rows import IntervalRow, TrialRow, read_trial
-
-Progress = Callable[[str, int, int], None]
-"""(what, rows done, of how many)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +39,7 @@ def sync_sweep(
     rows: Sequence[TrialRow],
     *,
     uri: str,
-    on_progress: Progress = lambda *_: None,
+    on_progress: Progress = no_progress,
 ) -> Synced:
     """Bring to MLflow what it lacks of a sweep. Repeating it adds nothing.
 
@@ -51,7 +49,7 @@ def sync_sweep(
         sweep_id: which sweep.
         rows: all of its rows.
         uri: of the store.
-        on_progress: whom to tell.
+        on_progress: called as rows are written.
 
     Raises:
         BusyError: another process writes the runs of this sweep.
@@ -68,7 +66,7 @@ def sync_sweep(
 
 
 def put_rows(
-    runs: SweepRuns, results: Location, rows: Sequence[TrialRow], *, on_progress: Progress = lambda *_: None
+    runs: SweepRuns, results: Location, rows: Sequence[TrialRow], *, on_progress: Progress = no_progress
 ) -> int:
     """Log what is not there; returns how many those were."""
 

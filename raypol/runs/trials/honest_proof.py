@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +13,7 @@ from raypol.cluster.runners import Runner
 from raypol.core.datasets.source import DataSource
 from raypol.core.distances import Distances, parameter_distances
 from raypol.core.errors import InputError
+from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Recipe
 from raypol.runs.trials.environment import environment_of
 from raypol.store.location import Location
@@ -50,7 +51,7 @@ def honest_proofs(
     recipes: Sequence[Recipe],
     data: DataSource,
     *,
-    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+    on_progress: Progress = no_progress,
 ) -> list[HonestProof]:
     """The proofs of these recipes: read if they are there, made in parallel if not.
 
@@ -83,7 +84,7 @@ def honest_proofs(
             folder, future = results / "proofs" / proof_id, making.get(proof_id)
             while future is not None and not future.done():
                 with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
-                    on_progress(*_written(results, wanted))
+                    on_progress("honest training, steps", *_written(results, wanted))
                 wait([future], timeout=_POLL_S)
             if future is not None and future.exception() is not None:
                 continue

@@ -13,6 +13,7 @@ from raypol.cluster.jobs import SpoofJob, SpoofOutcome, run_craft, run_seal
 from raypol.cluster.runners import Runner, WorkerLostError
 from raypol.core.attacks import method_of
 from raypol.core.datasets.source import DataSource
+from raypol.core.progress import Progress
 from raypol.core.proof import Cost, Recipe
 from raypol.core.spoofing.search import CraftStats
 from raypol.runs.trials.environment import environment_of, versions
@@ -51,7 +52,7 @@ def forge(
     trial: Trial,
     recipe: Recipe,
     data: DataSource,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
     on_crafted: Callable[[SpoofJob, int], None] | None = None,
 ) -> Forged:
     """Craft all intervals in parallel, then seal. What an interrupted try finished is taken up.
@@ -66,7 +67,7 @@ def forge(
         trial: the attack and its choices.
         recipe: what the spoof will declare.
         data: the adversary's dataset.
-        on_progress: told what is done, with how many intervals, of how many.
+        on_progress: called as intervals are crafted, then as they are written; None = the storage is not asked.
         on_crafted: handed the job with the shards that are crafted in order so far, and their number of intervals; what it raises
             ends the forging. With it no more shards are in work than there are workers, so that little is done in vain.
     """
@@ -100,12 +101,11 @@ def forge(
                     on_crafted(replace(base, shards=tuple(parts[:number])), part[1])
                     started += time.perf_counter() - looked  # the verifier's time is not the spoof's
         sealing = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts)))
-        if on_progress is not None:
-            what = "writing intervals" if parts else "crafting and writing intervals"
-            while not sealing.done():
-                with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
-                    on_progress(what, intervals_written(results, proof_id), recipe.num_intervals)
-                wait([sealing], timeout=_POLL_S)
+        what = "writing intervals" if parts else "crafting and writing intervals"
+        while on_progress is not None and not sealing.done():
+            with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
+                on_progress(what, intervals_written(results, proof_id), recipe.num_intervals)
+            wait([sealing], timeout=_POLL_S)
         sealed = sealing.result()
     except BaseException as err:
         running = [future for future in work if not future.cancel()]

@@ -1,7 +1,7 @@
 """Verifying a proof with a runner: the survey and the replays are sharded over the verifier's workers."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +12,7 @@ from raypol.cluster.runners import Runner
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path
+from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Interval, Recipe
 from raypol.core.verification.replay import Conditions, IntervalReplay
 from raypol.core.verification.survey import Survey
@@ -55,8 +56,7 @@ def examine_proof(
     *,
     control: Recipe | None = None,
     control_keeps_state: bool = True,
-    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
-    on_read: Callable[[int, int], None] = lambda _done, _of: None,
+    on_progress: Progress = no_progress,
 ) -> tuple[Evidence, float]:
     """Evidence about a proof, and the seconds it took.
 
@@ -67,8 +67,7 @@ def examine_proof(
         examination: what to look at.
         control: see `ReplayJob`.
         control_keeps_state: see `ReplayJob`.
-        on_progress: told how many intervals are replayed, of how many.
-        on_read: told how many checkpoints are read, of how many.
+        on_progress: called as checkpoints are read, then as intervals are replayed.
 
     Raises:
         InputError: the folder is not a readable proof, or it names code that the verifier did not name himself.
@@ -95,7 +94,7 @@ def examine_proof(
     found = Survey()
     for last, surveyed in read:
         found += surveyed.result()
-        on_read(min(last, num_checkpoints), num_checkpoints)
+        on_progress("reading checkpoints", min(last, num_checkpoints), num_checkpoints)
     replays: list[IntervalReplay] = []
     if is_replayable(found):
         chosen = select_intervals(
@@ -106,7 +105,7 @@ def examine_proof(
             movements=found.movements,
             seed=verifier_seed(source.root, examination.conditions),
         )
-        on_progress(0, len(chosen))
+        on_progress("replaying intervals", 0, len(chosen))
         work: list[Future[tuple[IntervalReplay, ...]]] = [
             runner.submit(
                 "verifier",
@@ -125,7 +124,7 @@ def examine_proof(
         ]
         for future in work:
             replays += future.result()
-            on_progress(len(replays), len(chosen))
+            on_progress("replaying intervals", len(replays), len(chosen))
     gathered = evidence(source, found, replays, expected_root=examination.expected_root)
     return gathered, time.perf_counter() - started
 

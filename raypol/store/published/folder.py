@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +28,7 @@ import torch
 
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
+from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import MAX_BATCH, MAX_STEPS
 from raypol.store.published.state import Declared, State, parse_state
 from raypol.store.published.torch_files import read_torch_file, short_line, shown
@@ -187,13 +188,13 @@ def new_indices(folder: Path, steps: int, batch_size: int) -> npt.NDArray[np.int
     return array
 
 
-def printed_hash(dataset: Dataset, on_progress: Callable[[int, int], None] = lambda _done, _of: None) -> str:
+def printed_hash(dataset: Dataset, on_progress: Progress = no_progress) -> str:
     """The published hash of a dataset: SHA-256 over each training image as Python prints it, hex.
 
     torchvision holds colour images as numpy arrays (H, W, C), which print as their corners (3.5 % of 32x32x3, and no label),
     and gray ones as tensors (H, W). About 0.2 ms per colour image, 1.6 ms per gray one.
     """
-    digest = hashlib.sha256()
+    digest, what = hashlib.sha256(), "printing images for hash.txt"
     pixels = dataset.pixels.cpu()
     gray = pixels.shape[1] == 1
     images = pixels[:, 0] if gray else pixels.permute(0, 2, 3, 1).contiguous()
@@ -202,8 +203,8 @@ def printed_hash(dataset: Dataset, on_progress: Callable[[int, int], None] = lam
         for done, image in enumerate(images if gray else images.numpy()):
             digest.update(str(image).encode())
             if done % 1000 == 0:
-                on_progress(done, len(images))
-    on_progress(len(images), len(images))
+                on_progress(what, done, len(images))
+    on_progress(what, len(images), len(images))
     return digest.hexdigest()
 
 

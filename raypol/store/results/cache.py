@@ -23,12 +23,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from raypol.core.progress import Progress, no_progress
 from raypol.core.errors import InputError, first_line
 from raypol.store.location import Location
 from raypol.store.results.rows import TrialRow, schema_of
-
-Progress = Callable[[str, int, int], None]
-"""(what, done, of how many)."""
 
 _KEY, _LACKS = "_file", "_lacks"
 _BATCH: Final = 500
@@ -61,29 +59,28 @@ def default_cache() -> Path:
 
 
 def read_trial_table(
-    results: Location, *, cache: Path | None = None, on_progress: Progress | None = None
+    results: Location, *, cache: Path | None = None, on_progress: Progress = no_progress
 ) -> TrialTable:
     """Every row of RESULTS/trials, from the cache where the file is unchanged.
 
     Args:
         results: the results folder.
         cache: folder for what was read; None = the user's.
-        on_progress: told while files are opened.
+        on_progress: called while files are opened.
 
     Raises:
         InputError: no such folder, or it cannot be listed.
     """
-    tell = on_progress or (lambda *_: None)
-    tell("listing the trials", 0, 1)
+    on_progress("listing the trials", 0, 1)
     files = _listed(results)
-    tell("listing the trials", 1, 1)
+    on_progress("listing the trials", 1, 1)
     with _store_for(results, cache or default_cache()) as store:
         known = store.read()
         is_current = pc.is_in(known[_KEY], pa.array(list(files), pa.string()))
         kept = known.filter(is_current)
         have = set(kept[_KEY].to_pylist())
         new = {key: name for key, name in files.items() if key not in have}
-        fresh, unreadable = _read_new(results, new, store, tell)
+        fresh, unreadable = _read_new(results, new, store, on_progress)
         table = pa.concat_tables([kept, *fresh])
         store.tidy(table, outdated=len(known) - len(kept))
     return TrialTable(
@@ -113,7 +110,7 @@ def _listed(results: Location) -> dict[str, str]:
 
 
 def _read_new(
-    results: Location, new: dict[str, str], store: "_Store", tell: Progress
+    results: Location, new: dict[str, str], store: "_Store", on_progress: Progress
 ) -> tuple[list[pa.Table], list[str]]:
     """The rows of files that the cache lacks; batch by batch into the cache."""
     fresh: list[pa.Table] = []
@@ -121,7 +118,7 @@ def _read_new(
     unreadable: list[str] = []
     items = list(new.items())
     for start in range(0, len(items), _BATCH):
-        tell("reading trials", start, len(items))
+        on_progress("reading trials", start, len(items))
         waiting += _read_batch(results, items[start : start + _BATCH], unreadable)
         if sum(map(len, waiting)) >= _PART or (waiting and start + _BATCH >= len(items)):
             part = pa.concat_tables(waiting)
@@ -129,7 +126,7 @@ def _read_new(
             fresh.append(part)
             waiting = []
     if items:
-        tell("reading trials", len(items), len(items))
+        on_progress("reading trials", len(items), len(items))
     return fresh, unreadable
 
 

@@ -93,10 +93,10 @@ def test_progress_and_outcomes_are_told_as_they_come(local: LocalRunner, tmp_pat
         TRAIN,
         points=[(10, 5)],
         arms=FEW_ARMS,
-        on_event=lambda *event: events.append(event),
+        on_progress=lambda *event: events.append(event),
         on_outcome=lambda row, _: arms.append(row.arm),
     )
-    training = [event for event in events if event[0].startswith("training")]
+    training = [event for event in events if "training" in event[0]]
     rest = events[len(training) :]
     assert events[: len(training)] == training
     assert {of for _, _, of in training} == {2 * TRAIN.steps}

@@ -184,7 +184,7 @@ def test_progress_counts_recorded_steps(local: LocalRunner, results: Location) -
         results,
         [declared(steps=400)],
         TRAIN.data,
-        on_progress=lambda done, of: told.append((done, of)),
+        on_progress=lambda _what, done, of: told.append((done, of)),
     )
     assert told, "told at least once"
     assert told == sorted(told)

@@ -51,16 +51,15 @@ def test_shards_of_small_work(count: int, workers: int, parts: list[tuple[int, i
 def test_sharded_evidence_is_that_of_one_pass(local: LocalRunner, recorded: Recorded, arm: str) -> None:
     outcome = recorded.honest if arm == "honest" else recorded.spoofs[arm]
     folder = recorded.study.results / "proofs" / outcome.row.proof_id
-    told: list[tuple[int, int]] = []
-    found, seconds = examine_proof(
-        local, folder, TRAIN.data, RECORDED, on_progress=lambda done, of: told.append((done, of))
-    )
+    told: list[tuple[str, int, int]] = []
+    found, seconds = examine_proof(local, folder, TRAIN.data, RECORDED, on_progress=lambda *seen: told.append(seen))
     whole = examine(ParquetProof(folder), TRAIN.data.load(), RECORDED.conditions)
     assert repr(found) == repr(whole)
     assert seconds > 0
     number = found.recipe.num_intervals
-    assert told[0] == (0, number)
-    assert told[-1] == (number, number)
+    assert ("reading checkpoints", number + 1, number + 1) in told
+    assert ("replaying intervals", 0, number) in told
+    assert told[-1] == ("replaying intervals", number, number)
     assert told == sorted(told)
 
 
