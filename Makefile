@@ -5,7 +5,7 @@ RESULTS ?= results/demo
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test lint format types layers pytest browser cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench clean
+.PHONY: help demo test lint format types layers pytest test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -32,6 +32,18 @@ layers: .venv/.ready  ## import-linter: imports point down only
 pytest: .venv/.ready  ## the test suite alone: two processes for what runs in one thread, then what starts Ray
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist loadfile
 	$(BIN)/pytest -m "ray and not slow and not machine and not browser"
+
+# Other instruction sets round differently, and so do two threads: no outcome of a test may depend on it.
+NUMERICAL := tests/core tests/runs/trials tests/runs/success_range tests/cluster/test_jobs.py tests/cluster/test_interrupted_proofs.py
+test-elsewhere: .venv/.ready  ## the numerical tests as other processors would round: instruction sets and threads (about 20 minutes)
+	@for arithmetic in "ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41" "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX" \
+	  "ONEDNN_MAX_CPU_ISA=AVX2 RAYPOL_TEST_THREADS=2" "ATEN_CPU_CAPABILITY=default RAYPOL_TEST_THREADS=2"; do \
+	  echo "== $$arithmetic"; \
+	  env OMP_NUM_THREADS=1 $$arithmetic $(BIN)/pytest -q -m "not ray and not slow and not machine and not browser" $(NUMERICAL) || exit 1; \
+	done
+
+shape: .venv/.ready  ## measures of the code's shape beside their bars: folders, modules, lines, imports, names
+	$(BIN)/python -m benchmarks.shape
 
 browser: .venv/.ready  ## the pages in headless Chromium (Debian: chromium); screenshots go to tests/browser/artifacts
 	$(BIN)/pytest -m browser
