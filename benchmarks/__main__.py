@@ -10,7 +10,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,8 +19,7 @@ from benchmarks.ratios import HEADING, Ratio, at_least, at_most
 from raypol.cluster.inventory import device_name
 from raypol.cluster.jobs import ReplayJob, run_replay
 from raypol.core.allocator import keep_freed_memory
-from raypol.core.attacks import method_of
-from raypol.core.attacks.iii import loss_attack3
+from raypol.core.attacks import find_attack, method_of
 from raypol.core.augment import Transform
 from raypol.core.clock import synchronise
 from raypol.core.datasets.dataset import Dataset
@@ -116,7 +114,7 @@ def _replay(results: Path, dataset: Dataset, device: torch.device) -> float:
 def _spoof(results: Path, dataset: Dataset, device: torch.device) -> float:
     """Device seconds per claimed step: crafting, carrying the true optimizer state, recording."""
     source = ParquetProof(open_location(results / "proofs" / "bench"))
-    attack = replace(loss_attack3(), iterations=10, retries=0)
+    attack = find_attack("iii_loss", iterations=10, retries=0)
     spoof = SpoofConfig(steps=2 * K, interval=K)
     recipe = declare(source.recipe, spoof)
     scene = make_scene(recipe, dataset, source.checkpoint(len(source.checkpoint_steps) - 1), spoof, device)

@@ -214,7 +214,7 @@ def forge(
         order: in which the intervals are crafted; None = as they come.
         scene_per_interval: each interval is crafted in a scene of its own, as another process would.
     """
-    method: AttackMethod[Any] = INVERT if isinstance(config, Invert) else method_of(config)
+    method = method_of(config)
     recipe = method.declare(declare(honest.recipe, spoof), config)
     target = honest.checkpoints[-1]
     scene = make_scene(recipe, dataset, target, spoof)

@@ -14,9 +14,8 @@ import torch
 
 from raypol.cluster.inventory import device_name
 from raypol.cluster.work_metrics import add_bytes, add_interval, counted, writing
-from raypol.core.attacks import METHODS, find_attack, method_of
+from raypol.core.attacks import method_of
 from raypol.core.datasets.source import DataSource
-from raypol.core.imports import is_import_path
 from raypol.core.precision import plain
 from raypol.core.proof import Cost, MemoryProof, Recipe
 from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, make_scene
@@ -61,8 +60,6 @@ class SpoofJob:
     """Folder of the proof whose last weights are W_T."""
     attack: Any
     """The attack's configuration."""
-    attack_path: str = ""
-    """Import path of an own attack; empty for a built-in one."""
     spoof: SpoofConfig
     data: DataSource
     """The adversary's."""
@@ -347,15 +344,13 @@ _scenes: dict[str, Scene] = {}
 
 
 def _spoof_scene(job: SpoofJob) -> tuple[AttackMethod[Any], Scene]:
-    if is_import_path(job.attack_path):
-        find_attack(job.attack_path)  # makes the user's method known in this process
     target = ParquetProof(open_location(job.target))
     recipe = spoof_recipe(target.recipe, job.spoof, job.attack, job.data)
     key = f"{target.root} {recipe!r} {replace(job, shard=(0, 0), shards=())!r}"
     if key not in _scenes:
         _scenes.clear()
         _scenes[key] = make_scene(recipe, job.data.load(), final_checkpoint(target), job.spoof, job.device)
-    return METHODS[type(job.attack)], _scenes[key]
+    return method_of(job.attack), _scenes[key]
 
 
 def _outcome(made: list[tuple[Cost, tuple[CraftStats, ...]]], *, reused: bool = False) -> SpoofOutcome:

@@ -8,9 +8,10 @@ class InputError(ValueError):
     """Bad input. Its message says in one line what was expected, what came and what is possible."""
 
 
-def reject_choice(what: str, got: object, possible: Iterable[str]) -> NoReturn:
-    """Raise the InputError for a name that is not among the possible ones."""
-    raise InputError(f"unknown {what} {got!r}; possible: {', '.join(sorted(possible))}")
+def reject_choice(what: str, got: object, possible: Iterable[str], *, path: str = "") -> NoReturn:
+    """Raise the InputError for a name that is not among the possible ones; `path` is an example where import paths are too."""
+    own = f", or an import path such as {path}" if path else ""
+    raise InputError(f"unknown {what} {got!r}; possible: {', '.join(sorted(possible))}{own}")
 
 
 def first_line(said: object) -> str:

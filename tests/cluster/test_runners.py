@@ -341,7 +341,7 @@ def test_relative_folders_mean_the_drivers(
 def test_an_own_attack_by_import_path_is_known_to_the_workers(two_actors: RayRunner, tmp_path: Path) -> None:
     study = prepare(two_actors, open_location(tmp_path))
     honest = run_honest(two_actors, study)
-    own = trial("mine", attack=find_attack("tests.scenes:INVERT"), attack_path="tests.scenes:INVERT")
+    own = trial("mine", attack=find_attack("tests.scenes:INVERT"))
     outcome = run_trial(two_actors, study, own, honest.row)
     assert (outcome.row.status, outcome.row.num_points) == ("ok", 320), outcome.row.message
 

@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import tyro
 
@@ -12,7 +12,6 @@ from raypol.cli.attack_options import Strength
 from raypol.cli.sweep import SweepCommand, run_command
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
-from raypol.core.imports import is_import_path
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.policies import RELATIVE, Thresholds
@@ -114,7 +113,7 @@ class Range(RangeCommand):
         resolution = self.interval if self.resolution is None else self.resolution
         design = Design(
             train=self.train,
-            arms={self.attack: self._attack()},
+            arms={self.attack: find_attack(self.attack, **self.strength.given())},
             space={"interval": self.interval},
             spoof=self.spoof,
             thresholds=self.thresholds,
@@ -132,16 +131,6 @@ class Range(RangeCommand):
             replace(self, name=name, low=low, high=high, resolution=resolution),
             typed=shlex.join(["raypol", *sys.argv[1:]]),
         )
-
-    def _attack(self) -> Any:  # noqa: ANN401 - configurations have no common base
-        given = self.strength.given()
-        if not is_import_path(self.attack):
-            return find_attack(self.attack, **given)
-        if given:
-            raise InputError(
-                f"{self.attack} takes its hyperparameters from its own configuration, got {', '.join(given)}"
-            )
-        return self.attack
 
     def _short_name(self) -> str:
         """Of an own attack the module: a sweep's name is a folder's."""

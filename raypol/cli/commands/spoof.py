@@ -10,9 +10,8 @@ from raypol.cli.console import ERR, OUT
 from raypol.cli.options import Work, describe_proof, print_last
 from raypol.cli.progress import progress
 from raypol.cluster.jobs import spoof_recipe
-from raypol.core.attacks import find_attack
+from raypol.core.attacks import PRESETS, find_attack
 from raypol.core.datasets.source import DataSource
-from raypol.core.imports import is_import_path
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import check_recipe
 from raypol.runs.trials.make_spoof import forge, spoof_id
@@ -30,9 +29,10 @@ class Spoof(Work):
 
     proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
     """Folder of the honest proof whose final weights are stolen: RESULTS/proofs/<proof_id>."""
-    attack: str = "iii"
-    """Preset: null, infinitesimal, forged_momentum, i, i_tail, ii, iii, iii_loss, iii_invisible, iii_select, zhang2022_i,
-    zhang2022_ii, zhang2022_iii, zhang2022_iii_imagenet; or an own one by import path (my_pkg.attacks:METHOD)."""
+    attack: Annotated[
+        str,
+        tyro.conf.arg(help=f"Preset: {', '.join(PRESETS)}; or your own attack by import path (my_pkg.attacks:METHOD)."),
+    ] = "iii"
     strength: tyro.conf.OmitArgPrefixes[Strength] = field(default_factory=Strength)
     """Hyperparameters of the attack."""
     spoof: tyro.conf.OmitArgPrefixes[SpoofConfig] = field(default_factory=SpoofConfig)
@@ -51,12 +51,7 @@ class Spoof(Work):
         data = DataSource(name=honest.recipe.dataset, folder=self.data_dir).or_named(self.spoof.dataset)
         allow_names(replace(honest.recipe, dataset=data.name), dataset=self.spoof.dataset, model=self.model)
         attack = find_attack(self.attack, **self.strength.given())
-        trial = Trial(
-            arm=self.attack,
-            attack=attack,
-            spoof=self.spoof,
-            attack_path=self.attack if is_import_path(self.attack) else "",
-        )
+        trial = Trial(arm=self.attack, attack=attack, spoof=self.spoof)
         recipe = spoof_recipe(honest.recipe, self.spoof, attack, data)
         check_recipe(recipe, data.load())
         results = writable_folder(self.results)

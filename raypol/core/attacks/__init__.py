@@ -1,100 +1,89 @@
-"""The attacks and controls, one file each, and the one place where they are chosen from.
+"""The attacks and controls. Each is one module of this folder with a `METHOD` and its named configurations, `PRESETS`.
 
-`jump` is not here: it is a number, d(W_{t-k}, W_t), recorded with every interval.
+A module added here is found by itself. An attack of your own is the same kind of module anywhere else, named by import path
+(`my_lab.fading:METHOD`). A configuration leads to its method through the module that defines it, so a process that has unpickled
+the one has the other; one module may hold several methods, each with a configuration class of its own.
+
+`jump` is no attack but a number, d(W_{t-k}, W_t), recorded with every interval.
 """
 
-from dataclasses import fields, is_dataclass, replace
+import importlib
+import pkgutil
+import sys
+from dataclasses import fields, replace
 from typing import Any, Final
 
-from raypol.core.attacks import forged_momentum, i, i_tail, ii, iii, infinitesimal, null
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, reject_choice
 from raypol.core.imports import is_import_path, load_object
 from raypol.core.spoofing.method import AttackMethod
 
-METHODS: Final[dict[type, AttackMethod[Any]]] = {
-    method.config: method
-    for method in (
-        null.METHOD,
-        infinitesimal.METHOD,
-        forged_momentum.METHOD,
-        i.METHOD,
-        i_tail.METHOD,
-        ii.METHOD,
-        iii.METHOD,
-    )
-}
-"""How each kind of configuration is run."""
-
 PRESETS: Final[dict[str, Any]] = {
-    "null": null.Null(),
-    "infinitesimal": infinitesimal.Infinitesimal(),
-    "forged_momentum": forged_momentum.ForgedMomentum(),
-    "i": i.AttackI(),
-    "i_tail": i_tail.AttackITail(),
-    "ii": ii.AttackII(),
-    "iii": iii.AttackIII(),
-    "iii_loss": iii.loss_attack3(),
-    "iii_invisible": iii.invisible_attack3(),
-    "iii_select": iii.AttackIII(crafting="select"),
-    "zhang2022_i": i.zhang2022_attack1(),
-    "zhang2022_ii": ii.zhang2022_attack2(),
-    "zhang2022_iii": iii.zhang2022_attack3(),
-    "zhang2022_iii_imagenet": iii.zhang2022_attack3_imagenet(),
+    name: config
+    for module in pkgutil.iter_modules(__path__, f"{__name__}.")
+    for name, config in importlib.import_module(module.name).PRESETS.items()
 }
-"""Named configurations."""
-
-
-def register_attack(name: str, config: object, method: AttackMethod[Any]) -> None:
-    """Make an own attack available by name in this process.
-
-    Raises:
-        InputError: `config` is not an instance of the method's configuration.
-    """
-    if not isinstance(config, method.config) or not is_dataclass(config):
-        raise InputError(f"attack {name!r}: expected a {method.config.__name__} dataclass, got {type(config).__name__}")
-    _add_method(name, method)
-    PRESETS[name] = config
+"""Named configurations of the attacks in this folder."""
 
 
 def find_attack(name: str, **overrides: object) -> Any:  # noqa: ANN401 - configurations share no base on purpose
-    """An attack's configuration by preset name or import path, with some fields replaced.
-
-    An import path names an `AttackMethod` whose configuration has defaults for all fields.
+    """An attack's configuration by preset name or by import path of its method, with some fields replaced.
 
     Raises:
-        InputError: unknown name or field, or a value out of range.
+        InputError: unknown name or field, a value out of range, or a configuration without defaults for all fields.
     """
-    if is_import_path(name):
-        method = load_object(name)
-        if not isinstance(method, AttackMethod):
-            raise InputError(f"expected {name} to be a raypol AttackMethod, got {type(method).__name__}")
-        try:
-            config = method.config()
-        except TypeError as err:
-            raise InputError(f"attack {name!r}: expected defaults for all fields of its configuration ({err})") from err
-        _add_method(name, method)
-    elif name in PRESETS:
-        config = PRESETS[name]
-    else:
-        raise InputError(
-            f"unknown attack {name!r}; possible: {', '.join(sorted(PRESETS))}, or an import path such as my_pkg.attacks:METHOD"
-        )
+    config = _default_config(name) if is_import_path(name) else PRESETS.get(name)
+    if config is None:
+        reject_choice("attack", name, PRESETS, path="my_pkg.attacks:METHOD")
     possible = [field.name for field in fields(config)]
-    unknown = [field for field in overrides if field not in possible]
-    if unknown:
+    if unknown := [field for field in overrides if field not in possible]:
         raise InputError(
             f"attack {name!r} has no field {', '.join(unknown)}; possible: {', '.join(possible) or 'none, it has no fields'}"
         )
     return replace(config, **overrides)
 
 
-def _add_method(name: str, method: AttackMethod[Any]) -> None:
-    if METHODS.setdefault(method.config, method) != method:
-        raise InputError(
-            f"attack {name!r}: {method.config.__name__} is the configuration of another attack; expected one of its own"
-        )
+def _default_config(path: str) -> Any:  # noqa: ANN401 - as above
+    method = load_object(path)
+    if not isinstance(method, AttackMethod):
+        raise InputError(f"expected {path} to be a raypol AttackMethod, got {type(method).__name__}")
+    try:
+        config = method.config()
+    except TypeError as err:
+        raise InputError(f"attack {path!r}: expected defaults for all fields of its configuration ({err})") from err
+    if method_of(config) is not method:
+        raise InputError(f"attack {path!r}: {method.config.__name__} is the configuration of another attack")
+    return config
 
 
 def method_of(config: object) -> AttackMethod[Any]:
-    """How a configuration is run."""
-    return METHODS[type(config)]
+    """How a configuration is run: the `AttackMethod` for its type in the module that defines the type.
+
+    Raises:
+        InputError: that module has no such method, or several.
+    """
+    return _named_method(config)[1]
+
+
+def import_path_of(config: object) -> str:
+    """`module:NAME` of the method of your own attack; empty for an attack of this folder.
+
+    Raises:
+        InputError: as `method_of`.
+    """
+    module = type(config).__module__
+    return "" if module.startswith(f"{__name__}.") else f"{module}:{_named_method(config)[0]}"
+
+
+def _named_method(config: object) -> tuple[str, AttackMethod[Any]]:
+    kind, module = type(config), type(config).__module__
+    found = {
+        id(value): (name, value)
+        for name, value in vars(sys.modules[module]).items()
+        if isinstance(value, AttackMethod) and value.config is kind
+    }
+    if len(found) != 1:
+        raise InputError(
+            f"expected one AttackMethod(config={kind.__name__}, ...) in module {module}, which defines {kind.__name__}; "
+            f"got {', '.join(name for name, _ in found.values()) or 'none'}"
+        )
+    return next(iter(found.values()))

@@ -9,6 +9,7 @@ Threat model: A needs W_T alone, not even data.
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from raypol.core.attacks import null
 from raypol.core.errors import InputError
@@ -28,6 +29,9 @@ class ForgedMomentum:
     def __post_init__(self) -> None:
         if not self.lr > 0.0 or not 0.0 < self.momentum < 1.0:
             raise InputError(f"expected lr > 0 and momentum in (0, 1), got {self.lr} and {self.momentum}")
+
+
+PRESETS: Final = {"forged_momentum": ForgedMomentum()}
 
 
 def declare(recipe: Recipe, config: ForgedMomentum) -> Recipe:

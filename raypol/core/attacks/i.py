@@ -13,6 +13,7 @@ Differences from the paper:
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from torch import Tensor
 
@@ -36,9 +37,8 @@ class AttackI(CraftingConfig):
     """... and |R|^2 is below this; no limit is published."""
 
 
-def zhang2022_attack1() -> AttackI:
-    """Published settings: L-BFGS from R = 0, 100 iterations, alpha 1."""
-    return AttackI()
+PRESETS: Final = {"i": AttackI(), "zhang2022_i": AttackI()}
+"""The paper's settings, L-BFGS from R = 0 with 100 iterations and alpha 1, are the defaults."""
 
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackI) -> Crafted:

@@ -7,6 +7,7 @@ Threat model: as attack II. Differences from the paper: as attack I.
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from torch import Tensor
 
@@ -21,6 +22,9 @@ class AttackITail(i.AttackI):
 
     iterations: int = 20
     """Iterations of each step's search; the paper's 100 buy nothing at this distance."""
+
+
+PRESETS: Final = {"i_tail": AttackITail()}
 
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackITail) -> Crafted:

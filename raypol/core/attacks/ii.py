@@ -13,7 +13,7 @@ Differences from the paper:
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from torch import Tensor
 
@@ -37,9 +37,8 @@ class AttackII(CraftingConfig):
             raise InputError(f"unknown objective {self.objective!r}; possible: gradient, loss")
 
 
-def zhang2022_attack2() -> AttackII:
-    """Published settings: L-BFGS from R = 0, 10 iterations, alpha 1, limits 30/30, 10 retries."""
-    return AttackII()
+PRESETS: Final = {"ii": AttackII(), "zhang2022_ii": AttackII()}
+"""The paper's settings, L-BFGS from R = 0 with 10 iterations, alpha 1, limits 30/30 and 10 retries, are the defaults."""
 
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackII) -> Crafted:

@@ -14,7 +14,7 @@ Differences from the paper:
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -62,35 +62,28 @@ class AttackIII(CraftingConfig):
             )
 
 
-def zhang2022_attack3() -> AttackIII:
-    """Published settings for CIFAR: L-BFGS, 10 iterations, gradient tolerance 0.1, alpha 0.1, limits 15/20, 30 retries."""
-    return AttackIII(tolerance_grad=0.1)
-
-
-def zhang2022_attack3_imagenet() -> AttackIII:
-    """Published settings for ImageNet: alpha 0.4, limits 2/5."""
-    return AttackIII(tolerance_grad=0.1, alpha=0.4, max_grad_norm2=2.0, max_perturbation_norm2=5.0)
-
-
-def loss_attack3() -> AttackIII:
-    """Loss objective by L-BFGS, 10 iterations. It is first order throughout: no limit on |grad|^2, which would cost a step.
-
-    alpha 0.01, because |R| is not squared: where |grad_R L| < alpha, R = 0 is the minimum, and at 0.1 it always is.
-    """
-    return AttackIII(objective="loss", alpha=0.01, max_grad_norm2=float("inf"), max_perturbation_norm2=100.0)
-
-
-def invisible_attack3() -> AttackIII:
-    """Loss objective by 8 signed-gradient steps inside linf <= 8/255; the ball is the limit, no other is needed."""
-    return AttackIII(
+_INF: Final = float("inf")
+PRESETS: Final = {
+    "iii": AttackIII(),
+    # First order throughout: no limit on |grad|^2, which would cost a step. |R| is not squared: where |grad_R L| < alpha, R = 0
+    # is the minimum, and at alpha 0.1 it always is.
+    "iii_loss": AttackIII(objective="loss", alpha=0.01, max_grad_norm2=_INF, max_perturbation_norm2=100.0),
+    # Signed-gradient steps within linf <= 8/255; the ball is the limit, no other is needed.
+    "iii_invisible": AttackIII(
         objective="loss",
         crafting="signed",
         iterations=8,
         linf_limit=8 / 255,
         alpha=0.0,
-        max_grad_norm2=float("inf"),
-        max_perturbation_norm2=float("inf"),
-    )
+        max_grad_norm2=_INF,
+        max_perturbation_norm2=_INF,
+    ),
+    "iii_select": AttackIII(crafting="select"),
+    # The paper's settings for CIFAR (L-BFGS, 10 iterations, alpha 0.1, limits 15/20, 30 retries) and for ImageNet.
+    "zhang2022_iii": AttackIII(tolerance_grad=0.1),
+    "zhang2022_iii_imagenet": AttackIII(tolerance_grad=0.1, alpha=0.4, max_grad_norm2=2.0, max_perturbation_norm2=5.0),
+}
+"""Named configurations."""
 
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackIII) -> Crafted:

@@ -4,6 +4,7 @@ The replayed weights stay where they were, so the error is the trajectory's own 
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from raypol.core.attacks.null import craft
 from raypol.core.errors import InputError
@@ -21,6 +22,9 @@ class Infinitesimal:
     def __post_init__(self) -> None:
         if not self.lr > 0.0:
             raise InputError(f"expected lr > 0, got {self.lr}")
+
+
+PRESETS: Final = {"infinitesimal": Infinitesimal()}
 
 
 def declare(recipe: Recipe, config: Infinitesimal) -> Recipe:

@@ -1,6 +1,7 @@
 """Control `null`: the trajectory with ordinary batches, unperturbed. What an attack must beat to have earned its cost."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene
@@ -9,6 +10,9 @@ from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Sce
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Null:
     """No perturbation."""
+
+
+PRESETS: Final = {"null": Null()}
 
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: object) -> Crafted:

@@ -14,10 +14,9 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from raypol.cluster.placement import parse_device
-from raypol.core.attacks import find_attack
+from raypol.core.attacks import find_attack, import_path_of
 from raypol.core.datasets.load import half_of
 from raypol.core.errors import InputError
-from raypol.core.imports import is_import_path
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.policies import RELATIVE, Thresholds
@@ -42,8 +41,6 @@ class Setup:
     train: TrainConfig
     arm: str
     attack: Any
-    attack_path: str = ""
-    """Import path of an own attack; empty for a built-in one."""
     spoof: SpoofConfig
     examination: Examination
     thresholds: Thresholds
@@ -53,7 +50,10 @@ class Setup:
 
     def trial_id(self, sweep_id: str) -> str:
         """The trial's name in a sweep."""
-        return proof_id_of("trial", {"sweep": sweep_id, "setup": repr(self._portable())})
+        # The path tells your own attacks of one class name apart; it stands where a field of that name stood when ids were fixed.
+        path = f", attack_path={import_path_of(self.attack)!r}, spoof="
+        setup = repr(self._portable()).replace(", spoof=", path, 1)
+        return proof_id_of("trial", {"sweep": sweep_id, "setup": setup})
 
     def honest_key(self) -> str:
         """Name of what this trial is compared with: the honest proof under the same conditions."""
@@ -68,7 +68,6 @@ class Setup:
             arm=self.arm,
             attack=self.attack,
             spoof=self.spoof,
-            attack_path=self.attack_path,
             trial_id=self.trial_id(sweep_id),
         )
 
@@ -138,9 +137,8 @@ class Design:
 
     def all_arms(self) -> dict[str, Any]:
         """The controls first, then the arms as declared."""
-        given = {arm: _attack(attack)[0] for arm, attack in self.arms.items()}
-        names = {type(attack) for attack in given.values()}
-        missing = {name: name for name in CONTROLS if type(find_attack(name)) not in names}
+        given = {type(_attack(attack)) for attack in self.arms.values()}
+        missing = {name: name for name in CONTROLS if type(find_attack(name)) not in given}
         return {**missing, **self.arms}
 
 
@@ -176,12 +174,10 @@ def setup_of(design: Design, point: Point) -> Setup:
     """
     arms = design.all_arms()
     arm = point["arm"]
-    attack, path = _attack(arms[arm])
     setup = Setup(
         train=design.train,
         arm=arm,
-        attack=attack,
-        attack_path=path,
+        attack=_attack(arms[arm]),
         spoof=design.spoof,
         examination=design.examination,
         thresholds=design.thresholds,
@@ -280,7 +276,7 @@ def check_space(design: Design, search: Search) -> None:
                 raise InputError(f"axis {axis} is empty; expected at least one value")
         elif _is_domain(values) and search == "grid":
             raise InputError(f"axis {axis} is a distribution; expected --search random or optuna, or tune.grid_search")
-    attacks = [_attack(attack)[0] for attack in design.all_arms().values()]
+    attacks = [_attack(attack) for attack in design.all_arms().values()]
     together = {
         name for axis, values in design.space.items() for value in listed(axis, values) if isinstance(value, Mapping)
         for name in value
@@ -294,8 +290,8 @@ def check_space(design: Design, search: Search) -> None:
 def describe(design: Design) -> dict[str, str]:
     """Every part of a design as text by its name: what a resumed sweep is compared with."""
     said = {
-        f"arm {arm}": " ".join(filter(None, (repr(_attack(attack)[0]), _attack(attack)[1])))
-        for arm, attack in design.all_arms().items()
+        f"arm {arm}": f"{attack!r} {import_path_of(attack)}".rstrip()
+        for arm, attack in ((arm, _attack(named)) for arm, named in design.all_arms().items())
     }
     said |= {f"axis {axis}": _axis_text(values) for axis, values in design.space.items()}
     parts = {"train": replace(design.train, data_dir=None), "spoof": design.spoof, "thresholds": design.thresholds}
@@ -304,15 +300,12 @@ def describe(design: Design) -> dict[str, str]:
     return said | {"examination": repr(design.examination)}
 
 
-def _attack(named: Any) -> tuple[Any, str]:  # noqa: ANN401 - configurations have no common base
-    """(configuration, import path or empty)."""
-    if isinstance(named, str):
-        return find_attack(named), named if is_import_path(named) else ""
-    return named, ""
+def _attack(named: Any) -> Any:  # noqa: ANN401 - configurations have no common base
+    return find_attack(named) if isinstance(named, str) else named
 
 
 def _is_control(attack: Any) -> bool:  # noqa: ANN401 - as above
-    return type(_attack(attack)[0]) in {type(find_attack(name)) for name in CONTROLS}
+    return type(_attack(attack)) in {type(find_attack(name)) for name in CONTROLS}
 
 
 def _with(setup: Setup, axis: str, value: Any) -> Setup:  # noqa: ANN401 - any field's type

@@ -21,7 +21,6 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.ray_runner import RayRunner
 from raypol.cluster.runners import Role
-from raypol.core.attacks import find_attack
 from raypol.runs.sweeps.baselines import Standing
 from raypol.runs.sweeps.design import Design, Point, Setup, setup_of
 from raypol.runs.sweeps.failed_trials import unworked_row
@@ -187,8 +186,6 @@ def _run(setup: Setup, shared: Shared) -> tuple[TrialRow, list[IntervalRow]]:
     standing = shared.standings[setup.honest_key()]
     group = ray.util.get_current_placement_group()
     key = (group.id.hex() if group else "", setup.spoofer, setup.verifier)
-    if setup.attack_path:
-        find_attack(setup.attack_path)  # makes the user's method known in this process
     try:
         if key not in _runners:
             _close_runners()

@@ -64,7 +64,6 @@ def estimate(
         proof_id=proof_id,
         target=study.proof.folder.address,
         attack=trial.attack,
-        attack_path=trial.attack_path,
         spoof=trial.spoof,
         data=data,
         device=runner.device("spoofer"),

@@ -77,7 +77,6 @@ def forge(
         proof_id=proof_id,
         target=target.address,
         attack=trial.attack,
-        attack_path=trial.attack_path,
         spoof=trial.spoof,
         data=data,
         device=runner.device("spoofer"),

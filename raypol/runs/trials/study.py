@@ -25,8 +25,6 @@ class Trial:
     """The attack's configuration, one of `raypol.core.attacks.PRESETS` or its like."""
     spoof: SpoofConfig
     """T', k, trajectory, declared hyperparameters, carry, seed."""
-    attack_path: str = ""
-    """Import path of an own attack; empty for a built-in one."""
     trial_id: str = ""
     """Name of its row; empty = from its content and the study's."""
 

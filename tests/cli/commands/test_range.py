@@ -52,7 +52,7 @@ BAD = [
     ("--spoof.seed 3", "give --seeds"),
     ("--train.data-dir x", "give --data-dir"),
     ("--attack nope", "unknown attack 'nope'"),
-    ("--attack tests.scenes:INVERT --alpha 1", "takes its hyperparameters from its own configuration, got alpha"),
+    ("--attack tests.scenes:INVERT --alpha 1", "has no field alpha; possible: every"),
     ("--attack null --alpha 1", "has no field alpha"),
     ("--policy kind", "policy"),
     ("--train.dataset nope", "nope"),

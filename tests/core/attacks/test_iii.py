@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from raypol.core.attacks import find_attack
-from raypol.core.attacks.iii import AttackIII, loss_attack3
+from raypol.core.attacks.iii import AttackIII
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof
@@ -161,7 +161,7 @@ def test_select_repeats_points_only_where_the_dataset_is_too_small() -> None:
 
 
 def test_parts_are_searched_apart_and_cover_the_interval(stolen: MemoryProof, dataset: Dataset) -> None:
-    config = replace(loss_attack3(), iterations=3)
+    config = find_attack("iii_loss", iterations=3)
     spoof = SpoofConfig(steps=10, interval=5)
     whole, parted = (forge(replace(config, parts=n), stolen, dataset, spoof) for n in (1, 2))
     for made in whole.made:
@@ -175,4 +175,4 @@ def test_parts_are_searched_apart_and_cover_the_interval(stolen: MemoryProof, da
 @pytest.mark.parametrize("bad", [{"parts": 0}, {"batches_per_graph": -1}])
 def test_bad_shares_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="parts"):
-        replace(loss_attack3(), **bad)
+        find_attack("iii_loss", **bad)

@@ -1,12 +1,19 @@
 """Attacks by name: what is there, the published numbers, and attacks of one's own."""
 
+import importlib
 import math
+import pickle
+import pkgutil
+import subprocess
+import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from raypol.core.attacks import METHODS, PRESETS, find_attack, method_of, register_attack
+from raypol.core import attacks
+from raypol.core.attacks import PRESETS, find_attack, import_path_of, method_of
 from raypol.core.attacks.i import AttackI
 from raypol.core.attacks.ii import AttackII
 from raypol.core.attacks.iii import AttackIII
@@ -28,9 +35,26 @@ NEEDY: AttackMethod[Any] = AttackMethod(config=Needy, craft=INVERT.craft)
 IMPOSTOR: AttackMethod[Any] = AttackMethod(config=AttackII, craft=INVERT.craft)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """A configuration that two methods claim."""
+
+
+ONE: AttackMethod[Any] = AttackMethod(config=Claimed, craft=INVERT.craft)
+OTHER: AttackMethod[Any] = AttackMethod(config=Claimed, craft=INVERT.craft, forges_state=True)
+
+
 def test_every_preset_can_be_run() -> None:
     for name, config in PRESETS.items():
         assert method_of(find_attack(name)).config is type(config)
+        assert import_path_of(config) == ""
+
+
+def test_each_name_belongs_to_one_attack() -> None:
+    modules = [
+        importlib.import_module(found.name) for found in pkgutil.iter_modules(attacks.__path__, "raypol.core.attacks.")
+    ]
+    assert sorted(name for module in modules for name in module.PRESETS) == sorted(PRESETS)
 
 
 # SPEC section 4: published settings.
@@ -117,19 +141,17 @@ def test_fields_are_replaced_and_the_preset_is_not() -> None:
         (OWN, {"often": 2}, ["often", "possible: every"]),
         ("tests.core.attacks.test_registry:NEEDY", {}, ["NEEDY", "defaults", "strength"]),
         ("tests.core.attacks.test_registry:IMPOSTOR", {}, ["IMPOSTOR", "AttackII", "another attack"]),
+        ("tests.core.attacks.test_registry:ONE", {}, ["Claimed", "tests.core.attacks.test_registry", "ONE, OTHER"]),
     ],
 )
 def test_what_cannot_be_found_is_answered_with_what_can(
     name: str, overrides: dict[str, Any], expected: list[str]
 ) -> None:
-    methods, presets = dict(METHODS), dict(PRESETS)
     with pytest.raises(InputError) as caught:
         find_attack(name, **overrides)
     message = str(caught.value)
     assert "\n" not in message
     assert [part for part in expected if part not in message] == []
-    assert {**methods, Invert: INVERT} == {**METHODS, Invert: INVERT}
-    assert presets == PRESETS
 
 
 def forged_by_name(name: str, **overrides: object) -> Forged:
@@ -147,29 +169,45 @@ def test_an_own_attack_by_import_path_works_end_to_end() -> None:
     assert find_attack(OWN) == Invert(every=1)
 
 
-def test_an_own_attack_can_be_registered_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(METHODS, Invert, raising=False)  # and put back afterwards
-    monkeypatch.setitem(PRESETS, "inverted", None)
-    register_attack("inverted", Invert(every=8), INVERT)
-    made = forged_by_name("inverted")
-    assert made.proof.num_points == sum(-(-len(r.indices) // 8) for r in made.proof.records) - repeated_points(made)
-    with pytest.raises(InputError, match="inverted"):
-        find_attack("inverte")
+TWO_ATTACKS = """
+from dataclasses import dataclass
+from raypol.core.attacks.null import craft
+from raypol.core.spoofing.method import AttackMethod
+
+@dataclass(frozen=True)
+class Plain:
+    n: int = 1
+
+@dataclass(frozen=True)
+class Forging:
+    n: int = 2
+
+PLAIN = AttackMethod(config=Plain, craft=craft)
+FORGING = AttackMethod(config=Forging, craft=craft, forges_state=True)
+"""
 
 
-def repeated_points(made: Forged) -> int:
-    own = [i for r in made.proof.records for i in r.indices.tolist() if i >= 48]
-    return len(own) - len(set(own))
-
-
-def test_a_method_is_registered_with_a_configuration_of_its_own_kind() -> None:
-    before = dict(PRESETS)
-    with pytest.raises(InputError, match="expected a Invert dataclass, got AttackII"):
-        register_attack("mine", AttackII(), INVERT)
-    with pytest.raises(InputError, match="another attack"):
-        register_attack("mine", AttackII(), IMPOSTOR)
-    assert before == PRESETS
-    assert method_of(AttackII()).craft is not INVERT.craft
+def test_a_process_that_was_told_only_the_configuration_runs_an_attack_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "two_attacks.py").write_text(TWO_ATTACKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    plain, forging = (find_attack(f"two_attacks:{name}", n=7) for name in ("PLAIN", "FORGING"))
+    assert import_path_of(forging) == "two_attacks:FORGING"
+    assert [method_of(config).forges_state for config in (plain, forging)] == [False, True]
+    code = (
+        "import pickle, sys; from raypol.core.attacks import method_of\n"
+        "config = pickle.load(sys.stdin.buffer); print(method_of(config).forges_state, config.n)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(forging),
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=100,
+    )
+    assert done.stdout.split() == [b"True", b"7"], done.stderr
 
 
 def test_every_configuration_says_what_its_fields_mean() -> None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 from raypol.cluster.runners import LocalRunner
-from raypol.core.attacks import METHODS, PRESETS, find_attack, register_attack
+from raypol.core.attacks import find_attack
 from raypol.core.attacks.null import craft as ordinary
 from raypol.core.datasets.load import load_dataset
 from raypol.core.distances import METRICS
@@ -80,16 +79,8 @@ def _broken(scene: Scene, interval: Interval, start: Checkpoint, config: Broken)
     return made
 
 
+ODD = AttackMethod(config=Odd, craft=ordinary)
 BROKEN = AttackMethod(config=Broken, craft=_broken)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _own_attacks() -> Iterator[None]:
-    register_attack("odd", Odd(), AttackMethod(config=Odd, craft=ordinary))
-    register_attack("broken", Broken(), BROKEN)
-    yield
-    for name in ("odd", "broken"):  # other tests go through all presets
-        del METHODS[type(PRESETS.pop(name))]
 
 
 def leftovers(results: Path) -> list[Path]:
@@ -288,8 +279,7 @@ FAILING: list[tuple[str, dict[str, Any], str]] = [
         {"attack": Broken(way="too few batches")},
         "expected 5 crafted batches, the attack made 4",
     ),
-    ("own path", {"attack": Odd(), "attack_path": "tests.runs.test_trial:NOTHING"}, "cannot import"),
-    ("unknown", {"attack": object()}, "KeyError"),
+    ("unknown", {"attack": object()}, "InputError: expected one AttackMethod(config=object, ...) in module builtins"),
     (
         "long k",
         {"attack": find_attack("null"), "spoof": SpoofConfig(steps=4, interval=5)},
@@ -348,7 +338,7 @@ def test_who_stops_listening_stops_the_trials(local: LocalRunner, fresh: Fresh) 
 
 
 def test_an_own_attack_may_mean_other_things_by_a_columns_name(fresh: Fresh) -> None:
-    row = fresh.run(trial("odd", attack=find_attack("odd"))).row
+    row = fresh.run(trial("odd", attack=find_attack(f"{__name__}:ODD"))).row
     assert row.status == "ok", row.message
     assert (row.alpha, row.iterations, row.objective, row.crafting, row.linf_limit) == (None, None, None, None, 1.0)
     assert row.attack == "test_trial"
@@ -358,7 +348,7 @@ def test_a_failed_trial_takes_its_place_when_run_again(fresh: Fresh, monkeypatch
     attack = Broken(way="raises late")
     failed = fresh.run(trial("again", attack=attack))
     with monkeypatch.context() as patched:  # the user mends the attack
-        patched.setitem(METHODS, Broken, replace(BROKEN, craft=ordinary))
+        patched.setattr(f"{__name__}.BROKEN", replace(BROKEN, craft=ordinary))
         mended = fresh.run(trial("again", attack=attack))
     assert failed.row.trial_id == mended.row.trial_id
     (kept,) = pq.read_table(fresh.folder / "trials" / f"{mended.row.trial_id}.parquet").to_pylist()
