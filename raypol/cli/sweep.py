@@ -28,7 +28,7 @@ from raypol.cluster.connection import running_cluster
 from raypol.cluster.placement import parse_devices
 from raypol.cluster.runners import PATIENCE_S
 from raypol.core.errors import InputError
-from raypol.figures.draw_sweep import FOLDER, Drawn, drawn_figures
+from raypol.figures.draw_sweep import Drawn, drawn_figures
 from raypol.report.range_summary import range_answer, range_table
 from raypol.report.sweep_summary import answer, sweep_table
 from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
@@ -40,6 +40,7 @@ from raypol.runs.tracking.tracker import Tracker
 from raypol.runs.trials.study import Keep
 from raypol.store.location import Location, writable_folder
 from raypol.store.results.range_rows import write_ranges
+from raypol.store.results_folder import ResultsFolder
 
 SOME_FAILED: Final = 1
 UNFINISHED: Final = 4
@@ -232,7 +233,9 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
         f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}", soft_wrap=True
     )
     if drawn:
-        out.print(f"figures:  {results / FOLDER / run.plan.sweep_id} ({len(drawn)} files)", soft_wrap=True)
+        out.print(
+            f"figures:  {ResultsFolder(results).figures / run.plan.sweep_id} ({len(drawn)} files)", soft_wrap=True
+        )
     if problem:
         ERR.print(f"warning: {problem}", style="yellow", soft_wrap=True)
     out.print(f"MLflow:   {tracker.ui_command}", soft_wrap=True)
@@ -281,7 +284,7 @@ def _outliving_the_terminal(results: Location, sweep_id: str) -> Iterator[None]:
     if not hasattr(signal, "SIGHUP"):
         yield
         return
-    folder = Path(results.path) / "sweeps" / sweep_id if results.is_local else Path.home()
+    folder = Path(ResultsFolder(results).sweep(sweep_id).path) if results.is_local else Path.home()
     log = folder / f"{sweep_id}.log"
 
     def go_on(_number: int, _frame: FrameType | None) -> None:

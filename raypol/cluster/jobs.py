@@ -33,6 +33,7 @@ from raypol.store.proofs.format import Manifest
 from raypol.store.proofs.reader import ParquetProof, final_checkpoint, read_manifest
 from raypol.store.proofs.staging import left_behind, remove_all, workshop_name
 from raypol.store.proofs.writer import ProofWriter, new_proof
+from raypol.store.results_folder import ResultsFolder
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class SpoofJob:
     @property
     def workshop(self) -> Location:
         """Folder of what is finished of this spoof: crafted shards, then the receipt of sealing."""
-        return open_location(self.results) / ".staging" / workshop_name(self.proof_id)
+        return ResultsFolder(open_location(self.results)).staging / workshop_name(self.proof_id)
 
     def shard_location(self, shard: tuple[int, int]) -> Location:
         """Where a shard's crafted intervals wait to be sealed."""
@@ -213,10 +214,11 @@ def run_craft(job: SpoofJob) -> SpoofOutcome:
 def run_seal(job: SpoofJob) -> SpoofOutcome:
     """The spoofer's part in order: carry the optimizer's state, write the spoof, leave a receipt."""
     results = open_location(job.results)
-    folder, receipt = results / "proofs" / job.proof_id, job.workshop / "sealed.json"
-    if receipt.exists() and (folder / "manifest.json").exists():
+    paths, receipt = ResultsFolder(results), job.workshop / "sealed.json"
+    if receipt.exists() and paths.has_proof(job.proof_id):
         cost, stats = read_receipt(receipt)
-        return SpoofOutcome(cost=cost, stats=stats, manifest=read_manifest(folder), reused=True)
+        manifest = read_manifest(paths.proof(job.proof_id))
+        return SpoofOutcome(cost=cost, stats=stats, manifest=manifest, reused=True)
     method, scene = _spoof_scene(job)
     shards = [job.shard_location(shard) for shard in job.shards]
     sealed: list[CraftStats] = []

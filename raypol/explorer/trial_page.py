@@ -13,6 +13,7 @@ from raypol.figures.inputs import material_of
 from raypol.figures.save import before_after
 from raypol.store.location import Location
 from raypol.store.results.rows import TrialRow
+from raypol.store.results_folder import ResultsFolder
 
 _GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "Task": ("dataset", "dataset_sha256", "model", "steps", "interval", "batch_size", "seed", "num_intervals"),
@@ -102,11 +103,12 @@ def origin(row: Mapping[str, Any], results: Location) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in json.loads(row["versions"] or "{}").items())
     except (ValueError, AttributeError):
         versions = str(row["versions"])
+    paths, file = ResultsFolder(results), f"{row['trial_id']}.parquet"
     lines = [
-        ("row", f"{results}/trials/{row['trial_id']}.parquet"),
-        ("intervals", f"{results}/intervals/{row['trial_id']}.parquet"),
-        ("proof folder", f"{results}/proofs/{row['proof_id']}"),
-        ("compared with", f"{results}/proofs/{row['proof_reference']}" if row["proof_reference"] else ""),
+        ("row", paths.trials / file),
+        ("intervals", paths.intervals / file),
+        ("proof folder", paths.proof(row["proof_id"])),
+        ("compared with", paths.proof(row["proof_reference"]) if row["proof_reference"] else ""),
         ("sweep", row["sweep_id"]),
         ("started", row["started_at"]),
         ("commit", row["commit"]),
@@ -123,8 +125,8 @@ def images(row: TrialRow, results: Location, data_dir: str | None) -> tuple[Figu
         return None, f"no images: the trial ended with status {row.status}"
     if not row.num_points:
         return None, "no images: this trial has no points of its own"
-    if not (results / "proofs" / row.proof_id / "manifest.json").exists():
-        return None, f"no images: the folder {results}/proofs/{row.proof_id} is not there"
+    if not ResultsFolder(results).has_proof(row.proof_id):
+        return None, f"no images: the folder {ResultsFolder(results).proof(row.proof_id)} is not there"
     material = material_of(results, [row], row.sweep_id, data_dir=data_dir)
     if material.pairs:
         return before_after(material.pairs), ""

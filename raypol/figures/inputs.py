@@ -20,6 +20,7 @@ from raypol.figures.style.arms import in_order
 from raypol.store.location import Location
 from raypol.store.results.range_rows import RangeRow, read_ranges
 from raypol.store.results.rows import IntervalRow, TrialRow, read_rows, read_trials
+from raypol.store.results_folder import ResultsFolder
 
 MOST_PAIRS: Final = 8
 """Spoofs whose images are shown."""
@@ -89,7 +90,7 @@ def material_of(
 
 
 def _intervals(results: Location, rows: Sequence[TrialRow]) -> list[IntervalRow]:
-    folder = results / "intervals"
+    folder = ResultsFolder(results).intervals
     there = {name for name, _ in folder.files()}
     names = [name for name in (f"{trial_id}.parquet" for trial_id in needed(rows)) if name in there]
     return read_rows(folder, IntervalRow, "", names=names) if names else []
@@ -116,7 +117,7 @@ def _pairs(
         if dataset is None or len(found) >= MOST_PAIRS:
             continue
         try:
-            pair = pick_pairs(row, results / "proofs" / row.proof_id, dataset)
+            pair = pick_pairs(row, ResultsFolder(results).proof(row.proof_id), dataset)
         except _UNREADABLE as err:
             notes.append(f"images of {row.arm} at T' = {row.steps:,}: {first_line(err)}")
             continue

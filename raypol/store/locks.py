@@ -1,35 +1,26 @@
-"""Two runs in one results folder do not make the same proof at the same time: the second waits for the first."""
+"""Locks of a results folder. Local folders only: object stores have no locks."""
 
-import logging
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Final
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
-from filelock import FileLock, Timeout
-
+from raypol.core.locks import hold_lock
 from raypol.store.location import Location
+from raypol.store.results_folder import ResultsFolder
 
-_log = logging.getLogger(__name__)
 
-_QUIET_S: Final = 30.0
+def lock(place: Location, *, busy: str, patience_s: float | None = None) -> AbstractContextManager[None]:
+    """Hold a lock file; see `hold_lock`. Does nothing in an object store."""
+    return hold_lock(place.path, busy=busy, patience_s=patience_s) if place.is_local else nullcontext()
 
 
 @contextmanager
 def only_maker(results: Location, proof_ids: Iterable[str]) -> Iterator[None]:
-    """Inside, no other process or thread makes these proofs. Local folders only: object stores have no locks.
+    """Keep other processes and threads from making these proofs inside the block: the second waits for the first.
 
-    A killed process holds no lock. Not reentrant: a thread that holds an id may not ask for it again.
+    Not reentrant: a thread that holds an id may not ask for it again.
     """
-    if not results.is_local:
-        yield
-        return
-    (results / ".locks").make_folder()
     with ExitStack() as held:
         for proof_id in sorted(set(proof_ids)):  # in one order everywhere, or two runs could wait for each other
-            lock = FileLock(f"{(results / '.locks').path}/{proof_id}.lock")
-            try:
-                held.enter_context(lock.acquire(timeout=_QUIET_S))
-            except Timeout:
-                _log.warning("waiting for another process that makes %s in %s", proof_id, results)
-                held.enter_context(lock.acquire())
+            place = ResultsFolder(results).locks / f"{proof_id}.lock"
+            held.enter_context(lock(place, busy=f"another process is making {proof_id} in {results}"))
         yield

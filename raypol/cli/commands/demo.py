@@ -21,6 +21,7 @@ from raypol.report.tables import arms_table
 from raypol.runs.sweeps.demo import ARMS, POINTS, DemoRun, new_sweep_id, run_demo
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
+from raypol.store.results_folder import ResultsFolder
 
 # Width of the table where there is no terminal to ask: a log is read without wrapping.
 _LOG_WIDTH = 180
@@ -83,7 +84,7 @@ def show_demo(
     out.print(arms_table(rows, width=out.width))
     answer = tell(rows)
     out.print(f"\n{answer}\n", markup=False)
-    drawn = draw(run, Path(results.path) / "figures")
+    drawn = draw(run, Path(ResultsFolder(results).figures.path))
     tracker.finish(answer, drawn)
     for line in closing_lines(run, drawn, tracker, Path(results.path)):
         out.print(line, soft_wrap=True, markup=False)

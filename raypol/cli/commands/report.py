@@ -20,6 +20,7 @@ from raypol.core.errors import InputError
 from raypol.report.content import Report, make_report
 from raypol.runs.sweeps.record import sweeps_of_rows, sweeps_with_books
 from raypol.store.location import Location, atomic_output, open_location
+from raypol.store.results_folder import ResultsFolder
 
 _SHOWN: Final = 8
 _UNBROKEN: Final = "T'\u00a0=\u00a0"
@@ -45,7 +46,7 @@ class ReportCommand:
         sweep_id, others = chosen_sweep(results, self.name)
         if self.out is None and not results.is_local:
             raise InputError(f"{results} is not on this machine: expected --out FOLDER")
-        folder = Path(self.out).expanduser() if self.out else Path(results.path) / "report" / sweep_id
+        folder = Path(self.out).expanduser() if self.out else Path(ResultsFolder(results).report(sweep_id).path)
         with progress(ERR) as update:
             report = make_report(results, sweep_id, on_progress=update)
         if others and not self.name:

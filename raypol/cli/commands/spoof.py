@@ -21,6 +21,7 @@ from raypol.store.location import open_location, writable_folder
 from raypol.store.locks import only_maker
 from raypol.store.proofs.reader import read_manifest
 from raypol.store.proofs.staging import remove_workshop
+from raypol.store.results_folder import ResultsFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +58,10 @@ class Spoof(Work):
         results = writable_folder(self.results)
         with self.open_runner() as runner:
             proof_id = spoof_id(trial, honest.root, runner.facts("spoofer").name)
-            folder = results / "proofs" / proof_id
+            paths = ResultsFolder(results)
+            folder = paths.proof(proof_id)
             with only_maker(results, [proof_id]):
-                if (folder / "manifest.json").exists():
+                if paths.has_proof(proof_id):
                     describe_proof(read_manifest(folder), reused=True)
                     print_last(folder.uri)
                     return 0

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
-
 from raypol.core.errors import InputError
+from raypol.core.locks import hold_lock
 from raypol.core.progress import Progress
 
 _log = logging.getLogger(__name__)
@@ -55,22 +54,15 @@ def make_once(target: Path, build: Callable[[Path], Path]) -> None:
         return
     partial = target.with_name(f".{target.name}.partial")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(target.with_name(f".{target.name}.lock"))
-        try:
-            lock.acquire(timeout=_QUIET_S)
-        except Timeout:
-            _log.warning("waiting for another process that makes %s", target)
-            lock.acquire()
-        try:
+        with hold_lock(target.with_name(f".{target.name}.lock"), busy=f"another process is making {target}"):
             if target.is_dir():
                 return
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
-            build(partial).replace(target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            lock.release()
+            try:
+                build(partial).replace(target)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     except OSError as err:
         raise InputError(
             f"cannot write {target} ({err}); RAYPOL_DATA may name another folder for downloaded and decoded data"

@@ -25,6 +25,7 @@ from raypol.store.proofs.format import Manifest
 from raypol.store.proofs.writer import new_proof
 from raypol.store.published.folder import PublishedFolder, open_published
 from raypol.store.published.state import Declared
+from raypol.store.results_folder import ResultsFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +92,7 @@ def import_published(
             on_progress("reading checkpoints", position + 1, len(steps))
         manifest = writer.finish(Cost(), {**versions(), "imported from": "published layout"}, asserted=asserted)
     return Imported(
-        folder=place / "proofs" / f"imported-{manifest.root[:12]}",
+        folder=ResultsFolder(place).proof(f"imported-{manifest.root[:12]}"),
         manifest=manifest,
         has_hash=found.has_hash,
         several_gpus=start.several_gpus,

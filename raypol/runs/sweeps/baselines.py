@@ -23,6 +23,7 @@ from raypol.runs.trials.study import Outcome, Study
 from raypol.runs.trials.trial import run_honest
 from raypol.store.proofs.reader import read_manifest
 from raypol.store.results.rows import TrialRow, read_trial
+from raypol.store.results_folder import ResultsFolder
 from raypol.store.retries import storage_retries
 
 _log = logging.getLogger(__name__)
@@ -165,11 +166,11 @@ class HonestSide:
         if names is None:
             return None
         row = read_trial(self.ledger.results, names["trial"])
-        folders = [self.ledger.results / "proofs" / names[part] for part in ("proof", "reference")]
-        if row is None or row[0].status != "ok" or not all((folder / "manifest.json").exists() for folder in folders):
+        paths, made = ResultsFolder(self.ledger.results), (names["proof"], names["reference"])
+        if row is None or row[0].status != "ok" or not all(map(paths.has_proof, made)):
             return None
         proof, reference = (
-            HonestProof(folder=folder, manifest=read_manifest(folder), reused=True) for folder in folders
+            HonestProof(folder=folder, manifest=read_manifest(folder), reused=True) for folder in map(paths.proof, made)
         )
         return Standing(study=self._study(setup, proof, reference), honest=row[0])
 

@@ -35,6 +35,7 @@ from raypol.core.errors import InputError
 from raypol.runs.sweeps.design import Setup
 from raypol.store.location import Location, atomic_output, reason_of
 from raypol.store.results.rows import TrialRow
+from raypol.store.results_folder import ResultsFolder
 
 _log = logging.getLogger(__name__)
 
@@ -278,4 +279,4 @@ class Live:
 
 
 def _place(results: Location, sweep_id: str) -> Location:
-    return results / "sweeps" / sweep_id / "live.json"
+    return ResultsFolder(results).sweep(sweep_id) / "live.json"

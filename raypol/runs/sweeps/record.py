@@ -9,18 +9,19 @@ The rows in RESULTS/trials are the record of what is finished: no pickle, no sna
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from filelock import FileLock, Timeout
 from pyarrow import fs
 
 from raypol.core.errors import InputError
 from raypol.runs.trials.environment import versions
 from raypol.store.location import Location, atomic_output
+from raypol.store.locks import lock
 from raypol.store.results.rows import TrialRow, read_trials
+from raypol.store.results_folder import ResultsFolder
 
 _COMPUTING: Final = ("raypol", "python", "torch", "numpy", "scipy")
 """Packages whose version decides numbers."""
@@ -51,7 +52,7 @@ class Ledger:
     @property
     def folder(self) -> Location:
         """Where they lie."""
-        return self.results / "sweeps" / self.sweep_id
+        return ResultsFolder(self.results).sweep(self.sweep_id)
 
     def check(self, asked: Mapping[str, str], *, must_exist: bool) -> bool:
         """Compare with what is there; nothing is written. Returns True if there is a sweep to resume.
@@ -96,26 +97,14 @@ class Ledger:
         known = {f.name: found[f.name] for f in fields(About) if isinstance(found.get(f.name), type(f.default))}
         return About(**known)
 
-    @contextmanager
-    def only_driver(self) -> Iterator[None]:
-        """Inside, no other process drives this sweep (local folders; a killed one holds no lock).
+    def only_driver(self) -> AbstractContextManager[None]:
+        """Keep other processes from driving this sweep inside the block (local folders).
 
         Raises:
-            InputError: another one does.
+            BusyError: another one does.
         """
-        if not self.results.is_local:
-            yield
-            return
-        self.folder.make_folder()
-        lock = FileLock(f"{self.folder.path}/.driver.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as err:
-            raise InputError(f"another process is running sweep {self.sweep_id!r} in {self.results}") from err
-        try:
-            yield
-        finally:
-            lock.release()
+        busy = f"another process is running sweep {self.sweep_id!r} in {self.results}"
+        return lock(self.folder / ".driver.lock", busy=busy, patience_s=0.0)
 
     def rows(self) -> list[TrialRow]:
         """All rows of the sweep so far."""
@@ -164,7 +153,7 @@ class Ledger:
 
 def sweeps_with_books(results: Location) -> list[str]:
     """Sweeps that were begun in a results folder, rows or none, the one that changed last first."""
-    folder = results / "sweeps"
+    folder = ResultsFolder(results).sweeps
     selector = fs.FileSelector(folder.path, recursive=False, allow_not_found=True)
     names = [info.base_name for info in folder.filesystem.get_file_info(selector) if info.type == fs.FileType.Directory]
     changed = []

@@ -9,8 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from filelock import FileLock
-
+from raypol.core.locks import hold_lock
 from raypol.store.location import Location
 
 if TYPE_CHECKING:
@@ -86,8 +85,7 @@ def _one_creator(uri: str) -> Iterator[None]:
         yield
         return
     database = _database(uri)
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock", timeout=_CREATION_S):
+    with hold_lock(f"{database}.lock", busy=f"another process is creating {database}", patience_s=_CREATION_S):
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("PRAGMA schema_version")  # fails at once where MLflow would try for 100 s
         yield

@@ -28,7 +28,9 @@ from raypol.runs.tracking.row_fields import (
 from raypol.runs.tracking.store import open_experiment
 from raypol.runs.tracking.views import charts_link, put_views, table_link
 from raypol.store.location import Location
+from raypol.store.proofs.format import weights_file
 from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results_folder import ResultsFolder
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -163,7 +165,7 @@ class SweepRuns:
         self._log_inputs(run_id, row)
         places = _places(self._results, self._sweep_id)
         if self._has_proof(row):
-            places["proof"] = str(self._results / "proofs" / row.proof_id)
+            places["proof"] = str(ResultsFolder(self._results).proof(row.proof_id))
         client.log_dict(run_id, places, "parquet.json")
         if row.message:
             client.log_text(run_id, plain(row.message), "message.txt")
@@ -184,7 +186,7 @@ class SweepRuns:
         self._client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
         if row.status != "ok" or not self._has_proof(row):
             return
-        weights = self._results / "proofs" / row.proof_id / "weights" / f"step={row.steps}.parquet"
+        weights = ResultsFolder(self._results).proof(row.proof_id) / weights_file(row.steps)
         model = self._client.create_logged_model(
             self.experiment_id,
             name=f"{row.model}-{row.arm}",
@@ -197,7 +199,7 @@ class SweepRuns:
 
     def _has_proof(self, row: TrialRow) -> bool:
         """An estimated trial never has one; that of another may not have been kept."""
-        return bool(row.proof_id) and (self._results / "proofs" / row.proof_id / "manifest.json").exists()
+        return bool(row.proof_id) and ResultsFolder(self._results).has_proof(row.proof_id)
 
     def _log_summary(self, summary: Summary, digest: str) -> None:
         client, link = self._client, self.compare_link
@@ -250,7 +252,7 @@ class SweepRuns:
 
 def _places(results: Location, sweep_id: str) -> dict[str, str]:
     return {
-        "trials": str(results / "trials" / "*.parquet"),
-        "intervals": str(results / "intervals" / "*.parquet"),
+        "trials": str(ResultsFolder(results).trials / "*.parquet"),
+        "intervals": str(ResultsFolder(results).intervals / "*.parquet"),
         "sweep_id": sweep_id,
     }

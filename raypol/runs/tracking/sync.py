@@ -3,18 +3,18 @@
 import hashlib
 import json
 import urllib.parse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from raypol.core.progress import Progress, no_progress
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.views import table_address
 from raypol.store.location import Location, atomic_output
+from raypol.store.locks import lock
 from raypol.store.results.rows import IntervalRow, TrialRow, read_trial
+from raypol.store.results_folder import ResultsFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,10 +26,6 @@ class Synced:
     """Rows that were there already."""
     table: str = field(default="", compare=False)
     """Where a browser finds the run table of the experiment."""
-
-
-class BusyError(Exception):
-    """Another process writes the runs of this sweep."""
 
 
 def sync_sweep(
@@ -84,33 +80,20 @@ def put_rows(
     return logged
 
 
-@contextmanager
-def only_writer(results: Location, sweep_id: str, *, patience_s: float = 0.0) -> Iterator[None]:
-    """Inside, no other process or thread writes this sweep's runs (local folders; a killed one holds no lock).
+def only_writer(results: Location, sweep_id: str, *, patience_s: float = 0.0) -> AbstractContextManager[None]:
+    """Keep other processes and threads from writing this sweep's runs inside the block (local folders).
 
     Raises:
         BusyError: another one does, and still does after `patience_s`.
     """
-    if not results.is_local:
-        yield
-        return
-    locks = results / ".locks"
-    locks.make_folder()
-    lock = FileLock(f"{locks.path}/mlflow-{urllib.parse.quote(sweep_id, safe='')}.lock")
-    try:
-        lock.acquire(timeout=patience_s)
-    except Timeout as err:
-        raise BusyError(f"another process is writing the runs of sweep {sweep_id!r}") from err
-    try:
-        yield
-    finally:
-        lock.release()
+    place = ResultsFolder(results).locks / f"mlflow-{urllib.parse.quote(sweep_id, safe='')}.lock"
+    return lock(place, busy=f"another process is writing the runs of sweep {sweep_id!r}", patience_s=patience_s)
 
 
 def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
     """Write the summary to RESULTS/sweeps/<sweep_id>/summary.json, for a sync to come."""
     figures = {str(path.absolute()): _sha256(path) for path in summary.figures}
-    folder = results / "sweeps" / sweep_id
+    folder = ResultsFolder(results).sweep(sweep_id)
     folder.make_folder()
     with atomic_output(folder / "summary.json") as stream:
         stream.write(json.dumps({"answer": summary.answer, "figures": figures}, indent=1).encode())
@@ -118,7 +101,7 @@ def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
 
 def kept_summary(results: Location, sweep_id: str) -> Summary | None:
     """What `keep_summary` wrote, less the figures that were replaced since; None if nothing."""
-    place = results / "sweeps" / sweep_id / "summary.json"
+    place = ResultsFolder(results).sweep(sweep_id) / "summary.json"
     if not place.exists():
         return None
     with place.filesystem.open_input_file(place.path) as stream:

@@ -20,6 +20,7 @@ from raypol.store.location import Location
 from raypol.store.locks import only_maker
 from raypol.store.proofs.format import Manifest
 from raypol.store.proofs.reader import ParquetProof, final_checkpoint, read_manifest
+from raypol.store.results_folder import ResultsFolder
 
 _POLL_S: Final = 0.5
 
@@ -65,10 +66,10 @@ def honest_proofs(
     wanted = dict(zip(ids, recipes, strict=True))  # each once
     with only_maker(results, wanted):
         # Before anybody lists it: pyarrow takes a folder that appears while it looks for an error.
-        (results / ".staging").make_folder()
+        ResultsFolder(results).staging.make_folder()
         making: dict[str, Future[Manifest]] = {}
         for proof_id, recipe in wanted.items():
-            if (results / "proofs" / proof_id / "manifest.json").exists():
+            if ResultsFolder(results).has_proof(proof_id):
                 continue
             job = ProveJob(
                 results=results.address,
@@ -81,7 +82,7 @@ def honest_proofs(
             making[proof_id] = runner.submit("prover", run_prove, job)
         found = {}
         for proof_id in wanted:
-            folder, future = results / "proofs" / proof_id, making.get(proof_id)
+            folder, future = ResultsFolder(results).proof(proof_id), making.get(proof_id)
             while future is not None and not future.done():
                 with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
                     on_progress("honest training, steps", *_written(results, wanted))
@@ -99,7 +100,7 @@ def _written(results: Location, wanted: Mapping[str, Recipe]) -> tuple[int, int]
     """(steps recorded so far, steps in all), seen in the store: a worker anywhere shows its progress this way."""
     done = 0
     for proof_id, recipe in wanted.items():
-        if (results / "proofs" / proof_id / "manifest.json").exists():
+        if ResultsFolder(results).has_proof(proof_id):
             done += recipe.steps
             continue
         done += min(intervals_written(results, proof_id) * recipe.interval, recipe.steps)
@@ -108,7 +109,7 @@ def _written(results: Location, wanted: Mapping[str, Recipe]) -> tuple[int, int]
 
 def intervals_written(results: Location, proof_id: str) -> int:
     """How many intervals of a proof in the making have both their ends in the store."""
-    names = [name for name, _ in (results / ".staging").files() if name.startswith(f"{proof_id}-")]
+    names = [name for name, _ in ResultsFolder(results).staging.files() if name.startswith(f"{proof_id}-")]
     return max(sum("/weights/step=" in name and name.endswith(".parquet") for name in names) - 1, 0)
 
 

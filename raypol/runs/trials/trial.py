@@ -21,6 +21,7 @@ from raypol.runs.trials.verify import examine_proof
 from raypol.store.locks import only_maker
 from raypol.store.proofs.staging import remove_workshop
 from raypol.store.results.rows import TrialRow, write_trial
+from raypol.store.results_folder import ResultsFolder
 from raypol.store.retries import storage_retries
 
 
@@ -80,7 +81,7 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> O
     if not outcome.lost:
         remove_workshop(study.results, folder)
     if study.keep == "none" or (study.keep == "successful" and not outcome.row.success):
-        (study.results / "proofs" / folder).remove()
+        ResultsFolder(study.results).proof(folder).remove()
     return outcome
 
 
@@ -105,7 +106,7 @@ def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, rec
     manifest, cost = forged.manifest, forged.cost
     evidence, verify_s = examine_proof(
         runner,
-        study.results / "proofs" / proof_id,
+        ResultsFolder(study.results).proof(proof_id),
         data,
         study.examination,
         control=declare(study.proof.manifest.recipe, trial.spoof, data.load()),

@@ -98,6 +98,11 @@ class Manifest:
 MANIFEST: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Manifest))
 
 
+def weights_file(step: int) -> str:
+    """Name of a checkpoint's file inside the proof folder."""
+    return f"weights/step={step}.parquet"
+
+
 def points_schema(points: PointsFormat) -> pa.Schema:
     """Columns of points.parquet."""
     return pa.schema(

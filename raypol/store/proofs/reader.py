@@ -35,6 +35,7 @@ from raypol.store.proofs.format import (
     point_bytes,
     points_schema,
     take,
+    weights_file,
 )
 from raypol.store.proofs.parquet_footer import RowGroup, read_row_groups
 
@@ -103,7 +104,7 @@ class ParquetProof:
     def checkpoint(self, position: int) -> Checkpoint:
         """See ProofSource. The latest two files are kept, for one interval's end is the next one's start; tensors are copies."""
         step = self.manifest.checkpoint_steps[position]
-        name = f"weights/step={step}.parquet"
+        name = weights_file(step)
         groups: dict[str, dict[str, torch.Tensor]] = {"parameter": {}, "buffer": {}, "optimizer": {}}
         digests = {}
         for row in self._checkpoint(position):
@@ -124,7 +125,7 @@ class ParquetProof:
 
     def _read_checkpoint(self, position: int) -> list[dict[str, Any]]:
         """The rows of a weight file; their bytes lie where Parquet's decoder put them."""
-        name = f"weights/step={self.manifest.checkpoint_steps[position]}.parquet"
+        name = weights_file(self.manifest.checkpoint_steps[position])
         with self._damage(name):
             file = self._open(name, WEIGHTS)
             size = self.manifest.files[name]
@@ -250,7 +251,7 @@ def read_manifest(folder: Location) -> Manifest:
         ) from err
     steps = manifest.checkpoint_steps
     for step in steps:
-        if f"weights/step={step}.parquet" not in manifest.files:
+        if weights_file(step) not in manifest.files:
             raise InputError(f"{path}: disagrees with itself: checkpoint step {step} is not among its files")
     if "batches.parquet" not in manifest.files:
         raise InputError(f"{path}: lists no batches.parquet")

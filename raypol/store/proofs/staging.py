@@ -4,13 +4,14 @@ import logging
 from collections.abc import Sequence
 
 from raypol.store.location import Location
+from raypol.store.results_folder import ResultsFolder
 
 _log = logging.getLogger(__name__)
 
 
 def remove_workshop(results: Location, proof_id: str) -> None:
     """Remove what was kept of a spoof in the making, if there is anything."""
-    (results / ".staging" / workshop_name(proof_id)).remove()
+    (ResultsFolder(results).staging / workshop_name(proof_id)).remove()
 
 
 def workshop_name(proof_id: str) -> str:
@@ -22,7 +23,7 @@ def left_behind(results: Location, proof_id: str) -> list[Location]:
     """What killed tries left of this proof, not its workshop. Only locally, where a lock says that nobody else makes it now."""
     if not results.is_local:
         return []
-    staging = results / ".staging"
+    staging = ResultsFolder(results).staging
     staging.make_folder()  # listing it while another job creates it would be an error
     names = set(staging.names()) - {workshop_name(proof_id)}
     return [staging / name for name in sorted(names) if name.startswith(f"{proof_id}-")]

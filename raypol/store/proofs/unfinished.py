@@ -11,7 +11,7 @@ from raypol.core import hashing
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Cost, Recipe
 from raypol.store.location import Location, reason_of
-from raypol.store.proofs.format import FORMAT, VERSION, Manifest, PointsFormat, Sizes
+from raypol.store.proofs.format import FORMAT, VERSION, Manifest, PointsFormat, Sizes, weights_file
 from raypol.store.proofs.reader import ParquetProof
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def reread_checkpoints(
         latest = source.checkpoint(position)
         digests = latest.tensor_digests()
         if digests != latest.claimed_digests:
-            raise InputError(f"{folder}/weights/step={step}.parquet: its tensors are not those that were written")
+            raise InputError(f"{folder / weights_file(step)}: its tensors are not those that were written")
         stored.append(stored_checkpoint(latest, digests))
         seal.add_checkpoint(stored[-1].digest)
     if seal.checkpoints() != note.checkpoints:

@@ -38,6 +38,7 @@ from raypol.store.proofs.format import (
     point_bytes,
     points_schema,
     take,
+    weights_file,
 )
 from raypol.store.proofs.unfinished import (
     NOTE,
@@ -48,6 +49,7 @@ from raypol.store.proofs.unfinished import (
     reread_checkpoints,
     stored_checkpoint,
 )
+from raypol.store.results_folder import ResultsFolder
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +105,7 @@ class ProofWriter:
             },
             schema=WEIGHTS,
         )
-        target = self._staging / "weights" / f"step={checkpoint.step}.parquet"
+        target = self._staging / weights_file(checkpoint.step)
         with atomic_output(target) as stream:
             pq.write_table(
                 table,
@@ -173,7 +175,7 @@ class ProofWriter:
                 continue
             self._staging.remove()
             folder.move_to(self._staging)
-            kept = {NOTE, *(f"weights/step={step}.parquet" for step in recorded)}
+            kept = {NOTE, *map(weights_file, recorded)}
             for name, _ in self._staging.files():
                 if name not in kept:
                     (self._staging / name).remove()
@@ -300,15 +302,16 @@ def new_proof(results: Location, proof_id: str, recipe: Recipe, num_dataset_poin
     `finish`. A proof that is there already is replaced. "{root}" in the name becomes the beginning of
     the root, for a proof whose content is not known before.
     """
-    staging = results / ".staging" / f"{proof_id.replace('{root}', '')}-{uuid.uuid4().hex[:8]}"
+    paths = ResultsFolder(results)
+    staging = paths.staging / f"{proof_id.replace('{root}', '')}-{uuid.uuid4().hex[:8]}"
     writer = ProofWriter(staging, recipe, num_dataset_points)
     try:
         yield writer
         writer.close()
         assert (staging / "manifest.json").exists(), "the block calls finish"
         (staging / NOTE).remove()
-        (results / "proofs").make_folder()
-        final = results / "proofs" / proof_id.replace("{root}", writer.root[:12])
+        paths.proofs.make_folder()
+        final = paths.proof(proof_id.replace("{root}", writer.root[:12]))
         final.remove()
         staging.move_to(final)
     except BaseException as err:

@@ -27,6 +27,7 @@ from raypol.core.progress import Progress, no_progress
 from raypol.core.errors import InputError, first_line
 from raypol.store.location import Location
 from raypol.store.results.rows import TrialRow, schema_of
+from raypol.store.results_folder import ResultsFolder
 
 _KEY, _LACKS = "_file", "_lacks"
 _BATCH: Final = 500
@@ -98,7 +99,7 @@ def _listed(results: Location) -> dict[str, str]:
             raise InputError(f"no such results folder: {results}")
         if results.filesystem.get_file_info(results.path).type == fs.FileType.File:
             raise InputError(f"expected a results folder, got a file: {results}")
-        selector = fs.FileSelector((results / "trials").path, recursive=False, allow_not_found=True)
+        selector = fs.FileSelector(ResultsFolder(results).trials.path, recursive=False, allow_not_found=True)
         infos = results.filesystem.get_file_info(selector)
     except (OSError, pa.ArrowException) as err:
         raise InputError(f"cannot read the results folder {results}: {next(iter(str(err).splitlines()), '')}") from err
@@ -132,7 +133,7 @@ def _read_new(
 
 def _read_batch(results: Location, items: Sequence[tuple[str, str]], unreadable: list[str]) -> list[pa.Table]:
     """The rows of some files; file by file if they are not all local, sound and of this version."""
-    folder = results / "trials"
+    folder = ResultsFolder(results).trials
     together = _read_together(folder, items)
     if together is not None:
         return [together]

@@ -20,6 +20,7 @@ from raypol.core.distances import METRICS
 from raypol.core.errors import InputError, reject_choice
 from raypol.store.location import Location
 from raypol.store.results.rows import IntervalRow, TrialRow, schema_of, to_rows
+from raypol.store.results_folder import ResultsFolder
 
 Value = str | int | float | bool | None
 
@@ -228,7 +229,7 @@ def trial(database: duckdb.DuckDBPyConnection, trial_id: str) -> dict[str, Any] 
 
 def read_intervals(results: Location, trial_ids: Sequence[str]) -> tuple[pa.Table, int]:
     """Intervals of some trials, from their files; and how many of the trials have no file that can be read."""
-    folder, schema = results / "intervals", schema_of(IntervalRow)
+    folder, schema = ResultsFolder(results).intervals, schema_of(IntervalRow)
 
     def read(trial_id: str) -> pa.Table | None:
         try:

@@ -9,8 +9,8 @@ from typing import Final
 
 from raypol.store.location import Location
 from raypol.store.results.rows import read_rows, write_rows
+from raypol.store.results_folder import ResultsFolder
 
-_FOLDER: Final = "ranges"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +62,10 @@ class RangeRow:
 
 def write_ranges(results: Location, sweep_id: str, policy: str, rows: Sequence[RangeRow]) -> Location:
     """Record what a search found; an earlier record of the same search is replaced. Returns the file."""
-    write_rows(results / _FOLDER, f"{sweep_id}-{policy}", RangeRow, rows)
-    return results / _FOLDER / f"{sweep_id}-{policy}.parquet"
+    write_rows(ResultsFolder(results).ranges, f"{sweep_id}-{policy}", RangeRow, rows)
+    return ResultsFolder(results).ranges / f"{sweep_id}-{policy}.parquet"
 
 
 def read_ranges(results: Location, *, sweep_id: str = "") -> list[RangeRow]:
     """The ranges in a results folder, or of one sweep."""
-    return read_rows(results / _FOLDER, RangeRow, sweep_id)
+    return read_rows(ResultsFolder(results).ranges, RangeRow, sweep_id)

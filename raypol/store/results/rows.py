@@ -16,6 +16,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from raypol.store.location import Location, atomic_output
+from raypol.store.results_folder import ResultsFolder
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -185,21 +186,21 @@ def schema_of(row_type: type) -> pa.Schema:
 
 def write_trial(results: Location, trial: TrialRow, intervals: Sequence[IntervalRow]) -> None:
     """Record one trial; the intervals first, so that a trial that is there is complete."""
-    write_rows(results / "intervals", trial.trial_id, IntervalRow, intervals)
-    write_rows(results / "trials", trial.trial_id, TrialRow, [trial])
+    write_rows(ResultsFolder(results).intervals, trial.trial_id, IntervalRow, intervals)
+    write_rows(ResultsFolder(results).trials, trial.trial_id, TrialRow, [trial])
 
 
 def read_trials(results: Location, *, sweep_id: str = "") -> list[TrialRow]:
     """The rows of a results folder, or of one sweep in it, by trial_id; columns that an older version lacks are empty."""
-    return read_rows(results / "trials", TrialRow, sweep_id)
+    return read_rows(ResultsFolder(results).trials, TrialRow, sweep_id)
 
 
 def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[IntervalRow]] | None:
     """One trial's row and its intervals; None if it has no row."""
-    if not (results / "trials" / f"{trial_id}.parquet").exists():
+    if not (ResultsFolder(results).trials / f"{trial_id}.parquet").exists():
         return None
-    (row,) = read_rows(results / "trials", TrialRow, "", names=[f"{trial_id}.parquet"])
-    return row, read_rows(results / "intervals", IntervalRow, "", names=[f"{trial_id}.parquet"])
+    (row,) = read_rows(ResultsFolder(results).trials, TrialRow, "", names=[f"{trial_id}.parquet"])
+    return row, read_rows(ResultsFolder(results).intervals, IntervalRow, "", names=[f"{trial_id}.parquet"])
 
 
 def read_rows(folder: Location, row_type: type[Row], sweep_id: str, names: Sequence[str] | None = None) -> list[Row]:

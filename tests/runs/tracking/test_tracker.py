@@ -20,10 +20,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from raypol.core.distances import METRICS
+from raypol.core.locks import BusyError
 from raypol.runs.tracking import sweep_runs
 from raypol.runs.tracking.row_fields import PARAMS, row_digest
 from raypol.runs.tracking.store import open_experiment, tracking_uri
-from raypol.runs.tracking.sync import BusyError, Synced, one_line, only_writer, sync_sweep
+from raypol.runs.tracking.sync import Synced, one_line, only_writer, sync_sweep
 from raypol.runs.tracking.tracker import Tracker
 from raypol.runs.tracking.views import KEY, charts_link, put_views, table_link
 from raypol.runs.trials.study import Outcome
