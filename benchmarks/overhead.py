@@ -21,7 +21,7 @@ from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.policies import RELATIVE
+from raypol.core.verification.thresholds import RELATIVE
 from raypol.runs.sweeps.design import Design, Sweep, expand
 from raypol.runs.sweeps.driver import Events, run_sweep
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep

@@ -18,8 +18,9 @@ from raypol.core.spoofing.seal import craft_interval, seal_spoof
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
 from raypol.core.training.prover import prove
-from raypol.core.verification.policies import Thresholds, published, strict
+from raypol.core.verification.policies import published, strict
 from raypol.core.verification.replay import Conditions, IntervalReplay
+from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import Evidence, examine
 
 RECORDED: Final = Conditions(augmentation="recorded")

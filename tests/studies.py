@@ -11,8 +11,8 @@ from raypol.cluster.runners import ROLES, Role, Runner
 from raypol.core.attacks import find_attack
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.policies import RELATIVE
 from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import RELATIVE
 from raypol.runs.trials.honest_proof import honest_proofs, reference_distance
 from raypol.runs.trials.study import Study, Trial
 from raypol.runs.trials.verify import Examination

@@ -14,8 +14,8 @@ from raypol.core.models.initial_laws import Constant, Law, Normal
 from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, Recipe
 from raypol.core.training.prover import data_order, prove
 from raypol.core.training.trainer import Trainer
-from raypol.core.verification.policies import Thresholds
 from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import Thresholds
 
 RECORDED: Final = Conditions(augmentation="recorded")
 FRESH: Final = Conditions(augmentation="fresh")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raypol.core.distances import METRICS
-from raypol.core.verification.policies import Verdict
+from raypol.core.verification.verdict import Verdict
 from raypol.report.terminal import plain
 from raypol.store.results.rows import TrialRow
 

@@ -16,8 +16,9 @@ from raypol.core.spoofing.seal import craft_interval, seal_spoof
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
 from raypol.core.training.prover import prove
 from raypol.core.training.trainer import Trainer
-from raypol.core.verification.policies import Thresholds, published
+from raypol.core.verification.policies import published
 from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import examine
 
 pytestmark = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from raypol.core.distances import METRICS
-from raypol.core.verification.policies import Check, Verdict
+from raypol.core.verification.verdict import Check, Verdict
 from raypol.report.tables import arms_table, verdict_table
 from raypol.report.terminal import plain
 from raypol.store.results.rows import TrialRow

@@ -14,7 +14,7 @@ from raypol.cluster.jobs import DeviceFacts, run_craft, run_replay, run_seal, ru
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import LocalRunner, Role, WorkerLostError
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.core.verification.policies import Thresholds
+from raypol.core.verification.thresholds import Thresholds
 from raypol.runs.trials import make_spoof
 from raypol.runs.trials.early_stop import Lookout
 from raypol.runs.trials.study import Outcome, Study, Trial

@@ -24,7 +24,9 @@ from hypothesis import strategies as st
 
 from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof
-from raypol.core.verification.policies import Thresholds, Verdict, strict
+from raypol.core.verification.policies import strict
+from raypol.core.verification.thresholds import Thresholds
+from raypol.core.verification.verdict import Verdict
 from raypol.core.verification.verifier import examine
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import ParquetProof

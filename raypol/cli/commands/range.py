@@ -14,7 +14,7 @@ from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.policies import RELATIVE, Thresholds
+from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.runs.success_range.search import Span
 from raypol.runs.sweeps.design import CONTROLS, Design, Search, SizeName, Sweep
 from raypol.runs.sweeps.plan import SweepOptions

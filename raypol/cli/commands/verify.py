@@ -11,8 +11,10 @@ from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
 from raypol.core.distances import METRICS
 from raypol.core.precision import Precision
-from raypol.core.verification.policies import RELATIVE, Thresholds, find_policy
+from raypol.core.verification.checks import CHECKS
+from raypol.core.verification.policies import find_policy
 from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.report.tables import verdict_table
 from raypol.report.terminal import plain
 from raypol.runs.trials.honest_proof import reference_distance
@@ -30,9 +32,14 @@ class Verify(Work):
 
     proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
     """Folder of the proof, wherever it was copied to."""
-    policy: str = "strict"
-    """published (what the published verifier looks at), strict, strict_trend (accuracy must rise too), or an own one by import
-    path (my_pkg.checks:judge)."""
+    policy: Annotated[
+        str,
+        tyro.conf.arg(
+            help="published (what the published verifier looks at), strict, strict_trend (accuracy must rise too), or your own "
+            "policy by import path (my_pkg.checks:judge); further checks are added by name or import path: strict+CHECK. "
+            f"Checks: {', '.join(CHECKS)}."
+        ),
+    ] = "strict"
     select: Selection = "all"
     """Which intervals to replay: all; top_q = the Q largest moves per epoch; random = Q per epoch."""
     query_budget: int = 1

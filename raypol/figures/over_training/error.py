@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from raypol.core.distances import METRICS, Metric
 from raypol.core.errors import InputError
-from raypol.core.verification.policies import Thresholds
+from raypol.core.verification.thresholds import Thresholds
 from raypol.figures.over_training.accuracy import (
     SHARED,
     Line,

@@ -13,8 +13,8 @@ from raypol.core.attacks import find_attack
 from raypol.core.progress import Progress, no_progress
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.policies import RELATIVE
 from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import RELATIVE
 from raypol.runs.sweeps.record import About, Ledger
 from raypol.runs.trials.honest_proof import HonestProof, honest_proofs, reference_distance
 from raypol.runs.trials.study import Outcome, Study, Trial

@@ -19,8 +19,8 @@ from raypol.core.datasets.load import half_of
 from raypol.core.errors import InputError
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.policies import RELATIVE, Thresholds
 from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.runs.trials.honest_proof import proof_id_of
 from raypol.runs.trials.study import Trial
 from raypol.runs.trials.verify import Examination

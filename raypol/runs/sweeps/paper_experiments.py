@@ -18,7 +18,7 @@ from raypol.core.attacks import find_attack
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.policies import Thresholds
+from raypol.core.verification.thresholds import Thresholds
 from raypol.runs.sweeps.design import Design, Sweep
 
 CIFAR10: Final = TrainConfig(

@@ -13,8 +13,10 @@ from raypol.core.proof import Cost, Recipe
 from raypol.core.scoring import Standing, judge_success, largest, mean, overall_removed_share, removed_share
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.core.verification.policies import Thresholds, Verdict, published, strict
+from raypol.core.verification.policies import published, strict
 from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import Thresholds
+from raypol.core.verification.verdict import Verdict
 from raypol.core.verification.verifier import Evidence
 from raypol.runs.trials.environment import commit, versions_text
 from raypol.runs.trials.honest_proof import proof_id_of

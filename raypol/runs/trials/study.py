@@ -6,7 +6,8 @@ from typing import Any, Literal
 from raypol.core.datasets.source import DataSource
 from raypol.core.distances import Distances
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.core.verification.policies import Thresholds, Verdict
+from raypol.core.verification.thresholds import Thresholds
+from raypol.core.verification.verdict import Verdict
 from raypol.runs.trials.honest_proof import HonestProof
 from raypol.runs.trials.verify import Examination
 from raypol.store.location import Location

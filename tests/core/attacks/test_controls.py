@@ -13,7 +13,7 @@ from raypol.core.models import build_model
 from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.optimizers import learning_rates
-from raypol.core.verification.policies import Thresholds
+from raypol.core.verification.thresholds import Thresholds
 from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train, zero
 
 DATA = tiny()

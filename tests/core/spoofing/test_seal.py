@@ -23,7 +23,7 @@ from raypol.core.spoofing.search import CraftingConfig
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 from raypol.core.training.optimizers import learning_rates
-from raypol.core.verification.policies import Thresholds
+from raypol.core.verification.thresholds import Thresholds
 from tests.scenes import (
     SHORT,
     Forged,

@@ -1,7 +1,9 @@
 """What evidence means: slack, checks by name, verdicts."""
 
+import importlib
 import itertools
 import math
+import pkgutil
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,22 +15,13 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import METRICS, Distances, Metric
 from raypol.core.errors import InputError
 from raypol.core.proof import Interval, MemoryProof
-from raypol.core.verification.policies import (
-    POLICIES,
-    RELATIVE,
-    Check,
-    Policy,
-    Thresholds,
-    Verdict,
-    find_policy,
-    published,
-    register_policy,
-    strict,
-    strict_trend,
-    within,
-)
+from raypol.core.verification import checks
+from raypol.core.verification.checks import CHECKS
+from raypol.core.verification.policies import POLICIES, Policy, find_policy, published, strict, strict_trend
 from raypol.core.verification.replay import IntervalReplay
 from raypol.core.verification.survey import InitialTest
+from raypol.core.verification.thresholds import RELATIVE, Thresholds, within
+from raypol.core.verification.verdict import Check, Verdict
 from raypol.core.verification.verifier import Evidence, examine
 from tests.toys import EXACT, RECORDED
 
@@ -313,14 +306,53 @@ def paranoid(evidence: Evidence, thresholds: Thresholds, d_ref: Distances | None
     return Verdict(policy="paranoid", checks=(Check(name="trust", passed=False, detail="nobody"),))
 
 
-def test_policies_are_found_by_name_import_path_or_registration(monkeypatch: pytest.MonkeyPatch) -> None:
+def steady(evidence: Evidence, thresholds: Thresholds, d_ref: Distances | None) -> Check:
+    del thresholds, d_ref
+    return Check(name="steady", passed=evidence.recipe.steps > 10**6, detail="")
+
+
+HERE = "tests.core.verification.test_policies"
+
+
+def test_policies_are_found_by_name_or_import_path() -> None:
     assert find_policy("strict") is strict
-    assert find_policy("tests.core.verification.test_policies:strict") is strict
-    monkeypatch.setattr("raypol.core.verification.policies.POLICIES", dict(POLICIES))
-    with pytest.raises(InputError, match="unknown policy 'paranoid'; possible: published, strict, strict_trend"):
-        find_policy("paranoid")
-    register_policy("paranoid", paranoid)
-    assert find_policy("paranoid") is paranoid
+    assert find_policy(f"{HERE}:strict") is strict
+    assert find_policy(f"{HERE}:paranoid") is paranoid
+
+
+@pytest.mark.parametrize(
+    ("name", "added"),
+    [
+        ("strict+performance_trend", ["performance_trend"]),
+        (f"strict+performance_trend+{HERE}:steady", ["performance_trend", "steady"]),
+        (f"strict+{HERE}:paranoid", ["trust"]),
+    ],
+)
+def test_checks_are_added_to_a_policy_by_name(name: str, added: list[str], evidence: Evidence) -> None:
+    verdict = find_policy(name)(evidence, EXACT, None)
+    assert verdict.policy == name
+    assert [c.name for c in verdict.checks] == [*(c.name for c in strict(evidence, EXACT, None).checks), *added]
+    assert ("steady" in verdict.rejected_by) == ("steady" in added)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("paranoid", "unknown policy 'paranoid'; possible: published, strict, strict_trend, or an import path"),
+        ("performance_trend", "unknown policy 'performance_trend'"),
+        ("strict+trend", r"unknown check 'trend'; possible: .*hashes.*performance_trend.*, or an import path"),
+        ("strict+", "unknown check ''"),
+        ("strict+strict", "unknown check 'strict'"),
+    ],
+)
+def test_an_unknown_policy_or_check_is_answered_with_the_known_ones(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        find_policy(name)
+
+
+def test_each_check_name_belongs_to_one_module() -> None:
+    modules = [importlib.import_module(f"{checks.__name__}.{m.name}") for m in pkgutil.iter_modules(checks.__path__)]
+    assert sorted(name for module in modules for name in module.CHECKS) == sorted(CHECKS)
 
 
 @pytest.mark.parametrize("name", ["tests.core.verification.test_policies:no_such_policy", "no_such_module:strict"])

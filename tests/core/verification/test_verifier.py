@@ -29,9 +29,11 @@ from raypol.core.proof import (
 )
 from raypol.core.training.prover import initial_checkpoint, prove
 from raypol.core.training.trainer import Trainer
-from raypol.core.verification.policies import Thresholds, Verdict, published, strict
+from raypol.core.verification.policies import published, strict
 from raypol.core.verification.replay import Conditions, replay_interval
 from raypol.core.verification.survey import Survey, survey
+from raypol.core.verification.thresholds import Thresholds
+from raypol.core.verification.verdict import Verdict
 from raypol.core.verification.verifier import examine, select_intervals, verifier_seed
 from tests.core.models.test_models import OWN_MODELS
 from tests.core.training.test_trainer import OPTIMIZERS, SCHEDULES, make_steps

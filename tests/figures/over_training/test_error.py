@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
-from raypol.core.verification.policies import Thresholds
+from raypol.core.verification.thresholds import Thresholds
 from raypol.figures import save
 from raypol.store.results.rows import TrialRow
 from tests.figures.figure_rows import (

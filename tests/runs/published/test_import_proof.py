@@ -14,8 +14,9 @@ from torch import nn
 from raypol.core.augment import Transform
 from raypol.core.datasets.load import load_dataset
 from raypol.core.errors import InputError
-from raypol.core.verification.policies import Thresholds, published, strict
+from raypol.core.verification.policies import published, strict
 from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import examine
 from raypol.runs.published.import_options import Claims
 from raypol.runs.published.import_proof import Imported, import_published

@@ -14,7 +14,7 @@ from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.policies import RELATIVE
+from raypol.core.verification.thresholds import RELATIVE
 from raypol.runs.sweeps.design import (
     CONTROLS,
     Design,

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from raypol.cluster.runners import LocalRunner
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
-from raypol.core.verification.policies import Thresholds, strict
+from raypol.core.verification.policies import strict
 from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import examine
 from raypol.runs.trials.verify import Examination, allow_names, examine_proof, shards
 from raypol.store.location import open_location

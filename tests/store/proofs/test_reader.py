@@ -21,7 +21,8 @@ from raypol.core.augment import Transform
 from raypol.core.errors import InputError
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, MemoryProof, Points, Recipe
 from raypol.core.training.prover import prove
-from raypol.core.verification.policies import Thresholds, strict
+from raypol.core.verification.policies import strict
+from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import examine
 from raypol.store.location import Location, open_location
 from raypol.store.proofs.reader import ParquetProof
