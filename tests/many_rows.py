@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raypol.core.distances import METRICS
-from raypol.store.results.rows import MANY_ROWS, ONE_ROW, IntervalRow, TrialRow, schema_of
+from raypol.store.results.columns import schema_of
+from raypol.store.results.files import MANY_ROWS, ONE_ROW
+from raypol.store.results.rows import IntervalRow, TrialRow
 from tests.rows import made_intervals, made_row
 
 _ARMS: Final = {
@@ -53,8 +55,8 @@ def varied_row(number: int) -> TrialRow:
         noise=dice.choice((0.0, 0.001)), estimated=estimated, error_l1=None, error_l2=None,
         success=None, retries=None,
         message="RuntimeError: out of memory" if status == "error" else "",
-        replay="augmentation=fresh precision=float32 device=cpu threads=1",
-        thresholds="relative l1=0.1 l2=0.1 linf=0.15 cos=0.02",
+        replay_augmentation="fresh", replay_precision="float32", replay_device="cpu", replay_threads=1,
+        threshold_kind="relative", threshold_l1=0.1, threshold_l2=0.1, threshold_linf=0.15, threshold_cos=0.02,
         versions='{"python": "3.11.7", "raypol": "0.1.0", "torch": "2.14.1"}',
     )  # fmt: skip
     return base if status == "error" else _measured(base, dice)

@@ -12,7 +12,8 @@ from raypol.core.errors import InputError, first_line
 from raypol.runs.sweeps.live_status import FINAL, STATES, Pulse, read_pulse
 from raypol.runs.sweeps.record import Ledger, sweeps_of_rows, sweeps_with_books
 from raypol.store.location import Location
-from raypol.store.results.rows import TrialRow, read_trials
+from raypol.store.results.files import read_trials
+from raypol.store.results.rows import TrialRow
 
 _WINDOW_S: Final = 600.0
 """Rates are of the last ten minutes."""
@@ -133,4 +134,4 @@ def _look(results: Location, name: str) -> Glance:
 
 
 def _states(rows: list[TrialRow]) -> Counter[str]:
-    return Counter(row.status for row in rows if row.arm != "honest")
+    return Counter(row.status for row in rows if not row.is_honest)

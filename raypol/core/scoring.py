@@ -3,8 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from raypol.core.distances import METRICS, Distances
+
+NULL: Final = "null"
+"""Name of the control that crafts nothing: ordinary batches."""
+CONTROLS: Final = (NULL, "infinitesimal")
+"""Names of the attacks that craft nothing: an attack has earned its cost if it does better."""
 
 
 def largest(distances: Iterable[Distances]) -> Distances:

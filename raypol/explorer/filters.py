@@ -7,53 +7,19 @@ from typing import Any, Final
 
 import duckdb
 
+from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.queries import Between, Condition, OneOf, Value, facet
+from raypol.store.results.rows import TrialRow
 
 MAX_CHOICES: Final = 40
 """Numbers with more different values than this are chosen as a range."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facet:
-    """A column that one can filter by."""
-
-    column: str
-    label: str
-    group: str
-    names: Mapping[Value, str] | None = None
-    """What its values are called; None = as they are."""
-
-
-_VERDICT: Final[Mapping[Value, str]] = {True: "accepts", False: "rejects", None: "no verdict"}
-
-FACETS: Final = (
-    Facet("sweep_id", "sweep", "Task"),
-    Facet("dataset", "dataset", "Task"),
-    Facet("model", "model", "Task"),
-    Facet("arm", "arm", "Attack"),
-    Facet("attack", "attack", "Attack"),
-    Facet("steps", "T', steps", "Attack"),
-    Facet("interval", "k, steps", "Attack"),
-    Facet("alpha", "alpha", "Strength"),
-    Facet("linf_limit", "limit of |R| in linf", "Strength"),
-    Facet("noise", "noise", "Strength"),
-    Facet("status", "status", "Outcome"),
-    Facet("success", "success", "Outcome", {True: "yes", False: "no", None: "not judged"}),
-    Facet("accepted_published", "policy published", "Outcome", _VERDICT),
-    Facet("accepted_strict", "policy strict", "Outcome", _VERDICT),
-    Facet("thresholds", "thresholds", "Outcome"),
-    Facet("device", "device", "Run"),
-    Facet("seed", "seed", "Run"),
-    Facet("simulated", "hardware", "Run", {False: "as named", True: "simulated"}),
-    Facet("estimated", "replayed", "Run", {False: "all intervals", True: "some: estimated"}),
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Offer:
     """What a filter lets one choose."""
 
-    facet: Facet
+    column: Column
     options: Mapping[str, Value]
     """Value by label, to tick any of; empty for a range."""
     steps: Sequence[float] = ()
@@ -65,18 +31,18 @@ def offers(database: duckdb.DuckDBPyConnection) -> tuple[list[Offer], dict[str, 
     """The filters that have something to choose; and by label the one value of each column that has no other."""
     found: list[Offer] = []
     constant: dict[str, str] = {}
-    for one in FACETS:
-        counts = facet(database, one.column)
+    for one in columns_of(TrialRow, "filter"):
+        counts = facet(database, one.name)
         named = {value: _name(one, value) for value in counts}
         numbers = [value for value in counts if isinstance(value, int | float) and not isinstance(value, bool)]
         if len(counts) <= 1:
             for name in named.values():
                 constant[one.label] = name
         elif len(numbers) > MAX_CHOICES:
-            found.append(Offer(facet=one, options={}, steps=numbers))
+            found.append(Offer(column=one, options={}, steps=numbers))
         else:
             options = {f"{named[value]} ({count:,})": value for value, count in counts.items()}
-            found.append(Offer(facet=one, options=options))
+            found.append(Offer(column=one, options=options))
     return found, constant
 
 
@@ -89,7 +55,7 @@ def conditions(offered: Sequence[Offer], chosen: Mapping[str, Sequence[Any]]) ->
     """
     found: list[Condition] = []
     for offer in offered:
-        column, values = offer.facet.column, tuple(chosen.get(offer.facet.column, ()))
+        column, values = offer.column.name, tuple(chosen.get(offer.column.name, ()))
         if offer.steps:
             if values and (values[0], values[1]) != (offer.steps[0], offer.steps[-1]):
                 found.append(Between(column, values[0], values[1]))
@@ -102,30 +68,26 @@ def widgets(mo: Any, offered: Sequence[Offer], remembered: Mapping[str, Sequence
     """One marimo element for each filter, in a dictionary by column; `remembered` are choices of before."""
     made = {}
     for offer in offered:
-        before = remembered.get(offer.facet.column, ())
+        before = remembered.get(offer.column.name, ())
         if offer.steps:
             ends = [end for end in before if end in offer.steps]
-            made[offer.facet.column] = mo.ui.range_slider(
+            made[offer.column.name] = mo.ui.range_slider(
                 steps=list(offer.steps),
                 value=ends if len(ends) == 2 else None,
-                label=offer.facet.label,
+                label=offer.column.label,
                 show_value=True,
                 debounce=True,
                 full_width=True,
             )
         else:
             labels = [label for label, value in offer.options.items() if value in before]
-            made[offer.facet.column] = mo.ui.multiselect(
-                options=dict(offer.options), value=labels, label=offer.facet.label, full_width=True
+            made[offer.column.name] = mo.ui.multiselect(
+                options=dict(offer.options), value=labels, label=offer.column.label, full_width=True
             )
     return mo.ui.dictionary(made)
 
 
-def _name(one: Facet, value: Value) -> str:
-    if one.names is not None and value in one.names:
-        return one.names[value]
-    if value is None or value == "":
-        return "none"
-    if one.column == "linf_limit" and isinstance(value, float):
-        return f"{value * 255:.3g}/255"
+def _name(one: Column, value: Value) -> str:
+    if one.form is not None or value is None or value == "" or isinstance(value, bool):
+        return one.text(value) or "none"
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

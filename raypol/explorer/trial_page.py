@@ -1,7 +1,7 @@
 """The page of one trial in the analysis app: what it was, how it was judged and why, its intervals, its images, its origin."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any, Final
 
@@ -12,29 +12,12 @@ from raypol.explorer.html import number, table
 from raypol.figures.inputs import material_of
 from raypol.figures.save import before_after
 from raypol.store.location import Location
+from raypol.store.results.columns import columns_of
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
-_GROUPS: Final[Mapping[str, Sequence[str]]] = {
-    "Task": ("dataset", "dataset_sha256", "model", "steps", "interval", "batch_size", "seed", "num_intervals"),
-    "Attack": (
-        "arm", "attack", "objective", "crafting", "iterations", "trajectory", "initial", "hyperparameters", "carry", "alpha",
-        "linf_limit", "noise", "noise_decay",
-    ),
-    "Verifier": ("replay", "thresholds", "precision", "intervals_verified", "estimate_confidence", "estimate_beyond", "verify_s"),
-    "Cost": (
-        "device_s", "wall_s", "gradient_evals", "step_equivalents", "retries", "acceptance_rate", "size_bytes",
-        "size_weights_bytes", "size_optimizer_bytes", "size_indices_bytes", "size_points_bytes", "size_overhead_bytes",
-    ),
-    "Points": (
-        "num_points", "perturbation_linf", "perturbation_l2", "grad_norm2_before", "grad_norm2_after", "loss_before",
-        "loss_after", "accuracy_final", "buffer_error_l2",
-    ),
-    "Where": (
-        "device", "device_name", "node", "prover_device", "prover_device_name", "verifier_device", "verifier_device_name",
-        "verifier_node", "simulated", "estimated",
-    ),
-}  # fmt: skip
+_ELSEWHERE: Final = ("message", "versions")
+"""Columns of long texts, which the page shows in other places."""
 
 
 def headline(row: Mapping[str, Any]) -> str:
@@ -90,10 +73,11 @@ def verdicts(row: Mapping[str, Any]) -> str:
 def configuration(row: Mapping[str, Any]) -> str:
     """Every column that has a value, by topic."""
     parts = []
-    for topic, columns in _GROUPS.items():
-        known = [[column, escape(_cell(row[column]))] for column in columns if row[column] not in (None, "")]
+    for group in dict.fromkeys(column.group for column in columns_of(TrialRow)):
+        names = [one.name for one in columns_of(TrialRow) if one.group == group and one.name not in _ELSEWHERE]
+        known = [[name, escape(_cell(row[name]))] for name in names if row[name] not in (None, "")]
         if known:
-            parts.append(f"<div>{table([], known, caption=topic, left=True)}</div>")
+            parts.append(f"<div>{table([], known, caption=group.capitalize(), left=True)}</div>")
     return f'<div style="display:flex;flex-wrap:wrap;gap:1.5rem 3rem;align-items:flex-start">{"".join(parts)}</div>'
 
 
@@ -121,7 +105,7 @@ def origin(row: Mapping[str, Any], results: Location) -> str:
 
 def images(row: TrialRow, results: Location, data_dir: str | None) -> tuple[Figure | None, str]:
     """Before and after of a trial's points, or None and why there are none. Nothing is downloaded, no foreign code is run."""
-    if row.status != "ok":
+    if not row.is_ok:
         return None, f"no images: the trial ended with status {row.status}"
     if not row.num_points:
         return None, "no images: this trial has no points of its own"

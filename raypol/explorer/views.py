@@ -19,6 +19,7 @@ from raypol.explorer.trial_page import configuration, headline, images, origin, 
 from raypol.figures.catalogue import PLOTS
 from raypol.figures.inputs import material_of
 from raypol.figures.over_training.intervals import interval_chart
+from raypol.store.results.files import to_rows
 from raypol.store.results.queries import (
     Condition,
     by_arm,
@@ -32,7 +33,7 @@ from raypol.store.results.queries import (
     success_by_steps,
     trial,
 )
-from raypol.store.results.rows import TrialRow, to_rows
+from raypol.store.results.rows import TrialRow
 
 MOST_DRAWN: Final = 2000
 """Trials that a figure is drawn from; it would take seconds and show nothing but ink."""
@@ -61,9 +62,9 @@ def sidebar(
 ) -> Elements:
     """The filters by topic, and what is the same in all trials."""
     shown: Elements = [mo.hstack(buttons, justify="start").style({"flex": "none"})]
-    for group in dict.fromkeys(offer.facet.group for offer in offered):
-        shown.append(mo.Html(page(f'<b class="faint">{escape(group)}</b>')))
-        shown += [chosen[offer.facet.column] for offer in offered if offer.facet.group == group]
+    for group in dict.fromkeys(offer.column.group for offer in offered):
+        shown.append(mo.Html(page(f'<b class="faint">{escape(group.capitalize())}</b>')))
+        shown += [chosen[offer.column.name] for offer in offered if offer.column.group == group]
     same = [[escape(label), escape(name)] for label, name in constant.items() if name != "none"]
     if same:
         shown.append(mo.Html(page(table([], same, caption="The same in all trials", left=True))))

@@ -18,7 +18,7 @@ from raypol.figures import save
 from raypol.figures.inputs import Material, read_material
 from raypol.figures.over_training.data import choose
 from raypol.figures.series import settings_of
-from raypol.figures.style.arms import HONEST, is_control
+from raypol.figures.style.arms import is_control
 from raypol.figures.style.page import real
 
 __all__ = ["PLOTS", "Material", "Plot", "draw_all", "read_material"]
@@ -57,7 +57,7 @@ def draw_all(material: Material, folder: Path) -> list[Path]:
 
 
 def _no_spoofs(material: Material) -> str:
-    return "" if any(row.status == "ok" and row.arm != HONEST for row in material.rows) else "no spoof with status ok"
+    return "" if any(row.is_ok and not row.is_honest for row in material.rows) else "no spoof with status ok"
 
 
 def _no_intervals(column: str) -> Callable[[Material], str]:
@@ -81,7 +81,7 @@ def _no_intervals(column: str) -> Callable[[Material], str]:
 
 
 def _no_second_device(material: Material) -> str:
-    timed = [row for row in material.rows if row.status == "ok" and row.arm != HONEST and row.device_s is not None]
+    timed = [row for row in material.rows if row.is_ok and not row.is_honest and row.device_s is not None]
     if not timed:
         return "no spoof with status ok and a time"
     return "" if len({row.device for row in timed}) > 1 else "spoofs on one device only"
@@ -89,7 +89,7 @@ def _no_second_device(material: Material) -> str:
 
 def _about(material: Material) -> str:
     """On what, in captions."""
-    settings = settings_of([row for row in material.rows if row.status == "ok"])
+    settings = settings_of([row for row in material.rows if row.is_ok])
     return "; ".join(setting.name for setting in settings[:3]) + (" and others" if len(settings) > 3 else "")
 
 
@@ -107,7 +107,7 @@ def _of_spoofs(material: Material) -> str:
 
 def _fraction(material: Material) -> str:
     """How many trials succeed, in captions."""
-    judged = [row for row in material.rows if row.arm != HONEST and row.success is not None]
+    judged = [row for row in material.rows if not row.is_honest and row.success is not None]
     attacks = [row for row in judged if not is_control(row.arm)]
     published, strict = sum(row.success is True for row in attacks), sum(row.success_strict is True for row in attacks)
     return f"Of {len(attacks):,} trials of attacks {published:,} succeed against published, {strict:,} against strict."
@@ -115,7 +115,7 @@ def _fraction(material: Material) -> str:
 
 def _fronts(material: Material) -> str:
     """Which Pareto fronts there are, in captions."""
-    if any(row.accepted_strict for row in material.rows if row.arm != HONEST and row.status == "ok"):
+    if any(row.accepted_strict for row in material.rows if not row.is_honest and row.is_ok):
         return "the Pareto fronts of all spoofs and of those that the strict verifier accepts"
     return "the Pareto front of all spoofs; the strict verifier accepts none"
 

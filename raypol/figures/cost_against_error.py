@@ -258,8 +258,8 @@ def _notes(blocks: Sequence[_Block], rows: Sequence[TrialRow], left_out: Sequenc
     lost = [name for block in blocks for name in block.lost]
     if lost:
         notes.append(f"Without a value, not drawn: {enumerate_briefly(lost)}.")
-    notes += not_measured([row for row in rows if row.status == "ok"])
-    failed = sum(row.status != "ok" for row in rows)
+    notes += not_measured([row for row in rows if row.is_ok])
+    failed = sum(not row.is_ok for row in rows)
     if failed:
         notes.append(f"Left out, {failed:,} of {len(rows):,} rows: failed or stopped early.")
     if left_out:

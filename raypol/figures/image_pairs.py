@@ -46,7 +46,7 @@ def pick_pairs(row: TrialRow, folder: Location, dataset: Dataset, count: int = 6
     """
     if count < 1:
         raise InputError(f"expected count >= 1 image pairs, got {count}")
-    if row.status != "ok":
+    if not row.is_ok:
         return None
     proof = ParquetProof(folder)
     if proof.num_points == 0:

@@ -18,8 +18,9 @@ from raypol.figures.over_training.data import needed
 from raypol.figures.series import by_variant, settings_of
 from raypol.figures.style.arms import in_order
 from raypol.store.location import Location
+from raypol.store.results.files import read_rows, read_trials
 from raypol.store.results.range_rows import RangeRow, read_ranges
-from raypol.store.results.rows import IntervalRow, TrialRow, read_rows, read_trials
+from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.results_folder import ResultsFolder
 
 MOST_PAIRS: Final = 8

@@ -1,12 +1,11 @@
 """Which rows belong on one curve: rows are split by dataset and model, and arms by whatever else varies at one T' and seed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Final
 
 from raypol.core.datasets.load import half_of
-from raypol.figures.style.arms import HONEST
+from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.rows import TrialRow
 
 MOST_CURVES: Final = 12
@@ -30,12 +29,12 @@ class Setting:
     @property
     def honest(self) -> list[TrialRow]:
         """The honest rows that ended well."""
-        return [row for row in self.rows if row.arm == HONEST and row.status == "ok"]
+        return [row for row in self.rows if row.is_honest and row.is_ok]
 
     @property
     def spoofs(self) -> list[TrialRow]:
         """The others that ended well."""
-        return [row for row in self.rows if row.arm != HONEST and row.status == "ok"]
+        return [row for row in self.rows if not row.is_honest and row.is_ok]
 
 
 def settings_of(rows: Sequence[TrialRow]) -> list[Setting]:
@@ -59,59 +58,7 @@ def say_proofs(settings: Sequence[Setting]) -> list[str]:
     return [f"Rows with different proofs (T = {said}) are put together{where}."]
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """Something that a sweep may vary beside arm, T' and seed."""
-
-    name: str
-    value: Callable[[TrialRow], Any]
-    say: Callable[[Any], str]
-
-
-def _column(name: str, say: Callable[[Any], str] = str) -> _Axis:
-    return _Axis(name, lambda row: getattr(row, name), say)
-
-
-def _word(column: str, key: str, title: str) -> _Axis:
-    """One of the words that a column like `replay` is made of."""
-    return _Axis(title, lambda row: _words(getattr(row, column)).get(key, ""), lambda value: f"{title} {value}")
-
-
-@lru_cache(maxsize=256)
-def _words(text: str) -> Mapping[str, str]:
-    parts = [word.partition("=") for word in text.split()]
-    return {key if mark else "": value if mark else key for key, mark, value in parts}
-
-
-def say_limit(limit: float | None) -> str:
-    """A limit on a pixel's change."""
-    return "linf free" if limit is None else f"linf {limit * 255:.3g}/255"
-
-
-_AXES: Final = (
-    _column("device"),
-    _column("prover_device", lambda value: f"proof on {value}"),
-    _column("verifier_device", lambda value: f"judged on {value}"),
-    _column("interval", lambda value: f"k {value}"),
-    _column("objective"),
-    _column("crafting"),
-    _column("alpha", lambda value: "no alpha" if value is None else f"alpha {value:g}"),
-    _column("linf_limit", say_limit),
-    _column("trajectory", lambda value: f"{value} path"),
-    _column("noise", lambda value: f"noise {value or 0.0:g}"),
-    _column("noise_decay", lambda value: f"decay {value or 0.0:g}"),
-    _column("iterations", lambda value: f"{value} iterations"),
-    _column("batch_size", lambda value: f"batch {value}"),
-    _column("hyperparameters", lambda value: f"lr {value}"),
-    _column("carry", lambda value: f"carry {value}"),
-    _column("initial", lambda value: f"W_0 {value}"),
-    _column("precision"),
-    _word("replay", "augmentation", "augmentation"),
-    _word("replay", "precision", "replay in"),
-    _word("replay", "threads", "replay threads"),
-    _word("thresholds", "", "delta"),
-    *(_word("thresholds", key, f"delta {key}") for key in ("l1", "l2", "linf", "cos", "late")),
-)
+_AXES: Final = tuple(column for column in columns_of(TrialRow) if column.variant)
 """In the order in which they are tried: what a figure is about comes first."""
 
 
@@ -131,7 +78,7 @@ def by_variant(rows: Sequence[TrialRow], *, most: int = MOST_CURVES) -> Curves:
         rows: of one setting; honest ones stay as they are.
         most: how many arms there may be.
     """
-    spoofs = [row for row in rows if row.arm != HONEST]
+    spoofs = [row for row in rows if not row.is_honest]
     labels = {id(row): row.arm for row in spoofs}
     merged = []
     for axis in _AXES:
@@ -139,25 +86,25 @@ def by_variant(rows: Sequence[TrialRow], *, most: int = MOST_CURVES) -> Curves:
         if not arms:
             continue
         tried = {
-            id(row): f"{labels[id(row)]}, {axis.say(value)}"
+            id(row): f"{labels[id(row)]}, {axis.name_curve(value)}"
             if row.arm in arms or value is not None
             else labels[id(row)]
-            for row, value in ((row, axis.value(row)) for row in spoofs)
+            for row, value in ((row, getattr(row, axis.name)) for row in spoofs)
         }
         if len(set(tried.values())) <= max(most, len({row.arm for row in spoofs})):
             labels = tried
         else:
-            merged.append(axis.name)
+            merged.append(axis.title)
     named = [row if labels.get(id(row), row.arm) == row.arm else replace(row, arm=labels[id(row)]) for row in rows]
     return Curves(named, merged)
 
 
-def _torn(rows: Sequence[TrialRow], labels: Mapping[int, str], axis: _Axis) -> set[str]:
+def _torn(rows: Sequence[TrialRow], labels: Mapping[int, str], axis: Column) -> set[str]:
     """The arms with two values of an axis at one T' and seed. Where there are some, all that have the axis are named by it."""
     seen: dict[tuple[str, int, int], Any] = {}
     arms: set[str] = set()
     for row in rows:
-        value = axis.value(row)
+        value = getattr(row, axis.name)
         if seen.setdefault((labels[id(row)], row.steps, row.seed), value) != value:
             arms.add(row.arm)
     return arms
@@ -165,4 +112,6 @@ def _torn(rows: Sequence[TrialRow], labels: Mapping[int, str], axis: _Axis) -> s
 
 def moving(rows: Sequence[TrialRow]) -> list[str]:
     """What differs along one curve from T' to T': a line between its points would say nothing of T' alone."""
-    return [axis.name for axis in _AXES if axis.name != "interval" and len({axis.value(row) for row in rows}) > 1]
+    return [
+        axis.title for axis in _AXES if axis.name != "interval" and len({getattr(row, axis.name) for row in rows}) > 1
+    ]

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from raypol.core.errors import InputError
 from raypol.figures.series import settings_of
 from raypol.figures.six_panels.text import not_measured
-from raypol.figures.style.arms import HONEST, ArmStyle, in_order, styles_of
+from raypol.figures.style.arms import ArmStyle, in_order, styles_of
 from raypol.figures.style.axes import Scale, apply_scale, choose_scale, number
 from raypol.figures.style.markers import (
     MARKER_PT,
@@ -150,11 +150,11 @@ def _spread(panels: Sequence[_Panel], most: int) -> list[_Panel]:
 
 def _devices(rows: Sequence[TrialRow], by: By) -> list[str]:
     """Those of the spoofs, in the order in which they come."""
-    return list(dict.fromkeys(getattr(row, by) for row in rows if row.arm != HONEST and row.status == "ok"))
+    return list(dict.fromkeys(getattr(row, by) for row in rows if not row.is_honest and row.is_ok))
 
 
 def _label(device: str, rows: Sequence[TrialRow], by: By) -> str:
-    own = [row for row in rows if getattr(row, by) == device and row.arm != HONEST and row.status == "ok"]
+    own = [row for row in rows if getattr(row, by) == device and not row.is_honest and row.is_ok]
     lines = [shortened(device or "not recorded", 18)]
     names = {row.device_name for row in own} - {device, ""}
     if by == "device" and len(names) == 1:
@@ -258,7 +258,7 @@ def _proof_entry(device: str, place: int) -> Entry:
 def _notes(
     rows: Sequence[TrialRow], panels: Sequence[_Panel], shown: Sequence[_Panel], devices: Sequence[str]
 ) -> list[str]:
-    ok = [row for row in rows if row.status == "ok"]
+    ok = [row for row in rows if row.is_ok]
     notes = []
     if shown:
         notes.append("Device seconds: summed over actors, start-up, loading and verification apart.")
@@ -271,7 +271,7 @@ def _notes(
         notes.append("Missing: spoofs with status ok and a time.")
     if not any(panel.proofs for panel in panels):
         notes.append("Missing: an honest row with status ok and a time; there is no line to compare with.")
-    untimed = [f"{row.arm} at T' = {row.steps:,}" for row in ok if row.arm != HONEST and math.isnan(real(row.device_s))]
+    untimed = [f"{row.arm} at T' = {row.steps:,}" for row in ok if not row.is_honest and math.isnan(real(row.device_s))]
     if untimed:
         notes.append(f"Without a time, not drawn: {enumerate_briefly(untimed)}.")
     beyond = [

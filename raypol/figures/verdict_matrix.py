@@ -159,7 +159,7 @@ def _reasons(rows: Sequence[TrialRow], column: str) -> str:
 
 def _notes(blocks: Sequence[_Block], rows: Sequence[TrialRow], left_out: Sequence[str]) -> list[str]:
     notes = []
-    num_honest = sum(row.arm == HONEST for row in rows)
+    num_honest = sum(row.is_honest for row in rows)
     if rows:
         notes.append(
             "Share of the trials with a verdict, and their number: all T', k and seeds together. Accepted: every check of the "

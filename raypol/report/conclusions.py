@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from raypol.core.distances import METRICS, Metric
+from raypol.core.scoring import NULL
 from raypol.report.sweep_summary import unchanged, with_null
 from raypol.runs.trials.rows import ratio_of
 from raypol.store.results.rows import TrialRow
@@ -11,15 +12,16 @@ from raypol.store.results.rows import TrialRow
 
 def tell(rows: Sequence[TrialRow]) -> str:
     """A paragraph: what the honest proof was, what passed, what succeeded. Then a line per arm: did it beat its control?"""
-    honest = next((row for row in rows if row.arm == "honest"), None)
-    spoofs = [row for row in rows if row.arm != "honest" and row.status == "ok"]
-    failed = [row for row in rows if row.status != "ok"]
+    honest = next((row for row in rows if row.is_honest), None)
+    spoofs = [row for row in rows if not row.is_honest and row.is_ok]
+    failed = [row for row in rows if not row.is_ok]
     sentences = []
     if honest is not None:
         sentences.append(
             f"The honest proof trained {honest.model} on {honest.dataset} for {honest.steps} steps to "
             f"{_percent(honest.accuracy_final)} test accuracy in {_seconds(honest.device_s)} device seconds; replayed under "
-            f"{_conditions(honest)} its largest normalised l2 error is {_plain(honest.error_l2)}, and it is "
+            f"{honest.replay_augmentation or 'unknown'} augmentation "
+            f"its largest normalised l2 error is {_plain(honest.error_l2)}, and it is "
             f"{'accepted' if honest.accepted_published else 'REJECTED'} by published and "
             f"{'accepted' if honest.accepted_strict else 'REJECTED'} by strict."
             + (f" ({honest.message[0].upper()}{honest.message[1:]}.)" if honest.message else "")
@@ -47,7 +49,7 @@ def tell(rows: Sequence[TrialRow]) -> str:
 
 def _control(spoofs: Sequence[TrialRow]) -> str:
     """What the control alone achieves."""
-    nulls = [row for row in spoofs if row.arm == "null"]
+    nulls = [row for row in spoofs if row.attack == NULL]
     if not nulls:
         return "There is no null control in this run, so no attack can be credited with anything."
     ordinary = sorted((row for row in nulls if row.success_strict), key=lambda row: row.steps)
@@ -61,10 +63,10 @@ def _control(spoofs: Sequence[TrialRow]) -> str:
 
 def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
     """Per attack: did it lower the error of the same trajectory with ordinary batches, and did that change anything?"""
-    if all(row.arm != "null" for row in spoofs):
+    if all(row.attack != NULL for row in spoofs):
         return []
     sentences = []
-    for arm in dict.fromkeys(row.arm for row in spoofs if row.arm != "null"):
+    for arm in dict.fromkeys(row.arm for row in spoofs if row.attack != NULL):
         pairs = with_null([row for row in spoofs if row.arm == arm], spoofs)
         sentences.append(_one_attack(arm, pairs) if pairs else f"{arm}: null was not measured at an equal point.")
     return sentences
@@ -141,11 +143,6 @@ def _seconds(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "unknown" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
-
-
-def _conditions(row: TrialRow) -> str:
-    words = dict(part.partition("=")[::2] for part in row.replay.split())
-    return f"{words.get('augmentation') or 'unknown'} augmentation"
 
 
 def _names(rows: Sequence[TrialRow]) -> str:

@@ -12,17 +12,18 @@ from typing import Any, Final
 
 from raypol.core.distances import METRICS
 from raypol.core.progress import Progress, no_progress
+from raypol.core.scoring import CONTROLS
 from raypol.figures.catalogue import PLOTS, Material, read_material
 from raypol.figures.save import DPI
 from raypol.figures.style.arms import in_order
 from raypol.report.conclusions import tell
 from raypol.report.sweep_summary import LEGEND, NUMBERS, answer, sweep_cells, swept, with_null
 from raypol.report.tables import shown_conditions
-from raypol.runs.sweeps.design import CONTROLS
 from raypol.runs.sweeps.record import About, Ledger
 from raypol.runs.tracking.sync import kept_summary
 from raypol.runs.trials.rows import ratio_of
 from raypol.store.location import Location
+from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import TrialRow
 
@@ -92,7 +93,7 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
     material = read_material(results, sweep_id)
     ledger = Ledger(results, sweep_id)
     about, asked = ledger.about(), ledger.recall_sweep() or {}
-    trials = [row for row in material.rows if row.arm != "honest"]
+    trials = [row for row in material.rows if not row.is_honest]
     sections = [
         _answer(results, sweep_id, about, material),
         _figures(material, on_progress),
@@ -114,7 +115,7 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
 
 def _warnings(about: About, material: Material) -> list[str]:
     rows = material.rows
-    trials = [row for row in rows if row.arm != "honest"]
+    trials = [row for row in rows if not row.is_honest]
     said = []
     if about.num_trials and about.search in ("grid", "random", "demo") and len(trials) < about.num_trials:
         said.append(f"This sweep is not finished: {len(trials)} of {about.num_trials} trials have a row.")
@@ -122,7 +123,7 @@ def _warnings(about: About, material: Material) -> list[str]:
         said.append(
             "There are no rows: expected RESULTS/trials/*.parquet, as a sweep, a demo or a range search writes them."
         )
-    elif not any(row.arm == "honest" and row.status == "ok" for row in rows):
+    elif not any(row.is_honest and row.is_ok for row in rows):
         said.append("There is no honest proof with status ok: nothing to compare spoofs with.")
     for mark, meaning in (
         ("simulated", "a CPU did the work of a declared GPU, so their times are no GPU's"),
@@ -228,7 +229,7 @@ def _range_line(row: RangeRow) -> list[str]:
 
 def _controls(rows: Sequence[TrialRow]) -> Section | None:
     """What each attack removes of what ordinary batches err beyond no update at all, and what that costs."""
-    spoofs = [row for row in rows if row.arm != "honest" and row.status == "ok"]
+    spoofs = [row for row in rows if not row.is_honest and row.is_ok]
     if not spoofs:
         return None
     lines = []
@@ -252,7 +253,7 @@ def _controls(rows: Sequence[TrialRow]) -> Section | None:
         )
     errors = tuple(f"{m} / null's" for m in METRICS)
     columns = ("arm", "n", "pairs", *errors, "removed share", "step equivalents", "success")
-    missing = [control for control in CONTROLS if all(row.arm != control for row in spoofs)]
+    missing = [control for control in CONTROLS if all(row.attack != control for row in spoofs)]
     text = f"**Missing controls: {', '.join(missing)}.** No attack can be credited with anything.\n" if missing else ""
     return Section(
         id="controls",
@@ -281,30 +282,19 @@ def _points(rows: Sequence[TrialRow]) -> Section | None:
     return Section(id="points", title="Every point of the sweep", tables=[grid])
 
 
-_TRIAL_COLUMNS: Final[Mapping[str, str]] = {
-    "arm": "arm", "steps": "T'", "interval": "k", "seed": "seed", "status": "status", "device": "device",
-    "error_l1": "error l1", "error_l2": "error l2", "error_linf": "error linf", "error_cos": "error cos",
-    "ratio_time": "time / proof's", "ratio_size": "size / proof's", "device_s": "device s", "accepted_published": "published",
-    "rejected_by": "strict", "success": "success", "success_strict": "success, strict",
-    "bound_by": "bound by", "trial_id": "trial",
-}  # fmt: skip
-
-
 def _trials(trials: Sequence[TrialRow]) -> Section | None:
     if not trials:
         return None
     place = {arm: number for number, arm in enumerate(in_order(row.arm for row in trials))}
     ordered = sorted(trials, key=lambda row: (row.interval, row.steps, place[row.arm], row.seed, row.trial_id))
-    names = list(_TRIAL_COLUMNS)
-    names[4:4] = [axis for axis in swept(trials) if axis not in _TRIAL_COLUMNS]
-    titles = [_TRIAL_COLUMNS.get(name, name) for name in names]
-    lines = [[_cell(row, name) for name in names] for row in ordered[:_MOST_TRIALS]]
+    columns = [column for column in columns_of(TrialRow) if "trials" in column.shown or column in swept(trials)]
+    columns.sort(key=lambda column: column.name == "trial_id")  # the last one
+    lines = [[_cell(row, column) for column in columns] for row in ordered[:_MOST_TRIALS]]
     more = f"The first {_MOST_TRIALS:,} of {len(trials):,}. " if len(trials) > _MOST_TRIALS else ""
-    words = ("arm", "status", "device", "published", "strict", "success", "success, strict", "bound by", "trial")
     grid = Grid(
         title=f"All {len(trials):,} trials",
-        columns=titles,
-        numbers=[title for title in _TRIAL_COLUMNS.values() if title not in words],
+        columns=[column.title for column in columns],
+        numbers=[column.title for column in columns if column.kind in (int, float)],
         lines=lines,
         note=f"{more}Every column of every row is in RESULTS/trials/*.parquet.",
         folded=True,
@@ -312,22 +302,17 @@ def _trials(trials: Sequence[TrialRow]) -> Section | None:
     return Section(id="trials", title="Trials", tables=[grid])
 
 
-def _cell(row: TrialRow, name: str) -> str:
-    value = getattr(row, name)
-    if name == "rejected_by":
-        checks = (value or "").replace(",", ", ")
-        return "" if row.accepted_strict is None else "accepted" if row.accepted_strict else f"rejected: {checks}"
-    if name == "accepted_published":
-        return "" if value is None else "accepted" if value else "rejected"
-    if name == "bound_by":
+def _cell(row: TrialRow, column: Column) -> str:
+    value = getattr(row, column.name)
+    if column.name == "bound_by":
         return ("closest: " if row.success and value else "") + shown_conditions(value or "")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+    if column.name == "accepted_strict" and value is False:
+        return f"rejects: {(row.rejected_by or '').replace(',', ', ')}"
+    return f"{value:.3g}" if isinstance(value, float) and column.form is None else column.text(value)
 
 
 def _failures(trials: Sequence[TrialRow]) -> Section | None:
-    lost = [row for row in trials if row.status != "ok"]
+    lost = [row for row in trials if not row.is_ok]
     if not lost:
         return Section(
             id="failures", title="What failed and why", markdown="Nothing failed, nothing was stopped early."
@@ -359,7 +344,7 @@ def _how(about: About, rows: Sequence[TrialRow], asked: Mapping[str, Any], resul
         ("precision", (row.precision for row in rows)),
         ("replay", (row.replay for row in rows)),
         ("thresholds", (row.thresholds for row in rows)),
-        ("spoofer", (_device(row.device, row.device_name, row.node) for row in rows if row.arm != "honest")),
+        ("spoofer", (_device(row.device, row.device_name, row.node) for row in rows if not row.is_honest)),
         ("prover", (_device(row.prover_device, row.prover_device_name, "") for row in rows)),
         ("verifier", (_device(row.verifier_device, row.verifier_device_name, row.verifier_node) for row in rows)),
         ("first and last row", (row.started_at for row in rows)),

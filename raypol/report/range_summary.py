@@ -7,11 +7,12 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from raypol.core.scoring import CONTROLS
 from raypol.report.sweep_summary import remarks
 from raypol.report.tables import shown_conditions
 from raypol.runs.success_range.estimate import METHOD, EndEstimate, RangeEstimate, is_wider
 from raypol.runs.success_range.search import FAILED, Span
-from raypol.runs.sweeps.design import CONTROLS, Sweep
+from raypol.runs.sweeps.design import Sweep
 from raypol.runs.sweeps.driver import SweepRun
 from raypol.runs.sweeps.success_ranges import Policy
 

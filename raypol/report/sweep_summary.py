@@ -10,20 +10,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from raypol.core.distances import METRICS
+from raypol.core.scoring import NULL
 from raypol.core.spoofing.sampling import CONFIDENCE
 from raypol.figures.style.arms import in_order
 from raypol.report.tables import shown_conditions
-from raypol.runs.sweeps.design import CONTROLS
 from raypol.runs.trials.rows import number_of
+from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.rows import TrialRow
 
-_AXES: Final = (
-    "dataset", "model", "prover_device", "device", "verifier_device", "objective", "crafting", "iterations", "alpha",
-    "linf_limit", "trajectory", "noise", "noise_decay", "initial", "hyperparameters", "carry", "batch_size", "replay",
-    "thresholds",
-)  # fmt: skip
-"""Columns that are shown if the trials of an arm differ in them; arm, T' and k always are."""
-_TITLES: Final = {"prover_device": "prover", "device": "spoofer", "verifier_device": "verifier", "noise_decay": "decay"}
 LEGEND: Final = (
     "n: trials (seeds); not ok: failed or stopped early. error: largest of the four errors (max over intervals) in units of the "
     "honest proof's, time and size likewise; medians over those that are ok, below 1 is needed. published, strict: accepted of "
@@ -42,14 +36,14 @@ _MARKS: Final = ("simulated", "estimated")
 
 def sweep_cells(rows: Sequence[TrialRow]) -> tuple[list[str], list[list[str]]]:
     """Column titles, and a line of cells per point, seeds put together; an empty line where T' or k changes."""
-    trials = [row for row in rows if row.arm != "honest"]
+    trials = [row for row in rows if not row.is_honest]
     shown = swept(trials)
     marks = [mark for mark in _MARKS if any(getattr(row, mark) for row in trials)]
     titles = [
         "arm",
         "T'",
         "k",
-        *(_TITLES.get(axis, axis) for axis in shown),
+        *(column.title for column in shown),
         *NUMBERS[2:],
         "success",
         "bound by",
@@ -57,7 +51,7 @@ def sweep_cells(rows: Sequence[TrialRow]) -> tuple[list[str], list[list[str]]]:
     ]
     groups: dict[tuple[object, ...], list[TrialRow]] = {}
     for row in trials:
-        key = (row.arm, row.steps, row.interval, *(getattr(row, axis) for axis in shown))
+        key = (row.arm, row.steps, row.interval, *(column.text(getattr(row, column.name)) or "-" for column in shown))
         groups.setdefault(key, []).append(row)
     order = {arm: number for number, arm in enumerate(in_order(row.arm for row in trials))}
     lines: list[list[str]] = []
@@ -68,10 +62,10 @@ def sweep_cells(rows: Sequence[TrialRow]) -> tuple[list[str], list[list[str]]]:
         if previous not in (None, key[1:3]):
             lines.append([])
         previous = key[1:3]
-        done = [row for row in group if row.status == "ok"]
+        done = [row for row in group if row.is_ok]
         lines.append(
             [
-                *map(_shown, key),
+                *map(str, key),
                 str(len(group)),
                 str(len(group) - len(done)) if len(done) < len(group) else "",
                 _number(_worst(row) for row in done),
@@ -87,9 +81,11 @@ def sweep_cells(rows: Sequence[TrialRow]) -> tuple[list[str], list[list[str]]]:
     return titles, lines
 
 
-def swept(trials: Sequence[TrialRow]) -> list[str]:
+def swept(trials: Sequence[TrialRow]) -> list[Column]:
     """Columns beside T', k and the seed in which the trials of some arm differ."""
-    return [axis for axis in _AXES if any(len(set(values)) > 1 for values in _by_arm(trials, axis))]
+    found = {(row.arm, column, getattr(row, column.name)) for row in trials for column in columns_of(TrialRow, "swept")}
+    values = Counter((arm, column) for arm, column, _ in found)
+    return [c for c in columns_of(TrialRow, "swept") if any(values[arm, c] > 1 for arm in {row.arm for row in trials})]
 
 
 def sweep_table(rows: Sequence[TrialRow]) -> RenderableType:
@@ -122,7 +118,7 @@ def remarks(rows: Sequence[TrialRow]) -> list[str]:
 def unchanged(rows: Sequence[TrialRow]) -> list[str]:
     """Attacks on data whose search left every point as it was: their spoofs are those of null, at a higher price."""
     said = []
-    done = [row for row in rows if row.attack in _CRAFTING and row.crafting != "select" and row.status == "ok"]
+    done = [row for row in rows if row.attack in _CRAFTING and row.crafting != "select" and row.is_ok]
     for arm in in_order(row.arm for row in done):
         own = [row for row in done if row.arm == arm]
         idle = sum(row.num_points == 0 for row in own)
@@ -143,7 +139,7 @@ def answer(question: str, rows: Sequence[TrialRow], *, planned: int, resumed: in
         resumed: how many of them an earlier run had finished.
         stopped: why the sweep ended before all were run; empty if it did not.
     """
-    trials = [row for row in rows if row.arm != "honest"]
+    trials = [row for row in rows if not row.is_honest]
     states = Counter(row.status for row in trials)
     failed = states["error"]
     said = [
@@ -155,7 +151,7 @@ def answer(question: str, rows: Sequence[TrialRow], *, planned: int, resumed: in
     ]
     if stopped:
         said.append(f"The sweep ended early: {stopped}.")
-    honest = [row for row in rows if row.arm == "honest"]
+    honest = [row for row in rows if row.is_honest]
     if honest:
         accepted = sum(bool(row.accepted_strict) for row in honest)
         said.append(
@@ -182,25 +178,26 @@ def _outcome_of(arm: str, trials: Sequence[TrialRow]) -> str:
         where = f"T' = {wins[0]}" if len(wins) == 1 else f"T' in {wins[0]} .. {wins[-1]}"
         number = sum(bool(getattr(row, name)) for row in own)
         parts.append(f"succeeds under {policy} in {number} of {len(own)} trials, {where}")
-    if arm not in CONTROLS:
+    if not any(row.is_control for row in own):
         parts.append(_against_null(own, trials))
     return "; ".join(parts) + "".join(f"\n    - {line}" for line in _by_axis(own))
 
 
 def _by_axis(own: Sequence[TrialRow]) -> list[str]:
     """What an arm costs and errs at each value of what was varied beside T' and k, at most so many lines."""
-    ordered = sorted(own, key=lambda row: [_place(getattr(row, axis)) for axis in _AXES])
+    axes = columns_of(TrialRow, "swept")
+    ordered = sorted(own, key=lambda row: [_place(getattr(row, axis.name)) for axis in axes])
     choices: dict[tuple[int, ...], tuple[list[str], list[str]]] = {}
-    for axis in _AXES:
-        values = [_shown(getattr(row, axis)) for row in ordered]
+    for axis in axes:
+        values = [axis.text(getattr(row, axis.name)) or "-" for row in ordered]
         if len(set(values)) > 1:  # several columns may follow one choice, as the three parties' devices
             titles, of_first = choices.setdefault(tuple(map(values.index, values)), ([], values))
             if values == of_first:
-                titles.append(_TITLES.get(axis, axis))
+                titles.append(axis.title)
     lines = []
     for titles, values in choices.values():
         for value in dict.fromkeys(values):
-            some = [row for row, its in zip(ordered, values, strict=True) if its == value and row.status == "ok"]
+            some = [row for row, its in zip(ordered, values, strict=True) if its == value and row.is_ok]
             wins = sum(bool(row.success) for row in some)
             lines.append(
                 f"{', '.join(titles)} {value}: {_number(row.ratio_time for row in some)}x the proof's time, "
@@ -212,16 +209,13 @@ def _by_axis(own: Sequence[TrialRow]) -> list[str]:
 
 def with_null(own: Iterable[TrialRow], trials: Iterable[TrialRow]) -> list[tuple[TrialRow, TrialRow]]:
     """Trials that ran to the end, each with that of null at the same point, where there is one."""
+    columns = columns_of(TrialRow, "point")
 
     def key(row: TrialRow) -> tuple[object, ...]:
-        return (
-            row.steps, row.interval, row.seed, row.dataset, row.model, row.verifier_device, row.replay, row.thresholds,
-            row.device, row.proof_reference, row.initial, row.trajectory, row.noise, row.noise_decay, row.hyperparameters,
-            row.carry, row.batch_size,
-        )  # fmt: skip
+        return tuple(getattr(row, column.name) for column in columns)
 
-    nulls = {key(row): row for row in trials if row.arm == "null" and row.status == "ok"}
-    return [(row, nulls[key(row)]) for row in own if row.status == "ok" and key(row) in nulls]
+    nulls = {key(row): row for row in trials if row.attack == NULL and row.is_ok}
+    return [(row, nulls[key(row)]) for row in own if row.is_ok and key(row) in nulls]
 
 
 def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
@@ -239,19 +233,10 @@ def _against_null(own: Sequence[TrialRow], trials: Sequence[TrialRow]) -> str:
     return f"against null at {len(pairs)} equal points its l2 error is lower at {lower}, and {verdict}"
 
 
-def _by_arm(trials: Sequence[TrialRow], axis: str) -> Iterable[list[object]]:
-    for arm in {row.arm for row in trials}:
-        yield [getattr(row, axis) for row in trials if row.arm == arm]
-
-
 def _place(value: object) -> tuple[bool, float, str]:
     """To sort by: numbers, then words."""
     is_number = isinstance(value, int | float)
     return not is_number, float(value) if isinstance(value, int | float) else 0.0, str(value)
-
-
-def _shown(value: object) -> str:
-    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _spread(values: Sequence[int]) -> str:

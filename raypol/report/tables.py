@@ -119,7 +119,7 @@ def _with_jump(rows: Sequence[TrialRow]) -> Iterable[TrialRow]:
     """The rows with one for `jump` before the first spoof of each (T', k)."""
     shown = set()
     for row in rows:
-        if row.arm != "honest" and row.status == "ok" and (row.steps, row.interval) not in shown:
+        if not row.is_honest and row.is_ok and (row.steps, row.interval) not in shown:
             shown.add((row.steps, row.interval))
             yield TrialRow(
                 sweep_id=row.sweep_id, trial_id="", proof_id="", arm="jump (no update)", attack="jump", dataset=row.dataset,
@@ -149,7 +149,7 @@ def _verdict(accepted: bool | None, rejected_by: str | None) -> Text:
 
 
 def _success(row: TrialRow) -> Text:
-    if row.status != "ok":
+    if not row.is_ok:
         return Text(row.status, "red bold")
     if row.success is None or row.success_strict is None:
         return Text("-")
@@ -158,7 +158,7 @@ def _success(row: TrialRow) -> Text:
 
 
 def _bound(row: TrialRow) -> str:
-    if row.status != "ok":
+    if not row.is_ok:
         return row.message.splitlines()[0] if row.message else ""
     if row.bound_by is None:
         return "-"

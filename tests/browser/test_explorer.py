@@ -19,7 +19,9 @@ import pytest
 
 from raypol.core.distances import METRICS
 from raypol.store.location import open_location
-from raypol.store.results.rows import TrialRow, read_trials, schema_of, write_trial
+from raypol.store.results.columns import schema_of
+from raypol.store.results.files import read_trials, write_trial
+from raypol.store.results.rows import TrialRow
 from tests.browser.conftest import shoot
 from tests.conftest import Shown
 from tests.many_rows import varied_row, write_many

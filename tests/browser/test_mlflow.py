@@ -20,7 +20,7 @@ from raypol.runs.tracking.store import open_experiment
 from raypol.runs.tracking.sync import sync_sweep
 from raypol.runs.tracking.views import charts_link, table_link
 from raypol.store.location import open_location
-from raypol.store.results.rows import read_trials
+from raypol.store.results.files import read_trials
 from tests.browser.conftest import shoot
 from tests.conftest import Shown
 

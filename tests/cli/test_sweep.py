@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from raypol.store.location import open_location
-from raypol.store.results.rows import read_trials
+from raypol.store.results.files import read_trials
 from tests.tiny_sweep import environment, start, tiny_sweep
 
 

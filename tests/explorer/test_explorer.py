@@ -18,8 +18,9 @@ from raypol.explorer.session import open_results
 from raypol.explorer.trial_page import configuration, headline, images, origin, verdicts
 from raypol.figures.over_training.intervals import interval_chart
 from raypol.store.location import open_location
+from raypol.store.results.columns import schema_of
 from raypol.store.results.queries import Between, OneOf, by_arm, count, open_database, success_by_steps
-from raypol.store.results.rows import TrialRow, schema_of
+from raypol.store.results.rows import TrialRow
 from tests.conftest import Shown
 from tests.many_rows import varied_row
 from tests.rows import made_intervals, made_row, write_rows
@@ -33,7 +34,7 @@ def table_of(*rows: TrialRow) -> pa.Table:
 
 def offered(*rows: TrialRow) -> tuple[dict[str, Offer], dict[str, str]]:
     found, constant = offers(open_database(table_of(*rows)))
-    return {offer.facet.column: offer for offer in found}, constant
+    return {offer.column.name: offer for offer in found}, constant
 
 
 class Tags(HTMLParser):
@@ -64,7 +65,7 @@ def test_what_is_the_same_in_all_trials_is_no_filter() -> None:
 
 def test_filters_say_how_many_trials_a_choice_has() -> None:
     found, _ = offered(*(replace(made_row(i), linf_limit=8 / 255 if i else None, success=i != 1) for i in range(3)))
-    assert list(found["linf_limit"].options) == ["8/255 (2)", "none (1)"]
+    assert list(found["linf_limit"].options) == ["8/255 (2)", "free (1)"]
     assert found["success"].options == {"no (1)": False, "yes (2)": True}
 
 

@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from raypol.core.distances import METRICS
+from raypol.core.scoring import CONTROLS
 from raypol.figures.image_pairs import ImagePairs
 from raypol.store.results.rows import TrialRow
 
@@ -28,7 +29,7 @@ def row(arm: str, steps: int = 60, **changes: Any) -> TrialRow:  # noqa: ANN401 
         "trial_id": f"{arm}-{steps}",
         "proof_id": "p",
         "arm": arm,
-        "attack": "a",
+        "attack": arm if arm in CONTROLS else "none" if arm == "honest" else "a",
         "dataset": "digits",
         "model": "resnet8",
         "steps": steps,
@@ -38,7 +39,8 @@ def row(arm: str, steps: int = 60, **changes: Any) -> TrialRow:  # noqa: ANN401 
         "device": "cpu",
         "device_name": "A Processor",
         "status": "ok",
-        "replay": "augmentation=fresh precision=float32",
+        "replay_augmentation": "fresh",
+        "replay_precision": "float32",
         **{f"error_{m}": tiny * 2.0 / steps for m in METRICS},
         **{f"jump_{m}": 1.9 / steps for m in METRICS},
         "device_s": 0.01 * steps,

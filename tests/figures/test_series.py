@@ -21,12 +21,9 @@ def arms(rows: list[Any], **options: Any) -> list[str]:  # noqa: ANN401
         ("trajectory", ("linear", "noisy"), ["III, linear path", "III, noisy path"]),
         ("device", ("cpu", "T4"), ["III, T4", "III, cpu"]),
         ("interval", (5, 10), ["III, k 10", "III, k 5"]),
-        (
-            "replay",
-            ("threads=1 device=cpu", "threads=2 device=cpu"),
-            ["III, replay threads 1", "III, replay threads 2"],
-        ),
-        ("thresholds", ("static l1=1", "dynamic l1=1"), ["III, delta dynamic", "III, delta static"]),
+        ("replay_threads", (1, 2), ["III, replay threads 1", "III, replay threads 2"]),
+        ("threshold_kind", ("static", "dynamic"), ["III, delta dynamic", "III, delta static"]),
+        ("threshold_l1", (0.1, 0.2), ["III, delta l1 0.1", "III, delta l1 0.2"]),
         ("message", ("a", "b"), ["III"]),
     ],
 )
@@ -41,7 +38,7 @@ def test_what_differs_from_length_to_length_or_seed_to_seed_names_nothing() -> N
 
 
 def test_axes_that_move_together_are_named_once() -> None:
-    rows = [row("II", device=d, prover_device=d, verifier_device=d, replay=f"device={d}") for d in ("cpu", "T4")]
+    rows = [row("II", device=d, prover_device=d, verifier_device=d, replay_device=d) for d in ("cpu", "T4")]
     assert arms(rows) == ["II, T4", "II, cpu"]
 
 

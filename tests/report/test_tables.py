@@ -54,7 +54,7 @@ def row(arm: str = "II", **changes: Any) -> TrialRow:  # noqa: ANN401 - any fiel
         "trial_id": "t",
         "proof_id": "p",
         "arm": arm,
-        "attack": "ii",
+        "attack": {"honest": "none", "null": "null", "infinitesimal": "infinitesimal"}.get(arm, "ii"),
         "dataset": "digits",
         "model": "resnet8",
         "steps": 50,

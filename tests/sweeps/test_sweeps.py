@@ -12,12 +12,13 @@ from typing import Final
 import pytest
 
 from raypol.core.errors import InputError
+from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.trajectory import TrajectoryConfig
-from raypol.runs.sweeps.design import CONTROLS, SizeName, Sweep, setup_of
+from raypol.runs.sweeps.design import SizeName, Sweep, setup_of
 from raypol.runs.sweeps.paper_experiments import CIFAR10, CIFAR100, IMAGENET, PAPER_DATASETS, setting
 from raypol.runs.sweeps.plan import Plan, SweepOptions, plan_sweep
 from raypol.store.location import open_location
-from raypol.store.results.rows import read_trials
+from raypol.store.results.files import read_trials
 
 ROOT: Final = Path(__file__).parents[2]
 FILES: Final = sorted(path.stem for path in (ROOT / "sweeps").glob("*.py") if path.stem != "success_range")

@@ -16,7 +16,7 @@ import pytest
 from raypol.cluster.inventory import usable_cores
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import read_manifest
-from raypol.store.results.rows import read_trials
+from raypol.store.results.files import read_trials
 from tests.tiny_sweep import environment, tiny_sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]

@@ -16,7 +16,7 @@ import pytest
 
 from raypol.cli.sweep_status import look
 from raypol.store.location import open_location
-from raypol.store.results.rows import read_trials
+from raypol.store.results.files import read_trials
 from tests.dashboard import NEEDS_GPU, PROMETHEUS, queries
 from tests.system.private_ray import eventually, free_port, processes_of, short_folder, start_head
 from tests.tiny_sweep import environment, tiny_sweep

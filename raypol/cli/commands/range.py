@@ -12,11 +12,12 @@ from raypol.cli.attack_options import Strength
 from raypol.cli.sweep import SweepCommand, run_command
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
+from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.runs.success_range.search import Span
-from raypol.runs.sweeps.design import CONTROLS, Design, Search, SizeName, Sweep
+from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
 from raypol.runs.sweeps.plan import SweepOptions
 from raypol.runs.sweeps.success_ranges import Policy, seeds_of, span_of
 

@@ -15,7 +15,8 @@ from raypol.runs.sweeps.record import Ledger
 from raypol.runs.tracking.store import tracking_uri, ui_command
 from raypol.runs.tracking.sync import one_line, sync_sweep
 from raypol.store.location import Location, open_location
-from raypol.store.results.rows import TrialRow, read_trials
+from raypol.store.results.files import read_trials
+from raypol.store.results.rows import TrialRow
 
 _SHOWN: Final = 6
 _FAILED: Final = 3

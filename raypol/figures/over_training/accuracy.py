@@ -66,7 +66,7 @@ def accuracy_over_progress(intervals: Iterable[Cell], rows: Sequence[TrialRow]) 
     lines = -(-len(blocks) // columns)
     title, subtitle = "Accuracy over training", ""
     if len(blocks) == 1:
-        ok = [row for row in blocks[0].setting.rows if row.status == "ok"]
+        ok = [row for row in blocks[0].setting.rows if row.is_ok]
         subject = " / ".join(dict.fromkeys(f"{row.dataset}, {row.model}" for row in ok)) or "No trials"
         title, subtitle = f"{subject}: accuracy over training", describe(blocks[0])
     page = lay_out(

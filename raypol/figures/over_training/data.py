@@ -35,7 +35,7 @@ class Chosen:
     @property
     def intervals(self) -> list[int]:
         """Every k of the spoofs."""
-        return sorted({row.interval for row in self.rows if row.arm != HONEST})
+        return sorted({row.interval for row in self.rows if not row.is_honest})
 
 
 def choose(setting: Setting, steps: int | None = None) -> Chosen:

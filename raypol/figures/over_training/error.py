@@ -1,7 +1,6 @@
 """Reproduction error over training stage, with the threshold it was judged by and the other kind of threshold beside it."""
 
 import math
-import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +57,8 @@ class Rule:
     """A threshold over training, in units of d_ref."""
 
     text: str
-    """As in the rows' column `thresholds`."""
+    """All of it, for footnotes."""
+    kind: str
     judged: Curve
     """By progress, as the rows were judged."""
     other: tuple[str, Curve] | None
@@ -145,17 +145,18 @@ def _curves(block: Chosen, cells: Mapping[str, Sequence[Mapping[str, Any]]], met
 
 def _rules(block: Chosen, cells: Mapping[str, Sequence[Mapping[str, Any]]], metric: Metric) -> list[Rule]:
     """The thresholds by their text, medians over trials: d_ref differs a little from seed to seed."""
-    limits: dict[str, dict[float, list[float]]] = {}
+    limits: dict[tuple[str, str, float | None], dict[float, list[float]]] = {}
     for row in block.rows:
         own = [cell for cell in cells.get(row.trial_id, ()) if cell["metric"] == metric]
         d_ref = _reference(own)
         for cell in own:
             limit = real(cell.get("threshold")) / d_ref
             if math.isfinite(limit):
-                limits.setdefault(row.thresholds, {}).setdefault(cell["step_to"] / row.steps, []).append(limit)
+                slack = (row.thresholds, row.threshold_kind, row.threshold_late)
+                limits.setdefault(slack, {}).setdefault(cell["step_to"] / row.steps, []).append(limit)
     return [
-        Rule(text, judged, _other(text, judged))
-        for text, by_progress in sorted(limits.items())
+        Rule(text, kind, judged, _other(kind, late, judged))
+        for (text, kind, late), by_progress in sorted(limits.items(), key=lambda item: item[0][0])
         for judged in ({at: statistics.median(values) for at, values in sorted(by_progress.items())},)
     ]
 
@@ -169,16 +170,14 @@ def _reference(cells: Iterable[Mapping[str, Any]]) -> float:
     return math.nan
 
 
-def _other(text: str, judged: Curve) -> tuple[str, Curve] | None:
+def _other(kind: str, late: float | None, judged: Curve) -> tuple[str, Curve] | None:
     """Constant for dynamic, dynamic for constant."""
-    late = re.search(r"\blate=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?!\S)", text, re.ASCII)
-    if not text.startswith("dynamic"):
+    if kind != "dynamic":
         share = Thresholds().late
         return f"dynamic (falls to {share:.0%})", {at: v * (1.0 - (1.0 - share) * at) for at, v in judged.items()}
     if late is None:
         return None
-    share = float(late[1])
-    left = {at: 1.0 - (1.0 - share) * at for at in judged}
+    left = {at: 1.0 - (1.0 - late) * at for at in judged}
     return "constant", {at: v / left[at] for at, v in judged.items() if left[at] > 0.0}
 
 
@@ -291,7 +290,7 @@ def _legend(panels: Sequence[Panels], styles: Mapping[str, ArmStyle]) -> list[li
     arms = [entry_over_training(arm, styles[arm]) for arm in drawn]
     rules = [rule for found in panels for _, some in found.values() for rule in some]
     lines: list[Entry] = []
-    kinds = " / ".join(dict.fromkeys(rule.text.partition(" ")[0] or "unnamed" for rule in rules))
+    kinds = " / ".join(dict.fromkeys(rule.kind or "unnamed" for rule in rules))
     if rules:
         lines.append((Line2D([], [], color=JUDGED, lw=1.4, ls=(0, (6, 2))), f"threshold that judged: {kinds}"))
     others = " / ".join(dict.fromkeys(rule.other[0] for rule in rules if rule.other))

@@ -8,7 +8,7 @@ from typing import Final
 from raypol.core.distances import METRICS, Metric
 from raypol.figures.series import Setting, by_variant, moving
 from raypol.figures.six_panels.success_ranges import Span, spans_of
-from raypol.figures.style.arms import HONEST, in_order, is_control
+from raypol.figures.style.arms import in_order, is_control
 from raypol.figures.style.axes import Scale, choose_scale
 from raypol.figures.style.page import band, real
 from raypol.store.results.range_rows import RangeRow
@@ -127,16 +127,16 @@ class Sorted:
 def sort_out(setting: Setting, ranges: Sequence[RangeRow] = ()) -> Sorted:
     """Put the rows of one setting in order."""
     curves = by_variant([row for row in setting.rows if row.status in ("ok", "stopped")])
-    shown = [row for row in curves.rows if row.status == "ok"]
+    shown = [row for row in curves.rows if row.is_ok]
     loose: dict[str, dict[int, list[TrialRow]]] = {}
     for row in shown:
-        if row.arm != HONEST:
+        if not row.is_honest:
             loose.setdefault(row.arm, {}).setdefault(row.steps, []).append(row)
     points = {arm: dict(sorted(loose[arm].items())) for arm in in_order(loose)}
-    spoofs = [row for row in curves.rows if row.arm != HONEST]
+    spoofs = [row for row in curves.rows if not row.is_honest]
     found = Sorted(
         setting=setting,
-        honest=[row for row in shown if row.arm == HONEST],
+        honest=[row for row in shown if row.is_honest],
         points=points,
         jumps=_jumps(points),
         spans=spans_of(spoofs, ranges),

@@ -117,7 +117,7 @@ def _joined(segments: Sequence[Segment]) -> tuple[Segment, ...]:
 
 def _closest(by_steps: Mapping[int, list[TrialRow]]) -> str:
     """What fails at the T' with the fewest failed conditions, of several the largest; trials that ended go first."""
-    ended = {steps: some for steps, rows in by_steps.items() if (some := [row for row in rows if row.status == "ok"])}
+    ended = {steps: some for steps, rows in by_steps.items() if (some := [row for row in rows if row.is_ok])}
     failed = {steps: _commonest(rows) for steps, rows in (ended or by_steps).items()}
     steps = min(failed, key=lambda steps: (not failed[steps], failed[steps].count(","), -steps))
     return f"{say_conditions(failed[steps])} at T' = {steps:,}"

@@ -38,7 +38,7 @@ def titles(block: Sorted) -> tuple[str, str]:
         proof = f"honest proof of T = {steps} steps, k = {k}"
     else:
         proof = "no honest proof"
-    shown = [row for row in rows if row.status == "ok"] or rows
+    shown = [row for row in rows if row.is_ok] or rows
     datasets = _each(r.dataset for r in shown)
     conditions = _each(r.replay for r in shown if r.replay) or "not recorded"
     batch = _each(str(r.batch_size) for r in shown)
@@ -145,7 +145,7 @@ def notes(blocks: Sequence[Sorted], rows: Sequence[TrialRow], *, shaded: bool, s
     if unjudged:
         said.append(f"Success not judged, drawn hollow: {enumerate_briefly(unjudged)}.")
     said += not_measured([*honest, *every])
-    left_out = [row for row in rows if row.status != "ok"]
+    left_out = [row for row in rows if not row.is_ok]
     if left_out:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(r.status for r in left_out).items()))
         names = enumerate_briefly([named(row) for row in left_out])
@@ -168,7 +168,7 @@ def not_measured(rows: Sequence[TrialRow]) -> list[str]:
 
 def named(row: TrialRow) -> str:
     """A row in a footnote."""
-    symbol = "T" if row.arm == HONEST else "T'"
+    symbol = "T" if row.is_honest else "T'"
     return f"{row.arm} at {symbol} = {row.steps:,}"
 
 

@@ -12,10 +12,10 @@ from typing import Final
 
 from matplotlib.typing import LineStyleType
 
+from raypol.core.scoring import CONTROLS
+
 HONEST: Final = "honest"
 JUMP: Final = "jump"
-CONTROLS: Final = ("null", "infinitesimal")
-"""Arms that craft nothing; what an attack has to beat."""
 
 
 @dataclass(frozen=True, slots=True)

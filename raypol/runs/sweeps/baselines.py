@@ -22,7 +22,8 @@ from raypol.runs.trials.honest_proof import HonestProof, honest_proofs, referenc
 from raypol.runs.trials.study import Outcome, Study
 from raypol.runs.trials.trial import run_honest
 from raypol.store.proofs.reader import read_manifest
-from raypol.store.results.rows import TrialRow, read_trial
+from raypol.store.results.files import read_trial
+from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 from raypol.store.retries import storage_retries
 

@@ -17,6 +17,7 @@ from raypol.cluster.placement import parse_device
 from raypol.core.attacks import find_attack, import_path_of
 from raypol.core.datasets.load import half_of
 from raypol.core.errors import InputError
+from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.replay import Conditions
@@ -24,9 +25,6 @@ from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.runs.trials.honest_proof import proof_id_of
 from raypol.runs.trials.study import Trial
 from raypol.runs.trials.verify import Examination
-
-CONTROLS: Final = ("null", "infinitesimal")
-"""Presets that run beside every attack, at the same points."""
 
 Search = Literal["grid", "random", "optuna", "range"]
 SizeName = Literal["paper", "smoke"]

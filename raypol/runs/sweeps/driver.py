@@ -22,7 +22,8 @@ from raypol.runs.sweeps.plan import Plan
 from raypol.runs.sweeps.record import About, Ledger
 from raypol.runs.sweeps.success_ranges import Ranges
 from raypol.store.location import Location
-from raypol.store.results.rows import IntervalRow, TrialRow, write_trial
+from raypol.store.results.files import write_trial
+from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.retries import storage_retries
 
 if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command line should wait for
@@ -58,7 +59,7 @@ class SweepRun:
     @property
     def trials(self) -> tuple[TrialRow, ...]:
         """The rows without the honest ones."""
-        return tuple(row for row in self.rows if row.arm != "honest")
+        return tuple(row for row in self.rows if not row.is_honest)
 
 
 def run_sweep(
@@ -135,7 +136,7 @@ class _Driver:
         from raypol.runs.sweeps.tune_trials import FINISHED
 
         plan = self._plan
-        standing = [row for row in self._ledger.rows() if row.status in FINISHED and row.arm != "honest"]
+        standing = [row for row in self._ledger.rows() if row.status in FINISHED and not row.is_honest]
         finished = {row.trial_id for row in standing}
         self._done = len(finished)
         self._live.expects(self._total)
@@ -145,7 +146,7 @@ class _Driver:
             stopped = ways.get(plan.options.search, self._enumerate)(finished)
             self._live.expects(self._total)
             self._live.stops(stopped)
-        rows = sorted(self._ledger.rows(), key=lambda row: (row.arm != "honest", row.started_at, row.trial_id))
+        rows = sorted(self._ledger.rows(), key=lambda row: (not row.is_honest, row.started_at, row.trial_id))
         plan = replace(plan, num_trials=self._total)
         return SweepRun(plan=plan, rows=tuple(rows), resumed=len(finished), stopped=stopped)
 

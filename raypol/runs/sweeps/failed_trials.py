@@ -3,7 +3,7 @@
 from raypol.cluster.placement import parse_device
 from raypol.runs.sweeps.design import Setup
 from raypol.runs.trials.environment import commit, versions_text
-from raypol.runs.trials.rows import asked_columns, describe_replay, describe_thresholds, now
+from raypol.runs.trials.rows import asked_columns, judging_columns, now
 from raypol.runs.trials.study import Study
 from raypol.store.results.rows import TrialRow
 
@@ -42,10 +42,13 @@ def unworked_row(
         verifier_device=setup.verifier,
         simulated=simulated or environment.get("simulated") == "true",
         precision=setup.train.precision,
-        replay=describe_replay(
-            setup.examination.conditions, setup.train.precision, verifier.torch_device, verifier.threads
+        **judging_columns(
+            setup.examination.conditions,
+            setup.thresholds,
+            setup.train.precision,
+            verifier.torch_device,
+            verifier.threads,
         ),
-        thresholds=describe_thresholds(setup.thresholds),
         started_at=now(),
         versions=versions_text(),
         commit=commit(),

@@ -20,7 +20,8 @@ from raypol.core.errors import InputError
 from raypol.runs.trials.environment import versions
 from raypol.store.location import Location, atomic_output
 from raypol.store.locks import lock
-from raypol.store.results.rows import TrialRow, read_trials
+from raypol.store.results.files import read_trials
+from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
 _COMPUTING: Final = ("raypol", "python", "torch", "numpy", "scipy")

@@ -6,58 +6,51 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from raypol.store.results.columns import columns_of
 from raypol.store.results.rows import IntervalRow, TrialRow
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-PARAMS: Final = (
-    "attack", "arm", "steps", "interval", "objective", "crafting", "alpha", "linf_limit", "iterations", "trajectory", "noise",
-    "noise_decay", "initial", "hyperparameters", "carry", "precision", "dataset", "model", "batch_size", "seed", "device",
-    "device_name", "replay", "thresholds",
-)  # fmt: skip
-"""Columns of a trial that are what was asked; the rest of its numbers are metrics."""
-_TAGS: Final = ("trial_id", "proof_id", "status", "rejected_by", "bound_by", "commit")
-_FLAGS: Final = ("success", "success_strict", "simulated", "estimated")
-_FIRST: Final = ("error_l2", "ratio_error_l2", "ratio_time", "ratio_size", "success")
-"""Metrics in the order in which they are logged, which is that of the UI's pages."""
 LONGEST_TAG: Final = 5000
 
 
 def row_digest(row: TrialRow) -> str:
     """Of what the row holds: the same before it is written to Parquet and after it is read back.
 
-    Columns at their default do not count, so that the row of an older version keeps its digest.
+    Columns at their default do not count, and conditions and slack count as the texts that older results hold, so that the row
+    of an older version keeps its digest.
     """
     told: dict[str, str | float] = {}
-    for column in fields(row):
-        value = getattr(row, column.name)
+    for column in columns_of(TrialRow):
+        value = getattr(row, column.name) if column.group != "verifier" else ""
         if isinstance(value, str):
             told[column.name] = plain(value)
         elif value is not None and not math.isnan(value):
             told[column.name] = float(value)
         if column.name in told and value == column.default:
             del told[column.name]
-    return digest_of(told)
+    return digest_of(told | {name: text for name in ("replay", "thresholds") if (text := getattr(row, name))})
 
 
 def trial_params(row: TrialRow) -> dict[str, str]:
     """What was asked."""
-    asked = {key: plain(str(getattr(row, key))) for key in PARAMS if getattr(row, key) not in (None, "")}
-    return asked | {"kind": "proof" if row.arm == "honest" else "spoof"}
+    cells = {column.name: getattr(row, column.name) for column in columns_of(TrialRow, "param")}
+    asked = {name: plain(str(cell)) for name, cell in cells.items() if cell not in (None, "")}
+    return asked | {"kind": "proof" if row.is_honest else "spoof"}
 
 
 def trial_metrics(row: TrialRow, intervals: Sequence[IntervalRow], *, timestamp: int) -> "list[Metric]":
     """Every finite number of the row, and one point per interval over the steps."""
     from mlflow.entities import Metric
 
-    columns = asdict(row)
-    numbers = {key: columns[key] for key in (*_FIRST, *columns) if key not in PARAMS}
-    points = [(key, value, 0) for key, value in numbers.items() if _is_number(value)]
+    # The order in which they are logged is that of the UI's pages.
+    columns = sorted(columns_of(TrialRow), key=lambda column: "headline" not in column.shown)
+    cells = [(column.name, getattr(row, column.name), 0) for column in columns if "param" not in column.shown]
+    points = [cell for cell in cells if _is_number(cell[1])]
     points += [(f"eps_repr_{i.metric}", i.normalised, i.step_to) for i in intervals]
     points += [("accuracy", value, step) for step, value in {i.step_to: i.accuracy for i in intervals}.items()]
     return [Metric(key, float(value), timestamp, step) for key, value, step in points if math.isfinite(value)]
@@ -65,8 +58,10 @@ def trial_metrics(row: TrialRow, intervals: Sequence[IntervalRow], *, timestamp:
 
 def trial_tags(row: TrialRow) -> dict[str, str]:
     """What one filters by."""
-    tags = {key: plain(str(getattr(row, key)))[:LONGEST_TAG] for key in _TAGS}
-    tags |= {key: str(bool(getattr(row, key))).lower() for key in _FLAGS}
+    tags = {}
+    for column in columns_of(TrialRow, "tag"):
+        cell = getattr(row, column.name)
+        tags[column.name] = str(bool(cell)).lower() if column.kind is bool else plain(str(cell))[:LONGEST_TAG]
     return tags | {"raypol.trial_id": row.trial_id, "mlflow.source.git.commit": row.commit}
 
 

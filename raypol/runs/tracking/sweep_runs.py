@@ -169,7 +169,7 @@ class SweepRuns:
         client.log_dict(run_id, places, "parquet.json")
         if row.message:
             client.log_text(run_id, plain(row.message), "message.txt")
-        client.set_terminated(run_id, "FINISHED" if row.status == "ok" else "FAILED", end_time=ended)
+        client.set_terminated(run_id, "FINISHED" if row.is_ok else "FAILED", end_time=ended)
         known[-1] = _Known(run_id, digest)
         self._on_sign()
 
@@ -184,7 +184,7 @@ class SweepRuns:
             source=json.dumps({"name": row.dataset}),
         )
         self._client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-        if row.status != "ok" or not self._has_proof(row):
+        if not row.is_ok or not self._has_proof(row):
             return
         weights = ResultsFolder(self._results).proof(row.proof_id) / weights_file(row.steps)
         model = self._client.create_logged_model(

@@ -13,7 +13,8 @@ from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.views import table_address
 from raypol.store.location import Location, atomic_output
 from raypol.store.locks import lock
-from raypol.store.results.rows import IntervalRow, TrialRow, read_trial
+from raypol.store.results.files import read_trial
+from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.results_folder import ResultsFolder
 
 

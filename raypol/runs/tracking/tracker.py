@@ -18,7 +18,8 @@ from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.sync import keep_summary, one_line, only_writer, put_rows
 from raypol.runs.tracking.views import table_address
 from raypol.store.location import Location
-from raypol.store.results.rows import IntervalRow, TrialRow, read_trials
+from raypol.store.results.files import read_trials
+from raypol.store.results.rows import IntervalRow, TrialRow
 
 _log = logging.getLogger(__name__)
 

@@ -7,6 +7,9 @@ The value is JSON with the fields that the page's "Share" button writes; fields 
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from raypol.store.results.columns import Column, columns_of
+from raypol.store.results.rows import TrialRow
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -14,15 +17,11 @@ KEY: Final = "raypol"
 _TAG: Final = f"mlflow.sharedViewState.{KEY}"
 _NOTE: Final = "mlflow.note.content"
 
-COLUMNS: Final = {
-    "params.steps": 75, "params.interval": 80, "params.alpha": 75, "params.linf_limit": 95, "params.noise": 75,
-    "params.attack": 130, "params.device": 95, "tags.success": 85, "metrics.ratio_error_l2": 115, "metrics.ratio_time": 95,
-    "metrics.ratio_size": 95, "metrics.error_l2": 100, "metrics.error_linf": 100, "metrics.device_s": 95,
-    "tags.rejected_by": 170, "tags.status": 85,
-}  # fmt: skip
-"""Of the run table, with widths in px: T', k, strength, attack, device, success, ratios, then what explains them."""
-STRENGTHS: Final = ("alpha", "linf_limit", "noise")
-_ERROR_AND_COST: Final = ("error_l2", "error_linf", "ratio_error_l2", "ratio_time", "ratio_size", "success")
+_TABLE: Final = sorted(
+    columns_of(TrialRow, "headline", "runs", "strength"),
+    key=lambda column: ("param" not in column.shown, "headline" not in column.shown),
+)
+"""Columns of the run table: what was asked, success and ratios, then what explains them."""
 _ASKED: Final = "Error and cost over T' (steps), k (interval) and strength"
 _DETAILS: Final = "Error against cost, error over training"
 
@@ -58,7 +57,7 @@ def view_state() -> dict[str, Any]:
     """What the page is to show; charts of a strength that no run has stay hidden."""
     charts = [
         _parallel("asked"),
-        *(_parallel(name, name) for name in STRENGTHS),
+        *(_parallel(column.name, column.name) for column in columns_of(TrialRow, "strength")),
         _chart("cost", "SCATTER", _DETAILS, xaxis=_metric("ratio_time"), yaxis=_metric("ratio_error_l2")),
         _chart(
             "training", "LINE", _DETAILS, metricKey="eps_repr_l2", selectedMetricKeys=["eps_repr_l2"], xAxisKey="step",
@@ -66,11 +65,11 @@ def view_state() -> dict[str, Any]:
             useGlobalLineSmoothing=True, yAxisKey="metric", yAxisExpressions=[],
         ),
     ]  # fmt: skip
-    columns = [_column_id(name) for name in COLUMNS]
+    columns = [_column_id(column) for column in _TABLE]
     return {
         "selectedColumns": columns,
         "columnOrder": ["attributes.`Run Name`", *columns],
-        "columnWidths": {_column_id(name): width for name, width in COLUMNS.items()},
+        "columnWidths": {_column_id(column): max(75, 9 * len(column.name)) for column in _TABLE},
         "runsHiddenMode": "SHOW_ALL",
         "hideEmptyCharts": True,
         "compareRunCharts": charts,
@@ -82,7 +81,8 @@ def view_state() -> dict[str, Any]:
 def _parallel(name: str, *strength: str) -> dict[str, Any]:
     """Lines through T', k, a strength, errors and cost; a run that lacks one of them has no line."""
     asked = ["steps", "interval", *strength]
-    return _chart(name, "PARALLEL", _ASKED, selectedParams=asked, selectedMetrics=_ERROR_AND_COST, showAllRuns=True)
+    measured = [column.name for column in columns_of(TrialRow, "headline")]
+    return _chart(name, "PARALLEL", _ASKED, selectedParams=asked, selectedMetrics=measured, showAllRuns=True)
 
 
 def _chart(name: str, kind: str, section: str, **more: object) -> dict[str, Any]:
@@ -99,6 +99,6 @@ def _metric(key: str) -> dict[str, str]:
     return {"key": key, "type": "METRIC"}
 
 
-def _column_id(name: str) -> str:
-    kind, _, key = name.partition(".")
-    return f"{kind}.`{key}`"
+def _column_id(column: Column) -> str:
+    kind = next((kind for kind in ("param", "tag") if kind in column.shown), "metric")
+    return f"{kind}s.`{column.name}`"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from raypol.cluster.runners import Role, Runner
 from raypol.core.distances import METRICS, Distances
@@ -22,9 +22,8 @@ from raypol.runs.trials.environment import commit, versions_text
 from raypol.runs.trials.honest_proof import proof_id_of
 from raypol.runs.trials.study import Outcome, Study, Trial
 from raypol.store.proofs.format import Manifest
+from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.rows import IntervalRow, TrialRow
-
-T = TypeVar("T", str, int, float)
 
 
 def trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:
@@ -44,24 +43,30 @@ def trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, starte
 
 
 def asked_columns(attack: object, spoof: SpoofConfig) -> dict[str, Any]:
-    """The columns that an attack and the adversary's other choices fill."""
+    """The columns that an attack and the adversary's other choices fill, each from the field of its name."""
     path = spoof.trajectory
+    asked: dict[str, Any] = {"steps": spoof.steps, "interval": spoof.interval, "seed": spoof.seed}
+    for column in columns_of(TrialRow):
+        if column.group == "attack":
+            asked[column.name] = _hyperparameter(attack, column)
+        elif column.group == "spoof":
+            asked[column.name] = getattr(spoof if hasattr(spoof, column.name) else path, column.name, None)
+    asked |= {"attack": _attack_name(attack), "trajectory": path.path}
+    return asked if path.path == "noisy" else asked | {"noise": 0.0, "noise_decay": None}
+
+
+def judging_columns(
+    conditions: Conditions, thresholds: Thresholds, recorded: Precision, kind: str, threads: int
+) -> dict[str, Any]:
+    """The columns that say under which conditions and against which slack intervals are replayed."""
+    slack = {f"threshold_{name}": getattr(thresholds, name) for name in ("kind", *METRICS)}
     return {
-        "attack": _attack_name(attack),
-        "steps": spoof.steps,
-        "interval": spoof.interval,
-        "seed": spoof.seed,
-        "objective": _own(attack, "objective", str),
-        "crafting": _own(attack, "crafting", str),
-        "iterations": _own(attack, "iterations", int),
-        "alpha": _own(attack, "alpha", float),
-        "linf_limit": _own(attack, "linf_limit", float),
-        "trajectory": path.path,
-        "initial": path.initial,
-        "noise": path.noise if path.path == "noisy" else 0.0,
-        "noise_decay": path.noise_decay if path.path == "noisy" else None,
-        "hyperparameters": spoof.hyperparameters,
-        "carry": spoof.carry,
+        "replay_augmentation": conditions.augmentation,
+        "replay_precision": conditions.precision_for(recorded),
+        "replay_device": kind,
+        "replay_threads": threads,
+        **slack,
+        "threshold_late": thresholds.late if thresholds.kind == "dynamic" else None,
     }
 
 
@@ -94,8 +99,7 @@ def base_row(
         verifier_node=judge.node,
         simulated=facts.simulated or judge.simulated or study.proof.manifest.environment.get("simulated") == "true",
         precision=recipe.precision,
-        replay=describe_replay(study.examination.conditions, recipe.precision, judge.kind, judge.threads),
-        thresholds=describe_thresholds(study.thresholds),
+        **judging_columns(study.examination.conditions, study.thresholds, recipe.precision, judge.kind, judge.threads),
         started_at=started_at,
         versions=versions_text(),
         commit=commit(),
@@ -238,29 +242,17 @@ def with_stats(row: TrialRow, stats: Sequence[CraftStats]) -> TrialRow:
     )
 
 
-def _own(attack: object, name: str, kind: type[T]) -> T | None:
-    """A hyperparameter that has a column; None if the attack has none of this name, or means something else by it."""
-    value = getattr(attack, name, None)
-    if kind is float and isinstance(value, int):
+def _hyperparameter(attack: object, column: Column) -> Any:  # noqa: ANN401 - a cell
+    """The attack's field of a column's name; None if it has none, or means something else by it."""
+    value = getattr(attack, column.name, None)
+    if column.kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
+    return value if isinstance(value, column.kind) and isinstance(value, bool) == (column.kind is bool) else None
 
 
 def _attack_name(attack: object) -> str:
     """The file that holds the attack: i, i_tail, ii, iii, null, ..., or the user's module."""
     return type(attack).__module__.rsplit(".", 1)[-1]
-
-
-def describe_replay(conditions: Conditions, recorded: Precision, kind: str, threads: int) -> str:
-    """The conditions of replay, as in every row."""
-    precision = conditions.precision_for(recorded)
-    return f"augmentation={conditions.augmentation} precision={precision} device={kind} threads={threads}"
-
-
-def describe_thresholds(thresholds: Thresholds) -> str:
-    """The thresholds, as in every row."""
-    late = f" late={thresholds.late:g}" if thresholds.kind == "dynamic" else ""
-    return thresholds.kind + "".join(f" {m}={getattr(thresholds, m):g}" for m in METRICS) + late
 
 
 def number_of(number: float | None) -> float:

@@ -20,7 +20,8 @@ from raypol.runs.trials.study import Outcome, Study, Trial
 from raypol.runs.trials.verify import examine_proof
 from raypol.store.locks import only_maker
 from raypol.store.proofs.staging import remove_workshop
-from raypol.store.results.rows import TrialRow, write_trial
+from raypol.store.results.files import write_trial
+from raypol.store.results.rows import NO_ATTACK, TrialRow
 from raypol.store.results_folder import ResultsFolder
 from raypol.store.retries import storage_retries
 
@@ -38,7 +39,7 @@ def run_honest(runner: Runner, study: Study, *, trial_id: str = "") -> Outcome:
     manifest = study.proof.manifest
     evidence, verify_s = examine_proof(runner, study.proof.folder, study.data, study.examination)
     row = base_row(
-        runner, study, arm="honest", attack="none", recipe=manifest.recipe, role="prover", started_at=started
+        runner, study, arm="honest", attack=NO_ATTACK, recipe=manifest.recipe, role="prover", started_at=started
     )
     notes = ["proof reused from an earlier run; its times are from then"] if study.proof.reused else []
     if steps := ", ".join(map(str, manifest.taken_up_at)):

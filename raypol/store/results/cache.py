@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +26,11 @@ from pyarrow import fs
 from raypol.core.progress import Progress, no_progress
 from raypol.core.errors import InputError, first_line
 from raypol.store.location import Location
-from raypol.store.results.rows import TrialRow, schema_of
 from raypol.store.results_folder import ResultsFolder
+from raypol.store.results.columns import columns_of, schema_of
+from raypol.store.results.legacy import upgrade
+from raypol.store.results.rows import TrialRow
+"""(what, done, of how many)."""
 
 _KEY, _LACKS = "_file", "_lacks"
 _BATCH: Final = 500
@@ -181,6 +184,7 @@ def _read_together(folder: Location, items: Sequence[tuple[str, str]]) -> pa.Tab
 
 def _conform(found: pa.Table, key: str, name: str) -> pa.Table:
     """The columns of TrialRow in their types, the file's key, and the names of the columns that the file lacks."""
+    found = upgrade(found)
     columns, lacks = [], []
     for own in schema_of(TrialRow):
         column = found[own.name] if found.column_names.count(own.name) == 1 else None
@@ -198,7 +202,7 @@ def _conform(found: pa.Table, key: str, name: str) -> pa.Table:
     return pa.table([*columns, *told], schema=_kept_schema())
 
 
-_DEFAULTS: Final = {f.name: f.default for f in fields(TrialRow) if isinstance(f.default, str | bool | int)}
+_DEFAULTS: Final = {one.name: one.default for one in columns_of(TrialRow) if isinstance(one.default, str | bool | int)}
 
 
 def _kept_schema() -> pa.Schema:

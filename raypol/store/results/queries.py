@@ -8,7 +8,7 @@ import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass
 from typing import Any, Final, Literal
 
 import duckdb
@@ -16,16 +16,17 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from raypol.core.distances import METRICS
 from raypol.core.errors import InputError, reject_choice
 from raypol.store.location import Location
-from raypol.store.results.rows import IntervalRow, TrialRow, schema_of, to_rows
 from raypol.store.results_folder import ResultsFolder
+from raypol.store.results.columns import Column, View, columns_of, schema_of
+from raypol.store.results.files import to_rows
+from raypol.store.results.rows import IntervalRow, TrialRow
 
 Value = str | int | float | bool | None
 
-COLUMNS: Final = tuple(f.name for f in fields(TrialRow))
-_NEEDED: Final = tuple(f.name for f in fields(TrialRow) if f.default is MISSING)
+COLUMNS: Final = tuple(column.name for column in columns_of(TrialRow))
+_NEEDED: Final = tuple(column.name for column in columns_of(TrialRow) if column.default is MISSING)
 _MEMORY: Final = "2GB"
 _SECONDS: Final = 20.0
 _READS_AT_A_TIME: Final = 8
@@ -169,31 +170,35 @@ def listing(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition]
 
 _SOURCE: Final = """CASE WHEN simulated AND estimated THEN 'simulated, estimated' WHEN simulated THEN 'simulated'
     WHEN estimated THEN 'estimated' ELSE 'measured' END"""
-_ERRORS: Final = tuple(f"error_{metric}" for metric in METRICS)
+
+
+def _shown(column: Column) -> str:
+    """SQL: a cell of the listing."""
+    if column.kind is bool:
+        yes, no = column.words
+        return f"CASE {column.name} WHEN true THEN '{yes}' WHEN false THEN '{no}' ELSE '' END"
+    if column.kind is str:
+        return f"coalesce({column.name}, '')"
+    return f"{column.name} / 1e6" if column.unit == "bytes" else column.name
+
+
+def _titles(view: View) -> dict[str, str]:
+    """SQL by title."""
+    return {f"{c.title}, MB" if c.unit == "bytes" else c.title: _shown(c) for c in columns_of(TrialRow, view)}
+
+
+def _strength(column: Column) -> str:
+    """SQL: a number that was asked, with its name; NULL where there is none."""
+    value = f"round({column.name} * 255, 2) || '/255'" if column.form else column.name
+    return f"CASE WHEN {column.name} > 0 THEN '{column.title} ' || {value} END"
+
+
 _LISTED: Final = {
     "trial": "trial_id",
     "source": _SOURCE,
-    "arm": "coalesce(arm, '')",
-    "T'": "steps",
-    "k": "interval",
-    "status": "status",
-    "success": "CASE success WHEN true THEN 'yes' WHEN false THEN 'no' ELSE '' END",
-    "published": "CASE accepted_published WHEN true THEN 'accepts' WHEN false THEN 'rejects' ELSE '' END",
-    "strict": "CASE accepted_strict WHEN true THEN 'accepts' WHEN false THEN 'rejects' ELSE '' END",
-    **{column.replace("_", " "): column for column in _ERRORS},
-    "time / proof's": "ratio_time",
-    "size / proof's": "ratio_size",
-    "bound by": "coalesce(bound_by, '')",
-    "strength": """concat_ws(', ', 'alpha ' || alpha, 'linf ' || round(linf_limit * 255, 2) || '/255',
-        CASE WHEN noise > 0 THEN 'noise ' || noise END)""",
-    "device s": "device_s",
-    "MB": "size_bytes / 1e6",
-    "dataset": "dataset",
-    "model": "model",
-    "seed": "seed",
-    "device": "device",
-    "sweep": "sweep_id",
-    "started": "started_at",
+    **_titles("listing"),
+    "strength": f"concat_ws(', ', {', '.join(map(_strength, columns_of(TrialRow, 'strength')))})",
+    **_titles("listing_end"),
 }
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from raypol.store.location import Location
-from raypol.store.results.rows import read_rows, write_rows
 from raypol.store.results_folder import ResultsFolder
+from raypol.store.results.files import read_rows, write_rows
 
 
 

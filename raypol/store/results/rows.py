@@ -1,253 +1,316 @@
-"""Results as Parquet: one file per trial, one for its intervals; a reader needs a glob and nothing else.
+"""The rows of the results: one per trial and arm, one per verified interval and metric. docs/results.md lists their columns."""
 
-RESULTS/trials/<trial_id>.parquet      one row per trial and arm
-RESULTS/intervals/<trial_id>.parquet   one row per verified interval and metric
+from typing import Any, Final
 
-A file appears as a whole or not at all, and a trial that is run again replaces its own file: no half file, no duplicate row.
-"""
+from raypol.core.distances import METRICS
+from raypol.core.scoring import CONTROLS
+from raypol.store.results.columns import ASKED, Group, column, row
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
-
-import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
-
-from raypol.store.location import Location, atomic_output
-from raypol.store.results_folder import ResultsFolder
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+NO_ATTACK: Final = "none"
+"""In the column `attack` of an honest row."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+def _in_255ths(limit: float) -> str:
+    return f"{limit * 255:.3g}/255"
+
+
+def _of(metric: str, group: Group, title: str, meaning: str, unit: str = "d_ref", **shown: Any) -> Any:  # noqa: ANN401
+    """A column of a number in one metric."""
+    return column(group, f"{title} {metric}", f"{meaning}, in {metric}.", unit, default=None, **shown)
+
+
+_JUDGED: Final = ("accepts", "rejects")
+_DELTA: Final[dict[str, Any]] = {"shown": ("param", "swept"), "variant": "delta {}"}
+_SUCCEEDS: Final = "True if accepted, all four errors are below the proof's, and time and storage are less; with policy"
+_ERROR: Final = "Largest normalised reproduction error over the verified intervals"
+_SHARE: Final = "(null - attack) / (null - jump), what crafting bought of all that it could"
+_RATIO: Final = "That error divided by the honest proof's"
+
+
+@row
 class TrialRow:
     """One trial: full configuration, every measurement, the verdict. None = does not apply or was not reached."""
 
-    sweep_id: str
-    trial_id: str
-    proof_id: str
-    arm: str
-    attack: str
-    dataset: str
-    model: str
-    steps: int
-    interval: int
-    batch_size: int
-    seed: int
-    device: str
-    """As asked for: the spoofer's (of the honest row: the prover's)."""
-    device_name: str
-    """As the driver or the kernel reports it."""
-    status: str
-    """ok | error | stopped (early: what was looked at first already rules success out)."""
-    message: str = ""
-    node: str = ""
-    """Where the work was done: host/node, several if it moved."""
-    dataset_sha256: str = ""
-    prover_device: str = ""
-    prover_device_name: str = ""
-    """Of the honest proof that this row is compared with."""
-    verifier_device: str = ""
-    verifier_device_name: str = ""
-    verifier_node: str = ""
-    objective: str | None = None
-    crafting: str | None = None
-    iterations: int | None = None
-    trajectory: str | None = None
-    initial: str | None = None
-    hyperparameters: str | None = None
-    carry: str | None = None
-    alpha: float | None = None
-    linf_limit: float | None = None
-    noise: float | None = None
-    noise_decay: float | None = None
-    simulated: bool = False
-    """True if a GPU named here was only declared and a CPU did its work."""
-    estimated: bool = False
-    """True if only `intervals_verified` of `num_intervals`, drawn by seed, were crafted and replayed; times and sizes are
-    extrapolated."""
-    estimate_confidence: float | None = None
-    """Of an estimate: with this confidence ..."""
-    estimate_beyond: int | None = None
-    """... at most so many of its intervals err more than the largest error seen, in any one metric."""
-    precision: str = ""
-    """Of the arithmetic that the proof declares."""
-    replay: str = ""
-    thresholds: str = ""
-    num_intervals: int = 0
-    intervals_verified: int = 0
-    accepted_published: bool | None = None
-    accepted_strict: bool | None = None
-    rejected_by: str | None = None
-    rejected_by_published: str | None = None
-    error_l1: float | None = None
-    error_l2: float | None = None
-    error_linf: float | None = None
-    error_cos: float | None = None
-    mean_error_l1: float | None = None
-    mean_error_l2: float | None = None
-    mean_error_linf: float | None = None
-    mean_error_cos: float | None = None
-    jump_l1: float | None = None
-    jump_l2: float | None = None
-    jump_linf: float | None = None
-    jump_cos: float | None = None
-    removed_share_l1: float | None = None
-    removed_share_l2: float | None = None
-    removed_share_linf: float | None = None
-    removed_share_cos: float | None = None
-    buffer_error_l2: float | None = None
-    device_s: float | None = None
-    wall_s: float | None = None
-    verify_s: float | None = None
-    gradient_evals: int | None = None
-    step_equivalents: float | None = None
-    size_bytes: int | None = None
-    size_weights_bytes: int | None = None
-    size_optimizer_bytes: int | None = None
-    size_indices_bytes: int | None = None
-    size_points_bytes: int | None = None
-    size_overhead_bytes: int | None = None
-    num_points: int | None = None
-    accuracy_final: float | None = None
-    perturbation_linf: float | None = None
-    perturbation_l2: float | None = None
-    grad_norm2_before: float | None = None
-    grad_norm2_after: float | None = None
-    loss_before: float | None = None
-    loss_after: float | None = None
-    retries: float | None = None
-    acceptance_rate: float | None = None
-    success: bool | None = None
-    success_strict: bool | None = None
-    bound_by: str | None = None
-    ratio_error_l1: float | None = None
-    ratio_error_l2: float | None = None
-    ratio_error_linf: float | None = None
-    ratio_error_cos: float | None = None
-    ratio_time: float | None = None
-    ratio_size: float | None = None
-    proof_reference: str | None = None
-    started_at: str = ""
-    versions: str = ""
-    commit: str = ""
+    trial_id: str = column(
+        "identity", "trial", "Digest of what was asked: the same trial has the same name in every run.",
+        shown=("tag", "listing", "trials"),
+    )  # fmt: skip
+    sweep_id: str = column("identity", "sweep", "The sweep, demo or search it belongs to.", shown=("filter", "listing_end"))
+    proof_id: str = column("identity", "proof", "Folder in RESULTS/proofs; empty if nothing was made.", shown=("tag",))
+    arm: str = column(
+        "identity", "arm", "Name in tables and figures; honest = the proof itself.",
+        shown=("param", "filter", "listing", "trials"),
+    )  # fmt: skip
+    attack: str = column(
+        "identity", "attack", "Module of the attack (null and infinitesimal: the controls); none = the honest proof.",
+        shown=("param", "filter", "runs"),
+    )  # fmt: skip
+
+    device: str = column(
+        "where", "device", "Device asked for: the spoofer's; in an honest row the prover's.",
+        shown=("param", "filter", "listing_end", "trials", "swept", "runs", "point"), variant="{}",
+    )  # fmt: skip
+    device_name: str = column("where", "device name", "As the driver or the kernel reports it.", shown=("param",))
+    node: str = column("where", "node", "host/node of the work; several if it moved.", default="")
+    prover_device: str = column(
+        "where", "prover", "Device asked for, of the honest proof that the row is compared with.",
+        default="", shown=("swept",), variant="proof on {}",
+    )  # fmt: skip
+    prover_device_name: str = column("where", "prover's device", "Name of that device as reported.", default="")
+    verifier_device: str = column(
+        "where", "verifier", "Device asked for, of the verifier.",
+        default="", shown=("swept", "point"), variant="judged on {}",
+    )  # fmt: skip
+    verifier_device_name: str = column("where", "verifier's device", "Name of that device as reported.", default="")
+    verifier_node: str = column("where", "verifier's node", "host/node of the verifier.", default="")
+    simulated: bool = column(
+        "where", "hardware", "True if a CPU did the work of a GPU that was only declared: times are no GPU's.",
+        default=False, shown=("tag", "filter"), words=("simulated", "as named"),
+    )  # fmt: skip
+
+    dataset: str = column(
+        "task", "dataset", "Dataset that the proof or spoof declares.", shown=("param", "filter", "listing_end", "swept")
+    )
+    dataset_sha256: str = column("task", "dataset's digest", "SHA-256 of the dataset's content.", default="")
+    model: str = column("task", "model", "Model that is trained.", shown=("param", "filter", "listing_end", "swept"))
+    steps: int = column(
+        "task", "T'", "Updates claimed; T in an honest row.", "steps",
+        shown=("param", "filter", "listing", "trials", "runs"),
+    )  # fmt: skip
+    interval: int = column(
+        "task", "k", "Updates between recorded weights.", "steps",
+        shown=("param", "filter", "listing", "trials", "runs"), variant="k {}",
+    )  # fmt: skip
+    seed: int = column(
+        "task", "seed", "Of W_0, batches and noise; in an honest row of the training.",
+        shown=("param", "filter", "listing_end", "trials"),
+    )  # fmt: skip
+    batch_size: int = column("task", "batch size", "Points per update.", shown=ASKED, variant="batch {}")
+    precision: str = column(
+        "task", "precision", "Of the arithmetic that the proof declares.", default="", shown=("param",), variant="{}"
+    )
+
+    objective: str | None = column("attack", "objective", "What crafting lowers: gradient or loss.", default=None, variant="{}")
+    crafting: str | None = column("attack", "crafting", "How crafting searches for points.", default=None, variant="{}")
+    alpha: float | None = column("attack", "alpha", "Weight of the perturbation's norm in the objective.", default=None)
+    linf_limit: float | None = column(
+        "attack", "linf limit", "Largest change of a pixel; empty = free.", "share of [0, 1]",
+        default=None, variant="linf {}", absent="free", form=_in_255ths,
+    )  # fmt: skip
+    iterations: int | None = column(
+        "attack", "iterations", "Iterations of the search for each batch.", default=None, variant="{} iterations"
+    )
+
+    trajectory: str | None = column(
+        "spoof", "trajectory", "Path from W_0 to W_T: linear, eased or noisy.", default=None, variant="{} path"
+    )
+    initial: str | None = column(
+        "spoof", "initial", "Constants of W_0: strict = where the law says, published = W_T's.", default=None, variant="W_0 {}"
+    )
+    noise: float | None = column(
+        "spoof", "noise", "sigma(0) on a noisy path, 0 on others.", "root mean square of W_T", default=None
+    )
+    noise_decay: float | None = column("spoof", "decay", "Exponent with which that noise falls.", default=None)
+    hyperparameters: str | None = column(
+        "spoof", "hyperparameters", "Declared optimizer and schedule: published or honest_schedule.",
+        default=None, variant="lr {}",
+    )  # fmt: skip
+    carry: str | None = column("spoof", "carry", "Declared optimizer state: exact, restart or none.", default=None)
+
+    replay_augmentation: str = column(
+        "verifier", "augmentation", "Of the replay: recorded = the prover's crops and flips, fresh = new ones.",
+        default="", shown=("param", "swept"), variant="augmentation {}",
+    )  # fmt: skip
+    replay_precision: str = column(
+        "verifier", "replay in", "Arithmetic of the replay.", default="", shown=("param", "swept"), variant="replay in {}"
+    )
+    replay_device: str = column("verifier", "replay on", "Kind of device that replays.", default="", shown=("param",))
+    replay_threads: int | None = column(
+        "verifier", "replay threads", "CPU threads of the replay.",
+        default=None, shown=("param", "swept"), variant="replay threads {}",
+    )  # fmt: skip
+    threshold_kind: str = column(
+        "verifier", "delta", "Slack: static, relative (times d_ref) or dynamic (relative, shrinking over training).",
+        default="", shown=("param", "filter", "swept"), variant="delta {}",
+    )  # fmt: skip
+    threshold_l1: float | None = _of("l1", "verifier", "delta", "Slack", "weights or d_ref", **_DELTA)
+    threshold_l2: float | None = _of("l2", "verifier", "delta", "Slack", "weights or d_ref", **_DELTA)
+    threshold_linf: float | None = _of("linf", "verifier", "delta", "Slack", "weights or d_ref", **_DELTA)
+    threshold_cos: float | None = _of("cos", "verifier", "delta", "Slack", "weights or d_ref", **_DELTA)
+    threshold_late: float | None = column(
+        "verifier", "delta late", "Share of a dynamic slack that is left at the end of training.",
+        default=None, shown=("param", "swept"), variant="delta late {}",
+    )  # fmt: skip
+
+    status: str = column(
+        "verdict", "status", "ok, error, or stopped: the first intervals already ruled success out.",
+        shown=("tag", "filter", "listing", "trials", "runs"),
+    )  # fmt: skip
+    message: str = column("verdict", "message", "Remarks; of an error its traceback.", default="")
+    num_intervals: int = column("verdict", "intervals", "Intervals between recorded weights.", default=0)
+    intervals_verified: int = column("verdict", "verified", "Intervals that were replayed.", default=0)
+    estimated: bool = column(
+        "verdict", "replayed",
+        "True if a sample of the intervals was crafted and replayed: times and sizes are extrapolated.",
+        default=False, shown=("tag", "filter"), words=("some: estimated", "all intervals"),
+    )  # fmt: skip
+    estimate_confidence: float | None = column(
+        "verdict", "confidence", "Of an estimate: probability with which `estimate_beyond` holds.", default=None
+    )
+    estimate_beyond: int | None = column(
+        "verdict", "beyond", "Of an estimate: at most this many intervals err more than the largest error seen, in any metric.",
+        default=None,
+    )  # fmt: skip
+    accepted_published: bool | None = column(
+        "verdict", "published", "Verdict of policy published.", default=None, shown=("filter", "listing", "trials"), words=_JUDGED, absent="no verdict"
+    )
+    accepted_strict: bool | None = column(
+        "verdict", "strict", "Verdict of policy strict.", default=None, shown=("filter", "listing", "trials"), words=_JUDGED, absent="no verdict"
+    )
+    rejected_by: str | None = column(
+        "verdict", "rejected by", "Checks of policy strict that fail, separated by commas.", default=None, shown=("tag", "runs")
+    )
+    rejected_by_published: str | None = column(
+        "verdict", "rejected by, published", "Checks of policy published that fail.", default=None
+    )
+
+    success: bool | None = column(
+        "success", "success", f"{_SUCCEEDS} published.",
+        default=None, shown=("tag", "headline", "filter", "listing", "trials"), absent="not judged",
+    )  # fmt: skip
+    success_strict: bool | None = column(
+        "success", "success, strict", f"{_SUCCEEDS} strict.", default=None, shown=("tag", "trials"), absent="not judged"
+    )
+    bound_by: str | None = column(
+        "success", "bound by", "Conditions that fail; of a success the one that comes closest.",
+        default=None, shown=("tag", "listing", "trials"),
+    )  # fmt: skip
+    ratio_time: float | None = column(
+        "success", "time / proof's", "device_s divided by the honest proof's.",
+        default=None, shown=("headline", "listing", "trials"),
+    )  # fmt: skip
+    ratio_size: float | None = column(
+        "success", "size / proof's", "size_bytes divided by the honest proof's.",
+        default=None, shown=("headline", "listing", "trials"),
+    )  # fmt: skip
+    ratio_error_l1: float | None = _of("l1", "success", "error / proof's", _RATIO, "")
+    ratio_error_l2: float | None = _of("l2", "success", "error / proof's", _RATIO, "", shown=("headline",))
+    ratio_error_linf: float | None = _of("linf", "success", "error / proof's", _RATIO, "")
+    ratio_error_cos: float | None = _of("cos", "success", "error / proof's", _RATIO, "")
+    proof_reference: str | None = column(
+        "success", "compared with", "proof_id of the honest proof.", default=None, shown=("point",)
+    )
+
+    error_l1: float | None = _of("l1", "errors", "error", _ERROR, shown=("listing", "trials"))
+    error_l2: float | None = _of("l2", "errors", "error", _ERROR, shown=("headline", "listing", "trials"))
+    error_linf: float | None = _of("linf", "errors", "error", _ERROR, shown=("headline", "listing", "trials"))
+    error_cos: float | None = _of("cos", "errors", "error", _ERROR, shown=("listing", "trials"))
+    mean_error_l1: float | None = _of("l1", "errors", "mean error", "Mean of that error over the intervals")
+    mean_error_l2: float | None = _of("l2", "errors", "mean error", "Mean of that error over the intervals")
+    mean_error_linf: float | None = _of("linf", "errors", "mean error", "Mean of that error over the intervals")
+    mean_error_cos: float | None = _of("cos", "errors", "mean error", "Mean of that error over the intervals")
+    jump_l1: float | None = _of("l1", "errors", "jump", "Largest d(W_t-k, W_t): the error of no update at all")
+    jump_l2: float | None = _of("l2", "errors", "jump", "Largest d(W_t-k, W_t): the error of no update at all")
+    jump_linf: float | None = _of("linf", "errors", "jump", "Largest d(W_t-k, W_t): the error of no update at all")
+    jump_cos: float | None = _of("cos", "errors", "jump", "Largest d(W_t-k, W_t): the error of no update at all")
+    removed_share_l1: float | None = _of("l1", "errors", "removed share", _SHARE, "")
+    removed_share_l2: float | None = _of("l2", "errors", "removed share", _SHARE, "")
+    removed_share_linf: float | None = _of("linf", "errors", "removed share", _SHARE, "")
+    removed_share_cos: float | None = _of("cos", "errors", "removed share", _SHARE, "")
+    buffer_error_l2: float | None = column(
+        "errors", "buffer error l2", "Largest error of the norm layers' statistics; reported, never judged.", "weights",
+        default=None,
+    )  # fmt: skip
+    accuracy_final: float | None = column("errors", "accuracy", "Test accuracy of W_T.", "share", default=None)
+
+    device_s: float | None = column(
+        "cost", "device s", "Generation time summed over actors; start-up, loading and verification apart.", "s",
+        default=None, shown=("listing", "trials", "runs"),
+    )  # fmt: skip
+    wall_s: float | None = column("cost", "wall s", "Generation time by the clock.", "s", default=None)
+    verify_s: float | None = column("cost", "verification s", "Device time of the verification.", "s", default=None)
+    gradient_evals: int | None = column("cost", "gradients", "Gradient evaluations of batches.", default=None)
+    step_equivalents: float | None = column(
+        "cost", "step equivalents", "Device time per claimed step divided by that of an honest step.", default=None
+    )
+
+    size_bytes: int | None = column("size", "size", "All files together.", "bytes", default=None, shown=("listing",))
+    size_weights_bytes: int | None = column("size", "weights", "Recorded weights.", "bytes", default=None)
+    size_optimizer_bytes: int | None = column("size", "optimizer", "Recorded optimizer state.", "bytes", default=None)
+    size_indices_bytes: int | None = column("size", "indices", "Indices and hashes of batches.", "bytes", default=None)
+    size_points_bytes: int | None = column("size", "points", "Crafted points.", "bytes", default=None)
+    size_overhead_bytes: int | None = column("size", "overhead", "The rest of the files.", "bytes", default=None)
+
+    num_points: int | None = column("crafting", "points", "Points in the proof that no dataset has.", default=None)
+    perturbation_linf: float | None = column(
+        "crafting", "|R| linf", "Largest change of a pixel.", "share of [0, 1]", default=None
+    )
+    perturbation_l2: float | None = column("crafting", "|R| l2", "Largest l2 norm of a search's perturbations.", default=None)
+    grad_norm2_before: float | None = column("crafting", "|grad|^2 before", "Mean before crafting.", default=None)
+    grad_norm2_after: float | None = column("crafting", "|grad|^2 after", "Mean after crafting.", default=None)
+    loss_before: float | None = column("crafting", "loss before", "Mean before crafting.", default=None)
+    loss_after: float | None = column("crafting", "loss after", "Mean after crafting.", default=None)
+    retries: float | None = column("crafting", "retries", "Mean number of fresh batches drawn per search.", default=None)
+    acceptance_rate: float | None = column(
+        "crafting", "accepted", "Searches that ended within the attack's limits.", "share", default=None
+    )
+
+    started_at: str = column("provenance", "started", "UTC.", "ISO 8601", default="", shown=("listing_end",))
+    versions: str = column("provenance", "versions", "Of Python, raypol and libraries, as JSON.", default="")
+    commit: str = column("provenance", "commit", "Git commit of raypol; -dirty if its files were changed.", default="", shown=("tag",))
+
+    @property
+    def is_honest(self) -> bool:
+        """True for the row of an honest proof, False for a spoof's."""
+        return self.attack == NO_ATTACK
+
+    @property
+    def is_control(self) -> bool:
+        """True for a spoof that crafts nothing, whatever its arm is called."""
+        return self.attack in CONTROLS
+
+    @property
+    def is_ok(self) -> bool:
+        """True if the trial ran to its end."""
+        return self.status == "ok"
+
+    @property
+    def replay(self) -> str:
+        """Conditions of the replay in words, to be shown; empty if they were not recorded."""
+        known = {name: getattr(self, f"replay_{name}") for name in ("augmentation", "precision", "device", "threads")}
+        return " ".join(f"{name}={value}" for name, value in known.items() if value not in (None, ""))
+
+    @property
+    def thresholds(self) -> str:
+        """The slack in words, to be shown; empty if it was not recorded."""
+        known = {name: getattr(self, f"threshold_{name}") for name in (*METRICS, "late")}
+        return " ".join([self.threshold_kind, *(f"{m}={value:g}" for m, value in known.items() if value is not None)]).strip()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@row
 class IntervalRow:
     """One verified interval in one metric."""
 
-    sweep_id: str
-    trial_id: str
-    proof_id: str
-    step_from: int
-    step_to: int
-    metric: str
-    distance: float
-    """eps_repr, in units of the weights (cos: none)."""
-    normalised: float
-    """distance / d_ref."""
-    threshold: float
-    """delta in the unit of distance."""
-    passed: bool
-    movement: float
-    """d(W_{t-k}, W_t), the `jump`."""
-    control: float | None
-    """eps_repr of the same interval with unperturbed batches, the `null` reference."""
-    removed_share: float | None
-    state_distance: float
-    """What the optimizer state adds: distance between where the recorded and the replayed state would drift."""
-    buffer_distance: float
-    """Of the norm layers' statistics; reported apart, not judged."""
-    accuracy: float
-    """Test accuracy of W_t in [0, 1]."""
-    loss: float
-    """Mean training loss over the replayed steps."""
-
-
-Row = TypeVar("Row", bound="DataclassInstance")
-
-_ARROW: Final[dict[type, pa.DataType]] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-
-
-def schema_of(row_type: type) -> pa.Schema:
-    """Arrow schema of a row dataclass."""
-    hints = get_type_hints(row_type)
-
-    def arrow(hint: Any) -> pa.DataType:  # noqa: ANN401 - a type hint
-        kinds = [t for t in getattr(hint, "__args__", (hint,)) if t is not type(None)]
-        return _ARROW[kinds[0]]
-
-    return pa.schema([(f.name, arrow(hints[f.name])) for f in fields(row_type)])
-
-
-def write_trial(results: Location, trial: TrialRow, intervals: Sequence[IntervalRow]) -> None:
-    """Record one trial; the intervals first, so that a trial that is there is complete."""
-    write_rows(ResultsFolder(results).intervals, trial.trial_id, IntervalRow, intervals)
-    write_rows(ResultsFolder(results).trials, trial.trial_id, TrialRow, [trial])
-
-
-def read_trials(results: Location, *, sweep_id: str = "") -> list[TrialRow]:
-    """The rows of a results folder, or of one sweep in it, by trial_id; columns that an older version lacks are empty."""
-    return read_rows(ResultsFolder(results).trials, TrialRow, sweep_id)
-
-
-def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[IntervalRow]] | None:
-    """One trial's row and its intervals; None if it has no row."""
-    if not (ResultsFolder(results).trials / f"{trial_id}.parquet").exists():
-        return None
-    (row,) = read_rows(ResultsFolder(results).trials, TrialRow, "", names=[f"{trial_id}.parquet"])
-    return row, read_rows(ResultsFolder(results).intervals, IntervalRow, "", names=[f"{trial_id}.parquet"])
-
-
-def read_rows(folder: Location, row_type: type[Row], sweep_id: str, names: Sequence[str] | None = None) -> list[Row]:
-    """The rows of some files of a folder, None = of all; of one sweep, "" = of all."""
-    names = [name for name, _ in folder.files() if name.endswith(".parquet")] if names is None else names
-    paths = [(folder / name).path for name in sorted(names)]
-    if not paths:
-        return []
-    found = ds.dataset(paths, filesystem=folder.filesystem, format="parquet", schema=schema_of(row_type))
-    return to_rows(found.to_table(filter=ds.field("sweep_id") == sweep_id if sweep_id else None), row_type)
-
-
-def to_rows(table: pa.Table, row_type: type[Row]) -> list[Row]:
-    """The rows of a table with the columns of `schema_of(row_type)`."""
-    own = {f.name: f for f in fields(row_type)}
-
-    def cell(name: str, value: Any) -> Any:  # noqa: ANN401 - any cell
-        if value is not None:
-            return value
-        if own[name].default is not MISSING:  # the column is younger than the file
-            return own[name].default
-        return math.nan if own[name].type is float else None  # NaN is written as NULL
-
-    return [row_type(**{name: cell(name, value) for name, value in plain.items()}) for plain in table.to_pylist()]
-
-
-MANY_ROWS: Final[Mapping[str, Any]] = {"compression": "zstd"}
-ONE_ROW: Final[Mapping[str, Any]] = {
-    "compression": "none",
-    "use_dictionary": False,
-    "write_statistics": False,
-    "store_schema": False,
-}
-"""Without what pays for many rows alone, a trial's file is a third as large and read in a quarter of the time."""
-
-
-def write_rows(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> None:
-    """FOLDER/<name>.parquet with these rows and no others."""
-    folder.make_folder()
-    plain = [{key: _plain(value) for key, value in asdict(row).items()} for row in rows]
-    with atomic_output(folder / f"{name}.parquet") as stream:
-        table = pa.Table.from_pylist(plain, schema=schema_of(row_type))
-        pq.write_table(table, stream, **(ONE_ROW if len(rows) == 1 else MANY_ROWS))
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
-    if isinstance(value, str):  # a message may quote a file name that is no Unicode
-        return value.encode("utf-8", "backslashreplace").decode()
-    # Parquet has no NaN for "undefined" that SQL aggregates would skip; NULL is that.
-    return None if isinstance(value, float) and math.isnan(value) else value
+    sweep_id: str = column("identity", "sweep", "As in the trial's row.")
+    trial_id: str = column("identity", "trial", "As in the trial's row.")
+    proof_id: str = column("identity", "proof", "As in the trial's row.")
+    step_from: int = column("task", "from step", "Step of the recorded weights that the replay starts from.", "steps")
+    step_to: int = column("task", "to step", "Step t of the recorded weights that it is compared with.", "steps")
+    metric: str = column("errors", "metric", "l1, l2, linf or cos.")
+    distance: float = column("errors", "error", "Reproduction error eps_repr = d(W_t recorded, W'_t replayed).", "weights (cos: none)")
+    normalised: float = column("errors", "normalised error", "distance / d_ref, the distance of two honest runs.", "d_ref")
+    threshold: float = column("verdict", "threshold", "Slack delta at this step.", "as distance")
+    passed: bool = column("verdict", "passed", "True if distance is finite and at most the threshold.")
+    movement: float = column("errors", "jump", "d(W_{t-k}, W_t): the error of no update at all.", "as distance")
+    control: float | None = column(
+        "errors", "null", "eps_repr of the same interval with unperturbed batches; empty in an honest row.", "as distance"
+    )
+    removed_share: float | None = column("errors", "removed share", f"{_SHARE}; empty where null errs no more than jump.")
+    state_distance: float = column(
+        "errors", "state error", "Distance between where the recorded and the replayed optimizer state would drift.", "as distance"
+    )
+    buffer_distance: float = column(
+        "errors", "buffer error", "Error of the norm layers' statistics; reported, never judged.", "as distance"
+    )
+    accuracy: float = column("errors", "accuracy", "Test accuracy of W_t.", "share")
+    loss: float = column("errors", "loss", "Mean training loss over the replayed steps.")

@@ -28,8 +28,9 @@ from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 from raypol.runs.trials.study import Trial
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
+from raypol.store.results.files import read_trials
 from raypol.store.results.range_rows import RangeRow, read_ranges
-from raypol.store.results.rows import TrialRow, read_trials
+from raypol.store.results.rows import TrialRow
 from tests.studies import TRAIN, on, prepare
 
 RAYPOL = str(Path(sys.executable).parent / "raypol")

@@ -18,7 +18,8 @@ from raypol.report import content
 from raypol.report.content import Report, Section, make_report
 from raypol.runs.sweeps.record import About, Ledger
 from raypol.store.location import open_location
-from raypol.store.results.rows import TrialRow, write_trial
+from raypol.store.results.files import write_trial
+from raypol.store.results.rows import TrialRow
 from tests.rows import made_intervals, made_row
 
 ABOUT = About(question="Does it pass?", num_trials=6, command="python sweeps/x.py --size smoke")

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from raypol.core.scoring import CONTROLS
 from raypol.figures import save
-from raypol.figures.style.arms import CONTROLS, STYLES, family_of, in_order, is_control, style_of, styles_of
+from raypol.figures.style.arms import STYLES, family_of, in_order, is_control, style_of, styles_of
 from tests.figures.figure_rows import ATTACKS, accuracies, demo_rows, honest_row, lines, row
 from tests.figures.six_panels.test_figure import panels
 

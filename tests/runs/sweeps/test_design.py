@@ -12,11 +12,11 @@ from ray import tune
 
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
+from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.thresholds import RELATIVE
 from raypol.runs.sweeps.design import (
-    CONTROLS,
     Design,
     Search,
     Sweep,

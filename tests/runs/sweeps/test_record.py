@@ -11,7 +11,8 @@ from raypol.core.errors import InputError
 from raypol.runs.sweeps.record import Ledger
 from raypol.runs.trials.environment import versions
 from raypol.store.location import open_location
-from raypol.store.results.rows import IntervalRow, TrialRow, read_trial, read_trials, write_trial
+from raypol.store.results.files import read_trial, read_trials, write_trial
+from raypol.store.results.rows import IntervalRow, TrialRow
 
 ASKED = {"sweep": "test", "size": "smoke", "axis steps": "{'grid_search': [20, 50]}"}
 ROW = TrialRow(

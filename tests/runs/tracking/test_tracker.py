@@ -22,14 +22,16 @@ from mlflow.entities import Run
 from raypol.core.distances import METRICS
 from raypol.core.locks import BusyError
 from raypol.runs.tracking import sweep_runs
-from raypol.runs.tracking.row_fields import PARAMS, row_digest
+from raypol.runs.tracking.row_fields import row_digest
 from raypol.runs.tracking.store import open_experiment, tracking_uri
 from raypol.runs.tracking.sync import Synced, one_line, only_writer, sync_sweep
 from raypol.runs.tracking.tracker import Tracker
 from raypol.runs.tracking.views import KEY, charts_link, put_views, table_link
 from raypol.runs.trials.study import Outcome
 from raypol.store.location import open_location
-from raypol.store.results.rows import TrialRow, read_trials, write_trial
+from raypol.store.results.columns import columns_of
+from raypol.store.results.files import read_trials, write_trial
+from raypol.store.results.rows import TrialRow
 from tests.rows import made_intervals, made_row, rewrite, write_rows
 from tests.runs.conftest import Recorded
 from tests.studies import QUICK_ARMS
@@ -103,10 +105,11 @@ def test_runs_are_flat_and_share_the_sweep(seen: Seen) -> None:
 def test_everything_one_might_compare_is_a_param_or_a_metric(seen: Seen, recorded: Recorded, arm: str) -> None:
     outcome = recorded.honest if arm == "honest" else recorded.spoofs[arm]
     run, row = seen.runs[arm], outcome.row
-    asked = {name: str(getattr(row, name)) for name in PARAMS if getattr(row, name) not in (None, "")}
+    params = [column.name for column in columns_of(TrialRow, "param")]
+    asked = {name: str(getattr(row, name)) for name in params if getattr(row, name) not in (None, "")}
     assert run.data.params == {**asked, "kind": "proof" if arm == "honest" else "spoof"}
     assert {"attack", "arm", "dataset", "model", "steps", "interval", "device", "seed", "precision"} <= asked.keys()
-    assert not set(PARAMS) & run.data.metrics.keys(), "what was asked is no measurement"
+    assert not set(params) & run.data.metrics.keys(), "what was asked is no measurement"
     for name in ("error_l1", "mean_error_cos", "device_s", "size_bytes", "gradient_evals", "ratio_time", "ratio_size"):
         assert run.data.metrics[name] == pytest.approx(getattr(row, name))
     if arm != "honest":
@@ -634,6 +637,7 @@ _DRIVER = """
 import sys, time
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import open_location
+from raypol.store.results.columns import columns_of
 from tests.rows import made_intervals, made_row
 
 folder, sweep_id, number = sys.argv[1], sys.argv[2], int(sys.argv[3])

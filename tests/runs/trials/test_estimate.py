@@ -11,7 +11,8 @@ from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.runs.trials.study import Outcome, Study
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
-from raypol.store.results.rows import TrialRow, read_trial
+from raypol.store.results.files import read_trial
+from raypol.store.results.rows import TrialRow
 from tests.studies import prepare, trial
 
 SPOOF = SpoofConfig(steps=60, interval=5, carry="restart")

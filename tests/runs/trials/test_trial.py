@@ -33,7 +33,7 @@ from tests.studies import QUICK_ARMS, SHORT, TRAIN, on, prepare, query, trial
 TRIALS = {
     "sweep_id", "trial_id", "proof_id", "arm", "attack", "objective", "crafting", "trajectory", "dataset",
     "model", "steps", "interval", "batch_size", "seed", "alpha", "linf_limit", "noise", "device",
-    "device_name", "simulated", "estimated", "replay", "status", "message", "accepted_published",
+    "device_name", "simulated", "estimated", "replay_augmentation", "threshold_kind", "status", "message", "accepted_published",
     "accepted_strict", "rejected_by", "error_l1", "error_l2", "error_linf", "error_cos", "mean_error_l1",
     "mean_error_l2", "mean_error_linf", "mean_error_cos", "removed_share_l1", "removed_share_l2",
     "removed_share_linf", "removed_share_cos", "device_s", "wall_s", "gradient_evals", "step_equivalents",
@@ -210,8 +210,13 @@ def test_how_a_number_was_obtained_is_in_its_row(recorded: Recorded) -> None:
     row = recorded.spoofs["III-invisible"].row
     assert (row.objective, row.crafting, row.iterations, row.linf_limit) == ("loss", "signed", 2, 8 / 255)
     assert (row.trajectory, row.initial, row.noise, row.carry) == ("linear", "strict", 0.0, "exact")
-    assert row.replay == "augmentation=fresh precision=float32 device=cpu threads=1"
-    assert row.thresholds.startswith("relative l1=0.1")
+    assert (row.replay_augmentation, row.replay_precision) == ("fresh", "float32")
+    assert (row.replay_device, row.replay_threads) == ("cpu", 1)
+    slack = recorded.study.thresholds
+    assert (row.threshold_kind, row.threshold_l1, row.threshold_late) == ("relative", slack.l1, None)
+    assert (row.is_ok, row.is_honest, row.is_control) == (True, False, False)
+    assert recorded.honest.row.is_honest
+    assert [recorded.spoofs[arm].row.is_control for arm in ("null", "infinitesimal")] == [True, True]
     assert (row.device, row.device_name != "", row.simulated, row.estimated) == ("cpu", True, False, False)
     assert json.loads(row.versions)["torch"] == torch.__version__.split("+")[0] or json.loads(row.versions)["torch"]
     assert row.perturbation_linf == pytest.approx(8 / 255, abs=1e-6)

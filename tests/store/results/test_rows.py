@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from raypol.store.location import Location, open_location
-from raypol.store.results.rows import IntervalRow, TrialRow, read_trials, schema_of, write_trial
+from raypol.store.results.columns import schema_of
+from raypol.store.results.files import read_trials, write_trial
+from raypol.store.results.rows import IntervalRow, TrialRow
 from tests.studies import query
 
 ROW = TrialRow(
