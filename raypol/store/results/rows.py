@@ -19,8 +19,12 @@ def _of(metric: str, group: Group, title: str, meaning: str, unit: str = "d_ref"
     return column(group, f"{title} {metric}", f"{meaning}, in {metric}.", unit, default=None, **shown)
 
 
+def _delta(metric: str) -> Any:  # noqa: ANN401 - a field
+    """A column of the slack in one metric."""
+    return _of(metric, "verifier", "delta", "Slack", "", shown=("param", "swept"), variant=f"delta {metric} {{}}")
+
+
 _JUDGED: Final = ("accepts", "rejects")
-_DELTA: Final[dict[str, Any]] = {"shown": ("param", "swept"), "variant": "delta {}"}
 _SUCCEEDS: Final = "True if accepted, all four errors are below the proof's, and time and storage are less; with policy"
 _ERROR: Final = "Largest normalised reproduction error over the verified intervals"
 _SHARE: Final = "(null - attack) / (null - jump), what crafting bought of all that it could"
@@ -133,10 +137,10 @@ class TrialRow:
         "verifier", "delta", "Slack: static, relative (times d_ref) or dynamic (relative, shrinking over training).",
         default="", shown=("param", "filter", "swept"), variant="delta {}",
     )  # fmt: skip
-    threshold_l1: float | None = _of("l1", "verifier", "delta", "Slack", "weights or d_ref", **_DELTA)
-    threshold_l2: float | None = _of("l2", "verifier", "delta", "Slack", "weights or d_ref", **_DELTA)
-    threshold_linf: float | None = _of("linf", "verifier", "delta", "Slack", "weights or d_ref", **_DELTA)
-    threshold_cos: float | None = _of("cos", "verifier", "delta", "Slack", "weights or d_ref", **_DELTA)
+    threshold_l1: float | None = _delta("l1")
+    threshold_l2: float | None = _delta("l2")
+    threshold_linf: float | None = _delta("linf")
+    threshold_cos: float | None = _delta("cos")
     threshold_late: float | None = column(
         "verifier", "delta late", "Share of a dynamic slack that is left at the end of training.",
         default=None, shown=("param", "swept"), variant="delta late {}",
