@@ -16,7 +16,7 @@ import tyro
 
 from raypol.cli.console import ERR
 from raypol.core.errors import InputError
-from raypol.report.terminal import plain
+from raypol.report.tables import terminal_text
 
 _FRAME: Final = re.compile(r"\x1b\[[0-9;]*m|[─-╿]|(?<=\s)-{8,}(?=\s|$)")  # the last in a terminal without UTF-8
 
@@ -67,7 +67,7 @@ def guarded(run: Callable[[], int], *, debug: bool) -> int:
 
 def fail(message: str) -> None:
     """The one line that says what is wrong."""
-    line = plain(f"error: {' '.join(message.split())}")
+    line = terminal_text(f"error: {' '.join(message.split())}")
     line.stylize("red")
     ERR.print(line, soft_wrap=True)
 

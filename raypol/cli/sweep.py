@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, Final
 
 import tyro
-from rich.console import Console, RenderableType
+from rich.console import Console, Group
 
 from raypol.cli.cluster_tables import look, needs_table
 from raypol.cli.console import ERR, OUT
@@ -29,8 +29,10 @@ from raypol.cluster.placement import parse_devices
 from raypol.cluster.runners import PATIENCE_S
 from raypol.core.errors import InputError
 from raypol.figures.draw_sweep import Drawn, drawn_figures
-from raypol.report.range_summary import range_answer, range_table
-from raypol.report.sweep_summary import answer, sweep_table
+from raypol.report.conclusions import Conclusions, conclude
+from raypol.report.range_summary import conclude_ranges
+from raypol.report.tables import terminal_text, to_terminal
+from raypol.report.trial_tables import choices_table, points_table
 from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
 from raypol.runs.sweeps.driver import Events, SweepRun
 from raypol.runs.sweeps.driver import run_sweep as drive_sweep
@@ -223,12 +225,14 @@ def _show_plan(sweep: Sweep, plan: Plan, command: SweepCommand) -> int:
 
 def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, command: SweepCommand) -> None:
     out = OUT if OUT.is_terminal else Console(highlight=False, markup=False, width=_LOG_WIDTH)
-    table, said = _found(sweep, run, results)
-    out.print(table)
-    out.print(f"\n{said}\n")
+    found = _conclusions(run, results)
+    points = [points_table(run.rows)] if run.plan.options.search != "range" else []
+    for table in (*points, *found.tables):
+        out.print(to_terminal(table), "")
+    out.print(Group(terminal_text(sweep.question), found.text, ""))
     none: AbstractContextManager[Drawn] = nullcontext(([], ""))
     with drawn_figures(results, run.plan.sweep_id, command.data_dir) if command.figures else none as (drawn, problem):
-        tracker.finish(said, drawn)
+        tracker.finish(found.markdown(sweep.question), drawn)
     out.print(
         f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}", soft_wrap=True
     )
@@ -251,17 +255,18 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
         ERR.print(f"ended early: {run.stopped}; run the same command again to go on", style="yellow", soft_wrap=True)
 
 
-def _found(sweep: Sweep, run: SweepRun, results: Location) -> tuple[RenderableType, str]:
-    """Table and answer; what a range search found is recorded too."""
+def _conclusions(run: SweepRun, results: Location) -> Conclusions:
+    """What the rows show; what a range search found is recorded too."""
     if run.plan.options.search != "range":
-        said = answer(sweep.question, run.rows, planned=run.plan.num_trials, resumed=run.resumed, stopped=run.stopped)
-        return sweep_table(run.rows), said
+        found = conclude(run.rows, planned=run.plan.num_trials, resumed=run.resumed, stopped=run.stopped)
+        choices = choices_table(run.rows)
+        return replace(found, tables=[*found.tables, *([choices] if choices else [])])
     options, sweep_id = run.plan.options, run.plan.sweep_id
     ranges = Ranges(run.plan.design, sweep_id, options.policy, options.scan_factor)
     ranges.recall(run.rows, failed=True)
     estimates = ranges.estimates()
     write_ranges(results, sweep_id, options.policy, range_rows(estimates, ranges.span, sweep_id, options.policy))
-    return range_table(estimates), range_answer(sweep, run, estimates, ranges.span, options.policy)
+    return conclude_ranges(run, estimates, ranges.span, options.policy)
 
 
 @contextmanager

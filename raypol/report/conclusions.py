@@ -1,152 +1,313 @@
-"""What a run says, in plain words, every number taken from its rows."""
+"""Conclusions of a run: a few sentences, and a table with a line per arm. Every number is taken from the run's rows."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
 
-from raypol.core.distances import METRICS, Metric
+from rich.text import Text
+
+from raypol.core.distances import METRICS
 from raypol.core.scoring import NULL
-from raypol.report.sweep_summary import unchanged, with_null
+from raypol.core.spoofing.sampling import CONFIDENCE
+from raypol.figures.style.arms import in_order
+from raypol.report.tables import Table, TableColumn, markdown_text, terminal_text, to_markdown, words
 from raypol.runs.trials.rows import ratio_of
+from raypol.store.results.columns import columns_of
 from raypol.store.results.rows import TrialRow
 
-
-def tell(rows: Sequence[TrialRow]) -> str:
-    """A paragraph: what the honest proof was, what passed, what succeeded. Then a line per arm: did it beat its control?"""
-    honest = next((row for row in rows if row.is_honest), None)
-    spoofs = [row for row in rows if not row.is_honest and row.is_ok]
-    failed = [row for row in rows if not row.is_ok]
-    sentences = []
-    if honest is not None:
-        sentences.append(
-            f"The honest proof trained {honest.model} on {honest.dataset} for {honest.steps} steps to "
-            f"{_percent(honest.accuracy_final)} test accuracy in {_seconds(honest.device_s)} device seconds; replayed under "
-            f"{honest.replay_augmentation or 'unknown'} augmentation "
-            f"its largest normalised l2 error is {_plain(honest.error_l2)}, and it is "
-            f"{'accepted' if honest.accepted_published else 'REJECTED'} by published and "
-            f"{'accepted' if honest.accepted_strict else 'REJECTED'} by strict."
-            + (f" ({honest.message[0].upper()}{honest.message[1:]}.)" if honest.message else "")
-        )
-    if spoofs:
-        for policy in ("published", "strict"):
-            passed = [row for row in spoofs if getattr(row, f"accepted_{policy}")]
-            sentences.append(f"{policy.capitalize()} accepts {len(passed)} of {len(spoofs)} spoofs.")
-        wins = [row for row in spoofs if row.success_strict]
-        sentences.append(
-            f"{len(wins)} succeed even under strict, that is, are accepted, err less than the proof in all four metrics and "
-            f"cost less time and storage: {_names(wins)}."
-            if wins
-            else "No spoof succeeds under strict."
-        )
-        only_published = [row for row in spoofs if row.success and not row.success_strict]
-        if only_published:
-            sentences.append(f"Under published alone also: {_names(only_published)}.")
-        sentences.append(_control(spoofs))
-    if failed:
-        sentences.append(f"{len(failed)} trials failed and are rows with status error: {_names(failed)}.")
-    sentences += unchanged(spoofs)
-    return "\n".join([" ".join(filter(None, sentences)), *(f"- {line}" for line in _against_control(spoofs))])
+_CRAFTING: Final = ("i", "i_tail", "ii", "iii")
+"""Attacks that perturb data points."""
+_MOST_STEPS: Final = 6
+"""T' that are listed; of more, the range and the number of trials are given."""
+_MOST_REASONS: Final = 5
+SUCCESS: Final = "success: accepted, all four errors below the proof's, less time and storage than the proof."
 
 
-def _control(spoofs: Sequence[TrialRow]) -> str:
-    """What the control alone achieves."""
-    nulls = [row for row in spoofs if row.attack == NULL]
-    if not nulls:
-        return "There is no null control in this run, so no attack can be credited with anything."
-    ordinary = sorted((row for row in nulls if row.success_strict), key=lambda row: row.steps)
-    if not ordinary:
-        return "The control null, ordinary batches with no perturbation, never succeeds under strict."
-    return (
-        f"The control null, ordinary batches with no perturbation, itself succeeds under strict at T' = {_steps(ordinary)}: "
-        "there the trajectory passes, not the attack."
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conclusions:
+    """What a run shows."""
+
+    summary: Sequence[str]
+    """At most five sentences."""
+    remarks: Sequence[str] = ()
+    """Limits of the numbers, and reasons of failures: a sentence each."""
+    tables: Sequence[Table] = ()
+
+    @property
+    def text(self) -> Text:
+        """Summary and remarks for a terminal, a sentence a line."""
+        return Text("\n").join(map(terminal_text, (*self.summary, *self.remarks)))
+
+    @property
+    def prose(self) -> str:
+        """Summary and remarks as Markdown."""
+        return "\n\n".join(map(markdown_text, filter(None, [" ".join(self.summary), *self.remarks])))
+
+    def markdown(self, question: str = "") -> str:
+        """All of it as Markdown, below the question."""
+        head = f"**{markdown_text(question)}**" if question else ""
+        return "\n\n".join(filter(None, [head, self.prose, *map(to_markdown, self.tables)]))
+
+
+def conclude(
+    rows: Sequence[TrialRow], *, planned: int | None = None, resumed: int = 0, stopped: str = ""
+) -> Conclusions:
+    """What was run, which spoofs pass which verifier, and whether each attack does better than ordinary batches.
+
+    Args:
+        rows: honest ones and trials.
+        planned: number of trials there are to be, 0 = not known; None = the run has no plan, and progress is left out.
+        resumed: number of trials that an earlier run had finished.
+        stopped: why the sweep ended before all were run; empty if it did not.
+    """
+    trials = [row for row in rows if not row.is_honest]
+    done = [row for row in trials if row.is_ok]
+    summary = [
+        progress(trials, planned=planned, resumed=resumed) if planned is not None else "",
+        _honest([row for row in rows if row.is_honest]),
+        _policies(done, failed=len(trials) - len(done) if planned is None else 0),
+        *(_controls(done) if done else ()),
+    ]
+    remarks = [f"The sweep ended early: {stopped}."] if stopped else []
+    return Conclusions(
+        summary=list(filter(None, summary)),
+        remarks=remarks + limits(rows) + failures(trials),
+        tables=[_arms(trials)] if trials else [],
     )
 
 
-def _against_control(spoofs: Sequence[TrialRow]) -> list[str]:
-    """Per attack: did it lower the error of the same trajectory with ordinary batches, and did that change anything?"""
-    if all(row.attack != NULL for row in spoofs):
-        return []
-    sentences = []
-    for arm in dict.fromkeys(row.arm for row in spoofs if row.attack != NULL):
-        pairs = with_null([row for row in spoofs if row.arm == arm], spoofs)
-        sentences.append(_one_attack(arm, pairs) if pairs else f"{arm}: null was not measured at an equal point.")
-    return sentences
+def progress(trials: Sequence[TrialRow], *, planned: int = 0, resumed: int = 0) -> str:
+    """How many trials have a row and how they ended."""
+    states = Counter(row.status for row in trials)
+    rows = f"{len(trials)} of {planned}" if planned else f"{len(trials)}"
+    before = f" ({resumed} were finished before)" if resumed else ""
+    stopped = (
+        f"{states['stopped']} were stopped early because they could no longer succeed, " if states["stopped"] else ""
+    )
+    return f"{rows} trials have a row{before}: {states['ok']} ran to the end, {stopped}{states['error']} failed."
 
 
-def _one_attack(arm: str, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> str:
-    """In which metrics, at how many points, the attack's error is below null's, at what price, and whether it mattered."""
-    lower = {
-        m: sum(ratio_of(getattr(r, f"error_{m}"), getattr(n, f"error_{m}")) < 1.0 for r, n in pairs) for m in METRICS
-    }
-    errors = _span([ratio_of(row.error_l2, null.error_l2) for row, null in pairs])
-    costs = _span([ratio_of(row.device_s, null.device_s) for row, null in pairs])
-    gained = [row for row, null in pairs if row.success_strict and not null.success_strict]
-    lost = [row for row, null in pairs if null.success_strict and not row.success_strict]
-    where = _where(lower, [row.steps for row, _ in pairs])
-    text = f"{arm} errs less than null {where} (l2 error {errors} of null's) for {costs} of its time"
-    if gained:
-        return f"{text}: it succeeds under strict where null does not, at T' = {_steps(gained)}."
-    if lost:
-        reasons = sorted({part.split(":")[-1] for row in lost for part in _why(row)})
-        return f"{text}: it fails under strict where null succeeds, at T' = {_steps(lost)}, because of {', '.join(reasons)}."
-    return f"{text}: it changes no outcome under strict."
+def limits(rows: Sequence[TrialRow]) -> list[str]:
+    """What distinguishes rows from plain measurements."""
+    found = []
+    estimated = [row for row in rows if row.estimated]
+    if estimated:
+        found.append(
+            f"{len(estimated)} trials are estimated from {_spread(row.intervals_verified for row in estimated)} of "
+            f"{_spread(row.num_intervals for row in estimated)} intervals: with {CONFIDENCE:.0%} confidence at most "
+            f"{max(row.estimate_beyond or 0 for row in estimated)} intervals of a spoof err more than its row says, in any one "
+            "metric; times and sizes are extrapolated."
+        )
+    if any(row.simulated for row in rows):
+        found.append("Some devices are simulated: a CPU did the work of a declared GPU, so their times are no GPU's.")
+    return found
 
 
-def _where(lower: Mapping[Metric, int], steps: Sequence[int]) -> str:
-    """The metrics in which an error is lower, with at how many points, the most frequent first."""
-    by_count: dict[int, list[str]] = {}
-    for metric, count in sorted(lower.items(), key=lambda item: -item[1]):
-        by_count.setdefault(count, []).append(metric)
-    by_count.pop(0, None)
-    if not by_count:
-        return "in no metric"
+def failures(trials: Iterable[TrialRow]) -> list[str]:
+    """The most frequent errors."""
+    reasons = Counter(row.message.partition("\n")[0][:200] for row in trials if row.status == "error")
+    return [f"Failed {count}x: {reason}" for reason, count in reasons.most_common(_MOST_REASONS)]
+
+
+def pairs_with_null(own: Iterable[TrialRow], trials: Iterable[TrialRow]) -> list[tuple[TrialRow, TrialRow]]:
+    """Trials that ran to the end, each with the trial of the attack null at the same point, where there is one."""
+    columns = columns_of(TrialRow, "point")
+
+    def key(row: TrialRow) -> tuple[object, ...]:
+        return tuple(getattr(row, column.name) for column in columns)
+
+    nulls = {key(row): row for row in trials if row.is_ok and row.attack == NULL}
+    return [(row, nulls[key(row)]) for row in own if row.is_ok and key(row) in nulls]
+
+
+def null_name(trials: Iterable[TrialRow]) -> str:
+    """The name of the arm that is the control null, "null" if several are; empty if there is none."""
+    names = {row.arm for row in trials if row.is_ok and row.attack == NULL}
+    return names.pop() if len(names) == 1 else "null" if names else ""
+
+
+def changed_nothing(own: Iterable[TrialRow]) -> str:
+    """In how many trials an attack on data left every point as it was: its spoof is null's, at a higher price."""
+    crafted = [row for row in own if row.is_ok and row.attack in _CRAFTING and row.crafting != "select"]
+    idle = sum(row.num_points == 0 for row in crafted)
+    return f"changed no data point in {idle} of {len(crafted)} trials, where its spoof is null's" if idle else ""
+
+
+def shown_conditions(bound_by: str) -> str:
+    """The conditions that bind, as a person reads them."""
+    parts = bound_by.split(",")
+    errors = [part for part in parts if part.startswith("error_")]
+    if len(errors) == len(METRICS):
+        parts = [part for part in parts if part not in errors] + ["all errors"]
+    return ", ".join(part.replace("rejected:", "rejected by ") for part in parts)
+
+
+def _honest(proofs: Sequence[TrialRow]) -> str:
+    """What the spoofs are compared with."""
+    if not proofs:
+        return ""
+    time, error = _middle(row.device_s for row in proofs), _middle(row.error_l2 for row in proofs)
+    if len(proofs) > 1:
+        accepted = [
+            sum(bool(getattr(row, f"accepted_{policy}")) for row in proofs) for policy in ("published", "strict")
+        ]
+        return (
+            f"Of {len(proofs)} honest proofs (medians: {time} device seconds, largest l2 error {error}) published accepts "
+            f"{accepted[0]} and strict {accepted[1]}."
+        )
+    (row,) = proofs
+    augmentation = f" under {row.replay_augmentation} augmentation" if row.replay_augmentation else ""
+    accuracy = _known(None if row.accuracy_final is None else 100 * row.accuracy_final, ".1f")
+    notes = f"; {row.message}" if row.message else ""
+    return (
+        f"The honest proof ({row.model} on {row.dataset}, {row.steps} steps, {accuracy} % test accuracy, {time} device "
+        f"seconds{notes}) errs by at most {error} in l2{augmentation}; published "
+        f"{'accepts' if row.accepted_published else 'REJECTS'} it, strict {'accepts' if row.accepted_strict else 'REJECTS'} it."
+    )
+
+
+def _policies(done: Sequence[TrialRow], *, failed: int) -> str:
+    """Spoofs that each verifier accepts, and spoofs that succeed."""
+    after = f" {failed} trials did not run to the end." if failed else ""
+    if not done:
+        return after.strip()
     parts = [
-        ("in all four metrics" if len(metrics) == len(lower) else f"in {_listed(metrics)}")
-        + (f" at {count}" if len(steps) > 1 else "")
-        for count, metrics in by_count.items()
+        f"{policy} accepts {sum(bool(getattr(row, f'accepted_{policy}')) for row in done)}, of which "
+        f"{sum(bool(getattr(row, column)) for row in done)} succeed"
+        for policy, column in (("published", "success"), ("strict", "success_strict"))
     ]
-    unit = "T'" if len(set(steps)) == len(steps) else "points"
-    return ", ".join(parts) + (f" of {len(steps)} {unit}" if len(steps) > 1 else "")
+    return f"Of {len(done)} spoofs {parts[0]}; {parts[1]}.{after}"
 
 
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def _controls(done: Sequence[TrialRow]) -> list[str]:
+    """What ordinary batches achieve alone, and what attacks add to it."""
+    null = null_name(done)
+    if not null:
+        return ["There is no null control in this run, so no attack can be credited with anything."]
+    wins = [row for row in done if row.attack == NULL and row.success_strict]
+    first = (
+        f"The control {null}, ordinary batches with no perturbation, itself succeeds under strict at "
+        f"T' = {_steps(wins, wins)}: there the trajectory passes, not the attack."
+        if wins
+        else f"The control {null}, ordinary batches with no perturbation, never succeeds under strict."
+    )
+    pairs = pairs_with_null([row for row in done if not row.is_control], done)
+    if not pairs:
+        return [first, f"No attack was measured at a point where {null} was."]
+    gained = [row for row, its in pairs if row.success_strict and not its.success_strict]
+    published = [row for row, its in pairs if row.success and not its.success and row not in gained]
+    second = f"Under strict {_names(gained)} succeeds" if gained else "No attack succeeds under strict"
+    also = f"; under published alone {_names(published)} does" if published else ""
+    return [first, f"{second} where {null} fails{also}."]
 
 
-def _why(row: TrialRow) -> list[str]:
-    """What stops a spoof under strict: the checks that reject it, else the conditions that do not hold."""
-    if row.rejected_by:
-        return row.rejected_by.split(",")
-    return (row.bound_by or "unknown reasons").split(",")
+def _arms(trials: Sequence[TrialRow]) -> Table:
+    """One line per arm."""
+    null = null_name(trials)
+    ratios = [TableColumn(f"{what}\n/ {null}'s") for what in ("error l2", "time")] if null else []
+    lines = []
+    for arm in in_order(row.arm for row in trials):
+        own = [row for row in trials if row.arm == arm]
+        pairs = pairs_with_null(own, trials)
+        values = (
+            _range(ratio_of(getattr(row, column), getattr(its, column)) for row, its in pairs)
+            for column in ("error_l2", "device_s")
+        )
+        lines.append([arm, _points(own), *(values if null else ()), _outcome(own), _bound(own)])
+    return Table(
+        columns=[*words("arm"), *words("points\nT'"), *ratios, *words("outcome", "bound by", wraps=True)],
+        lines=lines,
+        note=f"Outcome and what binds under strict; {SUCCESS} Ratios: smallest and largest over the points that both have.",
+    )
 
 
-def _steps(rows: Sequence[TrialRow]) -> str:
-    return ", ".join(str(row.steps) for row in rows)
+def _points(own: Sequence[TrialRow]) -> str:
+    steps = sorted({row.steps for row in own})
+    return f"{len(steps)}: {_listed(steps)}"
 
 
-def _span(values: Sequence[float]) -> str:
+def _outcome(own: Sequence[TrialRow]) -> str:
+    """At which T' the arm succeeds under strict, under published alone, under neither, and what must be known beside."""
+    done = [row for row in own if row.is_ok]
+    strict = [row for row in done if row.success_strict]
+    alone = [row for row in done if row.success and not row.success_strict]
+    neither = [row for row in done if not row.success and not row.success_strict]
+    parts = [f"succeeds at {_steps(strict, done)}"] if strict else []
+    parts += [f"succeeds under published alone at {_steps(alone, done)}"] if alone else []
+    parts += [f"fails at {_steps(neither, done)}"] if neither else []
+    for status, what in (("error", "no result"), ("stopped", "stopped early")):
+        lost = [row for row in own if row.status == status]
+        parts += [f"{what} at {_steps(lost, own)}"] if lost else []
+    return "; ".join(filter(None, [*parts, changed_nothing(done)]))
+
+
+def _bound(own: Sequence[TrialRow]) -> str:
+    """What stops the arm under strict, and at which T'; of an arm that always succeeds the condition that comes closest."""
+    done = [row for row in own if row.is_ok]
+    if all(row.success_strict for row in done):
+        closest = Counter(row.bound_by for row in done if row.bound_by).most_common(1)
+        return f"closest: {shown_conditions(closest[0][0])}" if closest else "-"
+    lost = [row for row in done if not row.success_strict]
+    failing: dict[str, list[int]] = {}  # condition -> places in `lost`
+    for place, row in enumerate(lost):
+        for condition in _conditions(row):
+            failing.setdefault(condition, []).append(place)
+    together: dict[tuple[int, ...], list[str]] = {}
+    for condition, places in failing.items():
+        together.setdefault(tuple(places), []).append(condition)
+    return "; ".join(
+        shown_conditions(",".join(conditions))
+        + (f" at {_steps([lost[i] for i in places], lost)}" if len(places) < len(lost) else "")
+        for places, conditions in sorted(together.items(), key=lambda item: -len(item[0]))
+    )
+
+
+def _conditions(row: TrialRow) -> list[str]:
+    """What stops a spoof under strict: the checks that reject it and the conditions that do not hold."""
+    checks = [f"rejected:{check}" for check in (row.rejected_by or "").split(",") if check]
+    others = [] if row.success else [c for c in (row.bound_by or "").split(",") if c and not c.startswith("rejected:")]
+    return checks + others
+
+
+def _names(rows: Iterable[TrialRow]) -> str:
+    by_arm: dict[str, list[TrialRow]] = {}
+    for row in rows:
+        by_arm.setdefault(row.arm, []).append(row)
+    return ", ".join(f"{arm} (T' = {_steps(own, own)})" for arm, own in by_arm.items())
+
+
+def _steps(some: Sequence[TrialRow], every: Sequence[TrialRow]) -> str:
+    """The T' of some trials; where only a part of the trials of a T' is meant, which part."""
+    part, whole = Counter(row.steps for row in some), Counter(row.steps for row in every)
+    if len(part) > _MOST_STEPS:
+        return f"{_listed(sorted(part))} ({len(some)} of {len(every)} trials)"
+    return ", ".join(f"{s}" if part[s] == whole[s] else f"{s} ({part[s]} of {whole[s]})" for s in sorted(part))
+
+
+def _listed(steps: Sequence[int]) -> str:
+    return ", ".join(map(str, steps)) if len(steps) <= _MOST_STEPS else f"{steps[0]} to {steps[-1]}"
+
+
+def _range(values: Iterable[float]) -> str:
     known = [value for value in values if not math.isnan(value)]
     if not known:
-        return "unknown"
-    low, high = _plain(min(known)), _plain(max(known))
-    return f"{low}x" if low == high else f"{low}x to {high}x"
+        return "-"
+    low, high = (_known(value, ".2g" if value < 10 else ".0f") for value in (min(known), max(known)))
+    return low if low == high else f"{low} to {high}"
 
 
-def _plain(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return "unknown"
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+def _middle(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return _known(median(known) if known else None, ".2g" if known and median(known) < 1 else ".1f")
 
 
-def _seconds(value: float | None) -> str:
-    return "unknown" if value is None or math.isnan(value) else f"{value:.1f}"
+def _known(value: float | None, form: str) -> str:
+    return "unknown" if value is None or math.isnan(value) else format(value, form)
 
 
-def _percent(value: float | None) -> str:
-    return "unknown" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
-
-
-def _names(rows: Sequence[TrialRow]) -> str:
-    by_arm: dict[str, list[str]] = {}
-    for row in rows:
-        by_arm.setdefault(row.arm, []).append(str(row.steps))
-    return "; ".join(f"{arm} (T' = {', '.join(steps)})" for arm, steps in by_arm.items())
+def _spread(values: Iterable[int]) -> str:
+    distinct = sorted(set(values))
+    return f"{distinct[0]}" if len(distinct) == 1 else f"{distinct[0]} to {distinct[-1]}"

@@ -6,29 +6,24 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from raypol.core.distances import METRICS
 from raypol.core.progress import Progress, no_progress
 from raypol.core.scoring import CONTROLS
 from raypol.figures.catalogue import PLOTS, Material, read_material
 from raypol.figures.save import DPI
-from raypol.figures.style.arms import in_order
-from raypol.report.conclusions import tell
-from raypol.report.sweep_summary import LEGEND, NUMBERS, answer, sweep_cells, swept, with_null
-from raypol.report.tables import shown_conditions
+from raypol.report.conclusions import conclude
+from raypol.report.range_summary import range_table
+from raypol.report.tables import Table, TableColumn, words
+from raypol.report.trial_tables import choices_table, controls_table, every_trial_table, points_table
 from raypol.runs.sweeps.record import About, Ledger
 from raypol.runs.tracking.sync import kept_summary
-from raypol.runs.trials.rows import ratio_of
 from raypol.store.location import Location
-from raypol.store.results.columns import Column, columns_of
-from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import TrialRow
 
-_MOST_TRIALS: Final = 2_000
-"""Lines of the table of trials; the rest is in Parquet."""
+_MOST_FACTS: Final = 8
+"""Different values that are listed of what the rows record."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,21 +37,6 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Grid:
-    """A table."""
-
-    title: str = ""
-    columns: Sequence[str]
-    lines: Sequence[Sequence[str]]
-    """Cells as text; an empty line is a gap."""
-    numbers: Sequence[str] = ()
-    """Columns that are right-justified."""
-    note: str = ""
-    folded: bool = False
-    """Shown only when asked for."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
     """One heading and what lies under it."""
 
@@ -65,7 +45,7 @@ class Section:
     markdown: str = ""
     code: Sequence[str] = ()
     figures: Sequence[Picture] = ()
-    tables: Sequence[Grid] = ()
+    tables: Sequence[Table] = ()
     note: str = ""
     """Markdown below all of it."""
 
@@ -98,7 +78,7 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
         _answer(results, sweep_id, about, material),
         _figures(material, on_progress),
         _ranges(material),
-        _controls(material.rows),
+        _controls(trials),
         _points(material.rows),
         _trials(trials),
         _failures(trials) if material.rows else None,
@@ -116,41 +96,40 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
 def _warnings(about: About, material: Material) -> list[str]:
     rows = material.rows
     trials = [row for row in rows if not row.is_honest]
-    said = []
+    found = []
     if about.num_trials and about.search in ("grid", "random", "demo") and len(trials) < about.num_trials:
-        said.append(f"This sweep is not finished: {len(trials)} of {about.num_trials} trials have a row.")
+        found.append(f"This sweep is not finished: {len(trials)} of {about.num_trials} trials have a row.")
     if not rows:
-        said.append(
+        found.append(
             "There are no rows: expected RESULTS/trials/*.parquet, as a sweep, a demo or a range search writes them."
         )
     elif not any(row.is_honest and row.is_ok for row in rows):
-        said.append("There is no honest proof with status ok: nothing to compare spoofs with.")
+        found.append("There is no honest proof with status ok: nothing to compare spoofs with.")
     for mark, meaning in (
         ("simulated", "a CPU did the work of a declared GPU, so their times are no GPU's"),
         ("estimated", "from a sample of the intervals; times and sizes are extrapolated"),
     ):
         number = sum(getattr(row, mark) for row in rows)
         if number:
-            said.append(f"{number} of {len(rows)} rows are {mark}: {meaning}.")
+            found.append(f"{number} of {len(rows)} rows are {mark}: {meaning}.")
     versions = {row.versions for row in rows}
     if len(versions) > 1:
-        said.append(f"The rows were made by {len(versions)} different sets of versions; see below.")
-    return [*said, *material.notes]
+        found.append(f"The rows were made by {len(versions)} different sets of versions; see below.")
+    return [*found, *material.notes]
 
 
 def _answer(results: Location, sweep_id: str, about: About, material: Material) -> Section:
-    """The sweep's own answer where it cannot be made from rows alone, else one made from the rows that are there now."""
+    """The sweep's own answer where it cannot be made from rows alone, else the conclusions from the rows that are there now."""
     kept = kept_summary(results, sweep_id)
     if not material.rows:
-        text = "Nothing to answer with yet."
-    elif kept is not None and (about.search in ("range", "demo") or not about.question):
-        text = kept.answer
-    elif about.question and about.search != "demo":
-        text = answer(about.question, material.rows, planned=about.num_trials if about.search == "grid" else 0)
-    else:
-        text = tell(material.rows)
-    text = text.removeprefix(f"**{about.question}**").lstrip()  # it is the title
-    return Section(id="answer", title="Answer", markdown=text)
+        return Section(id="answer", title="Answer", markdown="Nothing to answer with yet.")
+    if kept is not None and (about.search == "range" or material.ranges):
+        text = kept.answer.removeprefix(f"**{about.question}**").lstrip()  # it is the title
+        return Section(id="answer", title="Answer", markdown=text)
+    has_plan = bool(about.question) and about.search != "demo"
+    planned = about.num_trials if about.search == "grid" else 0
+    found = conclude(material.rows, planned=planned if has_plan else None)
+    return Section(id="answer", title="Answer", markdown=found.prose, tables=found.tables)
 
 
 def _figures(material: Material, on_progress: Progress) -> Section:
@@ -173,142 +152,28 @@ def _figures(material: Material, on_progress: Progress) -> Section:
 def _ranges(material: Material) -> Section | None:
     if not material.ranges:
         return None
-    columns = (
-        "arm",
-        "policy",
-        "seed",
-        "low end (T')",
-        "between",
-        "binds below",
-        "high end (T')",
-        "between ",
-        "binds above",
-        "trials",
-        "notes",
-    )
-    return Section(
-        id="ranges",
-        title="Success ranges of T'",
-        tables=[
-            Grid(
-                columns=columns,
-                numbers=("low end (T')", "high end (T')", "trials", "seed"),
-                lines=[_range_line(row) for row in material.ranges],
-                note="A spoof succeeds if it is accepted, errs less than the proof in all four metrics and costs less time and "
-                "storage. Over all seeds: medians, with an order-statistics interval at the confidence given.",
-            )
-        ],
-    )
+    return Section(id="ranges", title="Success ranges of T'", tables=[range_table(material.ranges, seeds=True)])
 
 
-def _range_line(row: RangeRow) -> list[str]:
-    def end(value: float | None, low: float | None, high: float | None) -> list[str]:
-        return [
-            f"{value:g}" if value is not None else "none",
-            f"{low:g} .. {high:g}" if None not in (low, high) else "-",
-        ]
-
-    notes = [] if row.complete else ["not finished"]
-    notes += [f"{row.num_holes} T' fail in between"] if row.num_holes else []
-    notes += [f"{row.failed} trials failed"] if row.failed else []
-    notes += [f"{row.confidence:.0%} confidence"] if row.confidence else []
-    below = "bound of the search" if row.low_open else shown_conditions(row.low_bound_by or "") or "-"
-    above = "bound of the search" if row.high_open else shown_conditions(row.high_bound_by or "") or "-"
-    return [
-        row.arm,
-        row.policy,
-        "all" if row.seed is None else str(row.seed),
-        *end(row.low_steps, row.low_from_steps, row.low_to_steps),
-        below,
-        *end(row.high_steps, row.high_from_steps, row.high_to_steps),
-        above,
-        str(row.trials),
-        "; ".join(notes),
-    ]
-
-
-def _controls(rows: Sequence[TrialRow]) -> Section | None:
-    """What each attack removes of what ordinary batches err beyond no update at all, and what that costs."""
-    spoofs = [row for row in rows if not row.is_honest and row.is_ok]
-    if not spoofs:
+def _controls(trials: Sequence[TrialRow]) -> Section | None:
+    done = [row for row in trials if row.is_ok]
+    if not done:
         return None
-    lines = []
-    for arm in in_order(row.arm for row in spoofs):
-        own = [row for row in spoofs if row.arm == arm]
-        pairs = with_null(own, spoofs)
-        shares = [row.removed_share_l2 for row in own if row.removed_share_l2 is not None]
-        lines.append(
-            [
-                arm,
-                str(len(own)),
-                str(len(pairs)),
-                *(
-                    _median(ratio_of(getattr(a, f"error_{m}"), getattr(b, f"error_{m}")) for a, b in pairs)
-                    for m in METRICS
-                ),
-                _median(shares) + (f" ({len(shares)})" if shares else ""),
-                _median(row.step_equivalents for row in own),
-                f"{sum(bool(row.success) for row in own)} / {sum(bool(row.success_strict) for row in own)}",
-            ]
-        )
-    errors = tuple(f"{m} / null's" for m in METRICS)
-    columns = ("arm", "n", "pairs", *errors, "removed share", "step equivalents", "success")
-    missing = [control for control in CONTROLS if all(row.attack != control for row in spoofs)]
+    missing = [control for control in CONTROLS if all(row.attack != control for row in done)]
     text = f"**Missing controls: {', '.join(missing)}.** No attack can be credited with anything.\n" if missing else ""
-    return Section(
-        id="controls",
-        title="Attacks and controls",
-        markdown=text,
-        tables=[
-            Grid(
-                columns=columns,
-                numbers=columns[1:],
-                lines=lines,
-                note="n: trials that ran to the end; pairs: those of them with a trial of null at the same point. "
-                "Errors: medians over pairs, 1 = no better than ordinary batches. Removed share in l2: (null - attack) / "
-                "(null - jump), what crafting bought of all that it could; the median of as many trials as it is defined for. "
-                "Step equivalents: device time per claimed step in honest steps. Success under published / strict. "
-                "null: ordinary batches; infinitesimal: a vanishing learning rate.",
-            )
-        ],
-    )
+    return Section(id="controls", title="Attacks and controls", markdown=text, tables=[controls_table(done)])
 
 
 def _points(rows: Sequence[TrialRow]) -> Section | None:
-    titles, lines = sweep_cells(rows)
-    if not lines:
+    points, choices = points_table(rows), choices_table(rows)
+    if not points.lines:
         return None
-    grid = Grid(columns=titles, numbers=NUMBERS, lines=lines, note=LEGEND)
-    return Section(id="points", title="Every point of the sweep", tables=[grid])
+    tables = [points, *([replace(choices, title="Each choice alone")] if choices else [])]
+    return Section(id="points", title="Every point of the sweep", tables=tables)
 
 
 def _trials(trials: Sequence[TrialRow]) -> Section | None:
-    if not trials:
-        return None
-    place = {arm: number for number, arm in enumerate(in_order(row.arm for row in trials))}
-    ordered = sorted(trials, key=lambda row: (row.interval, row.steps, place[row.arm], row.seed, row.trial_id))
-    columns = [column for column in columns_of(TrialRow) if "trials" in column.shown or column in swept(trials)]
-    columns.sort(key=lambda column: column.name == "trial_id")  # the last one
-    lines = [[_cell(row, column) for column in columns] for row in ordered[:_MOST_TRIALS]]
-    more = f"The first {_MOST_TRIALS:,} of {len(trials):,}. " if len(trials) > _MOST_TRIALS else ""
-    grid = Grid(
-        title=f"All {len(trials):,} trials",
-        columns=[column.title for column in columns],
-        numbers=[column.title for column in columns if column.kind in (int, float)],
-        lines=lines,
-        note=f"{more}Every column of every row is in RESULTS/trials/*.parquet.",
-        folded=True,
-    )
-    return Section(id="trials", title="Trials", tables=[grid])
-
-
-def _cell(row: TrialRow, column: Column) -> str:
-    value = getattr(row, column.name)
-    if column.name == "bound_by":
-        return ("closest: " if row.success and value else "") + shown_conditions(value or "")
-    if column.name == "accepted_strict" and value is False:
-        return f"rejects: {(row.rejected_by or '').replace(',', ', ')}"
-    return f"{value:.3g}" if isinstance(value, float) and column.form is None else column.text(value)
+    return Section(id="trials", title="Trials", tables=[every_trial_table(trials)]) if trials else None
 
 
 def _failures(trials: Sequence[TrialRow]) -> Section | None:
@@ -322,8 +187,8 @@ def _failures(trials: Sequence[TrialRow]) -> Section | None:
         [status, str(count), reason, ", ".join(_named(row for row in lost if row.message.startswith(reason)))]
         for (status, reason), count in reasons.most_common()
     ]
-    grid = Grid(columns=("status", "trials", "reason", "which"), numbers=("trials",), lines=lines)
-    return Section(id="failures", title="What failed and why", tables=[grid])
+    columns = [*words("status"), TableColumn("trials"), *words("reason", "which")]
+    return Section(id="failures", title="What failed and why", tables=[Table(columns=columns, lines=lines)])
 
 
 def _named(rows: Iterable[TrialRow], most: int = 4) -> list[str]:
@@ -350,14 +215,16 @@ def _how(about: About, rows: Sequence[TrialRow], asked: Mapping[str, Any], resul
         ("first and last row", (row.started_at for row in rows)),
     ):
         distinct = sorted(set(filter(None, values)))
-        shown = [distinct[0], distinct[-1]] if title.startswith("first") and len(distinct) > 1 else distinct[:8]
-        shown += [f"and {len(distinct) - 8} more"] if len(distinct) > 8 and not title.startswith("first") else []
+        if title.startswith("first"):
+            distinct = list(dict.fromkeys([*distinct[:1], *distinct[-1:]]))
+        shown = distinct[:_MOST_FACTS]
+        shown += [f"and {len(distinct) - len(shown)} more"] if len(distinct) > len(shown) else []
         facts.append([title, "; ".join(shown) or "not recorded"])
-    tables = [Grid(columns=("what", "as recorded in the rows"), lines=facts)]
+    tables = [Table(columns=words("what", "as recorded in the rows"), lines=facts)]
     if asked:
         settings = [[name, str(value)] for name, value in sorted(asked.items())]
         tables.append(
-            Grid(title="Everything that was asked", columns=("setting", "value"), lines=settings, folded=True)
+            Table(title="All settings of the sweep", columns=words("setting", "value"), lines=settings, folded=True)
         )
     text = "" if about.command else "The command was not recorded."
     return Section(id="reproduce", title="How to reproduce", markdown=text, code=code, tables=tables)
@@ -374,8 +241,3 @@ def _versions(recorded: str) -> str:
 
 def _device(asked: str, name: str, node: str) -> str:
     return f"{asked}: {name}" + (f" on {node}" if node else "") if name else asked
-
-
-def _median(values: Iterable[float | None]) -> str:
-    known = [value for value in values if value is not None and value == value]
-    return f"{median(known):.3g}" if known else "-"

@@ -1,167 +1,166 @@
-"""The demo's table and a verdict's, as rich renderables."""
+"""A table of text, for a terminal, Markdown and a web page. Cells may hold an adversary's words, so each escapes them."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 from typing import Final
 
+from markupsafe import Markup, escape
 from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from raypol.core.distances import METRICS
-from raypol.core.verification.verdict import Verdict
-from raypol.report.terminal import plain
-from raypol.store.results.rows import TrialRow
-
-Cell = Callable[[TrialRow], str | Text]
-Column = tuple[str, Cell]
 _READABLE: Final = 34
-"""Characters of a column of words below which it is rather given a table of its own."""
-
-_LEGEND: Final = (
-    "verified: intervals replayed. error: normalised reproduction error, largest over intervals (eps_repr / d_ref). "
-    "removed share: (null - attack) / (null - jump) in l2; - where ordinary batches err no more than no update at all. "
-    "step equiv.: device time per claimed step in honest steps. "
-    "success: accepted, all four errors below the proof's, less time and storage than the proof."
-)
+"""Characters of a column of words below which it rather gets a table of its own."""
+_LONG: Final = 60
+"""Characters from which a cell of a web page is broken over lines."""
 
 
-def arms_table(rows: Sequence[TrialRow], *, width: int) -> RenderableType:
-    """A row per arm; `jump` is added per (T', k): it is a number, not a spoof.
+class Good(str):
+    """A cell that a terminal shows in green."""
 
-    All columns in one table if the width takes them, else in as few tables as it takes, each with the arm's name.
-    """
-    identity: list[Column] = [
-        ("arm", lambda r: r.arm),
-        ("T'", lambda r: str(r.steps)),
-        ("k", lambda r: str(r.interval)),
+    __slots__ = ()
+
+
+class Bad(str):
+    """A cell that a terminal shows in red."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column of a table."""
+
+    title: str
+    """A line break counts on a terminal alone."""
+    unit: str = ""
+    is_number: bool = True
+    """Right-justified."""
+    wraps: bool = False
+    """True for words that may be broken over lines."""
+    group: str = ""
+    """Columns of one group stay together where a terminal is too narrow for all; those without a group are repeated."""
+
+    @property
+    def heading(self) -> str:
+        """Title and unit on one line."""
+        return self.title.replace("\n", " ") + (f" ({self.unit})" if self.unit else "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Columns and lines of cells; an empty line is a gap."""
+
+    columns: Sequence[TableColumn]
+    lines: Sequence[Sequence[str]]
+    title: str = ""
+    note: str = ""
+    folded: bool = False
+    """True if a web page shows it only when asked."""
+
+
+def words(*titles: str, wraps: bool = False) -> list[TableColumn]:
+    """Left-justified columns."""
+    return [TableColumn(title, is_number=False, wraps=wraps) for title in titles]
+
+
+def terminal_text(text: str) -> Text:
+    """Text of a proof or a user as it is: brackets are no markup, and control characters cannot steer a terminal."""
+    style = "green" if isinstance(text, Good) else "red" if isinstance(text, Bad) else ""
+    return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in text), style)
+
+
+def to_terminal(table: Table, *, width: int = 10_000) -> RenderableType:
+    """The table for rich: in as few tables, of widths as equal, as `width` characters allow; then its note."""
+    parts: list[RenderableType] = [
+        *map(_rich, _fitting(table, width)),
+        *([terminal_text(table.note)] if table.note else []),
     ]
-    groups: list[list[Column]] = [
-        [
-            ("verified", lambda r: f"{r.intervals_verified}/{r.num_intervals}" if r.num_intervals else ""),
-            *((f"error\n{m}", _error(m)) for m in METRICS),
-            ("removed\nshare", lambda r: _number(r.removed_share_l2, ".2f")),
-        ],
-        [
-            ("device\ns", lambda r: _number(r.device_s, ".2f")),
-            ("/ proof's\ntime", lambda r: _number(r.ratio_time, ".2f")),
-            ("step\nequiv.", lambda r: _number(r.step_equivalents, ".1f")),
-            ("size\nMB", lambda r: _number(None if r.size_bytes is None else r.size_bytes / 1e6, ".2f")),
-            ("/ proof's\nsize", lambda r: _number(r.ratio_size, ".2f")),
-        ],
-        [
-            ("published\nverdict", lambda r: _verdict(r.accepted_published, r.rejected_by_published)),
-            ("strict\nverdict", lambda r: _verdict(r.accepted_strict, r.rejected_by)),
-        ],
-        [
-            ("success\npubl./strict", _success),
-            ("bound by", _bound),
-        ],
-    ]
-    rows = list(_with_jump(rows))
-    tables, columns = [], list(identity)
-    for group in groups:
-        if len(columns) > len(identity) and _width(rows, columns + group) > width:
-            tables.append(_table(rows, columns))
-            columns = list(identity)
-        columns += group
-    tables.append(_table(rows, columns))
-    return Group(*(part for table in tables for part in (table, "")), _LEGEND)
+    return Group(*[shown for part in parts for shown in ("", part)][1:])
 
 
-def verdict_table(verdict: Verdict) -> Table:
-    """Each check with its numbers."""
-    table = Table(title=f"policy {verdict.policy}", title_justify="left", box=None, pad_edge=False)
-    for column in ("check", "outcome", "what was seen"):
-        table.add_column(column)
-    for check in verdict.checks:
-        outcome = Text("passed", "green") if check.passed else Text("FAILED", "red bold")
-        table.add_row(plain(check.name), outcome, plain(check.detail))
-    return table
+def to_markdown(table: Table) -> str:
+    """The table in GitHub's Markdown, with its title and note."""
+    lines = [[column.heading for column in table.columns], *filter(None, table.lines)]
+    head, *body = (f"| {' | '.join(map(markdown_text, line))} |" for line in lines)
+    rule = "|" + "|".join(" ---: " if column.is_number else " --- " for column in table.columns) + "|"
+    title = f"**{markdown_text(table.title)}**" if table.title else ""
+    return "\n\n".join(filter(None, [title, "\n".join([head, rule, *body]), table.note]))
 
 
-def shown_conditions(bound_by: str) -> str:
-    """The conditions that bind, for a person."""
-    parts = bound_by.split(",")
-    errors = [part for part in parts if part.startswith("error_")]
-    if len(errors) == len(METRICS):
-        parts = [part for part in parts if part not in errors] + ["all errors"]
-    return ", ".join(part.replace("rejected:", "rejected by ") for part in parts)
+def markdown_text(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return re.sub(r"[\\`*<\[\]|]", r"\\\g<0>", text).replace("\n", " ")
 
 
-def _width(rows: Iterable[TrialRow], columns: list[Column]) -> int:
+def to_html(table: Table) -> Markup:
+    """The table for a web page, with its title and note."""
+    kinds = ["number" if column.is_number else "" for column in table.columns]
+    head = _cells("th", kinds, [column.heading for column in table.columns])
+    gap = Markup('<tr class="gap"><td colspan="{}"></td></tr>').format(len(table.columns))
+    body = Markup("\n").join(_cells("td", kinds, line) if line else gap for line in table.lines)
+    text = Markup('<div class="scroll"><table>\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>').format(
+        head, body
+    )
+    if table.note:
+        text += Markup('\n<p class="faint">{}</p>').format(table.note)
+    if table.folded:
+        return Markup("<details><summary>{}</summary>{}</details>").format(table.title, text)
+    return (Markup("<p><b>{}</b></p>").format(table.title) if table.title else Markup()) + text
+
+
+def _cells(tag: str, kinds: Sequence[str], line: Sequence[str]) -> Markup:
+    cells = (
+        Markup('<{0} class="{1}">{2}</{0}>').format(
+            tag, f"{kind} wide" if len(cell) > _LONG else kind, escape(str(cell))
+        )
+        for kind, cell in zip(kinds, line, strict=True)
+    )
+    return Markup("<tr>{}</tr>").format(Markup().join(cells))
+
+
+def _fitting(table: Table, width: int) -> Iterable[Table]:
+    """The table, or tables of some groups of its columns each: as few as fit, and of these the narrowest."""
+    groups = list(dict.fromkeys(column.group for column in table.columns if column.group))
+
+    def split(cuts: Sequence[int]) -> list[Table]:
+        return [_part(table, groups[a:b]) for a, b in pairwise((0, *cuts, len(groups)))]
+
+    for number in range(max(len(groups), 1)):
+        cuts = combinations(range(1, len(groups)), number)
+        widest, best = min((max(map(_width, split(cut))), cut) for cut in cuts)
+        if widest <= width:
+            break
+    return split(best)
+
+
+def _part(table: Table, groups: Sequence[str]) -> Table:
+    """The columns of some groups, and those of none."""
+    places = [i for i, column in enumerate(table.columns) if not column.group or column.group in groups]
+    lines = [[line[i] for i in places] if line else [] for line in table.lines]
+    return replace(table, columns=[table.columns[i] for i in places], lines=lines)
+
+
+def _width(table: Table) -> int:
     """Characters that the table takes; words may be wrapped, but not into slivers."""
-    table, console = _table(rows, columns), Console(width=10_000)
-    for column in table.columns:
+    made, console = _rich(table), Console(width=10_000)
+    for column in made.columns:
         if not column.no_wrap:
             column.max_width = _READABLE
-    return int(Measurement.get(console, console.options, table).maximum)
+    return int(Measurement.get(console, console.options, made).maximum)
 
 
-def _table(rows: Iterable[TrialRow], columns: list[Column]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    words = {"published\nverdict", "strict\nverdict", "bound by"}
-    left = {"arm", "success\npubl./strict", *words}
-    for name, _ in columns:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in words, vertical="top")
-    previous = None
-    for row in rows:
-        if previous is not None and (row.steps, row.interval) != previous:
-            table.add_row()
-        previous = (row.steps, row.interval)
-        cells = (cell(row) for _, cell in columns)
-        table.add_row(*(plain(shown) if isinstance(shown, str) else shown for shown in cells))
-    return table
-
-
-def _with_jump(rows: Sequence[TrialRow]) -> Iterable[TrialRow]:
-    """The rows with one for `jump` before the first spoof of each (T', k)."""
-    shown = set()
-    for row in rows:
-        if not row.is_honest and row.is_ok and (row.steps, row.interval) not in shown:
-            shown.add((row.steps, row.interval))
-            yield TrialRow(
-                sweep_id=row.sweep_id, trial_id="", proof_id="", arm="jump (no update)", attack="jump", dataset=row.dataset,
-                model=row.model, steps=row.steps, interval=row.interval, batch_size=row.batch_size, seed=row.seed, device="",
-                device_name="", status="ok", error_l1=row.jump_l1, error_l2=row.jump_l2, error_linf=row.jump_linf,
-                error_cos=row.jump_cos,
-            )  # fmt: skip
-        yield row
-
-
-def _error(metric: str) -> Cell:
-    return lambda row: _number(getattr(row, f"error_{metric}"), ".2g")
-
-
-def _number(value: float | None, form: str) -> str:
-    if value is None or math.isnan(value):
-        return "-"
-    return format(value, form)
-
-
-def _verdict(accepted: bool | None, rejected_by: str | None) -> Text:
-    if accepted is None:
-        return Text("-")
-    if accepted:
-        return Text("accepted", "green")
-    return Text("rejected: " + (rejected_by or "").replace(",", ", "), "red")
-
-
-def _success(row: TrialRow) -> Text:
-    if not row.is_ok:
-        return Text(row.status, "red bold")
-    if row.success is None or row.success_strict is None:
-        return Text("-")
-    text = Text("yes" if row.success else "no", "green" if row.success else "red")
-    return text + Text(" / ") + Text("yes" if row.success_strict else "no", "green" if row.success_strict else "red")
-
-
-def _bound(row: TrialRow) -> str:
-    if not row.is_ok:
-        return row.message.splitlines()[0] if row.message else ""
-    if row.bound_by is None:
-        return "-"
-    if row.success:
-        return f"closest: {row.bound_by}"
-    return shown_conditions(row.bound_by)
+def _rich(table: Table) -> RichTable:
+    title = terminal_text(table.title) if table.title else None
+    made = RichTable(
+        title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
+    )
+    for column in table.columns:
+        heading = Text("\n").join(map(terminal_text, filter(None, (*column.title.split("\n"), column.unit))))
+        made.add_column(heading, justify="right" if column.is_number else "left", no_wrap=not column.wraps)
+    for line in table.lines:
+        made.add_row(*map(terminal_text, line))
+    return made

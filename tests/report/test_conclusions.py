@@ -1,4 +1,4 @@
-"""The words about a run: every arm is mentioned, every number is a row's."""
+"""The conclusions about a run: every arm has its line, every number is a row's, controls are known by their attack."""
 
 import itertools
 import math
@@ -9,12 +9,13 @@ from dataclasses import asdict
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from raypol.core.distances import METRICS
-from raypol.report.conclusions import tell
+from raypol.report.conclusions import Conclusions, conclude
 from raypol.store.results.rows import TrialRow
 from tests.conftest import Shown
-from tests.report.test_tables import measured, row
+from tests.report.demo_rows import measured, row
 
 
 def honest(**changes: object) -> TrialRow:
@@ -42,6 +43,22 @@ def spoof(arm: str, error: float = 0.1, **changes: object) -> TrialRow:
     return measured(arm, **{**known, **changes})
 
 
+def won(arm: str, error: float = 0.1, **changes: object) -> TrialRow:
+    return spoof(arm, error, **{"success": True, "success_strict": True, "bound_by": "size", **changes})
+
+
+def words_of(found: Conclusions) -> str:
+    """All of it, as one text."""
+    return found.text.plain + "\n" + "\n".join(" | ".join(line) for table in found.tables for line in table.lines)
+
+
+def line_of(arm: str, *rows: TrialRow) -> dict[str, str]:
+    """An arm's line of the table."""
+    (table,) = conclude(rows).tables
+    (line,) = [line for line in table.lines if line[0] == arm]
+    return dict(zip((column.heading for column in table.columns), line, strict=True))
+
+
 def numbers(rows: Iterable[TrialRow]) -> set[str]:
     """Every number that the rows give as words might put it: as it is, as a percentage, as a ratio, as a count."""
     values: set[float] = set(range(len(list(rows)) + 1)) | {float(part) for part in ["1", "2"]}
@@ -58,28 +75,34 @@ def numbers(rows: Iterable[TrialRow]) -> set[str]:
     }
 
 
-def told_numbers(story: str) -> set[str]:
+def told_numbers(text: str) -> set[str]:
     # Digits inside names (resnet8, l2, III-...) are not numbers.
-    return set(re.findall(r"(?<![\w.-])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?=x|\b)", story))
+    return set(re.findall(r"(?<![\w.-])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?=x|\b)", text))
 
 
-def test_the_demos_story_mentions_each_arm_with_numbers_of_its_rows(shown: Shown) -> None:
+def test_the_demo_is_told_in_a_line_per_arm_and_five_sentences_with_numbers_of_its_rows(shown: Shown) -> None:
     rows = [outcome.row for outcome in shown.second.outcomes]
-    story = tell(rows)
-    for arm in {r.arm for r in rows} - {"honest"}:
-        assert re.search(rf"(?<![\w-]){re.escape(arm)}(?![\w-])", story), arm
-    assert "honest proof" in story
-    assert told_numbers(story) <= numbers(rows), told_numbers(story) - numbers(rows)
-    assert "nan" not in story
-    assert "None" not in story
+    found = conclude(rows)
+    (table,) = found.tables
+    assert sorted(line[0] for line in table.lines) == sorted({r.arm for r in rows} - {"honest"})
+    assert 3 <= len(found.summary) <= 5
+    assert found.remarks == []
+    text = words_of(found)
+    assert told_numbers(text) <= numbers(rows), told_numbers(text) - numbers(rows)
+    assert "nan" not in text
+    assert "None" not in text
 
 
 def test_the_honest_proof_in_a_sentence() -> None:
-    story = tell([honest()])
-    assert "resnet8 on digits for 1000 steps to 97.5 % test accuracy in 12.3 device seconds" in story
-    assert "fresh augmentation its largest normalised l2 error is 0.25" in story
-    assert "accepted by published and accepted by strict" in story
-    assert "REJECTED by strict" in tell([honest(accepted_strict=False)])
+    (text,) = conclude([honest()]).summary
+    assert "(resnet8 on digits, 1000 steps, 97.5 % test accuracy, 12.3 device seconds)" in text
+    assert "errs by at most 0.25 in l2 under fresh augmentation" in text
+    assert "published accepts it, strict accepts it" in text
+    assert "strict REJECTS it" in conclude([honest(accepted_strict=False)]).summary[0]
+    assert "reused" in conclude([honest(message="proof reused from an earlier run")]).summary[0]
+    assert conclude([honest(), honest(accepted_strict=False)]).summary == [
+        "Of 2 honest proofs (medians: 12.3 device seconds, largest l2 error 0.25) published accepts 2 and strict 1."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,100 +113,143 @@ def test_the_honest_proof_in_a_sentence() -> None:
         {"error_l2": None},
         {"error_l2": math.nan},
         {"accuracy_final": math.nan},
-        {"replay_augmentation": ""},
     ],
 )
 def test_what_is_not_known_is_said_so(changes: dict[str, object]) -> None:
-    story = tell([honest(**changes), spoof("null"), spoof("II", error_l2=None, device_s=None)])
-    assert "nan" not in story
-    assert "None " not in story
-    assert "unknown" in story or "?" in story
+    text = words_of(conclude([honest(**changes), spoof("null"), spoof("II", error_l2=None, device_s=None)]))
+    assert "nan" not in text
+    assert "None" not in text
+    assert "unknown" in text
 
 
 def test_counts_per_policy() -> None:
-    rows = [honest(), spoof("null"), spoof("II", accepted_strict=False), spoof("III", accepted_published=False)]
-    story = tell(rows)
-    assert "Published accepts 2 of 3 spoofs." in story
-    assert "Strict accepts 2 of 3 spoofs." in story
-    assert "No spoof succeeds under strict." in story
-
-
-def test_who_succeeds_is_named_with_its_lengths() -> None:
     rows = [
         honest(),
-        spoof("null", 0.2),
-        spoof("null", 0.2, steps=100),
-        spoof("II", success=True, success_strict=True),
-        spoof("II", success=True, success_strict=True, steps=100),
-        spoof("III", success=True),
+        spoof("null"),
+        won("II", accepted_strict=False, success_strict=False),
+        spoof("III", accepted_published=False),
     ]
-    story = tell(rows)
-    assert "II (T' = 50, 100)" in story
-    assert "Under published alone also: III (T' = 50)" in story
-    assert "II errs less than null" in story
-    assert "succeeds under strict where null does not, at T' = 50, 100" in story
+    text = " ".join(conclude(rows).summary)
+    assert "Of 3 spoofs published accepts 2, of which 1 succeed; strict accepts 2, of which 0 succeed." in text
 
 
-def test_an_attack_that_does_no_better_than_null_is_told_so() -> None:
-    story = tell([honest(), spoof("null", 0.1), spoof("II", 0.1)])
-    assert "II errs less than null in no metric (l2 error 1x" in story
-    assert "changes no outcome" in story
+def test_who_succeeds_where_null_fails_is_named_with_its_lengths() -> None:
+    rows = [
+        honest(),
+        *(spoof("null", 0.2, steps=steps) for steps in (50, 100)),
+        *(won("II", steps=steps) for steps in (50, 100)),
+        won("III", success_strict=False, rejected_by="optimizer_state"),
+    ]
+    text = " ".join(conclude(rows).summary)
+    assert "Under strict II (T' = 50, 100) succeeds where null fails; under published alone III (T' = 50) does." in text
+    assert line_of("II", *rows) | {"outcome": "succeeds at 50, 100", "bound by": "closest: size"} == line_of(
+        "II", *rows
+    )
+    assert line_of("III", *rows)["outcome"] == "succeeds under published alone at 50"
+    assert line_of("III", *rows)["bound by"] == "rejected by optimizer_state"
 
 
-def test_metrics_in_which_an_attack_errs_less_are_told_by_how_often() -> None:
+def test_an_attack_is_held_against_null_in_error_and_time() -> None:
     nulls = [spoof("null", 0.1, steps=steps) for steps in (10, 20, 30)]
-    story = tell([honest(), *nulls, *(spoof("II", 0.05, steps=steps) for steps in (10, 20, 30))])
-    assert "II errs less than null in all four metrics at 3 of 3 T' (l2 error 0.5x" in story
-    spoofs = [spoof("II", 0.2, error_l1=0.05, error_cos=0.05, steps=10), spoof("II", 0.2, error_l1=0.05, steps=20)]
-    story = tell([honest(), *nulls, *spoofs])
-    assert "II errs less than null in l1 at 2, in cos at 1 of 2 T' (l2 error 2x" in story
-    story = tell([honest(), nulls[0], spoofs[0]])
-    assert "II errs less than null in l1 and cos (l2 error 2x" in story
-    seeds = [spoof(arm, error, steps=10, seed=seed) for arm, error in (("null", 0.1), ("II", 0.05)) for seed in (0, 1)]
-    assert "II errs less than null in all four metrics at 2 of 2 points (l2" in tell([honest(), *seeds])
+    spoofs = [spoof("II", error, steps=steps, device_s=25.0) for error, steps in ((0.05, 10), (0.2, 20))]
+    line = line_of("II", honest(), *nulls, *spoofs)
+    assert line["points T'"] == "2: 10, 20"
+    assert line["error l2 / null's"] == "0.5 to 2"
+    assert line["time / null's"] == "2"
+    assert line_of("null", honest(), *nulls, *spoofs)["error l2 / null's"] == "1"
+    assert line_of("III", honest(), *nulls, spoof("III", steps=70))["error l2 / null's"] == "-"
 
 
 def test_an_attack_that_changed_no_point_is_told_so() -> None:
     rows = [honest(), spoof("null"), spoof("II", attack="ii", num_points=0), spoof("III", attack="iii", num_points=7)]
-    story = tell(rows)
-    assert "II changed no data point in 1 of 1 trials: there its spoof is null's" in story
-    assert "III changed" not in story
+    assert "changed no data point in 1 of 1 trials, where its spoof is null's" in line_of("II", *rows)["outcome"]
+    assert "changed" not in line_of("III", *rows)["outcome"]
 
 
-def test_what_an_attack_loses_is_told_with_its_reason() -> None:
+def test_what_stops_an_arm_is_told_with_its_lengths() -> None:
     rows = [
         honest(),
-        spoof("null", success=True, success_strict=True),
-        spoof("II", accepted_strict=False, rejected_by="replay"),
-        spoof("III", bound_by="time,size"),
+        *(won("null", steps=steps) for steps in (10, 20, 30)),
+        spoof("II", steps=10, accepted_strict=False, rejected_by="replay", bound_by="rejected:replay,error_l2,time"),
+        spoof("II", steps=20, bound_by="time"),
+        won("II", steps=30),
+        spoof("III", bound_by="error_l1,error_l2,error_linf,error_cos"),
     ]
-    story = tell(rows)
-    assert "there the trajectory passes, not the attack" in story
-    assert "because of replay" in story
-    assert "because of size, time" in story
+    assert "there the trajectory passes, not the attack" in " ".join(conclude(rows).summary)
+    line = line_of("II", *rows)
+    assert line["outcome"] == "succeeds at 30; fails at 10, 20"
+    assert line["bound by"] == "time; rejected by replay, error_l2 at 10"
+    assert line_of("III", *rows)["bound by"] == "all errors"
+
+
+def test_many_lengths_and_seeds_are_put_together() -> None:
+    rows = [won("null", steps=steps, seed=seed) for steps in range(10, 90, 10) for seed in (0, 1)]
+    rows += [spoof("II", steps=50, seed=1), won("II", steps=50, seed=0), won("II", steps=60)]
+    line = line_of("null", honest(), *rows)
+    assert line["points T'"] == "8: 10 to 80"
+    assert line["outcome"] == "succeeds at 10 to 80 (16 of 16 trials)"
+    assert line_of("II", honest(), *rows)["outcome"] == "succeeds at 50 (1 of 2), 60; fails at 50 (1 of 2)"
+
+
+def test_controls_are_known_by_their_attack_not_by_their_name() -> None:
+    rows = [honest(), won("baseline", attack="null"), spoof("null", attack="ii")]
+    text = " ".join(conclude(rows).summary)
+    assert (
+        "The control baseline, ordinary batches with no perturbation, itself succeeds under strict at T' = 50" in text
+    )
+    assert "No attack succeeds under strict where baseline fails." in text
+    assert line_of("null", *rows)["error l2 / baseline's"] == "1"
 
 
 def test_without_the_control_nothing_is_credited() -> None:
-    assert "no null control in this run, so no attack can be credited" in tell([honest(), spoof("II")])
+    found = conclude([honest(), won("II")])
+    assert "no null control in this run, so no attack can be credited" in " ".join(found.summary)
+    assert [column.heading for column in found.tables[0].columns] == ["arm", "points T'", "outcome", "bound by"]
 
 
-def test_an_arm_whose_control_is_missing_is_still_mentioned() -> None:
-    story = tell([honest(), spoof("null"), spoof("II", steps=70), spoof("III", seed=1), spoof("I-tail")])
-    assert "II: null was not measured" in story
-    assert "III: null was not measured" in story
-    assert "I-tail errs less" in story
+def test_a_control_that_was_measured_elsewhere_compares_with_nothing() -> None:
+    found = conclude([honest(), spoof("null"), spoof("II", steps=70), spoof("III", seed=1)])
+    assert "No attack was measured at a point where null was." in found.summary
 
 
-def test_failed_trials_are_counted_and_named() -> None:
-    story = tell([honest(), spoof("null"), row("II", status="error"), row("III", status="error", steps=70)])
-    assert "2 trials failed" in story
-    assert "II (T' = 50); III (T' = 70)" in story
-    assert "of 1 spoofs" in story
+def test_trials_without_a_result_are_told() -> None:
+    rows = [
+        honest(),
+        spoof("null"),
+        row("II", status="error", message="ValueError: broken\nTraceback"),
+        row("III", status="stopped", steps=70),
+    ]
+    found = conclude(rows)
+    assert "2 trials did not run to the end." in " ".join(found.summary)
+    assert found.remarks == ["Failed 1x: ValueError: broken"]
+    assert line_of("II", *rows)["outcome"] == "no result at 50"
+    assert line_of("III", *rows)["outcome"] == "stopped early at 70"
+
+
+def test_a_sweep_says_how_far_it_is_and_what_limits_it() -> None:
+    rows = [honest(), spoof("null", estimated=True, estimate_beyond=3, simulated=True), row("II", status="error")]
+    found = conclude(rows, planned=6, resumed=1, stopped="the storage is full")
+    assert found.summary[0] == "2 of 6 trials have a row (1 were finished before): 1 ran to the end, 1 failed."
+    assert len(found.summary) <= 5
+    ended, estimated, simulated, *_ = found.remarks
+    assert ended == "The sweep ended early: the storage is full."
+    assert "1 trials are estimated from 5 of 5 intervals" in estimated
+    assert "at most 3 intervals of a spoof err more" in estimated
+    assert "Some devices are simulated" in simulated
+    assert conclude(rows, planned=0).summary[0].startswith("2 trials have a row: ")
 
 
 def test_of_nothing_nothing_is_told() -> None:
-    assert tell([]) == ""
-    assert "1 trials failed" in tell([row("II", status="error")])
+    assert conclude([]) == Conclusions(summary=[], remarks=[], tables=[])
+    assert "1 trials did not run" in conclude([row("II", status="error")]).summary[0]
+
+
+def test_names_stay_names_in_markdown() -> None:
+    evil = "[x](http://evil) <b> |"
+    found = conclude([honest(), spoof("null"), won(evil), row(evil, status="error", message=evil, steps=70)])
+    page = MarkdownIt("commonmark").enable("table").render(found.markdown(evil))
+    assert not re.search(r"<(a|b)\b", page)
+    assert page.count("[x](http://evil) &lt;b&gt; |") == 4
 
 
 @given(
@@ -204,8 +270,9 @@ def test_of_nothing_nothing_is_told() -> None:
     )
 )
 def test_any_rows_can_be_told(rows: list[TrialRow]) -> None:
-    story = tell([honest(), *rows])
-    assert "nan" not in story
-    for one in rows:
-        if one.arm != "null":
-            assert one.arm in story or (one.status == "ok" and "no null control" in story)
+    found = conclude([honest(), *rows])
+    text = words_of(found)
+    assert "nan" not in text
+    assert {line[0] for table in found.tables for line in table.lines} == {one.arm for one in rows}
+    assert len(found.summary) <= 5
+    assert found.markdown()

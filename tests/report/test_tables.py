@@ -1,239 +1,134 @@
-"""The demo's table at any width, and a verdict's, whatever a proof may call its tensors."""
+"""One table on a terminal, in Markdown and on a web page, whatever an adversary calls things."""
 
-import math
 import re
-from dataclasses import replace
-from io import StringIO
-from typing import Any
+from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console, RenderableType
+from markdown_it import MarkdownIt
 
-from raypol.core.distances import METRICS
-from raypol.core.verification.verdict import Check, Verdict
-from raypol.report.tables import arms_table, verdict_table
-from raypol.report.terminal import plain
-from raypol.store.results.rows import TrialRow
-from tests.conftest import Shown
-
-HEADERS = [
-    *(
-        "arm",
-        "T'",
-        "k",
-        "verified",
-        "l1",
-        "l2",
-        "linf",
-        "cos",
-        "removed",
-        "share",
-        "device",
-        "s",
-        "time",
-        "step",
-        "equiv.",
-    ),
-    *("size", "MB", "published", "verdict", "strict", "success", "publ./strict", "bound by"),
-]
-
-
-def printed(table: RenderableType, width: int) -> str:
-    console = Console(file=StringIO(), width=width)
-    console.print(table)
-    out = console.file
-    assert isinstance(out, StringIO)
-    return out.getvalue()
-
-
-def row(arm: str = "II", **changes: Any) -> TrialRow:  # noqa: ANN401 - any field of TrialRow
-    known: dict[str, Any] = {
-        "sweep_id": "s",
-        "trial_id": "t",
-        "proof_id": "p",
-        "arm": arm,
-        "attack": {"honest": "none", "null": "null", "infinitesimal": "infinitesimal"}.get(arm, "ii"),
-        "dataset": "digits",
-        "model": "resnet8",
-        "steps": 50,
-        "interval": 10,
-        "batch_size": 64,
-        "seed": 0,
-        "device": "cpu",
-        "device_name": "A Processor",
-        "status": "ok",
-    }
-    return TrialRow(**{**known, **changes})
-
-
-REJECTED = "initial_state,replay,optimizer_state"
-
-
-def measured(arm: str = "II", **changes: Any) -> TrialRow:  # noqa: ANN401 - any field of TrialRow
-    errors = {f"error_{m}": 0.125 for m in METRICS} | {f"jump_{m}": 0.375 for m in METRICS}
-    return row(
-        arm,
-        **{
-            **errors,
-            "num_intervals": 5,
-            "intervals_verified": 5,
-            "removed_share_l2": 0.25,
-            "accepted_published": True,
-            "accepted_strict": False,
-            "rejected_by": REJECTED,
-            "rejected_by_published": "",
-            "device_s": 12.5,
-            "ratio_time": 1.75,
-            "step_equivalents": 9.5,
-            "size_bytes": 7_250_000,
-            "ratio_size": 0.5,
-            "success": False,
-            "success_strict": False,
-            "bound_by": "time",
-            **changes,
-        },
-    )
-
-
-@pytest.mark.parametrize("width", [80, 100, 120, 160, 180, 200, 400])
-def test_no_column_and_no_row_is_dropped_at_any_width(shown: Shown, width: int) -> None:
-    rows = [outcome.row for outcome in shown.second.outcomes]
-    text = printed(arms_table(rows, width=width), width)
-    assert max(map(len, text.splitlines())) <= width
-    for header in HEADERS:
-        assert re.search(rf"(?<!\w){re.escape(header)}(?!\w)", text), header
-    assert "…" not in text
-    tables = sum(line.startswith("arm ") for line in text.splitlines())
-    assert tables == 1 if width == 400 else tables >= 1
-    for arm in {r.arm for r in rows}:
-        assert len(re.findall(rf"^{re.escape(arm)} ", text, flags=re.MULTILINE)) == tables * sum(
-            r.arm == arm for r in rows
-        )
-
-
-@pytest.mark.parametrize("width", [80, 120, 200])
-def test_the_longest_verdict_can_be_read_in_full(width: int) -> None:
-    worst = measured(
-        accepted_published=False,
-        rejected_by_published="structure,hashes,initial_state,replay",
-        rejected_by="structure,hashes,initial_state,replay,optimizer_state",
-        bound_by="rejected:initial_state,rejected:replay,error_l1,error_l2,error_linf,error_cos,time,size",
-    )
-    words = " ".join(printed(arms_table([measured("null"), worst], width=width), width).split())
-    for word in ("structure,", "optimizer_state", "all errors", "rejected by initial_state,", "time,"):
-        assert word in words
-    assert "…" not in words
-
-
-def test_numbers_stand_in_their_columns() -> None:
-    (line,) = [
-        line for line in printed(arms_table([measured()], width=300), 300).splitlines() if line.startswith("II ")
-    ]
-    assert line.split()[:12] == [
-        "II",
-        "50",
-        "10",
-        "5/5",
-        "0.12",
-        "0.12",
-        "0.12",
-        "0.12",
-        "0.25",
-        "12.50",
-        "1.75",
-        "9.5",
-    ]
-    assert "7.25" in line
-    assert "accepted" in line
-    assert "rejected: initial_state, replay, optimizer_state" in line
-    assert "no / no" in line
-    assert line.rstrip().endswith("time")
-
-
-def test_jump_is_told_once_per_point_and_not_for_the_honest_proof() -> None:
-    rows = [
-        measured("honest", steps=1000),
-        measured("null"),
-        measured("II"),
-        measured("II", steps=90),
-        measured("II", steps=90, interval=9),
-        row("III", steps=99, status="error", message="broken"),
-    ]
-    text = printed(arms_table(rows, width=300), 300)
-    jumps = [line.split() for line in text.splitlines() if line.startswith("jump (no update)")]
-    assert [line[3:5] for line in jumps] == [["50", "10"], ["90", "10"], ["90", "9"]]
-    assert all(line[5:9] == ["0.38"] * 4 for line in jumps)
-
-
-@pytest.mark.parametrize(
-    ("changes", "shown"),
-    [
-        ({"success": True, "success_strict": False, "bound_by": "size"}, "yes / no"),
-        ({"success": True, "success_strict": True, "bound_by": "size"}, "closest: size"),
-        ({"success": None, "success_strict": None, "bound_by": None}, " -  "),
-        (
-            {"bound_by": "rejected:replay,error_l1,error_l2,error_linf,error_cos,time"},
-            "rejected by replay, time, all errors",
-        ),
-        ({"bound_by": "error_l1,time"}, "error_l1, time"),
-        ({"status": "error", "message": "ValueError: this\nTraceback"}, "ValueError: this"),
-        ({"status": "error", "message": ""}, "error"),
-        ({"status": "stopped", "message": "by ASHA"}, "stopped"),
-        ({"accepted_strict": None}, " -  "),
-        ({"error_l2": math.nan}, " -  "),
-        ({"error_l2": math.inf}, " inf "),
-        ({"error_l2": 1e-12}, " 1e-12 "),
-    ],
+from raypol.report.tables import (
+    Bad,
+    Good,
+    Table,
+    TableColumn,
+    markdown_text,
+    terminal_text,
+    to_html,
+    to_markdown,
+    words,
 )
-def test_each_outcome_has_its_words(changes: dict[str, Any], shown: str) -> None:
-    text = printed(arms_table([measured(**changes)], width=300), 300)
-    assert shown in text
-    assert "nan" not in text
-    assert "None" not in text
+from tests.report.demo_rows import printed
+
+HOSTILE = (
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "![x](http://evil/x.png)",
+    "a | b", "`code` *bold* \\", "</td></table>", "[red]x[/red]", "[link=http://x]y[/link]", "**b**", "a\n| b |\n\n# c",
+    "<http://evil>",
+)  # fmt: skip
+TABLE = Table(
+    columns=[*words("arm"), TableColumn("T'"), TableColumn("error\nl2", "d_ref"), *words("bound by", wraps=True)],
+    lines=[["null", "20", "0.5", "time"], [], ["II", "160", "0.25", "rejected by replay"]],
+    title="What passes",
+    note="One line per arm.",
+)
 
 
-@pytest.mark.parametrize("words", ["[/red]", "[bold]x", "[link=http://x]y[/link]", "a [3, 4] b", "[", "\\[x]"])
-def test_brackets_in_names_and_messages_are_brackets(words: str) -> None:
-    text = printed(
-        arms_table([measured(words), row("II", status="error", message=f"KeyError: {words}")], width=300), 300
-    )
-    assert text.count(words) >= 2
-    verdict = Verdict(policy="strict", checks=(Check(name=words, passed=False, detail=f"the model has no {words}"),))
-    assert printed(verdict_table(verdict), 200).count(words) == 2
+class Page(HTMLParser):
+    """Tags that are opened, and the text of each cell."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.cells: list[str] = []
+        self.feed(str(text))
+
+    def handle_starttag(self, tag: str, _attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cells:
+            self.cells[-1] += data
 
 
-def test_what_a_proof_says_cannot_steer_the_terminal() -> None:
+def rendered(markdown: str) -> Page:
+    return Page(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
+
+
+def test_a_terminal_shows_every_cell_and_a_two_line_heading() -> None:
+    lines = [line.split() for line in printed(TABLE, 80).splitlines()]
+    assert lines[0] == ["What", "passes"]
+    assert ["null", "20", "0.5", "time"] in lines
+    assert ["II", "160", "0.25", "rejected", "by", "replay"] in lines
+    assert lines[-1] == ["One", "line", "per", "arm."]
+    assert "d_ref" in lines[3]
+
+
+def test_markdown_and_a_page_hold_the_same_cells() -> None:
+    page, markdown = Page(to_html(TABLE)), rendered(to_markdown(TABLE))
+    expected = ["arm", "T'", "error l2 (d_ref)", "bound by", *TABLE.lines[0], *TABLE.lines[2]]
+    assert [cell.strip() for cell in markdown.cells][:-1] == expected[:-1]
+    assert [cell.strip() for cell in page.cells if cell.strip()][:-1] == expected[:-1]
+    assert "One line per arm." in page.cells[-1]
+    assert "<details>" not in to_html(TABLE)
+    assert Page(to_html(Table(columns=words("a"), lines=[], title="All", folded=True))).tags[:2] == [
+        "details",
+        "summary",
+    ]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_words_stay_words_in_markdown_and_on_a_page(text: str) -> None:
+    table = Table(columns=words(text, "other"), lines=[[text, Good(text)], [Bad(text), "x"]], title=text)
+    flat = text.replace("\n", " ")
+    for page, expected in ((Page(to_html(table)), text), (rendered(to_markdown(table)), flat)):
+        assert not {"script", "img", "a", "code", "em", "h1"} & set(page.tags)
+        assert page.tags.count("table") == 1
+        assert page.tags.count("td") == 4
+        cells = [cell.strip("\n") for cell in page.cells]
+        assert cells[2:5] == [expected] * 3
+    assert rendered(markdown_text(text)).tags == ["p"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_words_stay_words_on_a_terminal(text: str) -> None:
+    table = Table(columns=words(text.replace("\n", " ")), lines=[[text]], title=text, note=text)
+    shown = repr(text)[1:-1].replace("\\\\", "\\") if "\n" in text else text
+    assert printed(table, 300).count(shown) >= 3
+
+
+def test_control_characters_cannot_steer_a_terminal() -> None:
     hostile = "\x1b[2J\x1b]0;owned\x07 \r accepted \x9b31m ok\u202e"
-    verdict = Verdict(policy="strict", checks=(Check(name="finite", passed=False, detail=f"tensor {hostile} is NaN"),))
-    text = printed(verdict_table(verdict), 300)
+    text = printed(Table(columns=words(hostile), lines=[[hostile]], note=hostile), 300)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
-    assert r"\x1b[2J\x1b]0;owned\x07 \r accepted \x9b31m ok\u202e" in text
+    assert text.count(r"\x1b[2J\x1b]0;owned\x07 \r accepted \x9b31m ok\u202e") == 3
 
 
 @given(st.text())
-def test_shown_words_are_printable_and_lose_nothing_printable(words: str) -> None:
-    text = plain(words).plain
-    assert text.isprintable()
-    if words.isprintable():
-        assert text == words
+def test_terminal_text_is_printable_and_loses_nothing_printable(text: str) -> None:
+    shown = terminal_text(text).plain
+    assert shown.isprintable()
+    if text.isprintable():
+        assert shown == text
 
 
-def test_a_verdict_names_each_check_with_what_was_seen() -> None:
-    verdict = Verdict(
-        policy="strict",
-        checks=(
-            Check(name="hashes", passed=True, detail="40 steps"),
-            Check(name="replay", passed=False, detail="l2 3.5 against 1 in steps 10..20"),
-        ),
-    )
-    lines = [line.split() for line in printed(verdict_table(verdict), 100).splitlines()]
-    assert lines[0] == ["policy", "strict"]
-    assert ["hashes", "passed", "40", "steps"] in lines
-    assert ["replay", "FAILED", *["l2", "3.5", "against", "1", "in", "steps", "10..20"]] in lines
+def wide(widths: dict[str, int]) -> Table:
+    """A key column and a group of each name, one cell that wide."""
+    columns = [TableColumn("key", is_number=False), *(TableColumn(name, group=name) for name in widths)]
+    return Table(columns=columns, lines=[["k", *("x" * width for width in widths.values())]])
 
 
-def test_no_rows_no_table_but_its_header() -> None:
-    assert "arm" in printed(arms_table([], width=200), 200)
-    assert "II" in printed(arms_table([replace(measured(), num_intervals=0)], width=200), 200)
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (200, [["a", "b", "c", "d"]]),
+        (100, [["a", "b"], ["c", "d"]]),
+        (80, [["a"], ["b", "c"], ["d"]]),
+        (62, [["a"], ["b"], ["c"], ["d"]]),
+    ],
+)
+def test_a_narrow_terminal_gets_few_tables_of_even_widths(width: int, expected: list[list[str]]) -> None:
+    heads = [line for line in printed(wide({"a": 50, "b": 30, "c": 30, "d": 50}), width).splitlines() if "key" in line]
+    assert [line.split()[1:] for line in heads] == expected

@@ -16,8 +16,9 @@ from raypol.cluster.runners import Runner
 from raypol.core.errors import InputError
 from raypol.core.training.train_config import TrainConfig
 from raypol.figures.catalogue import draw_all, read_material
-from raypol.report.conclusions import tell
-from raypol.report.tables import arms_table
+from raypol.report.conclusions import conclude
+from raypol.report.tables import to_terminal
+from raypol.report.trial_tables import demo_table
 from raypol.runs.sweeps.demo import ARMS, POINTS, DemoRun, new_sweep_id, run_demo
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
@@ -81,11 +82,12 @@ def show_demo(
     rows = [outcome.row for outcome in run.outcomes]
     if not out.is_terminal:
         out = Console(file=out.file, highlight=False, width=_LOG_WIDTH)
-    out.print(arms_table(rows, width=out.width))
-    answer = tell(rows)
-    out.print(f"\n{answer}\n", markup=False)
+    found = conclude(rows)
+    for table in (demo_table(rows), *found.tables):
+        out.print(to_terminal(table, width=out.width), "")
+    out.print(found.text, "")
     drawn = draw(run, Path(ResultsFolder(results).figures.path))
-    tracker.finish(answer, drawn)
+    tracker.finish(found.markdown(), drawn)
     for line in closing_lines(run, drawn, tracker, Path(results.path)):
         out.print(line, soft_wrap=True, markup=False)
     if tracker.problem:

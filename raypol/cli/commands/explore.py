@@ -18,7 +18,7 @@ from raypol.cli.console import ERR, OUT
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.explorer.session import DATA_VARIABLE, RESULTS_VARIABLE, Opened, open_results
-from raypol.report.terminal import plain
+from raypol.report.tables import terminal_text
 
 _MAX_PORT: Final = 65535
 
@@ -122,4 +122,4 @@ def _describe(opened: Opened) -> None:
     """What was found."""
     OUT.print(f"{len(opened.trials.table):,} trials: {opened.origin}", soft_wrap=True)
     for note in opened.trials.notes:
-        ERR.print(plain(note), style="yellow", soft_wrap=True)
+        ERR.print(terminal_text(note), style="yellow", soft_wrap=True)

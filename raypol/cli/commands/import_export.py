@@ -12,7 +12,7 @@ from raypol.cli.console import ERR, OUT
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
 from raypol.core.proof import Recipe
-from raypol.report.terminal import plain
+from raypol.report.tables import terminal_text
 from raypol.runs.published.export_proof import NOTE_NAME, export_published
 from raypol.runs.published.import_options import Claims
 from raypol.runs.published.import_proof import import_published
@@ -113,7 +113,7 @@ class Export:
                 with_hash=self.hash,
                 on_progress=update,
             )
-        OUT.print(plain(_claims(recipe)), soft_wrap=True)
+        OUT.print(terminal_text(_claims(recipe)), soft_wrap=True)
         OUT.print(f"the published layout does not say (also in {NOTE_NAME}):", soft_wrap=True)
         _show([(gap.part, f"{gap.what}{' [LOST]' if gap.false else ''}") for gap in done.gaps])
         _show([("judge it", done.command), ("read it back", done.import_command)])
@@ -133,7 +133,7 @@ def _rule(recipe: Recipe) -> str:
 
 def _show(said: Iterable[tuple[str, str]]) -> None:
     for part, what in said:
-        OUT.print(plain(f"{part:<16} {what}"), soft_wrap=True)
+        OUT.print(terminal_text(f"{part:<16} {what}"), soft_wrap=True)
 
 
 def _last(text: str) -> None:

@@ -9,7 +9,7 @@ from raypol.cli.console import OUT
 from raypol.core.imports import is_import_path
 from raypol.core.models import MODELS, ModelSize, build_model, model_size
 from raypol.core.models.initial_laws import initial_laws
-from raypol.report.terminal import plain
+from raypol.report.tables import terminal_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,9 @@ def _table(sizes: dict[str, ModelSize]) -> Table:
     for name, size in sizes.items():
         parts = (size.weight_bytes, size.buffer_bytes, size.momentum_bytes, size.checkpoint_bytes)
         table.add_row(
-            plain(name), f"{size.num_parameters:,}", str(size.num_tensors), *(f"{part / 1e6:.3f}" for part in parts)
+            terminal_text(name),
+            f"{size.num_parameters:,}",
+            str(size.num_tensors),
+            *(f"{part / 1e6:.3f}" for part in parts),
         )
     return table

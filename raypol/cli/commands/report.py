@@ -1,6 +1,6 @@
 """`raypol report`: a sweep as one HTML file that needs no network, and as Markdown with PNGs for a repository.
 
-What it says is put together in `report_content`; two templates lay it out.
+`raypol.report.content` puts together what it says; two templates lay it out.
 """
 
 import base64
@@ -18,6 +18,7 @@ from raypol.cli.console import ERR, OUT
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.report.content import Report, make_report
+from raypol.report.tables import to_html, to_markdown
 from raypol.runs.sweeps.record import sweeps_of_rows, sweeps_with_books
 from raypol.store.location import Location, atomic_output, open_location
 from raypol.store.results_folder import ResultsFolder
@@ -97,7 +98,7 @@ def _rendered(template: str, report: Report) -> str:
     is_page = template.endswith(".html.j2")
     # What rows say may come from an adversary: a page escapes it. Markdown is no page.
     environment = Environment(autoescape=is_page, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    markdown = MarkdownIt("commonmark", {"html": False})
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
     def as_page(text: str) -> Markup:
         return Markup(markdown.render(text.replace("T' = ", _UNBROKEN)))  # noqa: S704 - html=False: what is not Markdown is escaped
@@ -105,7 +106,7 @@ def _rendered(template: str, report: Report) -> str:
     environment.filters |= {
         "markdown": as_page,
         "base64": lambda png: base64.b64encode(png).decode(),
-        "cell": lambda cell: cell.replace("|", "\\|").replace("\n", " "),
+        "table": to_html if is_page else to_markdown,
     }
     text = (files("raypol.report") / "templates" / template).read_text()
     return environment.from_string(text).render(report=report, sections=report.sections)

@@ -19,7 +19,7 @@ from raypol.cluster.connection import connect, running_cluster
 from raypol.cluster.inventory import NodeOffer
 from raypol.cluster.scaling import live_nodes
 from raypol.core.errors import InputError, first_line
-from raypol.report.terminal import plain
+from raypol.report.tables import terminal_text
 from raypol.runs.sweeps.live_status import STATES
 from raypol.store.location import open_location
 
@@ -151,9 +151,9 @@ def frame(glance: Glance, nodes: _Nodes) -> RenderableType:
 
 def _head(glance: Glance) -> RenderableType:
     now = f"{datetime.fromtimestamp(glance.now):%Y-%m-%d %H:%M:%S}"
-    title = plain(f"{glance.sweep_id} in {glance.results}, {now}")
+    title = terminal_text(f"{glance.sweep_id} in {glance.results}, {now}")
     title.stylize("bold")
-    return Group(title, plain(_standing(glance)))
+    return Group(title, terminal_text(_standing(glance)))
 
 
 def _standing(glance: Glance) -> str:
@@ -228,7 +228,7 @@ def _running(glance: Glance) -> RenderableType:
     for trial in trials[:_SHOWN]:
         cells = (trial.arm, str(trial.steps), str(trial.interval), str(trial.seed), trial.device)
         age = time_words(max(glance.pulse.written_at - trial.since, 0.0))
-        table.add_row(*map(plain, cells), age, str(trial.tries))
+        table.add_row(*map(terminal_text, cells), age, str(trial.tries))
     if len(trials) <= _SHOWN:
         return table
     return Group(table, Text(f"and {len(trials) - _SHOWN} more", style="dim"))
@@ -247,7 +247,7 @@ def _nodes(offers: tuple[NodeOffer, ...]) -> RenderableType:
         models = ", ".join(sorted({canonical_accelerator(name) for name in offer.accelerators}))
         simulated = " (simulated)" if offer.simulated else ""
         table.add_row(
-            plain(offer.name),
+            terminal_text(offer.name),
             _in_use(offer.free_cpus, offer.cpus),
             _in_use(offer.free_gpus, offer.gpus),
             f"{models}{simulated}" or "-",

@@ -15,8 +15,8 @@ from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.policies import find_policy
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
-from raypol.report.tables import verdict_table
-from raypol.report.terminal import plain
+from raypol.report.tables import terminal_text, to_terminal
+from raypol.report.trial_tables import verdict_table
 from raypol.runs.trials.honest_proof import reference_distance
 from raypol.runs.trials.verify import Examination, Selection, allow_names, examine_proof
 from raypol.store.location import open_location
@@ -111,8 +111,8 @@ class Verify(Work):
             said = f"imported: the hashes are the importer's, and so is what the prover did not record: {asserted}"
             if "seed" in manifest.asserted and manifest.recipe.transform.is_random and self.augmentation == "recorded":
                 said += "; its crops and flips are not known, so --augmentation fresh is what can be asked"
-            OUT.print(plain(said), soft_wrap=True)
-        OUT.print(verdict_table(verdict))
+            OUT.print(terminal_text(said), soft_wrap=True)
+        OUT.print(to_terminal(verdict_table(verdict)))
         if evidence.replays:
             buffers = max(replay.buffer_error.l2 for replay in evidence.replays)
             OUT.print(f"norm statistics (reported, not judged): largest l2 distance {buffers:.3g}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the demo prints to be copied works when copied: the DuckDB query and the MLflow command."""
+"""What the demo prints: its conclusions, the same as in MLflow; and a query and a command that work when they are copied."""
 
 import re
 import subprocess
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from raypol.report.conclusions import conclude
 from tests.conftest import Shown
 from tests.studies import query
 
@@ -21,6 +22,32 @@ def words(line: str) -> list[str]:
     """As bash takes the line apart."""
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
     return done.stdout.split("\0")[:-1]
+
+
+def test_the_output_says_it_all(shown: Shown) -> None:
+    rows = [outcome.row for outcome in shown.second.outcomes]
+    found = conclude(rows)
+    words_of_it = " ".join(shown.out.split())
+    for sentence in found.summary:
+        assert sentence in words_of_it
+    (table,) = found.tables
+    for arm, points, *_ in table.lines:
+        assert re.search(rf"^{re.escape(arm)} +{points} ", shown.out, flags=re.MULTILINE), arm
+    assert "Traceback" not in shown.out + shown.err
+    assert "warning" not in shown.err
+    assert str(shown.folder) in shown.out
+
+
+def test_mlflow_has_the_same_conclusions(shown: Shown) -> None:
+    *_, store = words(printed(shown, "MLflow"))
+    client = MlflowClient(tracking_uri=store)
+    experiment = client.get_experiment_by_name("raypol-demo")
+    assert experiment is not None
+    sweep = f"tags.`raypol.sweep_id` = '{shown.second.study.sweep_id}'"
+    (summary,) = client.search_runs([experiment.experiment_id], f"tags.`raypol.summary` = 'true' AND {sweep}")
+    note = summary.data.tags["mlflow.note.content"]
+    assert conclude([outcome.row for outcome in shown.second.outcomes]).markdown() in note
+    assert "| null |" in note
 
 
 def test_the_printed_query_runs_in_a_shell_and_shows_this_runs_rows(shown: Shown) -> None:
