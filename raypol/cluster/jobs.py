@@ -1,12 +1,11 @@
-"""The work of each party as plain functions of one typed, small job: they run in an actor or in this process alike.
+"""The work of each party: plain functions of one small, typed job each, run in an actor or in this process alike.
 
-Jobs carry configuration and names of places. Weights and points go from the worker to the store and back, never through the
-driver. Every job can be repeated: it replaces what an earlier try left half done, and does not do again what one finished.
+Jobs carry configurations and paths. Weights and points go from the worker to the store and back, never through the driver.
+A job can be repeated: it replaces work that an earlier try left unfinished and reuses finished work.
 """
 
-import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,9 +14,10 @@ import torch
 from raypol.cluster.inventory import device_name
 from raypol.cluster.work_metrics import add_bytes, add_interval, counted, writing
 from raypol.core.attacks import method_of
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.precision import plain
-from raypol.core.proof import Cost, MemoryProof, Recipe
+from raypol.core.proof import Cost, Interval, MemoryProof, ProofSource, Recipe
 from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, make_scene
 from raypol.core.spoofing.sampling import SampleCost, SampledProof, seal_sample
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
@@ -28,14 +28,18 @@ from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
 from raypol.core.verification.survey import Survey, survey, survey_interval
 from raypol.store.location import Location, open_location
-from raypol.store.proofs.crafted_shards import read_notes, read_receipt, read_shards, write_receipt, write_shard
+from raypol.store.proofs.crafted_shards import (
+    read_sealing,
+    read_shard_costs,
+    read_shards,
+    write_sealing,
+    write_shard,
+)
 from raypol.store.proofs.format import Manifest
 from raypol.store.proofs.reader import ParquetProof, final_checkpoint, read_manifest
-from raypol.store.proofs.staging import left_behind, remove_all, workshop_name
+from raypol.store.proofs.staging import abandoned_folders, crafted_folder, remove_folders
 from raypol.store.proofs.writer import ProofWriter, new_proof
 from raypol.store.results_folder import ResultsFolder
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +47,7 @@ class ProveJob:
     """Train honestly and write the proof."""
 
     results: str
-    """`Location.address`, as every place in a job."""
+    """`Location.address`, like every path in a job."""
     proof_id: str
     recipe: Recipe
     data: DataSource
@@ -53,12 +57,12 @@ class ProveJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpoofJob:
-    """Forge a proof for the final weights of another; `shard` names the intervals to craft, sealing does all."""
+    """Craft a shard of a spoof's intervals, or seal the whole spoof."""
 
     results: str
     proof_id: str
     target: str
-    """Folder of the proof whose last weights are W_T."""
+    """Folder of the proof whose final weights W_T are stolen."""
     attack: Any
     """The attack's configuration."""
     spoof: SpoofConfig
@@ -67,48 +71,75 @@ class SpoofJob:
     device: str
     environment: dict[str, str] = field(default_factory=dict)
     shard: tuple[int, int] = (0, 0)
-    """Intervals shard[0], ..., shard[1] - 1."""
+    """To craft: intervals shard[0], ..., shard[1] - 1."""
     shards: tuple[tuple[int, int], ...] = ()
-    """For sealing: the shards that were crafted; none = craft while sealing."""
+    """To seal: the crafted shards; none = craft while sealing."""
 
     @property
-    def workshop(self) -> Location:
-        """Folder of what is finished of this spoof: crafted shards, then the receipt of sealing."""
-        return ResultsFolder(open_location(self.results)).staging / workshop_name(self.proof_id)
+    def crafted_folder(self) -> Location:
+        """Folder of crafted shards, later also of the record of sealing."""
+        return crafted_folder(open_location(self.results), self.proof_id)
 
     def shard_location(self, shard: tuple[int, int]) -> Location:
-        """Where a shard's crafted intervals wait to be sealed."""
-        return self.workshop / f"{shard[0]:08d}-{shard[1]:08d}.parquet"
+        """File of a shard's crafted intervals."""
+        return self.crafted_folder / f"{shard[0]:08d}-{shard[1]:08d}.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpoofOutcome:
-    """What crafting or sealing cost and did."""
+    """Result of crafting or sealing, with its cost."""
 
     cost: Cost
     stats: tuple[CraftStats, ...] = ()
     manifest: Manifest | None = None
     reused: bool = False
-    """True if an earlier, interrupted run had finished it; the cost is from then."""
+    """True if an earlier, interrupted run had finished it; the cost is that run's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ProbeJob:
+class _Replays:
+    """Fields of every job that re-trains intervals."""
+
+    device: str
+    conditions: Conditions
+    control: Recipe | None = None
+    """The ordinary hyperparameters of the unperturbed reference; None = do not replay it."""
+    control_keeps_state: bool = True
+
+    def replayer(self, source: ProofSource, dataset: Dataset) -> tuple[Trainer, Callable[[Interval], IntervalReplay]]:
+        """The declared recipe's trainer, and the function that re-trains an interval with it."""
+        precision = self.conditions.precision_for(source.recipe.precision)
+        trainer = Trainer(source.recipe, dataset, self.device, precision=precision)
+        control = None if self.control is None else Trainer(self.control, dataset, self.device, precision=precision)
+
+        def replay(interval: Interval) -> IntervalReplay:
+            return replay_interval(
+                source,
+                trainer,
+                interval,
+                self.conditions,
+                control=control,
+                control_keeps_state=self.control_keeps_state,
+            )
+
+        return trainer, replay
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeJob(_Replays):
     """Replay the first crafted intervals of a spoof that is not sealed yet."""
 
     spoof: SpoofJob
-    """With the shards that are crafted, in order, from the first interval on."""
+    """With the crafted shards in order, from the first interval on."""
     first: int
-    """Look at intervals 0, ..., first - 1."""
+    """Number of intervals whose sealing is simulated: 0, ..., first - 1."""
     known: int
-    """Of which so many were looked at before."""
-    device: str
-    conditions: Conditions
+    """Number of these that were replayed before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleJob:
-    """Craft and seal some intervals of a spoof, the rest of which nobody makes."""
+    """Craft and seal a few intervals of a spoof whose other intervals are never made."""
 
     spoof: SpoofJob
     wanted: tuple[int, ...]
@@ -116,30 +147,26 @@ class SampleJob:
 
     @property
     def folder(self) -> Location:
-        """Where the intervals go."""
-        return self.spoof.workshop / f"sample-{self.wanted[0]:08d}"
+        """Folder of the sealed intervals."""
+        return self.spoof.crafted_folder / f"sample-{self.wanted[0]:08d}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleOutcome:
-    """What a sample of intervals cost and did."""
+    """Result of sampling intervals, with its cost."""
 
     cost: SampleCost
     stats: tuple[CraftStats, ...]
     manifest: Manifest
-    """Of the folder: its steps and sizes are those of the sample."""
+    """Of the sample's folder: its steps and sizes are those of the sample."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JudgeJob:
+class JudgeJob(_Replays):
     """Survey and re-train sampled intervals."""
 
     sample: SampleJob
     manifest: Manifest
-    device: str
-    conditions: Conditions
-    control: Recipe
-    control_keeps_state: bool = True
     accuracy: bool = True
 
 
@@ -156,67 +183,64 @@ class SurveyJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ReplayJob:
+class ReplayJob(_Replays):
     """Re-train some intervals of a proof."""
 
     proof: str
     data: DataSource
-    device: str
-    conditions: Conditions
     intervals: tuple[int, ...]
-    control: Recipe | None = None
-    """The ordinary hyperparameters of the unperturbed reference; None = do not replay it."""
-    control_keeps_state: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceFacts:
-    """What a worker computes on."""
+    """Hardware on which a worker computes."""
 
     name: str
-    """The model, as the driver or the kernel reports it."""
+    """Model, as the driver or the kernel reports it."""
     kind: str
-    """torch's name of the device that jobs must use: cpu or cuda."""
+    """Device of jobs as torch calls it: cpu or cuda."""
     threads: int
     node: str = ""
-    """The machine: host name, and under Ray the beginning of the node's id."""
+    """Host name, and under Ray the beginning of the node's id."""
     simulated: bool = False
-    """True if the node only declares a GPU: the work runs on its CPU."""
+    """True if the node only declares a GPU and jobs run on its CPU."""
 
 
 def run_prove(job: ProveJob) -> Manifest:
-    """The prover's job; returns the manifest, the weights stay in the store. A try that was interrupted is taken up."""
+    """Train and write the proof; resume where an interrupted try stopped."""
     dataset = job.data.load()
     results = open_location(job.results)
-    left = left_behind(results, job.proof_id)
+    abandoned = abandoned_folders(results, job.proof_id)
     with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer:
-        begun = writer.take_up(left)
-        remove_all(left)
+        begun = writer.resume_from(abandoned)
+        remove_folders(abandoned)
         with writing(writer.num_bytes, already=writer.num_bytes()):
-            cost = prove(job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.note)
+            cost = prove(
+                job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.set_resume_point
+            )
             return writer.finish(cost, job.environment)
 
 
 def run_craft(job: SpoofJob) -> SpoofOutcome:
-    """The spoofer's parallel part: craft a shard of intervals."""
+    """Craft a shard of intervals, independently of other shards."""
     target = job.shard_location(job.shard)
     if target.exists():
-        return _outcome(read_notes(target), reused=True)
+        return _outcome(read_shard_costs(target), reused=True)
     method, scene = _spoof_scene(job)
     intervals = scene.recipe.intervals()[job.shard[0] : job.shard[1]]
     crafted = list(counted("crafted", (craft_interval(method, scene, interval, job.attack) for interval in intervals)))
-    job.workshop.make_folder()
+    job.crafted_folder.make_folder()
     write_shard(target, crafted)
     add_bytes(target.size)
     return _outcome([(made.cost, made.stats) for made in crafted])
 
 
 def run_seal(job: SpoofJob) -> SpoofOutcome:
-    """The spoofer's part in order: carry the optimizer's state, write the spoof, leave a receipt."""
+    """Carry the optimizer's state from interval to interval, write the spoof, and record that it is sealed."""
     results = open_location(job.results)
-    paths, receipt = ResultsFolder(results), job.workshop / "sealed.json"
-    if receipt.exists() and paths.has_proof(job.proof_id):
-        cost, stats = read_receipt(receipt)
+    paths, record = ResultsFolder(results), job.crafted_folder / "sealed.json"
+    if record.exists() and paths.has_proof(job.proof_id):
+        cost, stats = read_sealing(record)
         manifest = read_manifest(paths.proof(job.proof_id))
         return SpoofOutcome(cost=cost, stats=stats, manifest=manifest, reused=True)
     method, scene = _spoof_scene(job)
@@ -228,7 +252,7 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
         if not shards:
             add_interval("crafted")
 
-    remove_all(left_behind(results, job.proof_id))
+    remove_folders(abandoned_folders(results, job.proof_id))
     with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer, writing(writer.num_bytes):
         cost = seal_spoof(
             method,
@@ -240,28 +264,26 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
             on_interval=note,
         )
         manifest = writer.finish(cost, job.environment)
-    job.workshop.make_folder()
-    write_receipt(receipt, cost, sealed)
+    job.crafted_folder.make_folder()
+    write_sealing(record, cost, sealed)
     return SpoofOutcome(cost=cost, stats=tuple(sealed), manifest=manifest)
 
 
 def run_probe(job: ProbeJob) -> tuple[IntervalReplay, ...]:
-    """The verifier's look at a spoof's first intervals: exactly what replaying them will show once it is sealed.
+    """Replay a spoof's first intervals, with exactly the result that they will have once the spoof is sealed.
 
-    A carried optimizer state is computed here as sealing will: that is exact only on a device of the same kind.
+    A carried optimizer state is computed here as sealing computes it, which is exact only on a device of the same kind.
     """
     method, scene = _spoof_scene(replace(job.spoof, device=job.device))
     crafted = read_shards([job.spoof.shard_location(shard) for shard in job.spoof.shards])
     proof = MemoryProof(scene.recipe, len(scene.dataset))
     seal_spoof(method, scene, job.spoof.attack, job.spoof.spoof, crafted, proof, first=job.first)
-    precision = job.conditions.precision_for(scene.recipe.precision)
-    trainer = Trainer(scene.recipe, scene.dataset, job.device, precision=precision)
-    wanted = scene.recipe.intervals()[job.known : job.first]
-    return tuple(counted("replayed", (replay_interval(proof, trainer, one, job.conditions) for one in wanted)))
+    _, replay = job.replayer(proof, scene.dataset)
+    return tuple(counted("replayed", map(replay, scene.recipe.intervals()[job.known : job.first])))
 
 
 def run_sample(job: SampleJob) -> SampleOutcome:
-    """The spoofer's part of an estimate."""
+    """Craft and seal the sampled intervals of an estimate."""
     method, scene = _spoof_scene(job.spoof)
     stats: list[CraftStats] = []
     job.folder.remove()
@@ -281,67 +303,45 @@ def run_sample(job: SampleJob) -> SampleOutcome:
 
 
 def run_judge(job: JudgeJob) -> tuple[tuple[Survey, IntervalReplay], ...]:
-    """The verifier's part of an estimate: what reading and re-training each interval found."""
+    """Survey and re-train each sampled interval of an estimate."""
     source = SampledProof(ParquetProof(job.sample.folder, job.manifest), job.sample.wanted)
-    dataset = job.sample.spoof.data.load()
-    precision = job.conditions.precision_for(source.recipe.precision)
-    trainer, control = (Trainer(r, dataset, job.device, precision=precision) for r in (source.recipe, job.control))
-    found = []
-    for interval in map(source.recipe.interval_at, job.sample.wanted):
-        read = survey_interval(source, trainer, interval, accuracy=job.accuracy)
-        replay = replay_interval(
-            source, trainer, interval, job.conditions, control=control, control_keeps_state=job.control_keeps_state
-        )
-        found.append((read, replay))
-        add_interval("replayed")
-    return tuple(found)
+    trainer, replay = job.replayer(source, job.sample.spoof.data.load())
+    found = (
+        (survey_interval(source, trainer, interval, accuracy=job.accuracy), replay(interval))
+        for interval in map(source.recipe.interval_at, job.sample.wanted)
+    )
+    return tuple(counted("replayed", found))
 
 
 def run_survey(job: SurveyJob) -> Survey:
-    """The verifier's reading part."""
+    """Read and check some checkpoints of a proof."""
     source = ParquetProof(open_location(job.proof))
-    # Nothing is replayed here: a verifier's device need not have the prover's tensor cores to read his models.
+    # Nothing is replayed here: to read models, a verifier's device need not have the prover's tensor cores.
     trainer = Trainer(source.recipe, job.data.load(), job.device, precision=plain(source.recipe.precision))
     return survey(source, trainer, *job.positions, accuracy=job.accuracy)
 
 
 def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:
-    """The verifier's re-training part."""
+    """Re-train some intervals of a proof."""
     source = ParquetProof(open_location(job.proof))
-    dataset = job.data.load()
-    precision = job.conditions.precision_for(source.recipe.precision)
-    trainer = Trainer(source.recipe, dataset, job.device, precision=precision)
-    control = None
-    if job.control is not None:
-        control = Trainer(job.control, dataset, job.device, precision=precision)
-    replays = (
-        replay_interval(
-            source,
-            trainer,
-            source.recipe.interval_at(index),
-            job.conditions,
-            control=control,
-            control_keeps_state=job.control_keeps_state,
-        )
-        for index in job.intervals
-    )
-    return tuple(counted("replayed", replays))
+    _, replay = job.replayer(source, job.data.load())
+    return tuple(counted("replayed", (replay(source.recipe.interval_at(index)) for index in job.intervals)))
 
 
 def run_facts(device: str) -> DeviceFacts:
-    """What this worker computes on."""
+    """Hardware of this process."""
     return DeviceFacts(
         name=device_name(device), kind=device, threads=torch.get_num_threads(), node=platform.node() or "this machine"
     )
 
 
 def spoof_recipe(honest: Recipe, spoof: SpoofConfig, attack: object, data: DataSource) -> Recipe:
-    """The recipe that the spoof will declare; `data` is A's."""
+    """Recipe that the spoof will declare; `data` is the adversary's."""
     method: AttackMethod[Any] = method_of(attack)
     return method.declare(declare(honest, spoof, data.load()), attack)
 
 
-# One scene is kept: a worker mostly crafts shard after shard of one spoof, and setting the scene costs as much as a small shard.
+# One scene is kept: a worker mostly crafts shard after shard of one spoof, and making the scene costs as much as a small shard.
 _scenes: dict[str, Scene] = {}
 
 

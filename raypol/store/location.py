@@ -21,7 +21,7 @@ class Location:
     filesystem: fs.FileSystem
     path: str
     uri: str
-    """As the user would write it; a plain path if local."""
+    """As the user writes it; a plain path if local."""
 
     def __truediv__(self, name: str) -> "Location":
         uri, mark, options = self.uri, "", ""
@@ -34,30 +34,30 @@ class Location:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """Last part of the path."""
         return self.path.rstrip("/").rsplit("/", 1)[-1]
 
     @property
     def address(self) -> str:
-        """For another process, whatever its current folder is."""
+        """Spelling for another process, whose current folder may differ."""
         return self.path if self.is_local else self.uri
 
     @property
     def is_local(self) -> bool:
-        """True if this is a path of this machine."""
+        """True if this is a path on this machine."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     def exists(self) -> bool:
-        """True if a file or folder is there."""
+        """Look whether the file or folder exists."""
         return bool(self.filesystem.get_file_info(self.path).type != fs.FileType.NotFound)
 
     def size(self) -> int:
-        """Bytes of this file; -1 if there is none."""
+        """Size of this file in bytes; -1 if it does not exist."""
         info = self.filesystem.get_file_info(self.path)
         return int(info.size) if info.type == fs.FileType.File else -1
 
     def files(self) -> list[tuple[str, int]]:
-        """(path relative to here, bytes) of every file below, sorted."""
+        """(path relative to this folder, size in bytes) of every file below it, sorted."""
         selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
         found = [info for info in self.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
         return sorted((info.path[len(self.path.rstrip("/")) + 1 :], int(info.size)) for info in found)
@@ -72,26 +72,26 @@ class Location:
         self.filesystem.create_dir(self.path, recursive=True)
 
     def remove(self) -> None:
-        """Remove this file or folder if it is there."""
+        """Remove this file or folder if it exists."""
         with suppress(FileNotFoundError):
             if self.filesystem.get_file_info(self.path).type == fs.FileType.Directory:
                 self.filesystem.delete_dir(self.path)
             else:
                 self.filesystem.delete_file(self.path)
 
-    def move_to(self, target: "Location") -> None:
-        """Move this file or folder; one rename where the filesystem has it, else file by file, `manifest.json` last."""
+    def move_to(self, target: "Location", *, last: str = "") -> None:
+        """Move this file or folder: in one rename where the filesystem can, else file by file, `last` at the end."""
         if self.is_local or self.filesystem.get_file_info(self.path).type == fs.FileType.File:
             self.filesystem.move(self.path, target.path)
             return
         names = [name for name, _ in self.files()]
-        for name in sorted(names, key=lambda n: (n == "manifest.json", n)):
+        for name in sorted(names, key=lambda n: (n == last, n)):
             self.filesystem.move((self / name).path, (target / name).path)
         self.remove()
 
 
 def open_location(where: str | Path) -> Location:
-    """The location behind a path or URI; nothing is created or read.
+    """Location behind a path or URI; nothing is created or read.
 
     Raises:
         InputError: a scheme that pyarrow does not know.
@@ -101,7 +101,7 @@ def open_location(where: str | Path) -> Location:
         if "://" not in text:
             return Location(fs.LocalFileSystem(), str(Path(text).expanduser().absolute()), text)
         filesystem, path = fs.FileSystem.from_uri(text)
-    except (ValueError, RuntimeError, OSError, pa.ArrowException) as err:  # RuntimeError: ~ of nobody
+    except (ValueError, RuntimeError, OSError, pa.ArrowException) as err:  # RuntimeError: ~ of an unknown user
         raise InputError(
             f"cannot open {text!r}: expected a folder, file://, s3:// or gs:// ({reason_of(err)})"
         ) from err
@@ -109,7 +109,7 @@ def open_location(where: str | Path) -> Location:
 
 
 def writable_folder(where: str | Path) -> Location:
-    """The location, made if need be and shown to take a file.
+    """Location of a folder that exists, or is made, and can be written to.
 
     Raises:
         InputError: it cannot be written.
@@ -121,7 +121,7 @@ def writable_folder(where: str | Path) -> Location:
 
 
 def write_problem(folder: Location, num_bytes: int = 0) -> str:
-    """Why a file of so many bytes cannot be written into this folder now; empty if it can."""
+    """Reason why a file of this size cannot be written into this folder now; empty if it can."""
     probe = folder / f".probe-{uuid.uuid4().hex}"
     try:
         folder.make_folder()
@@ -137,7 +137,7 @@ def write_problem(folder: Location, num_bytes: int = 0) -> str:
 
 @contextmanager
 def atomic_output(target: Location) -> Iterator[Any]:
-    """A binary stream whose content appears at `target` as a whole at the end, or not at all."""
+    """Yield a binary stream whose content appears at `target` as a whole when the block ends, or not at all."""
     temporary = Location(target.filesystem, f"{target.path}.{uuid.uuid4().hex}.tmp", f"{target.uri}.tmp")
     try:
         with temporary.filesystem.open_output_stream(temporary.path) as stream:
@@ -149,12 +149,12 @@ def atomic_output(target: Location) -> Iterator[Any]:
 
 
 def may_pass(err: BaseException) -> bool:
-    """True for storage that is away: not for a file that is not there or a place that must not be written."""
+    """True if the storage is away, so that the error may pass; not for a missing file or a forbidden place."""
     lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
     return isinstance(err, OSError) and not isinstance(err, lasting)
 
 
 def reason_of(err: BaseException) -> str:
-    """What the system calls the error, without pyarrow's words around it."""
+    """The operating system's words for an error, without pyarrow's."""
     code = getattr(err, "errno", None)
     return os.strerror(code) if code else first_line(err)

@@ -1,8 +1,12 @@
 """Names of everything in a results folder."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from raypol.store.location import Location
+
+MANIFEST_NAME: Final = "manifest.json"
+"""A proof folder is finished once it has this file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class ResultsFolder:
 
     def has_proof(self, proof_id: str) -> bool:
         """Look whether a proof is finished."""
-        return (self.proof(proof_id) / "manifest.json").exists()
+        return (self.proof(proof_id) / MANIFEST_NAME).exists()
 
     @property
     def staging(self) -> Location:

@@ -47,22 +47,22 @@ def staged(results: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def every_step_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "WORTH_S", 0.0)
+    monkeypatch.setattr(writer, "RESUMABLE_S", 0.0)
 
 
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
-    """After the note of such a step this error, once each."""
+    """Raise an error after the resume point of a step is recorded, once each."""
 
     def arrange(trouble: Mapping[int, BaseException]) -> None:
-        left, real = dict(trouble), ProofWriter.note
+        left, real = dict(trouble), ProofWriter.set_resume_point
 
-        def note(writer: ProofWriter, step: int, cost: Cost) -> None:
+        def record(writer: ProofWriter, step: int, cost: Cost) -> None:
             real(writer, step, cost)
             if step in left:
                 raise left.pop(step)
 
-        monkeypatch.setattr(ProofWriter, "note", note)
+        monkeypatch.setattr(ProofWriter, "set_resume_point", record)
 
     return arrange
 
@@ -147,14 +147,16 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "a checkpoint is missing": cut,
     "a bit is wrong": flip,
     "a file is cut short": halve,
-    "a note without meaning": say("[]"),
-    "a note of nothing": say('{"cost": {}, "steps": [], "checkpoints": "", "source": ""}'),
-    "a note of a step within an interval": say('{"cost": {}, "steps": [17], "checkpoints": "", "source": ""}'),
+    "a resume point without meaning": say("[]"),
+    "a resume point of nothing": say('{"cost": {}, "steps": [], "checkpoints": "", "source": ""}'),
+    "a resume point within an interval": say('{"cost": {}, "steps": [17], "checkpoints": "", "source": ""}'),
     "another checkpoint in its place": swap,
-    "a note of words": say('{"cost": {"wall_s": "long"}, "steps": ["twenty"], "checkpoints": "", "source": ""}'),
-    "a note that goes back": say('{"cost": {}, "steps": [20, 15], "checkpoints": "", "source": ""}'),
-    "half a note": say('{"cost": {'),
-    "no note": lambda folder: (folder / "begun.json").unlink(),
+    "a resume point of words": say(
+        '{"cost": {"wall_s": "long"}, "steps": ["twenty"], "checkpoints": "", "source": ""}'
+    ),
+    "a resume point that goes back": say('{"cost": {}, "steps": [20, 15], "checkpoints": "", "source": ""}'),
+    "half a resume point": say('{"cost": {'),
+    "no resume point": lambda folder: (folder / "begun.json").unlink(),
 }
 
 
@@ -168,7 +170,7 @@ def test_what_is_damaged_is_made_anew(tmp_path: Path, interrupt: Interrupt, dama
     assert staged(tmp_path) == {}
 
 
-def test_of_several_tries_the_farthest_is_taken_up_and_what_came_after_its_note_is_not(
+def test_of_several_tries_the_farthest_is_resumed_and_what_came_after_its_resume_point_is_not(
     tmp_path: Path, interrupt: Interrupt
 ) -> None:
     whole = run_prove(job(tmp_path / "whole"))
@@ -189,14 +191,14 @@ def test_training_that_diverged_is_not_kept(tmp_path: Path, interrupt: Interrupt
 
 
 def test_what_took_seconds_is_not_kept(tmp_path: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "WORTH_S", 30.0)
+    monkeypatch.setattr(writer, "RESUMABLE_S", 30.0)
     interrupt({20: KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
         run_prove(job(tmp_path))
     assert staged(tmp_path) == {}
 
 
-@pytest.mark.parametrize("what", ["note", "checkpoint"])
+@pytest.mark.parametrize("what", ["resume point", "checkpoint"])
 def test_storage_that_is_away_while_it_is_taken_up_costs_nothing(
     tmp_path: Path,
     interrupt: Interrupt,
@@ -207,13 +209,13 @@ def test_storage_that_is_away_while_it_is_taken_up_costs_nothing(
     away = OSError(errno.ESTALE, "Stale file handle")
 
     def fail(*_: object) -> None:
-        if what == "note":
+        if what == "resume point":
             raise away
         raise InputError("not a readable Parquet file") from away
 
     with monkeypatch.context() as patched:
-        if what == "note":
-            patched.setattr(writer, "read_note", fail)
+        if what == "resume point":
+            patched.setattr(writer, "read_resume_point", fail)
         else:
             patched.setattr(ParquetProof, "checkpoint", fail)
         with pytest.raises(OSError, match="Stale"):

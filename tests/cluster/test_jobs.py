@@ -19,7 +19,7 @@ from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import ParquetProof, final_checkpoint
-from raypol.store.proofs.staging import remove_workshop
+from raypol.store.proofs.staging import crafted_folder
 from tests.studies import QUICK_ARMS, TRAIN, on, prepare, trial
 
 J = TypeVar("J")
@@ -147,7 +147,7 @@ def test_how_intervals_are_sharded_does_not_change_a_byte(
     assert outcome.manifest.root == whole.manifest.root
     kept = outcome.stats or tuple(one for part in parts for one in run_craft(replace(job, shard=part)).stats)
     assert len(kept) == 4
-    remove_workshop(open_location(tmp_path / "a"), "proof-2")
+    crafted_folder(open_location(tmp_path / "a"), "proof-2").remove()
     assert leftovers(tmp_path / "a") == []
 
 

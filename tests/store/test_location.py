@@ -190,7 +190,7 @@ def test_a_folder_moves_with_all_its_files(kind: str, tmp_path: Path) -> None:
     for name, content in {"manifest.json": b"{}", "weights/a": b"1", "weights/b": b"22", "z": b""}.items():
         put(root / "staging" / name, content)
     (root / "proofs").make_folder()
-    (root / "staging").move_to(root / "proofs" / "p")
+    (root / "staging").move_to(root / "proofs" / "p", last="manifest.json")
     assert (root / "proofs" / "p").files() == [("manifest.json", 2), ("weights/a", 1), ("weights/b", 2), ("z", 0)]
     assert (root / "staging").files() == []
 

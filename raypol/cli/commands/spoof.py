@@ -14,13 +14,13 @@ from raypol.core.attacks import PRESETS, find_attack
 from raypol.core.datasets.source import DataSource
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import check_recipe
-from raypol.runs.trials.make_spoof import forge, spoof_id
+from raypol.runs.trials.make_spoof import forge, may_be_resumed, spoof_id
 from raypol.runs.trials.study import Trial
 from raypol.runs.trials.verify import allow_names
 from raypol.store.location import open_location, writable_folder
 from raypol.store.locks import only_maker
 from raypol.store.proofs.reader import read_manifest
-from raypol.store.proofs.staging import remove_workshop
+from raypol.store.proofs.staging import crafted_intervals
 from raypol.store.results_folder import ResultsFolder
 
 
@@ -65,7 +65,7 @@ class Spoof(Work):
                     describe_proof(read_manifest(folder), reused=True)
                     print_last(folder.uri)
                     return 0
-                with progress(ERR) as update:
+                with crafted_intervals(results, proof_id, keep_if=may_be_resumed), progress(ERR) as update:
                     update("crafting intervals", 0, recipe.num_intervals)
                     forged = forge(
                         runner,
@@ -77,7 +77,6 @@ class Spoof(Work):
                         data=data,
                         on_progress=update,
                     )
-                remove_workshop(results, proof_id)
         describe_proof(replace(forged.manifest, generation=forged.cost), reused=False)
         stats = forged.stats
         if stats:

@@ -27,7 +27,7 @@ from raypol.runs.trials.environment import environment_of
 from raypol.runs.trials.rows import compare, judge, trial_row, with_cost, with_stats
 from raypol.runs.trials.study import Outcome, Study, Trial
 from raypol.store.proofs.format import Manifest, PointsFormat, Sizes
-from raypol.store.proofs.staging import remove_workshop
+from raypol.store.proofs.staging import crafted_intervals
 from raypol.store.results.rows import TrialRow
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def estimate(
         trial: the spoof.
         honest: the row it is compared with.
         recipe: what the spoof declares.
-        proof_id: names its workshop in the results folder.
+        proof_id: names the folder of the crafted intervals.
         started: for the row.
 
     Raises:
@@ -70,7 +70,7 @@ def estimate(
         environment=environment_of(runner, "spoofer"),
     )
     samples = [SampleJob(spoof=base, wanted=wanted[i : i + _PER_SHARD]) for i in range(0, len(wanted), _PER_SHARD)]
-    try:
+    with crafted_intervals(study.results, proof_id):
         made = _all([runner.submit("spoofer", run_sample, sample) for sample in samples])
         found = _all(
             [
@@ -78,8 +78,6 @@ def estimate(
                 for sample, one in zip(samples, made, strict=True)
             ]
         )
-    finally:
-        remove_workshop(study.results, proof_id)
     looked = [pair for part in found for pair in part]
     cost, manifest, spread = _extrapolated(made, recipe, runner.num_workers("spoofer"))
     row = trial_row(runner, study, trial, recipe, started)

@@ -22,7 +22,6 @@ from raypol.runs.trials.study import Trial
 from raypol.runs.trials.verify import shards
 from raypol.store.location import Location
 from raypol.store.proofs.format import Manifest
-from raypol.store.proofs.staging import remove_workshop
 
 # A device that is in an error state fails every job that follows; its process must go.
 _GPU_ERRORS: Final[tuple[type[BaseException], ...]] = (torch.AcceleratorError,)
@@ -57,7 +56,7 @@ def forge(
 ) -> Forged:
     """Craft all intervals in parallel, then seal. What an interrupted try finished is taken up.
 
-    Whoever calls this calls `remove_workshop` once the spoof is judged.
+    Call it inside `crafted_intervals(..., keep_if=may_be_resumed)`, which removes them once the spoof is judged.
 
     Args:
         runner: where to work.
@@ -110,8 +109,6 @@ def forge(
         running = [future for future in work if not future.cancel()]
         if isinstance(err, Exception):  # who pressed Ctrl-C does not wait
             wait(running)
-            if not may_be_resumed(err):
-                remove_workshop(results, proof_id)
         raise
     assert sealed.manifest is not None
     cost = sum((part.cost for part in crafted), sealed.cost)
@@ -138,5 +135,5 @@ def spoof_id(trial: Trial, target_id: str, device: str, *, sweep_id: str = "") -
 
 
 def may_be_resumed(err: BaseException) -> bool:
-    """True if a trial failed through no fault of its own, a worker, its GPU or the storage being lost: another try may go on."""
-    return isinstance(err, (WorkerLostError, OSError, *_GPU_ERRORS))
+    """True if another try may go on: the trial was interrupted, or lost its worker, its GPU or the storage."""
+    return not isinstance(err, Exception) or isinstance(err, (WorkerLostError, OSError, *_GPU_ERRORS))

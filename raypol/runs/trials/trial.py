@@ -19,7 +19,7 @@ from raypol.runs.trials.rows import base_row, compare, judge, now, standing_of, 
 from raypol.runs.trials.study import Outcome, Study, Trial
 from raypol.runs.trials.verify import examine_proof
 from raypol.store.locks import only_maker
-from raypol.store.proofs.staging import remove_workshop
+from raypol.store.proofs.staging import crafted_intervals
 from raypol.store.results.files import write_trial
 from raypol.store.results.rows import NO_ATTACK, TrialRow
 from raypol.store.results_folder import ResultsFolder
@@ -78,11 +78,8 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> O
         outcome = Outcome(row=replace(row, status="error", message=f"{type(err).__name__}: {err}\n{lines}"))
         outcome = replace(outcome, lost=may_be_resumed(err))
     storage_retries(write_trial, study.results, outcome.row, outcome.intervals)
-    folder = _folder(trial)
-    if not outcome.lost:
-        remove_workshop(study.results, folder)
     if study.keep == "none" or (study.keep == "successful" and not outcome.row.success):
-        ResultsFolder(study.results).proof(folder).remove()
+        ResultsFolder(study.results).proof(_folder(trial)).remove()
     return outcome
 
 
@@ -91,28 +88,29 @@ def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, rec
     if is_estimated(study, trial, recipe):
         with only_maker(study.results, [proof_id]):
             return estimate(runner, study, trial, honest, recipe, proof_id=proof_id, started=started)
-    with only_maker(study.results, [proof_id]):
-        forged = forge(
+    with crafted_intervals(study.results, proof_id, keep_if=may_be_resumed):
+        with only_maker(study.results, [proof_id]):
+            forged = forge(
+                runner,
+                study.results,
+                proof_id=proof_id,
+                target=study.proof.folder,
+                trial=trial,
+                recipe=recipe,
+                data=data,
+                on_crafted=Lookout(runner, study, honest, recipe)
+                if study.early_stop and Lookout.is_sound(runner, study, trial)
+                else None,
+            )
+        evidence, verify_s = examine_proof(
             runner,
-            study.results,
-            proof_id=proof_id,
-            target=study.proof.folder,
-            trial=trial,
-            recipe=recipe,
-            data=data,
-            on_crafted=Lookout(runner, study, honest, recipe)
-            if study.early_stop and Lookout.is_sound(runner, study, trial)
-            else None,
+            ResultsFolder(study.results).proof(proof_id),
+            data,
+            study.examination,
+            control=declare(study.proof.manifest.recipe, trial.spoof, data.load()),
+            control_keeps_state=not method_of(trial.attack).forges_state,
         )
     manifest, cost = forged.manifest, forged.cost
-    evidence, verify_s = examine_proof(
-        runner,
-        ResultsFolder(study.results).proof(proof_id),
-        data,
-        study.examination,
-        control=declare(study.proof.manifest.recipe, trial.spoof, data.load()),
-        control_keeps_state=not method_of(trial.attack).forges_state,
-    )
     row = trial_row(runner, study, trial, recipe, started)
     message = "taken up after an interruption; wall_s is of the last part" if forged.resumed else ""
     row = replace(row, proof_id=proof_id, status="ok", verify_s=verify_s, message=message)

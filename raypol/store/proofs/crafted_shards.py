@@ -1,6 +1,6 @@
-"""Crafted intervals on their way from the actors that craft to the one that seals: one Parquet file per shard.
+"""Crafted intervals on their way from the workers that craft to the one that seals: one Parquet file per shard.
 
-They never pass through the driver. A shard that is there is complete, so a repeated job skips it.
+They never pass through the driver. A shard appears whole, so that a repeated job skips it.
 """
 
 import json
@@ -33,9 +33,9 @@ _SCHEMA = pa.schema(
 
 
 def write_shard(target: Location, crafted: Sequence[Crafted]) -> None:
-    """Write one shard: a row per step; statistics and costs per interval in the file's metadata."""
+    """Write a shard: one row per step, and in the file's metadata statistics and cost per interval."""
     rows: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
-    notes: dict[str, Any] = {"shape": None, "stats": {}, "cost": {}}
+    about: dict[str, Any] = {"shape": None, "stats": {}, "cost": {}}
     for made in crafted:
         inline = made.follow or made.start_state is not None
         assert not inline, "such intervals are crafted while sealing"
@@ -44,8 +44,8 @@ def write_shard(target: Location, crafted: Sequence[Crafted]) -> None:
                 f"steps {made.interval.start}..{made.interval.stop - 1}: expected {made.interval.num_steps} crafted "
                 f"batches, the attack made {len(made.batches)}"
             )
-        notes["stats"][made.interval.index] = [asdict(stats) for stats in made.stats]
-        notes["cost"][made.interval.index] = asdict(made.cost)
+        about["stats"][made.interval.index] = [asdict(stats) for stats in made.stats]
+        about["cost"][made.interval.index] = asdict(made.cost)
         for batch in made.batches:
             rows["interval"].append(made.interval.index)
             rows["start"].append(made.interval.start)
@@ -55,57 +55,57 @@ def write_shard(target: Location, crafted: Sequence[Crafted]) -> None:
             rows["dtype"].append(None if batch.pixels is None else str(batch.pixels.dtype).removeprefix("torch."))
             rows["pixels"].append(None if batch.pixels is None else bytes(hashing.raw_bytes(batch.pixels)))
             if batch.pixels is not None:
-                notes["shape"] = list(batch.pixels.shape[1:])
-    table = pa.table(rows, schema=_SCHEMA).replace_schema_metadata({b"raypol": json.dumps(notes).encode()})
+                about["shape"] = list(batch.pixels.shape[1:])
+    table = pa.table(rows, schema=_SCHEMA).replace_schema_metadata({b"raypol": json.dumps(about).encode()})
     with atomic_output(target) as stream:
         pq.write_table(table, stream, compression="zstd")
 
 
 def read_shards(shards: Sequence[Location]) -> Iterator[Crafted]:
-    """The crafted intervals of shards that are given in order, one at a time."""
+    """Crafted intervals of these shards, one at a time, in order."""
     for shard in shards:
         with shard.filesystem.open_input_file(shard.path) as stream:
             table = pq.read_table(stream)
-        notes = json.loads(table.schema.metadata[b"raypol"])
+        about = json.loads(table.schema.metadata[b"raypol"])
         rows = table.to_pylist()
         while rows:
             index, start, stop = rows[0]["interval"], rows[0]["start"], rows[0]["stop"]
             own, rows = rows[: stop - start], rows[stop - start :]
             yield Crafted(
                 interval=Interval(index, start, stop),
-                batches=[_batch(row, notes) for row in own],
-                stats=tuple(CraftStats(**stats) for stats in notes["stats"][str(index)]),
-                cost=Cost(**notes["cost"][str(index)]),
+                batches=[_batch(row, about["shape"]) for row in own],
+                stats=tuple(CraftStats(**stats) for stats in about["stats"][str(index)]),
+                cost=Cost(**about["cost"][str(index)]),
             )
 
 
-def read_notes(shard: Location) -> list[tuple[Cost, tuple[CraftStats, ...]]]:
-    """Cost and statistics of a shard's intervals, without its points."""
+def read_shard_costs(shard: Location) -> list[tuple[Cost, tuple[CraftStats, ...]]]:
+    """Cost and statistics of each interval of a shard; its points are not read."""
     with shard.filesystem.open_input_file(shard.path) as stream:
-        notes = json.loads(pq.read_schema(stream).metadata[b"raypol"])
+        about = json.loads(pq.read_schema(stream).metadata[b"raypol"])
     return [
-        (Cost(**cost), tuple(CraftStats(**stats) for stats in notes["stats"][index]))
-        for index, cost in notes["cost"].items()
+        (Cost(**cost), tuple(CraftStats(**stats) for stats in about["stats"][index]))
+        for index, cost in about["cost"].items()
     ]
 
 
-def write_receipt(target: Location, cost: Cost, stats: Sequence[CraftStats]) -> None:
-    """Say that a spoof is sealed, and what that cost and did; kept apart from the proof, which a verifier sees."""
+def write_sealing(target: Location, cost: Cost, stats: Sequence[CraftStats]) -> None:
+    """Record that a spoof is sealed, with cost and statistics; apart from the proof, which a verifier sees."""
     with atomic_output(target) as stream:
         stream.write(json.dumps({"cost": asdict(cost), "stats": [asdict(one) for one in stats]}).encode())
 
 
-def read_receipt(receipt: Location) -> tuple[Cost, tuple[CraftStats, ...]]:
-    """What `write_receipt` wrote."""
-    with receipt.filesystem.open_input_file(receipt.path) as stream:
-        notes = json.loads(stream.read())
-    return Cost(**notes["cost"]), tuple(CraftStats(**stats) for stats in notes["stats"])
+def read_sealing(record: Location) -> tuple[Cost, tuple[CraftStats, ...]]:
+    """Read what `write_sealing` wrote."""
+    with record.filesystem.open_input_file(record.path) as stream:
+        about = json.loads(stream.read())
+    return Cost(**about["cost"]), tuple(CraftStats(**stats) for stats in about["stats"])
 
 
-def _batch(row: dict[str, Any], notes: dict[str, Any]) -> CraftedBatch:
+def _batch(row: dict[str, Any], shape: list[int]) -> CraftedBatch:
     sources = np.asarray(row["sources"], dtype=np.int64)
     pixels = None
     if row["pixels"] is not None:
         flat = torch.frombuffer(bytearray(row["pixels"]), dtype=getattr(torch, row["dtype"]))
-        pixels = flat.view(len(sources), *notes["shape"])
+        pixels = flat.view(len(sources), *shape)
     return CraftedBatch(sources, torch.tensor(row["labels"], dtype=torch.int64), pixels)

@@ -1,11 +1,9 @@
-"""What a proof looks like on disk (SPEC section 7): a folder of Parquet files that can be copied elsewhere and verified there.
+"""Format of a proof on disk (docs/protocol.md, Formats): a folder that can be copied elsewhere and verified there.
 
-    <proof_id>/manifest.json            A, the root, what files there are; what a verifier reads first
-              /weights/step=<t>.parquet one row per tensor
-              /batches.parquet          one row per step
-              /points.parquet           own data points, each once (spoofs)
-
-`proof_writer` writes it, `proofs` reads it.
+<proof_id>/manifest.json            A, the root, the list of files; read first
+/weights/step=<t>.parquet one row per tensor
+/batches.parquet          one row per step
+/points.parquet           the proof's own data points, each once (spoofs)
 """
 
 import math
@@ -42,12 +40,12 @@ WEIGHTS: Final = pa.schema(
 )
 BATCHES: Final = pa.schema([("step", pa.int64()), ("indices", pa.list_(pa.int64())), ("sha256", pa.binary(32))])
 GROUP_BYTES: Final = 64 << 20
-"""A row group unfolds to at most so much: it is cut shorter than its usual number of rows if need be."""
+"""Limit of a row group in memory, in bytes: it has fewer rows than usual if need be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointsFormat:
-    """How own points are stored."""
+    """Layout of the proof's own points."""
 
     count: int = 0
     dtype: Literal["uint8", "float32"] = "uint8"
@@ -57,14 +55,14 @@ class PointsFormat:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """Bytes by part, without the manifest. Weights and optimizer state share files: they are counted as raw bytes."""
+    """Bytes of each part, without the manifest. Weights and optimizer state share files and are counted as raw bytes."""
 
     weights: int = 0
     optimizer_state: int = 0
     indices_and_hashes: int = 0
     points: int = 0
     overhead: int = 0
-    """Parquet's own structure in the weight files."""
+    """Of Parquet itself in the weight files."""
 
     @property
     def total(self) -> int:
@@ -74,7 +72,7 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What a verifier reads first. It is the prover's word."""
+    """The prover's claims about a proof; a verifier reads it first."""
 
     format: Literal["raypol-proof"]
     version: Literal[1]
@@ -89,12 +87,12 @@ class Manifest:
     environment: dict[str, str] = field(default_factory=dict)
     """Software and hardware on which the proof was made."""
     asserted: tuple[str, ...] = ()
-    """Parts of the recipe that the proof's original layout does not record: the word of whoever imported it."""
+    """Parts of the recipe that the proof's original layout does not record, asserted at its import."""
     taken_up_at: tuple[int, ...] = ()
-    """Steps at which the prover went on after an interruption; the cost of generation is the sum of its parts."""
+    """Steps at which the prover resumed after an interruption; the cost of generation is the sum over all parts."""
 
 
-# What we do not know, the root does not bind: refused rather than ignored.
+# The root does not bind unknown fields: they are refused rather than ignored.
 MANIFEST: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Manifest))
 
 

@@ -1,6 +1,6 @@
-"""What the row groups of a Parquet file would take in memory, told from its footer before anything else is read.
+"""Memory that the row groups of a Parquet file would take, read from its footer before anything else.
 
-pyarrow shows the same numbers (`metadata.row_group(i).column(j)`), but on a forged footer it ends the whole process
+pyarrow shows the same numbers (`metadata.row_group(i).column(j)`), but a forged footer makes it end the whole process
 instead of raising: a C++ exception meets a function that may not throw. The footer is thrift, compact protocol.
 """
 
@@ -14,25 +14,25 @@ from raypol.core.errors import InputError
 _MAX_FOOTER_BYTES: Final = 8 << 20
 _MAX_VALUES: Final = 2_000_000
 _MAX_DEPTH: Final = 16
-# Of values; RLE (3) is that of the levels. A dictionary repeats a value of any size for a few bits.
+# Encodings of values, RLE (3) of levels, and a codec. A dictionary could repeat a value of any size for a few bits.
 _PLAIN, _RLE, _UNCOMPRESSED = 0, 3, 0
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A row group, by the file's own account."""
+    """A row group, as the file itself describes it."""
 
     num_rows: int
     unfolded_bytes: int
-    """What its columns take in memory; -1 if a column of free length is stored so that nothing tells."""
+    """Memory that its columns take, in bytes; -1 if the encoding of a column of free length does not tell."""
 
 
 def read_row_groups(file: pa.NativeFile, schema: pa.Schema, *, where: str) -> list[RowGroup]:
-    """The row groups of an open Parquet file.
+    """Read the row groups of an open Parquet file.
 
     Args:
         file: open for reading; its position is changed.
-        schema: the columns that it is known to have.
+        schema: its known columns.
         where: its name in messages.
 
     Raises:
@@ -72,7 +72,7 @@ def _row_group(group: dict[int, Any], schema: pa.Schema) -> RowGroup:
 
 
 def _width(kind: pa.DataType) -> int | None:
-    """Bytes of one value; None if they differ."""
+    """Bytes of one value; None for values of any length."""
     if pa.types.is_list(kind):
         return _width(kind.value_type)
     if pa.types.is_fixed_size_binary(kind):
@@ -81,7 +81,7 @@ def _width(kind: pa.DataType) -> int | None:
 
 
 class _Thrift:
-    """Reads thrift's compact protocol: structs as dictionaries by field number. Raises what indexing raises."""
+    """Reader of thrift's compact protocol: structs as dictionaries by field number. Raises what indexing raises."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -102,7 +102,7 @@ class _Thrift:
         if self._left < 0 or depth > _MAX_DEPTH:
             raise ValueError
         match kind:
-            case 1 | 2 | 3:  # truths in lists take a byte
+            case 1 | 2 | 3:  # booleans in lists take a byte
                 return self._byte()
             case 4 | 5 | 6:
                 return self._integer()

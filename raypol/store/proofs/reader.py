@@ -1,7 +1,7 @@
-"""Reading a proof that may be hostile: `proof_format` says what lies where.
+"""Reading a proof that may be hostile.
 
-Nothing is unpickled, sizes are bounded before anything is allocated, damage is an InputError. What is well-formed but false
-is left to the verifier's checks.
+Nothing is unpickled, sizes are bounded before anything is allocated, damage is an InputError. Well-formed but false content is
+left to the verifier's checks.
 """
 
 import math
@@ -38,9 +38,10 @@ from raypol.store.proofs.format import (
     weights_file,
 )
 from raypol.store.proofs.parquet_footer import RowGroup, read_row_groups
+from raypol.store.results_folder import MANIFEST_NAME
 
-# What a hostile file may make us allocate. Weights are stored as they are, so a file cannot unfold to more than its own
-# size; the other files are compressed and are read one row group at a time, twice as large as we write them.
+# Bounds on what a hostile file makes us allocate. Weights are not compressed, so a file takes no more memory than its own
+# size; the other files are compressed and read one row group at a time, of at most twice the size that we write.
 _MAX_MANIFEST_BYTES: Final = 64 << 20
 _MAX_GROUP_BYTES: Final = 2 * GROUP_BYTES
 _MAX_POINT_BYTES: Final = GROUP_BYTES
@@ -65,14 +66,14 @@ class _ParquetFile:
 
 
 class ParquetProof:
-    """A proof in a folder: the ProofSource of verifiers and adversaries. Files are opened when needed.
+    """ProofSource of a proof folder, for verifiers and adversaries. Files are opened when needed.
 
     Raises (any method):
         InputError: the folder is not a readable proof: a file is missing, truncated or not what the manifest says.
     """
 
     def __init__(self, folder: Location, manifest: Manifest | None = None) -> None:
-        """Open a proof; a manifest that is given, from whom it may be trusted, is not read and checked again."""
+        """Open a proof; a given manifest is trusted, not read and checked again."""
         self.folder = folder
         self.manifest = manifest or read_manifest(folder)
         self._batch_file: _ParquetFile | None = None
@@ -102,18 +103,16 @@ class ParquetProof:
         return self.manifest.points.count
 
     def checkpoint(self, position: int) -> Checkpoint:
-        """See ProofSource. The latest two files are kept, for one interval's end is the next one's start; tensors are copies."""
-        step = self.manifest.checkpoint_steps[position]
-        name = weights_file(step)
+        """See ProofSource. Two files stay cached, for an interval's end is the next one's start; tensors are copies."""
+        step = self.checkpoint_steps[position]
+        where = f"{self.folder}/{weights_file(step)}"
         groups: dict[str, dict[str, torch.Tensor]] = {"parameter": {}, "buffer": {}, "optimizer": {}}
         digests = {}
         for row in self._checkpoint(position):
             kind, tensor_name = row["kind"], row["name"]
             if kind not in groups or tensor_name is None or tensor_name in groups[kind]:
-                raise InputError(
-                    f"{self.folder}/{name}: unexpected or repeated tensor {_shown(kind)} {_shown(tensor_name)}"
-                )
-            groups[kind][tensor_name] = _tensor(row, where=f"{self.folder}/{name}")
+                raise InputError(f"{where}: unexpected or repeated tensor {_shown(kind)} {_shown(tensor_name)}")
+            groups[kind][tensor_name] = _tensor(row, where=where)
             digests[f"{kind}/{tensor_name}"] = row["sha256"] or b""
         return Checkpoint(
             step=step,
@@ -124,8 +123,8 @@ class ParquetProof:
         )
 
     def _read_checkpoint(self, position: int) -> list[dict[str, Any]]:
-        """The rows of a weight file; their bytes lie where Parquet's decoder put them."""
-        name = weights_file(self.manifest.checkpoint_steps[position])
+        """Rows of a weight file; their bytes stay where Parquet's decoder put them."""
+        name = weights_file(self.checkpoint_steps[position])
         with self._damage(name):
             file = self._open(name, WEIGHTS)
             size = self.manifest.files[name]
@@ -169,7 +168,7 @@ class ParquetProof:
         every = concatenate(parts)
         return take(every, np.argsort(np.concatenate(order)))
 
-    def _open(self, name: str, schema: pa.Schema) -> "_ParquetFile":
+    def _open(self, name: str, schema: pa.Schema) -> _ParquetFile:
         target = self.folder / name
         expected = self.manifest.files.get(name)
         if expected is None:
@@ -228,15 +227,17 @@ class ParquetProof:
 
 
 def read_manifest(folder: Location) -> Manifest:
-    """The manifest of a proof folder, checked for form.
+    """Read the manifest of a proof folder and check its form.
 
     Raises:
         InputError: missing, too large, or not a manifest of this version.
     """
-    path = folder / "manifest.json"
+    path = folder / MANIFEST_NAME
     size = path.size()
     if size < 0:
-        raise InputError(f"{folder}: expected a proof folder (RESULTS/proofs/<proof_id>), found no manifest.json in it")
+        raise InputError(
+            f"{folder}: expected a proof folder (RESULTS/proofs/<proof_id>), found no {MANIFEST_NAME} in it"
+        )
     if size > _MAX_MANIFEST_BYTES:
         raise InputError(f"{path}: {size} bytes, expected at most {_MAX_MANIFEST_BYTES}")
     with path.filesystem.open_input_stream(path.path) as stream:
@@ -306,7 +307,7 @@ def _tensor(row: dict[str, Any], *, where: str) -> torch.Tensor:
 
 
 def _shown(value: object) -> str:
-    """What a hostile file says, fit for one line of a message."""
+    """Content of a hostile file, fit for one line of a message."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
@@ -318,7 +319,7 @@ def _reject_nulls(table: pa.Table, where: str) -> None:
 
 
 def _groups_between(groups: Sequence[RowGroup], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """(row group, first, last) of the rows start..stop-1, first and last relative to the group."""
+    """(row group, first, last) of rows start..stop-1, first and last relative to the group."""
     begin = 0
     for at, group in enumerate(groups):
         end = begin + group.num_rows
@@ -328,7 +329,7 @@ def _groups_between(groups: Sequence[RowGroup], start: int, stop: int) -> Iterat
 
 
 def final_checkpoint(proof: ParquetProof) -> Checkpoint:
-    """W_T of a proof.
+    """Final weights W_T of a proof.
 
     Raises:
         InputError: the proof records no weights at its last step.

@@ -1,7 +1,8 @@
-"""What is kept of a proof in the making, in RESULTS/.staging."""
+"""What RESULTS/.staging holds: unfinished proofs, and the crafted intervals of unfinished spoofs."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from raypol.store.location import Location
 from raypol.store.results_folder import ResultsFolder
@@ -9,30 +10,45 @@ from raypol.store.results_folder import ResultsFolder
 _log = logging.getLogger(__name__)
 
 
-def remove_workshop(results: Location, proof_id: str) -> None:
-    """Remove what was kept of a spoof in the making, if there is anything."""
-    (ResultsFolder(results).staging / workshop_name(proof_id)).remove()
+def crafted_folder(results: Location, proof_id: str) -> Location:
+    """Folder of a spoof's crafted intervals and of the record of its sealing."""
+    return ResultsFolder(results).staging / f"{proof_id}-crafted"
 
 
-def workshop_name(proof_id: str) -> str:
-    """Name of the folder that holds the crafted intervals of a spoof in the making."""
-    return f"{proof_id}-crafted"
+@contextmanager
+def crafted_intervals(
+    results: Location, proof_id: str, *, keep_if: Callable[[BaseException], bool] = lambda _err: False
+) -> Iterator[None]:
+    """Remove a spoof's crafted intervals at the end of the block.
+
+    Args:
+        results: the results folder.
+        proof_id: name of the spoof's folder.
+        keep_if: true of an exception after which another try can go on from them.
+    """
+    try:
+        yield
+    except BaseException as err:
+        if not keep_if(err):
+            crafted_folder(results, proof_id).remove()
+        raise
+    crafted_folder(results, proof_id).remove()
 
 
-def left_behind(results: Location, proof_id: str) -> list[Location]:
-    """What killed tries left of this proof, not its workshop. Only locally, where a lock says that nobody else makes it now."""
+def abandoned_folders(results: Location, proof_id: str) -> list[Location]:
+    """Unfinished proofs that killed tries left under this name. Only locally, where a lock keeps others from making it now."""
     if not results.is_local:
         return []
     staging = ResultsFolder(results).staging
     staging.make_folder()  # listing it while another job creates it would be an error
-    names = set(staging.names()) - {workshop_name(proof_id)}
-    return [staging / name for name in sorted(names) if name.startswith(f"{proof_id}-")]
+    kept = crafted_folder(results, proof_id).name
+    return [staging / name for name in staging.names() if name.startswith(f"{proof_id}-") and name != kept]
 
 
-def remove_all(folders: Sequence[Location]) -> None:
-    """Remove folders; one that belongs to somebody else stays, with a warning."""
+def remove_folders(folders: Sequence[Location]) -> None:
+    """Remove folders; one that belongs to another user stays, with a warning."""
     for folder in folders:
         try:
             folder.remove()
         except PermissionError:
-            _log.warning("%s is somebody else's and stays", folder)
+            _log.warning("%s belongs to another user and stays", folder)

@@ -1,6 +1,6 @@
-"""Writing a proof, streaming: to a staging folder that is moved into place as the last act, so a proof is complete or not there.
+"""Writing a proof as a stream into a staging folder that is moved into place at the end, so that a proof appears whole.
 
-An unfinished honest proof notes how far it came; the next try goes on from there.
+An unfinished honest proof has a resume point, from which the next try goes on.
 """
 
 import logging
@@ -41,33 +41,32 @@ from raypol.store.proofs.format import (
     weights_file,
 )
 from raypol.store.proofs.unfinished import (
-    NOTE,
-    NOTES,
-    Note,
+    RESUME_FILE,
+    RESUME_POINT,
+    ResumePoint,
     StoredCheckpoint,
-    read_note,
+    read_resume_point,
     reread_checkpoints,
-    stored_checkpoint,
 )
-from raypol.store.results_folder import ResultsFolder
+from raypol.store.results_folder import MANIFEST_NAME, ResultsFolder
 
 _log = logging.getLogger(__name__)
 
 _STEPS_PER_GROUP: Final = 1024
 _POINTS_PER_GROUP: Final = 4096
 _PAGE_BYTES: Final = 8 << 20
-"""Of weights: a page has a header, and is copied as it grows."""
-WORTH_S: Final = 10.0
-"""An unfinished proof says how far it came once in so many seconds of training; one that took less is not worth keeping."""
+"""Page size of weight files: a page has a header, and is copied as it grows."""
+RESUMABLE_S: Final = 10.0
+"""Seconds of training between two resume points on disk; an unfinished proof that took less is not kept."""
 
 
 class ProofWriter:
-    """Writes a proof, streaming: a sink for the prover and for the forger. Use `new_proof` to open one."""
+    """A sink for the prover and the adversary that writes a proof as a stream. `new_proof` opens one."""
 
     def __init__(self, staging: Location, recipe: Recipe, num_dataset_points: int) -> None:
         self.recipe = recipe
         self.root = ""
-        """Known when it is finished."""
+        """Set by `finish`."""
         self._staging = staging
         self._seal = hashing.Seal()
         self._steps: list[int] = []
@@ -81,16 +80,16 @@ class ProofWriter:
         self._state_bytes = 0
         self._file_bytes = 0
         self._taken_up_at: tuple[int, ...] = ()
-        self._reached: Note | None = None
-        self._noted_s = 0.0
+        self._reached: ResumePoint | None = None
+        self._stored_cost_s = 0.0
         (staging / "weights").make_folder()
 
     def num_bytes(self) -> int:
-        """Bytes written so far: of tensors until it is finished, of all files from then on."""
+        """Bytes written so far: of tensors until `finish`, of all files from then on."""
         return self._file_bytes or self._weight_bytes + self._state_bytes
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """One file per checkpoint; see ProofSink."""
+        """See ProofSink; one file per checkpoint."""
         digests, tensors = checkpoint.tensor_digests(), checkpoint.tensors()
         kinds, names = zip(*(name.split("/", 1) for name in tensors), strict=True)
         column = _binary_column([hashing.raw_bytes(tensor) for tensor in tensors.values()])
@@ -110,14 +109,14 @@ class ProofWriter:
             pq.write_table(
                 table,
                 stream,
-                compression={"shape.list.element": "zstd"},  # all else is as long as it says, or does not compress
+                compression={"shape.list.element": "zstd"},  # the other columns are short or do not compress
                 use_dictionary=False,
                 write_statistics=False,
                 data_page_size=_PAGE_BYTES,
-                # Between batches of rows a page is ended that is full: one of all tensors would be grown by copying.
+                # A full page ends only between batches of rows: a page of all tensors would grow by copying.
                 write_batch_size=1 if isinstance(column, pa.ChunkedArray) else 1024,
             )
-        self._count(stored_checkpoint(checkpoint, digests))
+        self._count(StoredCheckpoint.of(checkpoint, digests))
 
     def write_batches(self, records: Sequence[BatchRecord]) -> None:
         """See ProofSink; flushed in row groups."""
@@ -141,58 +140,58 @@ class ProofWriter:
                 self._flush_points(per_group)
         return indices
 
-    def note(self, step: int, cost: Cost) -> None:
-        """Remember how far the prover came and what it cost, so that after an interruption the next try goes on from there."""
-        if not self._staging.is_local:  # nothing says there that the one who began is gone
+    def set_resume_point(self, step: int, cost: Cost) -> None:
+        """Record how far the prover came and its cost, so that the next try goes on from there after an interruption."""
+        if not self._staging.is_local:  # no lock tells there that an earlier try is dead
             return
         steps = tuple(sorted({*self._taken_up_at, step}))
-        self._reached = Note(cost=cost, steps=steps, checkpoints=self._seal.checkpoints(), source=self._source)
-        if cost.wall_s - self._noted_s >= WORTH_S:
-            self._write_note(self._reached)
+        self._reached = ResumePoint(cost=cost, steps=steps, checkpoints=self._seal.checkpoints(), source=self._source)
+        if cost.wall_s - self._stored_cost_s >= RESUMABLE_S:
+            self._store_resume_point(self._reached)
 
-    def take_up(self, left: Sequence[Location]) -> Begun | None:
-        """Go on where an interrupted try of this proof stood: its checkpoints up to its last note become this writer's.
+    def resume_from(self, abandoned: Sequence[Location]) -> Begun | None:
+        """Take over the checkpoints of the interrupted try of this proof that came farthest, up to its resume point.
 
         Args:
-            left: folders that such tries left. Nobody may write there any more: the one that came farthest becomes this
-                writer's, and of a folder that is damaged nothing is taken.
+            abandoned: folders of interrupted tries, to which nobody writes any more. One becomes this writer's folder; a
+                damaged one is skipped.
 
         Raises:
-            OSError: the storage is away; what was left is still there.
+            OSError: the storage is away; the folders are untouched.
         """
-        notes = [(note, folder) for folder in left if (note := read_note(folder)) is not None]
-        for note, folder in sorted(notes, key=lambda found: found[0].steps[-1], reverse=True):
-            recorded = [step for step in self.recipe.checkpoint_steps() if step <= note.steps[-1]]
+        found = [(point, folder) for folder in abandoned if (point := read_resume_point(folder)) is not None]
+        for point, folder in sorted(found, key=lambda one: one[0].steps[-1], reverse=True):
+            recorded = [step for step in self.recipe.checkpoint_steps() if step <= point.steps[-1]]
             try:
-                if note.source != self._source:
+                if point.source != self._source:
                     raise InputError(f"{folder}: {self.recipe.model} was changed since")
-                latest, stored = reread_checkpoints(folder, self.recipe, recorded, note)
+                latest, stored = reread_checkpoints(folder, self.recipe, recorded, point)
             except InputError as err:
-                cause = err.__cause__  # pyarrow calls damage an OSError too, one without a number
+                cause = err.__cause__  # pyarrow raises OSError for damage too, without a number
                 if isinstance(cause, OSError) and cause.errno is not None and may_pass(cause):
                     raise cause from None
-                _log.warning("an unfinished proof cannot be taken up and is made anew: %s", err)
+                _log.warning("an unfinished proof cannot be resumed and is made anew: %s", err)
                 continue
             self._staging.remove()
             folder.move_to(self._staging)
-            kept = {NOTE, *map(weights_file, recorded)}
+            kept = {RESUME_FILE, *map(weights_file, recorded)}
             for name, _ in self._staging.files():
                 if name not in kept:
                     (self._staging / name).remove()
             for one in stored:
                 self._count(one)
-            self._taken_up_at, self._reached = note.steps, note
-            self._write_note(note)
-            return Begun(checkpoint=latest, cost=note.cost)
+            self._taken_up_at, self._reached = point.steps, point
+            self._store_resume_point(point)
+            return Begun(checkpoint=latest, cost=point.cost)
         return None
 
-    def leave(self) -> None:
-        """Unfinished: keep what the next try can go on from, remove it if that is not worth it."""
+    def abandon(self) -> None:
+        """Close the unfinished proof; keep its folder only if the next try can go on from it."""
         self.close()
-        if self._reached is not None and self._reached.cost.wall_s >= WORTH_S:
-            with suppress(OSError):  # the note before stands
-                self._write_note(self._reached)
-        if not (self._staging / NOTE).exists():
+        if self._reached is not None and self._reached.cost.wall_s >= RESUMABLE_S:
+            with suppress(OSError):  # the resume point stored before stands
+                self._store_resume_point(self._reached)
+        if not (self._staging / RESUME_FILE).exists():
             self._staging.remove()
 
     def finish(self, generation: Cost, environment: dict[str, str], *, asserted: tuple[str, ...] = ()) -> Manifest:
@@ -203,7 +202,7 @@ class ProofWriter:
         for file in (self._batch_file, self._point_file):
             if file is not None:
                 file.close()
-        files = {name: size for name, size in self._staging.files() if name != NOTE}
+        files = {name: size for name, size in self._staging.files() if name != RESUME_FILE}
         self._file_bytes = sum(files.values())
         weight_files = sum(size for name, size in files.items() if name.startswith("weights/"))
         manifest = Manifest(
@@ -227,31 +226,31 @@ class ProofWriter:
             taken_up_at=self._taken_up_at,
         )
         self.root = manifest.root
-        with atomic_output(self._staging / "manifest.json") as stream:
+        with atomic_output(self._staging / MANIFEST_NAME) as stream:
             stream.write(MANIFEST.dump_json(manifest, indent=1))
         return manifest
 
     def close(self) -> None:
-        """Release the open files, finished or not."""
+        """Close the open files, whether the proof is finished or not."""
         for file in (self._batch_file, self._point_file):
             if file is not None and file.is_open:
                 file.close()
 
     @cached_property
     def _source(self) -> str:
-        """Digest of an own model's file: the recipe has its name alone."""
+        """Digest of the source file of a model named by import path: the recipe has only its name."""
         return source_digest(self.recipe.model) if is_import_path(self.recipe.model) else ""
 
-    def _count(self, stored: "StoredCheckpoint") -> None:
+    def _count(self, stored: StoredCheckpoint) -> None:
         self._seal.add_checkpoint(stored.digest)
         self._steps.append(stored.step)
         self._weight_bytes += stored.weight_bytes
         self._state_bytes += stored.state_bytes
 
-    def _write_note(self, note: Note) -> None:
-        with atomic_output(self._staging / NOTE) as stream:
-            stream.write(NOTES.dump_json(note))
-        self._noted_s = note.cost.wall_s
+    def _store_resume_point(self, point: ResumePoint) -> None:
+        with atomic_output(self._staging / RESUME_FILE) as stream:
+            stream.write(RESUME_POINT.dump_json(point))
+        self._stored_cost_s = point.cost.wall_s
 
     def _flush_batches(self, count: int) -> None:
         part, self._records = self._records[:count], self._records[count:]
@@ -296,11 +295,11 @@ class ProofWriter:
 
 @contextmanager
 def new_proof(results: Location, proof_id: str, recipe: Recipe, num_dataset_points: int) -> Iterator[ProofWriter]:
-    """A writer whose proof appears at RESULTS/proofs/<proof_id> when the block ends well, and not at all when not.
+    """Yield a writer whose proof appears at RESULTS/proofs/<proof_id> once the block ends without an error.
 
-    Nothing stays of an unfinished one, unless it was noted how far it came and no bad input ended it. The block must call
-    `finish`. A proof that is there already is replaced. "{root}" in the name becomes the beginning of
-    the root, for a proof whose content is not known before.
+    The block must call `finish`. An existing proof is replaced. An unfinished proof is removed, unless it has a resume point
+    and no bad input ended it. "{root}" in the name becomes the beginning of the root, for a proof whose content is not known
+    beforehand.
     """
     paths = ResultsFolder(results)
     staging = paths.staging / f"{proof_id.replace('{root}', '')}-{uuid.uuid4().hex[:8]}"
@@ -308,24 +307,24 @@ def new_proof(results: Location, proof_id: str, recipe: Recipe, num_dataset_poin
     try:
         yield writer
         writer.close()
-        assert (staging / "manifest.json").exists(), "the block calls finish"
-        (staging / NOTE).remove()
+        assert (staging / MANIFEST_NAME).exists(), "the block calls finish"
+        (staging / RESUME_FILE).remove()
         paths.proofs.make_folder()
         final = paths.proof(proof_id.replace("{root}", writer.root[:12]))
         final.remove()
-        staging.move_to(final)
+        staging.move_to(final, last=MANIFEST_NAME)
     except BaseException as err:
-        # Bad input would end another try too. An update fails for want of memory as well.
+        # Bad input would end another try too. An UpdateError may also be a lack of memory.
         if isinstance(err, InputError) and not isinstance(err, UpdateError):
             writer.close()
             staging.remove()
         else:
-            writer.leave()
+            writer.abandon()
         raise
 
 
 def _binary_column(values: Sequence[memoryview]) -> pa.Array | pa.ChunkedArray:
-    """Bytes of tensors: shared with them where they are large, copied where that costs less than an array for each."""
+    """Bytes of tensors: shared with large ones, copied where that costs less than an array for each tensor."""
     if sum(map(len, values)) < _PAGE_BYTES:
         return pa.array([bytes(raw) for raw in values], type=pa.large_binary())
     ends = (pa.py_buffer(np.array([0, len(raw)], dtype=np.int64)) for raw in values)
@@ -334,7 +333,7 @@ def _binary_column(values: Sequence[memoryview]) -> pa.Array | pa.ChunkedArray:
 
 
 def _per_group(most: int, row_bytes: int) -> int:
-    """Rows of a row group that unfolds to at most GROUP_BYTES."""
+    """Rows of a row group that takes at most GROUP_BYTES in memory."""
     return max(1, min(most, GROUP_BYTES // row_bytes))
 
 
