@@ -26,13 +26,13 @@ def row_digest(row: TrialRow) -> str:
     """
     told: dict[str, str | float] = {}
     for column in columns_of(TrialRow):
-        value = getattr(row, column.name) if column.group != "verifier" else ""
+        value = getattr(row, column.name)
+        if column.group == "verifier" or value is None or value == column.default:
+            continue
         if isinstance(value, str):
             told[column.name] = plain(value)
-        elif value is not None and not math.isnan(value):
+        elif not math.isnan(value):
             told[column.name] = float(value)
-        if column.name in told and value == column.default:
-            del told[column.name]
     return digest_of(told | {name: text for name in ("replay", "thresholds") if (text := getattr(row, name))})
 
 

@@ -15,20 +15,20 @@ def _in_255ths(limit: float) -> str:
 
 
 def _of(metric: str, group: Group, title: str, meaning: str, unit: str = "d_ref", **shown: Any) -> Any:  # noqa: ANN401
-    """A column of a number in one metric."""
-    return column(group, f"{title} {metric}", f"{meaning}, in {metric}.", unit, default=None, **shown)
+    """A column of a number in one metric, which the meaning names by {}."""
+    return column(group, f"{title} {metric}", meaning.format(metric), unit, default=None, **shown)
 
 
 def _delta(metric: str) -> Any:  # noqa: ANN401 - a field
     """A column of the slack in one metric."""
-    return _of(metric, "verifier", "delta", "Slack", "", shown=("param", "swept"), variant=f"delta {metric} {{}}")
+    return _of(metric, "verifier", "delta", "Slack delta in {}; unless static, in units of d_ref.", "", shown=("param", "swept"), variant=f"delta {metric} {{}}")
 
 
 _JUDGED: Final = ("accepts", "rejects")
-_SUCCEEDS: Final = "True if accepted, all four errors are below the proof's, and time and storage are less; with policy"
-_ERROR: Final = "Largest normalised reproduction error over the verified intervals"
-_SHARE: Final = "(null - attack) / (null - jump), what crafting bought of all that it could"
-_RATIO: Final = "That error divided by the honest proof's"
+_SUCCEEDS: Final = "errors are below the proof's, and time and storage are less."
+_ERROR: Final = "Largest normalised reproduction error in {} over the verified intervals."
+_SHARE: Final = "(null - attack) / (null - jump) in {}: the share that crafting removed of what it could remove"
+_RATIO: Final = "error_{} divided by the honest proof's."
 
 
 @row
@@ -73,7 +73,7 @@ class TrialRow:
     )  # fmt: skip
 
     dataset: str = column(
-        "task", "dataset", "Dataset that the proof or spoof declares.", shown=("param", "filter", "listing_end", "swept")
+        "task", "dataset", "Dataset that the proof or spoof declares; /D1 and /D2 are its halves.", shown=("param", "filter", "listing_end", "swept")
     )
     dataset_sha256: str = column("task", "dataset's digest", "SHA-256 of the dataset's content.", default="")
     model: str = column("task", "model", "Model that is trained.", shown=("param", "filter", "listing_end", "swept"))
@@ -86,12 +86,12 @@ class TrialRow:
         shown=("param", "filter", "listing", "trials", "runs"), variant="k {}",
     )  # fmt: skip
     seed: int = column(
-        "task", "seed", "Of W_0, batches and noise; in an honest row of the training.",
+        "task", "seed", "Seed of W_0, batches and noise; in an honest row of the training.",
         shown=("param", "filter", "listing_end", "trials"),
     )  # fmt: skip
     batch_size: int = column("task", "batch size", "Points per update.", shown=ASKED, variant="batch {}")
     precision: str = column(
-        "task", "precision", "Of the arithmetic that the proof declares.", default="", shown=("param",), variant="{}"
+        "task", "precision", "Arithmetic that the proof declares.", default="", shown=("param",), variant="{}"
     )
 
     objective: str | None = column("attack", "objective", "What crafting lowers: gradient or loss.", default=None, variant="{}")
@@ -122,7 +122,7 @@ class TrialRow:
     carry: str | None = column("spoof", "carry", "Declared optimizer state: exact, restart or none.", default=None)
 
     replay_augmentation: str = column(
-        "verifier", "augmentation", "Of the replay: recorded = the prover's crops and flips, fresh = new ones.",
+        "verifier", "augmentation", "Augmentation of the replay: recorded = the prover's crops and flips, fresh = new ones.",
         default="", shown=("param", "swept"), variant="augmentation {}",
     )  # fmt: skip
     replay_precision: str = column(
@@ -159,10 +159,10 @@ class TrialRow:
         default=False, shown=("tag", "filter"), words=("some: estimated", "all intervals"),
     )  # fmt: skip
     estimate_confidence: float | None = column(
-        "verdict", "confidence", "Of an estimate: probability with which `estimate_beyond` holds.", default=None
+        "verdict", "confidence", "Probability with which `estimate_beyond` holds.", default=None
     )
     estimate_beyond: int | None = column(
-        "verdict", "beyond", "Of an estimate: at most this many intervals err more than the largest error seen, in any metric.",
+        "verdict", "beyond", "At most this many intervals of an estimate err more than the largest error seen, in any metric.",
         default=None,
     )  # fmt: skip
     accepted_published: bool | None = column(
@@ -179,11 +179,11 @@ class TrialRow:
     )
 
     success: bool | None = column(
-        "success", "success", f"{_SUCCEEDS} published.",
+        "success", "success", f"True if policy published accepts, all four {_SUCCEEDS}",
         default=None, shown=("tag", "headline", "filter", "listing", "trials"), absent="not judged",
     )  # fmt: skip
     success_strict: bool | None = column(
-        "success", "success, strict", f"{_SUCCEEDS} strict.", default=None, shown=("tag", "trials"), absent="not judged"
+        "success", "success, strict", f"True if policy strict accepts, all four {_SUCCEEDS}", default=None, shown=("tag", "trials"), absent="not judged"
     )
     bound_by: str | None = column(
         "success", "bound by", "Conditions that fail; of a success the one that comes closest.",
@@ -209,18 +209,18 @@ class TrialRow:
     error_l2: float | None = _of("l2", "errors", "error", _ERROR, shown=("headline", "listing", "trials"))
     error_linf: float | None = _of("linf", "errors", "error", _ERROR, shown=("headline", "listing", "trials"))
     error_cos: float | None = _of("cos", "errors", "error", _ERROR, shown=("listing", "trials"))
-    mean_error_l1: float | None = _of("l1", "errors", "mean error", "Mean of that error over the intervals")
-    mean_error_l2: float | None = _of("l2", "errors", "mean error", "Mean of that error over the intervals")
-    mean_error_linf: float | None = _of("linf", "errors", "mean error", "Mean of that error over the intervals")
-    mean_error_cos: float | None = _of("cos", "errors", "mean error", "Mean of that error over the intervals")
-    jump_l1: float | None = _of("l1", "errors", "jump", "Largest d(W_t-k, W_t): the error of no update at all")
-    jump_l2: float | None = _of("l2", "errors", "jump", "Largest d(W_t-k, W_t): the error of no update at all")
-    jump_linf: float | None = _of("linf", "errors", "jump", "Largest d(W_t-k, W_t): the error of no update at all")
-    jump_cos: float | None = _of("cos", "errors", "jump", "Largest d(W_t-k, W_t): the error of no update at all")
-    removed_share_l1: float | None = _of("l1", "errors", "removed share", _SHARE, "")
-    removed_share_l2: float | None = _of("l2", "errors", "removed share", _SHARE, "")
-    removed_share_linf: float | None = _of("linf", "errors", "removed share", _SHARE, "")
-    removed_share_cos: float | None = _of("cos", "errors", "removed share", _SHARE, "")
+    mean_error_l1: float | None = _of("l1", "errors", "mean error", "Mean normalised reproduction error in {} over the verified intervals.")
+    mean_error_l2: float | None = _of("l2", "errors", "mean error", "Mean normalised reproduction error in {} over the verified intervals.")
+    mean_error_linf: float | None = _of("linf", "errors", "mean error", "Mean normalised reproduction error in {} over the verified intervals.")
+    mean_error_cos: float | None = _of("cos", "errors", "mean error", "Mean normalised reproduction error in {} over the verified intervals.")
+    jump_l1: float | None = _of("l1", "errors", "jump", "Largest normalised d(W_t-k, W_t) in {}: the error of no update at all.")
+    jump_l2: float | None = _of("l2", "errors", "jump", "Largest normalised d(W_t-k, W_t) in {}: the error of no update at all.")
+    jump_linf: float | None = _of("linf", "errors", "jump", "Largest normalised d(W_t-k, W_t) in {}: the error of no update at all.")
+    jump_cos: float | None = _of("cos", "errors", "jump", "Largest normalised d(W_t-k, W_t) in {}: the error of no update at all.")
+    removed_share_l1: float | None = _of("l1", "errors", "removed share", f"{_SHARE}, summed over intervals.", "")
+    removed_share_l2: float | None = _of("l2", "errors", "removed share", f"{_SHARE}, summed over intervals.", "")
+    removed_share_linf: float | None = _of("linf", "errors", "removed share", f"{_SHARE}, summed over intervals.", "")
+    removed_share_cos: float | None = _of("cos", "errors", "removed share", f"{_SHARE}, summed over intervals.", "")
     buffer_error_l2: float | None = column(
         "errors", "buffer error l2", "Largest error of the norm layers' statistics; reported, never judged.", "weights",
         default=None,
@@ -232,35 +232,35 @@ class TrialRow:
         default=None, shown=("listing", "trials", "runs"),
     )  # fmt: skip
     wall_s: float | None = column("cost", "wall s", "Generation time by the clock.", "s", default=None)
-    verify_s: float | None = column("cost", "verification s", "Device time of the verification.", "s", default=None)
+    verify_s: float | None = column("cost", "verification s", "Time of the verification by the clock.", "s", default=None)
     gradient_evals: int | None = column("cost", "gradients", "Gradient evaluations of batches.", default=None)
     step_equivalents: float | None = column(
         "cost", "step equivalents", "Device time per claimed step divided by that of an honest step.", default=None
     )
 
     size_bytes: int | None = column("size", "size", "All files together.", "bytes", default=None, shown=("listing",))
-    size_weights_bytes: int | None = column("size", "weights", "Recorded weights.", "bytes", default=None)
-    size_optimizer_bytes: int | None = column("size", "optimizer", "Recorded optimizer state.", "bytes", default=None)
-    size_indices_bytes: int | None = column("size", "indices", "Indices and hashes of batches.", "bytes", default=None)
-    size_points_bytes: int | None = column("size", "points", "Crafted points.", "bytes", default=None)
-    size_overhead_bytes: int | None = column("size", "overhead", "The rest of the files.", "bytes", default=None)
+    size_weights_bytes: int | None = column("size", "size of weights", "Recorded weights.", "bytes", default=None)
+    size_optimizer_bytes: int | None = column("size", "size of optimizer state", "Recorded optimizer state.", "bytes", default=None)
+    size_indices_bytes: int | None = column("size", "size of indices", "Indices and hashes of batches.", "bytes", default=None)
+    size_points_bytes: int | None = column("size", "size of points", "Crafted points.", "bytes", default=None)
+    size_overhead_bytes: int | None = column("size", "size of the rest", "The rest of the files.", "bytes", default=None)
 
     num_points: int | None = column("crafting", "points", "Points in the proof that no dataset has.", default=None)
     perturbation_linf: float | None = column(
         "crafting", "|R| linf", "Largest change of a pixel.", "share of [0, 1]", default=None
     )
     perturbation_l2: float | None = column("crafting", "|R| l2", "Largest l2 norm of a search's perturbations.", default=None)
-    grad_norm2_before: float | None = column("crafting", "|grad|^2 before", "Mean before crafting.", default=None)
-    grad_norm2_after: float | None = column("crafting", "|grad|^2 after", "Mean after crafting.", default=None)
-    loss_before: float | None = column("crafting", "loss before", "Mean before crafting.", default=None)
-    loss_after: float | None = column("crafting", "loss after", "Mean after crafting.", default=None)
-    retries: float | None = column("crafting", "retries", "Mean number of fresh batches drawn per search.", default=None)
+    grad_norm2_before: float | None = column("crafting", "|grad|^2 before", "Squared distance of the gradient from its goal before crafting, mean over searches.", default=None)
+    grad_norm2_after: float | None = column("crafting", "|grad|^2 after", "The same after crafting.", default=None)
+    loss_before: float | None = column("crafting", "loss before", "Training loss before crafting, mean over searches.", default=None)
+    loss_after: float | None = column("crafting", "loss after", "The same after crafting.", default=None)
+    retries: float | None = column("crafting", "retries", "Times that fresh batches were drawn, mean over searches.", default=None)
     acceptance_rate: float | None = column(
-        "crafting", "accepted", "Searches that ended within the attack's limits.", "share", default=None
+        "crafting", "accepted", "Searches that ended within the attack's limits on gradient and perturbation.", "share", default=None
     )
 
-    started_at: str = column("provenance", "started", "UTC.", "ISO 8601", default="", shown=("listing_end",))
-    versions: str = column("provenance", "versions", "Of Python, raypol and libraries, as JSON.", default="")
+    started_at: str = column("provenance", "started", "When work on the trial began, UTC.", "ISO 8601", default="", shown=("listing_end",))
+    versions: str = column("provenance", "versions", "Versions of Python, raypol and libraries, as JSON.", default="")
     commit: str = column("provenance", "commit", "Git commit of raypol; -dirty if its files were changed.", default="", shown=("tag",))
 
     @property
@@ -309,7 +309,7 @@ class IntervalRow:
     control: float | None = column(
         "errors", "null", "eps_repr of the same interval with unperturbed batches; empty in an honest row.", "as distance"
     )
-    removed_share: float | None = column("errors", "removed share", f"{_SHARE}; empty where null errs no more than jump.")
+    removed_share: float | None = column("errors", "removed share", f"{_SHARE}; empty where null errs no more than jump.".format("this metric"))
     state_distance: float = column(
         "errors", "state error", "Distance between where the recorded and the replayed optimizer state would drift.", "as distance"
     )

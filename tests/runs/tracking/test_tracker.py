@@ -207,7 +207,8 @@ def test_the_experiment_has_a_view_that_the_summary_links(seen: Seen) -> None:
         for kind in ("params", "metrics", "tags")
         for key in getattr(run.data, kind)
     }
-    assert set(view["selectedColumns"]) <= logged
+    strengths = {f"params.`{column.name}`" for column in columns_of(TrialRow, "strength")}
+    assert strengths < set(view["selectedColumns"]) <= logged | strengths
     charts = {chart["uuid"]: chart for chart in view["compareRunCharts"]}
     drawn = [run for run in seen.runs.values() if {"steps", "interval"} <= run.data.params.keys()]
     complete = [run for run in drawn if set(charts["raypol-asked"]["selectedMetrics"]) <= run.data.metrics.keys()]
