@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,13 +23,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from raypol.core.progress import Progress, no_progress
 from raypol.core.errors import InputError, first_line
+from raypol.core.progress import Progress, no_progress
 from raypol.store.location import Location
-from raypol.store.results_folder import ResultsFolder
 from raypol.store.results.columns import columns_of, schema_of
 from raypol.store.results.legacy import upgrade
 from raypol.store.results.rows import TrialRow
+from raypol.store.results_folder import ResultsFolder
+
 """(what, done, of how many)."""
 
 _KEY, _LACKS = "_file", "_lacks"

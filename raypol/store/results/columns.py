@@ -16,11 +16,12 @@ Group = Literal[
 ]  # fmt: skip
 """Topic of a column. `attack`: a hyperparameter, filled from the field of that name in the attack's configuration. `spoof`:
 another choice of the adversary's, which controls at the same point share."""
-View = Literal["param", "tag", "headline", "strength", "runs", "filter", "listing", "listing_end", "trials", "swept", "point"]
-"""param, tag: of an MLflow run; headline, strength, runs: measurements, numbers that were asked and other columns in its table of
-runs. filter, listing, listing_end: the app's filters, and the first and last columns of its table of trials. trials, swept: the report's table of
-trials, and columns of its tables where trials differ in them. point: a spoof is compared with the control that agrees in all of
-these."""
+View = Literal[
+    "param", "tag", "headline", "strength", "runs", "filter", "listing", "listing_end", "trials", "swept", "point"
+]
+"""MLflow: param, tag; headline, strength (numbers that were asked) and runs are in its table of runs. App: filter; listing and
+listing_end are in its table of trials. Report: trials is its table of trials, swept is shown where trials differ. point: a spoof
+is compared with the control that agrees in all of these."""
 ASKED: Final[tuple[View, ...]] = ("param", "filter", "swept")
 """Views of what was asked for."""
 
@@ -87,7 +88,7 @@ def column(
 ) -> Any:  # noqa: ANN401 - a field of any type
     """A field of a row with its description; arguments as in `Column`.
 
-    A column of the groups `attack` and `spoof` is shown wherever what was asked is shown, and names curves, unless told otherwise.
+    Columns of the groups `attack` and `spoof` are in all views in `ASKED`, and name curves, unless told otherwise.
     """
     asked = group in ("attack", "spoof")
     views: set[View] = set(shown if shown is not None else ASKED if asked else ())

@@ -42,7 +42,13 @@ def _describe(name: str, row_type: type) -> list[str]:
             if one.group == group
         ]
         if lines:
-            parts += [f"### {name.capitalize()}: {group}\n", "| column | type | unit | meaning |", "|---|---|---|---|", *lines, ""]
+            parts += [
+                f"### {name.capitalize()}: {group}\n",
+                "| column | type | unit | meaning |",
+                "|---|---|---|---|",
+                *lines,
+                "",
+            ]
     return parts
 
 

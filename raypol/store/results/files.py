@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound="DataclassInstance")
 
+
 def write_trial(results: Location, trial: TrialRow, intervals: Sequence[IntervalRow]) -> None:
     """Record one trial; the intervals first, so that a trial that is there is complete."""
     write_rows(ResultsFolder(results).intervals, trial.trial_id, IntervalRow, intervals)

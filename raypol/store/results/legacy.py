@@ -13,7 +13,8 @@ _TEXTS: Final = {"replay": "replay_", "thresholds": "threshold_"}
 """Columns of an old file, with the first letters of those that replace them. Such a text is "augmentation=fresh precision=float32
 device=cpu threads=1", or "dynamic l1=0.1 l2=0.1 linf=0.15 cos=0.02 late=0.1"."""
 _KINDS: Final = {
-    text: {one.name: one.kind for one in columns_of(TrialRow) if one.name.startswith(begin)} for text, begin in _TEXTS.items()
+    text: {one.name: one.kind for one in columns_of(TrialRow) if one.name.startswith(begin)}
+    for text, begin in _TEXTS.items()
 }
 
 

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from raypol.core.errors import InputError, reject_choice
 from raypol.store.location import Location
-from raypol.store.results_folder import ResultsFolder
 from raypol.store.results.columns import Column, View, columns_of, schema_of
 from raypol.store.results.files import to_rows
 from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results_folder import ResultsFolder
 
 Value = str | int | float | bool | None
 

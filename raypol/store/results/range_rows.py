@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from raypol.store.location import Location
-from raypol.store.results_folder import ResultsFolder
 from raypol.store.results.columns import column, row
 from raypol.store.results.files import read_rows, write_rows
+from raypol.store.results_folder import ResultsFolder
 
 _BEYOND: Final = "Of a seed the neighbour that fails; over seeds where the interval for the median end"
 
@@ -33,14 +33,20 @@ class RangeRow:
     low_to_steps: float | None = column("success", "low end to", "Where the interval of the low end ends.", "steps")
     low_open: bool | None = column("success", "low open", "True if the range reaches the lower bound of the search.")
     low_bound_by: str | None = column("success", "binds below", "Conditions that fail just below.")
-    high_steps: float | None = column("success", "high end", "Largest T' that succeeds; over seeds the median.", "steps")
-    high_from_steps: float | None = column("success", "high end from", "Where the interval of the high end begins.", "steps")
+    high_steps: float | None = column(
+        "success", "high end", "Largest T' that succeeds; over seeds the median.", "steps"
+    )
+    high_from_steps: float | None = column(
+        "success", "high end from", "Where the interval of the high end begins.", "steps"
+    )
     high_to_steps: float | None = column("success", "high end to", f"{_BEYOND} ends.", "steps")
     high_open: bool | None = column("success", "high open", "True if the range reaches the upper bound of the search.")
     high_bound_by: str | None = column("success", "binds above", "Conditions that fail just above.")
     confidence: float | None = column("success", "confidence", "Of both intervals, over seeds.", "probability")
     method: str = column("success", "method", "How the intervals were made.")
-    num_holes: int = column("success", "holes", "T' that fail between two that succeed: the range is not one interval there.")
+    num_holes: int = column(
+        "success", "holes", "T' that fail between two that succeed: the range is not one interval there."
+    )
     trials: int = column("cost", "trials", "Trials that the search took.")
     grid_trials: int = column("cost", "trials of a grid", "Trials that a grid of the same resolution takes.")
     failed: int = column("verdict", "failed", "Trials without a verdict; they count as no success.")

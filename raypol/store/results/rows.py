@@ -1,10 +1,12 @@
 """The rows of the results: one per trial and arm, one per verified interval and metric. docs/results.md lists their columns."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from raypol.core.distances import METRICS
 from raypol.core.scoring import CONTROLS
-from raypol.store.results.columns import ASKED, Group, column, row
+from raypol.store.results.columns import ASKED, Group, View, column, row
 
 NO_ATTACK: Final = "none"
 """In the column `attack` of an honest row."""
@@ -14,21 +16,30 @@ def _in_255ths(limit: float) -> str:
     return f"{limit * 255:.3g}/255"
 
 
-def _of(metric: str, group: Group, title: str, meaning: str, unit: str = "d_ref", **shown: Any) -> Any:  # noqa: ANN401
-    """A column of a number in one metric, which the meaning names by {}."""
-    return column(group, f"{title} {metric}", meaning.format(metric), unit, default=None, **shown)
+measured = partial(column, default=None)
+"""A column that is empty where it does not apply or was not reached."""
+_BY_METRIC: Final[Mapping[str, tuple[Group, str, str]]] = {
+    "delta": ("verifier", "Slack in {}; unless static, in units of d_ref.", ""),
+    "error": ("errors", "Largest normalised reproduction error in {} over the verified intervals.", "d_ref"),
+    "mean error": ("errors", "Mean normalised reproduction error in {} over the verified intervals.", "d_ref"),
+    "jump": ("errors", "Largest normalised d(W_t-k, W_t) in {}: the error of no update at all.", "d_ref"),
+    "removed share": (
+        "errors",
+        "(null - attack) / (null - jump) in {}, summed over intervals: see docs/protocol.md.",
+        "",
+    ),
+    "error / proof's": ("success", "error_{} divided by the honest proof's.", ""),
+}
 
 
-def _delta(metric: str) -> Any:  # noqa: ANN401 - a field
-    """A column of the slack in one metric."""
-    return _of(metric, "verifier", "delta", "Slack delta in {}; unless static, in units of d_ref.", "", shown=("param", "swept"), variant=f"delta {metric} {{}}")
+def _of(title: str, metric: str, *shown: View, variant: str = "") -> Any:  # noqa: ANN401 - a field
+    """The column of one metric among four."""
+    group, meaning, unit = _BY_METRIC[title]
+    return measured(group, f"{title} {metric}", meaning.format(metric), unit, shown=shown, variant=variant)
 
 
 _JUDGED: Final = ("accepts", "rejects")
 _SUCCEEDS: Final = "errors are below the proof's, and time and storage are less."
-_ERROR: Final = "Largest normalised reproduction error in {} over the verified intervals."
-_SHARE: Final = "(null - attack) / (null - jump) in {}: the share that crafting removed of what it could remove"
-_RATIO: Final = "error_{} divided by the honest proof's."
 
 
 @row
@@ -39,7 +50,9 @@ class TrialRow:
         "identity", "trial", "Digest of what was asked: the same trial has the same name in every run.",
         shown=("tag", "listing", "trials"),
     )  # fmt: skip
-    sweep_id: str = column("identity", "sweep", "The sweep, demo or search it belongs to.", shown=("filter", "listing_end"))
+    sweep_id: str = column(
+        "identity", "sweep", "The sweep, demo or search it belongs to.", shown=("filter", "listing_end")
+    )
     proof_id: str = column("identity", "proof", "Folder in RESULTS/proofs; empty if nothing was made.", shown=("tag",))
     arm: str = column(
         "identity", "arm", "Name in tables and figures; honest = the proof itself.",
@@ -73,7 +86,10 @@ class TrialRow:
     )  # fmt: skip
 
     dataset: str = column(
-        "task", "dataset", "Dataset that the proof or spoof declares; /D1 and /D2 are its halves.", shown=("param", "filter", "listing_end", "swept")
+        "task",
+        "dataset",
+        "Dataset that is declared; /D1, /D2: its halves.",
+        shown=("param", "filter", "listing_end", "swept"),
     )
     dataset_sha256: str = column("task", "dataset's digest", "SHA-256 of the dataset's content.", default="")
     model: str = column("task", "model", "Model that is trained.", shown=("param", "filter", "listing_end", "swept"))
@@ -94,56 +110,61 @@ class TrialRow:
         "task", "precision", "Arithmetic that the proof declares.", default="", shown=("param",), variant="{}"
     )
 
-    objective: str | None = column("attack", "objective", "What crafting lowers: gradient or loss.", default=None, variant="{}")
-    crafting: str | None = column("attack", "crafting", "How crafting searches for points.", default=None, variant="{}")
-    alpha: float | None = column("attack", "alpha", "Weight of the perturbation's norm in the objective.", default=None)
-    linf_limit: float | None = column(
+    objective: str | None = measured("attack", "objective", "What crafting lowers: gradient or loss.", variant="{}")
+    crafting: str | None = measured("attack", "crafting", "How crafting searches for points.", variant="{}")
+    alpha: float | None = measured("attack", "alpha", "Weight of the perturbation's norm in the objective.")
+    linf_limit: float | None = measured(
         "attack", "linf limit", "Largest change of a pixel; empty = free.", "share of [0, 1]",
-        default=None, variant="linf {}", absent="free", form=_in_255ths,
+        variant="linf {}", absent="free", form=_in_255ths,
     )  # fmt: skip
-    iterations: int | None = column(
-        "attack", "iterations", "Iterations of the search for each batch.", default=None, variant="{} iterations"
+    iterations: int | None = measured(
+        "attack", "iterations", "Iterations of the search for each batch.", variant="{} iterations"
     )
 
-    trajectory: str | None = column(
-        "spoof", "trajectory", "Path from W_0 to W_T: linear, eased or noisy.", default=None, variant="{} path"
+    trajectory: str | None = measured(
+        "spoof", "trajectory", "Path from W_0 to W_T: linear, eased or noisy.", variant="{} path"
     )
-    initial: str | None = column(
-        "spoof", "initial", "Constants of W_0: strict = where the law says, published = W_T's.", default=None, variant="W_0 {}"
+    initial: str | None = measured(
+        "spoof", "initial", "Constants of W_0: strict = where the law says, published = W_T's.", variant="W_0 {}"
     )
-    noise: float | None = column(
-        "spoof", "noise", "sigma(0) on a noisy path, 0 on others.", "root mean square of W_T", default=None
+    noise: float | None = measured(
+        "spoof", "noise", "sigma(0) on a noisy path, 0 on others.", "root mean square of W_T"
     )
-    noise_decay: float | None = column("spoof", "decay", "Exponent with which that noise falls.", default=None)
-    hyperparameters: str | None = column(
+    noise_decay: float | None = measured("spoof", "decay", "Exponent with which that noise falls.")
+    hyperparameters: str | None = measured(
         "spoof", "hyperparameters", "Declared optimizer and schedule: published or honest_schedule.",
-        default=None, variant="lr {}",
+        variant="lr {}",
     )  # fmt: skip
-    carry: str | None = column("spoof", "carry", "Declared optimizer state: exact, restart or none.", default=None)
+    carry: str | None = measured("spoof", "carry", "Declared optimizer state: exact, restart or none.")
 
     replay_augmentation: str = column(
         "verifier", "augmentation", "Augmentation of the replay: recorded = the prover's crops and flips, fresh = new ones.",
         default="", shown=("param", "swept"), variant="augmentation {}",
     )  # fmt: skip
     replay_precision: str = column(
-        "verifier", "replay in", "Arithmetic of the replay.", default="", shown=("param", "swept"), variant="replay in {}"
+        "verifier",
+        "replay in",
+        "Arithmetic of the replay.",
+        default="",
+        shown=("param", "swept"),
+        variant="replay in {}",
     )
     replay_device: str = column("verifier", "replay on", "Kind of device that replays.", default="", shown=("param",))
-    replay_threads: int | None = column(
+    replay_threads: int | None = measured(
         "verifier", "replay threads", "CPU threads of the replay.",
-        default=None, shown=("param", "swept"), variant="replay threads {}",
+        shown=("param", "swept"), variant="replay threads {}",
     )  # fmt: skip
     threshold_kind: str = column(
         "verifier", "delta", "Slack: static, relative (times d_ref) or dynamic (relative, shrinking over training).",
         default="", shown=("param", "filter", "swept"), variant="delta {}",
     )  # fmt: skip
-    threshold_l1: float | None = _delta("l1")
-    threshold_l2: float | None = _delta("l2")
-    threshold_linf: float | None = _delta("linf")
-    threshold_cos: float | None = _delta("cos")
-    threshold_late: float | None = column(
+    threshold_l1: float | None = _of("delta", "l1", "param", "swept", variant="delta l1 {}")
+    threshold_l2: float | None = _of("delta", "l2", "param", "swept", variant="delta l2 {}")
+    threshold_linf: float | None = _of("delta", "linf", "param", "swept", variant="delta linf {}")
+    threshold_cos: float | None = _of("delta", "cos", "param", "swept", variant="delta cos {}")
+    threshold_late: float | None = measured(
         "verifier", "delta late", "Share of a dynamic slack that is left at the end of training.",
-        default=None, shown=("param", "swept"), variant="delta late {}",
+        shown=("param", "swept"), variant="delta late {}",
     )  # fmt: skip
 
     status: str = column(
@@ -158,110 +179,125 @@ class TrialRow:
         "True if a sample of the intervals was crafted and replayed: times and sizes are extrapolated.",
         default=False, shown=("tag", "filter"), words=("some: estimated", "all intervals"),
     )  # fmt: skip
-    estimate_confidence: float | None = column(
-        "verdict", "confidence", "Probability with which `estimate_beyond` holds.", default=None
-    )
-    estimate_beyond: int | None = column(
-        "verdict", "beyond", "At most this many intervals of an estimate err more than the largest error seen, in any metric.",
-        default=None,
+    estimate_confidence: float | None = measured("verdict", "confidence", "Probability that `estimate_beyond` holds.")
+    estimate_beyond: int | None = measured(
+        "verdict", "beyond", "At most this many intervals of an estimate err more than the largest error seen, in any metric."
     )  # fmt: skip
-    accepted_published: bool | None = column(
-        "verdict", "published", "Verdict of policy published.", default=None, shown=("filter", "listing", "trials"), words=_JUDGED, absent="no verdict"
+    accepted_published: bool | None = measured(
+        "verdict",
+        "published",
+        "Verdict of policy published.",
+        shown=("filter", "listing", "trials"),
+        words=_JUDGED,
+        absent="no verdict",
     )
-    accepted_strict: bool | None = column(
-        "verdict", "strict", "Verdict of policy strict.", default=None, shown=("filter", "listing", "trials"), words=_JUDGED, absent="no verdict"
+    accepted_strict: bool | None = measured(
+        "verdict",
+        "strict",
+        "Verdict of policy strict.",
+        shown=("filter", "listing", "trials"),
+        words=_JUDGED,
+        absent="no verdict",
     )
-    rejected_by: str | None = column(
-        "verdict", "rejected by", "Checks of policy strict that fail, separated by commas.", default=None, shown=("tag", "runs")
+    rejected_by: str | None = measured(
+        "verdict", "rejected by", "Checks of policy strict that fail, separated by commas.", shown=("tag", "runs")
     )
-    rejected_by_published: str | None = column(
-        "verdict", "rejected by, published", "Checks of policy published that fail.", default=None
+    rejected_by_published: str | None = measured(
+        "verdict", "rejected by, published", "Checks of policy published that fail."
     )
 
-    success: bool | None = column(
+    success: bool | None = measured(
         "success", "success", f"True if policy published accepts, all four {_SUCCEEDS}",
-        default=None, shown=("tag", "headline", "filter", "listing", "trials"), absent="not judged",
+        shown=("tag", "headline", "filter", "listing", "trials"), absent="not judged",
     )  # fmt: skip
-    success_strict: bool | None = column(
-        "success", "success, strict", f"True if policy strict accepts, all four {_SUCCEEDS}", default=None, shown=("tag", "trials"), absent="not judged"
+    success_strict: bool | None = measured(
+        "success",
+        "success, strict",
+        f"True if policy strict accepts, all four {_SUCCEEDS}",
+        shown=("tag", "trials"),
+        absent="not judged",
     )
-    bound_by: str | None = column(
+    bound_by: str | None = measured(
         "success", "bound by", "Conditions that fail; of a success the one that comes closest.",
-        default=None, shown=("tag", "listing", "trials"),
+        shown=("tag", "listing", "trials"),
     )  # fmt: skip
-    ratio_time: float | None = column(
+    ratio_time: float | None = measured(
         "success", "time / proof's", "device_s divided by the honest proof's.",
-        default=None, shown=("headline", "listing", "trials"),
+        shown=("headline", "listing", "trials"),
     )  # fmt: skip
-    ratio_size: float | None = column(
+    ratio_size: float | None = measured(
         "success", "size / proof's", "size_bytes divided by the honest proof's.",
-        default=None, shown=("headline", "listing", "trials"),
+        shown=("headline", "listing", "trials"),
     )  # fmt: skip
-    ratio_error_l1: float | None = _of("l1", "success", "error / proof's", _RATIO, "")
-    ratio_error_l2: float | None = _of("l2", "success", "error / proof's", _RATIO, "", shown=("headline",))
-    ratio_error_linf: float | None = _of("linf", "success", "error / proof's", _RATIO, "")
-    ratio_error_cos: float | None = _of("cos", "success", "error / proof's", _RATIO, "")
-    proof_reference: str | None = column(
-        "success", "compared with", "proof_id of the honest proof.", default=None, shown=("point",)
+    ratio_error_l1: float | None = _of("error / proof's", "l1")
+    ratio_error_l2: float | None = _of("error / proof's", "l2", "headline")
+    ratio_error_linf: float | None = _of("error / proof's", "linf")
+    ratio_error_cos: float | None = _of("error / proof's", "cos")
+    proof_reference: str | None = measured(
+        "success", "compared with", "proof_id of the honest proof.", shown=("point",)
     )
 
-    error_l1: float | None = _of("l1", "errors", "error", _ERROR, shown=("listing", "trials"))
-    error_l2: float | None = _of("l2", "errors", "error", _ERROR, shown=("headline", "listing", "trials"))
-    error_linf: float | None = _of("linf", "errors", "error", _ERROR, shown=("headline", "listing", "trials"))
-    error_cos: float | None = _of("cos", "errors", "error", _ERROR, shown=("listing", "trials"))
-    mean_error_l1: float | None = _of("l1", "errors", "mean error", "Mean normalised reproduction error in {} over the verified intervals.")
-    mean_error_l2: float | None = _of("l2", "errors", "mean error", "Mean normalised reproduction error in {} over the verified intervals.")
-    mean_error_linf: float | None = _of("linf", "errors", "mean error", "Mean normalised reproduction error in {} over the verified intervals.")
-    mean_error_cos: float | None = _of("cos", "errors", "mean error", "Mean normalised reproduction error in {} over the verified intervals.")
-    jump_l1: float | None = _of("l1", "errors", "jump", "Largest normalised d(W_t-k, W_t) in {}: the error of no update at all.")
-    jump_l2: float | None = _of("l2", "errors", "jump", "Largest normalised d(W_t-k, W_t) in {}: the error of no update at all.")
-    jump_linf: float | None = _of("linf", "errors", "jump", "Largest normalised d(W_t-k, W_t) in {}: the error of no update at all.")
-    jump_cos: float | None = _of("cos", "errors", "jump", "Largest normalised d(W_t-k, W_t) in {}: the error of no update at all.")
-    removed_share_l1: float | None = _of("l1", "errors", "removed share", f"{_SHARE}, summed over intervals.", "")
-    removed_share_l2: float | None = _of("l2", "errors", "removed share", f"{_SHARE}, summed over intervals.", "")
-    removed_share_linf: float | None = _of("linf", "errors", "removed share", f"{_SHARE}, summed over intervals.", "")
-    removed_share_cos: float | None = _of("cos", "errors", "removed share", f"{_SHARE}, summed over intervals.", "")
-    buffer_error_l2: float | None = column(
+    error_l1: float | None = _of("error", "l1", "listing", "trials")
+    error_l2: float | None = _of("error", "l2", "headline", "listing", "trials")
+    error_linf: float | None = _of("error", "linf", "headline", "listing", "trials")
+    error_cos: float | None = _of("error", "cos", "listing", "trials")
+    mean_error_l1: float | None = _of("mean error", "l1")
+    mean_error_l2: float | None = _of("mean error", "l2")
+    mean_error_linf: float | None = _of("mean error", "linf")
+    mean_error_cos: float | None = _of("mean error", "cos")
+    jump_l1: float | None = _of("jump", "l1")
+    jump_l2: float | None = _of("jump", "l2")
+    jump_linf: float | None = _of("jump", "linf")
+    jump_cos: float | None = _of("jump", "cos")
+    removed_share_l1: float | None = _of("removed share", "l1")
+    removed_share_l2: float | None = _of("removed share", "l2")
+    removed_share_linf: float | None = _of("removed share", "linf")
+    removed_share_cos: float | None = _of("removed share", "cos")
+    buffer_error_l2: float | None = measured(
         "errors", "buffer error l2", "Largest error of the norm layers' statistics; reported, never judged.", "weights",
-        default=None,
-    )  # fmt: skip
-    accuracy_final: float | None = column("errors", "accuracy", "Test accuracy of W_T.", "share", default=None)
 
-    device_s: float | None = column(
+    )  # fmt: skip
+    accuracy_final: float | None = measured("errors", "accuracy", "Test accuracy of W_T.", "share")
+
+    device_s: float | None = measured(
         "cost", "device s", "Generation time summed over actors; start-up, loading and verification apart.", "s",
-        default=None, shown=("listing", "trials", "runs"),
+        shown=("listing", "trials", "runs"),
     )  # fmt: skip
-    wall_s: float | None = column("cost", "wall s", "Generation time by the clock.", "s", default=None)
-    verify_s: float | None = column("cost", "verification s", "Time of the verification by the clock.", "s", default=None)
-    gradient_evals: int | None = column("cost", "gradients", "Gradient evaluations of batches.", default=None)
-    step_equivalents: float | None = column(
-        "cost", "step equivalents", "Device time per claimed step divided by that of an honest step.", default=None
+    wall_s: float | None = measured("cost", "wall s", "Generation time by the clock.", "s")
+    verify_s: float | None = measured("cost", "verification s", "Time of the verification by the clock.", "s")
+    gradient_evals: int | None = measured("cost", "gradients", "Gradient evaluations of batches.")
+    step_equivalents: float | None = measured(
+        "cost", "step equivalents", "Device time per claimed step divided by that of an honest step."
     )
 
-    size_bytes: int | None = column("size", "size", "All files together.", "bytes", default=None, shown=("listing",))
-    size_weights_bytes: int | None = column("size", "size of weights", "Recorded weights.", "bytes", default=None)
-    size_optimizer_bytes: int | None = column("size", "size of optimizer state", "Recorded optimizer state.", "bytes", default=None)
-    size_indices_bytes: int | None = column("size", "size of indices", "Indices and hashes of batches.", "bytes", default=None)
-    size_points_bytes: int | None = column("size", "size of points", "Crafted points.", "bytes", default=None)
-    size_overhead_bytes: int | None = column("size", "size of the rest", "The rest of the files.", "bytes", default=None)
+    size_bytes: int | None = measured("size", "size", "All files together.", "bytes", shown=("listing",))
+    size_weights_bytes: int | None = measured("size", "size of weights", "Recorded weights.", "bytes")
+    size_optimizer_bytes: int | None = measured("size", "size of optimizer state", "Recorded optimizer state.", "bytes")
+    size_indices_bytes: int | None = measured("size", "size of indices", "Indices and hashes of batches.", "bytes")
+    size_points_bytes: int | None = measured("size", "size of points", "Crafted points.", "bytes")
+    size_overhead_bytes: int | None = measured("size", "size of the rest", "The rest of the files.", "bytes")
 
-    num_points: int | None = column("crafting", "points", "Points in the proof that no dataset has.", default=None)
-    perturbation_linf: float | None = column(
-        "crafting", "|R| linf", "Largest change of a pixel.", "share of [0, 1]", default=None
+    num_points: int | None = measured("crafting", "points", "Points in the proof that no dataset has.")
+    perturbation_linf: float | None = measured("crafting", "|R| linf", "Largest change of a pixel.", "share of [0, 1]")
+    perturbation_l2: float | None = measured("crafting", "|R| l2", "Largest l2 norm of a search's perturbations.")
+    grad_norm2_before: float | None = measured(
+        "crafting", "|grad|^2 before", "Squared distance of gradient and goal before crafting, mean."
     )
-    perturbation_l2: float | None = column("crafting", "|R| l2", "Largest l2 norm of a search's perturbations.", default=None)
-    grad_norm2_before: float | None = column("crafting", "|grad|^2 before", "Squared distance of the gradient from its goal before crafting, mean over searches.", default=None)
-    grad_norm2_after: float | None = column("crafting", "|grad|^2 after", "The same after crafting.", default=None)
-    loss_before: float | None = column("crafting", "loss before", "Training loss before crafting, mean over searches.", default=None)
-    loss_after: float | None = column("crafting", "loss after", "The same after crafting.", default=None)
-    retries: float | None = column("crafting", "retries", "Times that fresh batches were drawn, mean over searches.", default=None)
-    acceptance_rate: float | None = column(
-        "crafting", "accepted", "Searches that ended within the attack's limits on gradient and perturbation.", "share", default=None
+    grad_norm2_after: float | None = measured("crafting", "|grad|^2 after", "The same after crafting.")
+    loss_before: float | None = measured("crafting", "loss before", "Training loss before crafting, mean.")
+    loss_after: float | None = measured("crafting", "loss after", "The same after crafting.")
+    retries: float | None = measured("crafting", "retries", "Draws of fresh batches, mean over searches.")
+    acceptance_rate: float | None = measured(
+        "crafting", "accepted", "Searches that ended within the attack's limits.", "share"
     )
 
-    started_at: str = column("provenance", "started", "When work on the trial began, UTC.", "ISO 8601", default="", shown=("listing_end",))
+    started_at: str = column(
+        "provenance", "started", "When work on the trial began, UTC.", "ISO 8601", default="", shown=("listing_end",)
+    )
     versions: str = column("provenance", "versions", "Versions of Python, raypol and libraries, as JSON.", default="")
-    commit: str = column("provenance", "commit", "Git commit of raypol; -dirty if its files were changed.", default="", shown=("tag",))
+    commit: str = column(
+        "provenance", "commit", "Git commit of raypol; -dirty if its files were changed.", default="", shown=("tag",)
+    )
 
     @property
     def is_honest(self) -> bool:
@@ -288,7 +324,9 @@ class TrialRow:
     def thresholds(self) -> str:
         """The slack in words, to be shown; empty if it was not recorded."""
         known = {name: getattr(self, f"threshold_{name}") for name in (*METRICS, "late")}
-        return " ".join([self.threshold_kind, *(f"{m}={value:g}" for m, value in known.items() if value is not None)]).strip()
+        return " ".join(
+            [self.threshold_kind, *(f"{m}={value:g}" for m, value in known.items() if value is not None)]
+        ).strip()
 
 
 @row
@@ -301,17 +339,29 @@ class IntervalRow:
     step_from: int = column("task", "from step", "Step of the recorded weights that the replay starts from.", "steps")
     step_to: int = column("task", "to step", "Step t of the recorded weights that it is compared with.", "steps")
     metric: str = column("errors", "metric", "l1, l2, linf or cos.")
-    distance: float = column("errors", "error", "Reproduction error eps_repr = d(W_t recorded, W'_t replayed).", "weights (cos: none)")
-    normalised: float = column("errors", "normalised error", "distance / d_ref, the distance of two honest runs.", "d_ref")
+    distance: float = column(
+        "errors", "error", "Reproduction error eps_repr = d(W_t recorded, W'_t replayed).", "weights (cos: none)"
+    )
+    normalised: float = column(
+        "errors", "normalised error", "distance / d_ref, the distance of two honest runs.", "d_ref"
+    )
     threshold: float = column("verdict", "threshold", "Slack delta at this step.", "as distance")
     passed: bool = column("verdict", "passed", "True if distance is finite and at most the threshold.")
     movement: float = column("errors", "jump", "d(W_{t-k}, W_t): the error of no update at all.", "as distance")
     control: float | None = column(
-        "errors", "null", "eps_repr of the same interval with unperturbed batches; empty in an honest row.", "as distance"
+        "errors",
+        "null",
+        "eps_repr of the same interval with unperturbed batches; empty in an honest row.",
+        "as distance",
     )
-    removed_share: float | None = column("errors", "removed share", f"{_SHARE}; empty where null errs no more than jump.".format("this metric"))
+    removed_share: float | None = column(
+        "errors", "removed share", "(null - attack) / (null - jump); empty where null errs no more than jump."
+    )
     state_distance: float = column(
-        "errors", "state error", "Distance between where the recorded and the replayed optimizer state would drift.", "as distance"
+        "errors",
+        "state error",
+        "Distance between where the recorded and the replayed optimizer state would drift.",
+        "as distance",
     )
     buffer_distance: float = column(
         "errors", "buffer error", "Error of the norm layers' statistics; reported, never judged.", "as distance"

@@ -11,10 +11,10 @@ from pyarrow import fs
 
 from raypol.core.errors import InputError
 from raypol.store.location import Location, open_location
+from raypol.store.results.cache import TrialTable, default_cache, read_trial_table
 from raypol.store.results.columns import schema_of
 from raypol.store.results.files import read_trials, to_rows, write_trial
 from raypol.store.results.rows import TrialRow
-from raypol.store.results.cache import TrialTable, default_cache, read_trial_table
 from tests.many_rows import varied_row, write_many
 from tests.rows import made_row
 

@@ -87,7 +87,9 @@ def test_a_run_that_was_logged_from_an_old_row_is_the_run_of_the_row_that_is_rea
     """The digest in a run's tag counts the old texts, so `raypol sync` finds the run and logs nothing twice."""
     write_old(tmp_path, 0, thresholds=DYNAMIC)
     (row,) = read_trials(open_location(tmp_path))
-    assert row_digest(row) == "0ff10054f8332e812aad712df5d54a1975f61de22b0b94d1968c6cc45599668a", "as the older version computed it"
+    assert row_digest(row) == "0ff10054f8332e812aad712df5d54a1975f61de22b0b94d1968c6cc45599668a", (
+        "as the older version computed it"
+    )
     other = "dynamic l1=0.1 l2=0.1 linf=0.15 cos=0.03 late=0.25"
     write_old(tmp_path, 0, thresholds=other)
     (changed,) = read_trials(open_location(tmp_path))

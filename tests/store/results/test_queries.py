@@ -17,8 +17,25 @@ from hypothesis import strategies as st
 
 from raypol.core.errors import InputError
 from raypol.store.location import open_location
-from raypol.store.results.queries import Between, Condition, OneOf, Value, by_arm, count, export, facet, free_sql, listing, open_database, read_intervals, rows, select, success_by_steps, trial
 from raypol.store.results.columns import schema_of
+from raypol.store.results.queries import (
+    Between,
+    Condition,
+    OneOf,
+    Value,
+    by_arm,
+    count,
+    export,
+    facet,
+    free_sql,
+    listing,
+    open_database,
+    read_intervals,
+    rows,
+    select,
+    success_by_steps,
+    trial,
+)
 from raypol.store.results.rows import TrialRow
 from tests.many_rows import varied_row, write_many
 
