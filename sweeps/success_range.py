@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from ray import tune
 
-from raypol.cli.commands.range import RangeCommand
 from raypol.cli.sweep import run_sweep
 from raypol.core.attacks import find_attack
 from raypol.runs.sweeps.design import Design, Sweep
@@ -43,4 +42,4 @@ SWEEP = Sweep(
 )
 
 if __name__ == "__main__":
-    run_sweep(SWEEP, kind=RangeCommand)
+    run_sweep(SWEEP, search="range")

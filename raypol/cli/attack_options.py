@@ -1,42 +1,55 @@
-"""The hyperparameters of attacks as options of the command line."""
+"""The attack and its hyperparameters as options of the command line, made from the attacks' own configurations."""
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import fields
+from functools import reduce
+from inspect import Parameter, Signature
+from operator import or_
+from typing import Annotated, Any, get_type_hints
+
+import tyro
+from docstring_parser import parse_from_object
+
+from raypol.core.attacks import PRESETS
+
+AttackName = Annotated[
+    str,
+    tyro.conf.arg(help=f"Preset: {', '.join(PRESETS)}; or your own attack by import path (my_pkg.attacks:METHOD)."),
+]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Strength:
-    """Hyperparameters of the attack. None keeps the preset's value; a field that the attack does not have is an error."""
+def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - of any attack
+    """The hyperparameters that were set."""
+    return {name: value for name, value in options.items() if value is not None}
 
-    objective: Literal["gradient", "loss"] | None = None
-    """What is minimised: the squared gradient norm (second order) or the loss (first order)."""
-    crafting: Literal["lbfgs", "signed", "adam", "select"] | None = None
-    """How the perturbation R is searched; select takes ordinary points of lowest loss instead."""
-    iterations: int | None = None
-    """Iterations of the search."""
-    alpha: float | None = None
-    """Weight of |R|^2 (gradient) or |R| (loss) in the objective."""
-    linf_limit: float | None = None
-    """Largest change of a pixel, pixels spanning [0, 1]; 8/255 = 0.0314 counts as invisible."""
-    step_size: float | None = None
-    """signed, adam: change of a pixel per iteration, pixels spanning [0, 1]."""
-    line_search: Literal["none", "strong_wolfe"] | None = None
-    """lbfgs: none is the published choice."""
-    tolerance_grad: float | None = None
-    """lbfgs: stop when the largest entry of the gradient is below this."""
-    max_grad_norm2: float | None = None
-    """Acceptance: limit on |grad|^2."""
-    max_perturbation_norm2: float | None = None
-    """Acceptance: limit on |R|^2."""
-    retries: int | None = None
-    """Acceptance: how often fresh batches are drawn."""
-    pixel_dtype: Literal["uint8", "float32"] | None = None
-    """How crafted points are stored; uint8 rounds before anything is measured."""
-    lr: float | None = None
-    """infinitesimal, forged_momentum: the declared learning rate."""
-    momentum: float | None = None
-    """forged_momentum: the declared momentum."""
 
-    def given(self) -> dict[str, Any]:
-        """The fields that were set."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+def _parameters() -> list[Parameter]:
+    """An option for each field of a built-in attack's configuration."""
+    owners: dict[str, list[type]] = {}
+    for kind in dict.fromkeys(type(preset) for preset in PRESETS.values()):
+        for field in fields(kind):
+            owners.setdefault(field.name, []).append(kind)
+    return [_parameter(name, kinds) for name, kinds in owners.items()]
+
+
+def _parameter(name: str, kinds: list[type]) -> Parameter:
+    """An option that None leaves at the preset's value; the help names the attacks that have it."""
+    # The most basic class describes the field: subclasses repeat it to change the default.
+    text = next(found for base in reversed(kinds[0].__mro__[:-1]) if (found := _field_text(base, name)))
+    attacks = ", ".join(kind.__module__.rpartition(".")[2] for kind in kinds)
+    option = tyro.conf.arg(help=f"[{attacks}] {text}", help_behavior_hint="(default: the preset's)")
+    values = reduce(or_, (get_type_hints(kind)[name] for kind in kinds), None)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[values, option])
+
+
+def _field_text(kind: type, name: str) -> str:
+    """The docstring below a field, on one line; empty if the class itself has no such field."""
+    texts = {field.arg_name: field.description for field in parse_from_object(kind).params}
+    return " ".join((texts.get(name) or "").split())
+
+
+# tyro reads the options off the signature.
+_given.__signature__ = Signature(_parameters())  # type: ignore[attr-defined]
+_given.__annotations__ = {option.name: option.annotation for option in _parameters()}
+
+AttackConfig = tyro.conf.OmitArgPrefixes[Annotated[dict[str, Any], tyro.conf.arg(constructor=_given)]]
+"""Values by field name; a field that the chosen attack does not have is an error."""

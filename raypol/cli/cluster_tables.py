@@ -1,12 +1,13 @@
-"""Tables of what a cluster, or a file for `ray up`, offers, and of what a sweep needs of it."""
+"""Tables of what a cluster or a cluster file offers, and of what a sweep needs of it."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from raypol.cluster.accelerators import canonical_accelerator
-from raypol.cluster.cluster_file import read_cluster_file
+from raypol.cluster.cluster_file import ClusterFile
 from raypol.cluster.connection import connect
 from raypol.cluster.inventory import (
     NOTHING,
@@ -25,13 +26,13 @@ from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.core.errors import InputError
 
 _MOST_AT_ONCE = 64
-"""Trials at once beyond which the table says only that there are more."""
+"""Trials at once, beyond which the table says only that there are more."""
 _NODE_ID = "ray.io/node-id"
-_NUMBERS = ("CPU", "GPU", "memory GB", "live", "at most", "at once")
+_NUMBERS = ("CPU", "GPU", "memory GB", "live", "at most", "at once", "nodes")
 
 
-def look(address: str | None) -> ClusterView:
-    """This machine for None, else the cluster at the address."""
+def view_of(address: str | None) -> ClusterView:
+    """What the cluster at an address offers; None = this machine."""
     if address is None:
         return ClusterView(nodes=(this_machine(),))
     import ray
@@ -47,31 +48,16 @@ def cluster_tables(view: ClusterView, *, title: str) -> RenderableType:
     """The nodes; below them, if there is an autoscaler, the types of nodes that it can start."""
     nodes = _table(title, ("node", "CPU", "GPU", "accelerators", "memory GB", "labels", "simulated"))
     for node in view.nodes:
-        nodes.add_row(
-            _name(node),
-            _of(node.free_cpus, node.cpus),
-            _of(node.free_gpus, node.gpus),
-            _models(node),
-            f"{node.memory_bytes / 1e9:.1f}",
-            _labels(node.labels),
-            "yes" if node.simulated else "-",
-        )
+        cpus, gpus = _of(node.free_cpus, node.cpus), _of(node.free_gpus, node.gpus)
+        nodes.add_row(_name(node), cpus, gpus, _models(node), f"{node.memory_bytes / 1e9:.1f}", *_marks(node))
     if not view.scalable.types:
         return nodes
-    live = [node_type_of(node, view.scalable) for node in view.nodes]
-    title = f"\nnode types of the autoscaler, {view.scalable.most} nodes in all at most"
+    live = Counter(node_type_of(node, view.scalable) for node in view.nodes)
+    title = f"\nnode types of the autoscaler, at most {view.scalable.most} nodes in all"
     types = _table(title, ("type", "live", "at most", "CPU", "GPU", "accelerators", "labels", "simulated"))
     for kind in view.scalable.types:
-        types.add_row(
-            kind.name,
-            str(live.count(kind.name)),
-            str(kind.count),
-            f"{kind.cpus:g}",
-            f"{kind.gpus:g}",
-            _models(kind),
-            _labels(kind.labels),
-            "yes" if kind.simulated else "-",
-        )
+        numbers = (str(live[kind.name]), str(kind.count), f"{kind.cpus:g}", f"{kind.gpus:g}")
+        types.add_row(kind.name, *numbers, _models(kind), *_marks(kind))
     return Group(nodes, types)
 
 
@@ -81,13 +67,13 @@ def needs_table(
     nodes: Sequence[NodeOffer],
     scalable: Scalable = NOTHING,
 ) -> Table:
-    """What the trials of a sweep would reserve, and whether there is room.
+    """Table of the devices that the trials of a sweep would reserve, and whether there is room.
 
     Args:
-        groups: what a trial reserves at once; equal ones are shown once.
-        trials: of the whole sweep.
-        nodes: the live ones.
-        scalable: what can be started.
+        groups: devices that one trial reserves at once; equal groups are shown once.
+        trials: number of trials of the whole sweep.
+        nodes: live nodes.
+        scalable: nodes that the autoscaler can start.
     """
     table = _table(f"\nwhat the sweep needs: {trials} trials", ("a trial asks for", "at once", "room"))
     distinct: dict[tuple[DeviceRequest, ...], Sequence[DeviceRequest]] = {}
@@ -112,8 +98,8 @@ def _room(group: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: 
     return "after the autoscaler has started " + ", ".join(f"a {kind} node for {request}" for request, kind in waited)
 
 
-def spellings(offers: Sequence[NodeOffer]) -> list[str]:
-    """Devices that can be asked for, by their canonical names."""
+def device_names(offers: Sequence[NodeOffer]) -> list[str]:
+    """Values of --device that these offers satisfy, GPU models by their canonical names."""
     most = max((int(offer.cpus) for offer in offers), default=0)
     found = ["cpu"] + ([f"cpu:{most}"] if most > 1 else [])
     if any(offer.gpus for offer in offers):
@@ -130,7 +116,7 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 
 
 def _name(node: NodeOffer) -> str:
-    """Host and beginning of the node's id, as results rows have it: several nodes may share a host."""
+    """Host and beginning of the node's id, as in result rows: several nodes may share a host."""
     node_id = (node.labels or {}).get(_NODE_ID)
     return f"{node.name}/{node_id[:8]}" if node_id else node.name
 
@@ -140,27 +126,25 @@ def _of(free: float | None, total: float) -> str:
 
 
 def _models(offer: NodeOffer) -> str:
-    """Canonical names, each with Ray's where that is another."""
+    """Canonical names, each with Ray's where it differs."""
     names = ((canonical_accelerator(name), name) for name in offer.accelerators)
     return ", ".join(name if name == ray else f"{name} (Ray: {ray})" for name, ray in names) or "-"
 
 
-def _labels(labels: Mapping[str, str] | None) -> str:
-    """Without those that have a column of their own."""
-    shown = sorted((key, value) for key, value in (labels or {}).items() if key not in (_NODE_ID, SIMULATED_LABEL))
-    return ", ".join(f"{key}={value}" for key, value in shown) or "-"
+def _marks(offer: NodeOffer) -> tuple[str, str]:
+    """Labels, without those that have a column; whether the offer is simulated."""
+    shown = {key: value for key, value in (offer.labels or {}).items() if key not in (_NODE_ID, SIMULATED_LABEL)}
+    return _labels(shown), "yes" if offer.simulated else "-"
 
 
-def show_cluster_file(path: str, out: Console) -> None:
-    """Check a cluster file and show its node types, and what is still to be filled in.
+def _labels(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(labels.items())) or "-"
 
-    Raises:
-        InputError: what is wrong with it.
-    """
-    file = read_cluster_file(path)
-    table = Table(title=f"{file.path}: cluster {file.name}", title_justify="left", box=None, pad_edge=False)
-    for column in ("node type", "machine", "CPU", "GPU", "accelerator", "nodes", "spot", "labels"):
-        table.add_column(column, justify="right" if column in ("CPU", "GPU", "nodes") else "left")
+
+def show_cluster_file(file: ClusterFile, out: Console) -> None:
+    """Print the node types of a cluster file, and the places that are still to be filled in."""
+    columns = ("node type", "machine", "CPU", "GPU", "accelerator", "nodes", "spot", "labels")
+    table = _table(f"{file.path}: cluster {file.name}", columns)
     for node in file.node_types:
         table.add_row(
             node.name,
@@ -170,7 +154,7 @@ def show_cluster_file(path: str, out: Console) -> None:
             node.accelerator or "-",
             "1" if node.is_head else f"{node.min_workers} to {node.max_workers}",
             "yes" if node.spot else "no",
-            ", ".join(f"{key}={value}" for key, value in sorted(node.labels.items())) or "-",
+            _labels(node.labels),
         )
     out.print(table)
     out.print(

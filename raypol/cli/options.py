@@ -1,29 +1,36 @@
-"""Options and output that commands share."""
+"""Options that commands share, each declared once."""
 
-import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from raypol.cli.console import ERR, OUT
+import tyro
+
+from raypol.cli.console import ERR, print_facts
 from raypol.cli.progress import progress
 from raypol.cluster.placement import parse_device
 from raypol.cluster.ray_runner import RayRunner
 from raypol.cluster.runners import ROLES, LocalRunner
 from raypol.core.allocator import keep_freed_memory
+from raypol.core.proof import Recipe
 from raypol.store.proofs.format import Manifest
 
+Debug = Annotated[bool, tyro.conf.arg(help="Show the traceback of an error.")]
+DataDir = Annotated[str | None, tyro.conf.arg(help="Folder of the dataset's files; None = its usual place.")]
+_ALLOWED = "Needed only if the proof names a {0} by import path: the same path, to allow running it."
+AllowedDataset = Annotated[str | None, tyro.conf.arg(help=_ALLOWED.format("dataset"))]
+AllowedModel = Annotated[str | None, tyro.conf.arg(help=_ALLOWED.format("model"))]
+ProofDir = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="PROOF_DIR", help="Folder of the proof, as RESULTS/proofs/<proof_id> or a copy of it."),
+]
+_RESULTS = "Results folder: a local path, s3://... or gs://..."
+ReadResults = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS", help=_RESULTS)]
+WrittenResults = Annotated[str, tyro.conf.arg(help=f"{_RESULTS}; the proof goes to RESULTS/proofs/<proof_id>.")]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Common:
-    """Options of every command."""
-
-    debug: bool = False
-    """Show the traceback of an error."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work(Common):
+class RunnerOptions:
     """Where the work runs."""
 
     device: str = "cpu"
@@ -32,6 +39,7 @@ class Work(Common):
     """local: in this process; ray: one actor per device slot."""
     address: str | None = None
     """ray only: address of a running cluster; None starts Ray on this machine for this command."""
+    debug: Debug = False
 
     def open_runner(self) -> AbstractContextManager[LocalRunner | RayRunner]:
         """The runner that these options name."""
@@ -50,21 +58,26 @@ def describe_proof(manifest: Manifest, *, reused: bool) -> None:
     recipe, sizes, cost = manifest.recipe, manifest.sizes, manifest.generation
     note = " (it was there already; nothing was computed)" if reused else ""
     steps = ", ".join(map(str, manifest.taken_up_at))
-    parts = f" (of all parts: interrupted and taken up at step {steps})" if steps else ""
-    OUT.print(
-        f"claims           {recipe.model} on {recipe.dataset}, {recipe.steps} steps, k = {recipe.interval}, "
-        f"batch {recipe.batch_size}{note}\n"
-        f"cost             {cost.device_s:.2f} device seconds, {cost.wall_s:.2f} s wall, {cost.gradient_evals} gradient "
-        f"evaluations{parts}\n"
-        f"size             {sizes.total / 1e6:.2f} MB: weights {sizes.weights / 1e6:.2f}, optimizer state "
-        f"{sizes.optimizer_state / 1e6:.2f}, indices and hashes {sizes.indices_and_hashes / 1e6:.2f}, own points "
-        f"{sizes.points / 1e6:.2f} ({manifest.points.count})\n"
-        f"root             {manifest.root}",
-        soft_wrap=True,
+    parts = f" (of all parts: interrupted and resumed at step {steps})" if steps else ""
+    print_facts(
+        [
+            ("claims", f"{claims(recipe)}{note}"),
+            (
+                "cost",
+                f"{cost.device_s:.2f} device seconds, {cost.wall_s:.2f} s wall, {cost.gradient_evals} gradient evaluations"
+                f"{parts}",
+            ),
+            (
+                "size",
+                f"{sizes.total / 1e6:.2f} MB: weights {sizes.weights / 1e6:.2f}, optimizer state "
+                f"{sizes.optimizer_state / 1e6:.2f}, indices and hashes {sizes.indices_and_hashes / 1e6:.2f}, own points "
+                f"{sizes.points / 1e6:.2f} ({manifest.points.count})",
+            ),
+            ("root", manifest.root),
+        ]
     )
 
 
-def print_last(text: str) -> None:
-    """The line that scripts read: plain, unwrapped."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def claims(recipe: Recipe) -> str:
+    """What a proof claims: model, dataset, T, k, batch size."""
+    return f"{recipe.model} on {recipe.dataset}, {recipe.steps} steps, k = {recipe.interval}, batch {recipe.batch_size}"

@@ -11,44 +11,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
-from raypol.cli.pace import Pace, time_words
 from raypol.core.progress import Progress
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _MOST_BETWEEN_LINES: Final = 300.0
 _SHARE: Final = 1 / 60
-"""Of the time that passed: a log of ten hours needs no line every ten seconds."""
+"""Pause between lines as a share of the time that passed: a log of ten hours needs no line every ten seconds."""
 _SILENCE_S: Final = 60.0
-"""After so long without news a line says that it still goes on."""
+"""After this long without news a line says that the work goes on."""
+_MINUTE: Final = 60.0
+_HOUR: Final = 3600.0
+_DAY: Final = 86400.0
 
 
 @contextmanager
 def progress(console: Console) -> Iterator[Progress]:
     """Show what the updates say while the block runs. A terminal that goes away meanwhile makes it a log."""
-    lines = _Lines(console)
-    if not console.is_terminal:
-        with lines.never_silent():
-            yield lines
-        return
-    pace = Pace(began=time.monotonic())
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        _Count(),
-        TimeElapsedColumn(),
-        _PaceColumn(pace),
-    )
-    with ProgressBar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def update(what: str, done: int, of: int) -> None:
-            pace.update(done, of, time.monotonic())
-            if console.is_terminal:
-                bar.update(task, description=what, completed=done, total=of or None)
-            else:
-                lines(what, done, of)
-
-        yield update
+    shown = _Shown(console)
+    with shown.bar if console.is_terminal else shown.never_silent():
+        yield shown
 
 
 class _Count(MofNCompleteColumn):
@@ -58,43 +39,60 @@ class _Count(MofNCompleteColumn):
         return Text() if task.total is None else super().render(task)
 
 
-class _PaceColumn(ProgressColumn):
+class _Pace(ProgressColumn):
     """Rate and time left."""
 
-    def __init__(self, pace: Pace) -> None:
-        super().__init__()
-        self._pace = pace
-
     def render(self, task: Task) -> Text:
-        del task
-        return Text(self._pace.words(time.monotonic()), style="progress.remaining")
+        return Text(pace_words(task), style="progress.remaining")
 
 
-class _Lines:
-    """A line now and then, and one for the end of each count."""
+class _Shown:
+    """The bar, which also measures the rate where only lines are printed."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._started = time.monotonic()
-        self._pace = Pace(began=self._started)
-        self._last = -_MOST_BETWEEN_LINES
-        self._said: tuple[str, int, int] | None = None
+        # Averages over everything counted: a trial may take an hour. The clock is looked up anew for the tests' sake.
+        self.bar = ProgressBar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            _Count(),
+            TimeElapsedColumn(),
+            _Pace(),
+            console=console,
+            transient=True,
+            get_time=lambda: time.monotonic(),
+            speed_estimate_period=_DAY,
+        )
+        self.bar.add_task("starting", total=None)
+        self._printed_at = -_MOST_BETWEEN_LINES
+        self._printed: tuple[str, int, int] | None = None
         self._news: tuple[str, int, int] | None = None
         self._lock = threading.Lock()
 
     def __call__(self, what: str, done: int, of: int) -> None:
         with self._lock:
+            self._count(what, done, of)
+            if self._console.is_terminal:
+                return
             self._news = (what, done, of)
             passed = self._passed()
-            self._pace.update(done, of, self._started + passed)
-            if passed - self._last >= _pause(passed, _SECONDS_BETWEEN_LINES) or (
-                done == of and self._news != self._said
-            ):
-                self._say(passed)
+            is_due = passed - self._printed_at >= _pause(passed, _SECONDS_BETWEEN_LINES)
+            if is_due or (done == of and self._news != self._printed):
+                self._print(passed)
+
+    def _count(self, what: str, done: int, of: int) -> None:
+        (task,) = self.bar.tasks
+        if task.total == (of or None) and task.completed <= done:
+            self.bar.update(task.id, description=what, completed=done)
+            return
+        # Another total, or a count that went back, begins anew.
+        self.bar.remove_task(task.id)
+        self.bar.advance(self.bar.add_task(what, total=of or None, completed=done), 0)  # the rate counts from now
 
     @contextmanager
     def never_silent(self) -> Iterator[None]:
-        """Inside, what was told last is said again after a minute without a line, with how long it went on."""
+        """Inside, the last news is printed again after a minute without a line, with how long the work has gone on."""
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), name="raypol-progress", daemon=True)
         watch.start()
@@ -108,17 +106,17 @@ class _Lines:
         while not over.wait(_SECONDS_BETWEEN_LINES):
             with self._lock:
                 passed = self._passed()
-                if self._news is not None and passed - self._last >= _pause(passed, _SILENCE_S):
-                    self._say(passed)
+                if self._news is not None and passed - self._printed_at >= _pause(passed, _SILENCE_S):
+                    self._print(passed)
 
     def _passed(self) -> float:
         return time.monotonic() - self._started
 
-    def _say(self, passed: float) -> None:
+    def _print(self, passed: float) -> None:
         assert self._news is not None
-        what, done, of = self._news
-        self._last, self._said = passed, self._news
-        pace = self._pace.words(self._started + passed)
+        what, done, of = self._printed = self._news
+        self._printed_at = passed
+        pace = pace_words(self.bar.tasks[0])
         count = f"{done}/{of} " if of else ""
         went = f"{passed:6.1f} s" if passed < 1000 else time_words(passed)
         more = f" ({pace})" if pace else ""
@@ -128,3 +126,33 @@ class _Lines:
 def _pause(passed: float, least: float) -> float:
     """Seconds between two lines."""
     return min(max(least, passed * _SHARE), _MOST_BETWEEN_LINES)
+
+
+def pace_words(task: Task) -> str:
+    """Rate and time left, as far as they are known."""
+    if not task.speed:
+        return ""
+    return rate_words(task.speed) + (f", {time_words(task.time_remaining)} left" if task.time_remaining else "")
+
+
+def rate_words(per_s: float, what: str = "") -> str:
+    """As "3.1/s" or "3.1 trials/s": per second, minute or hour, whichever makes a number of at least one."""
+    amount, unit = per_s, "s"
+    if amount < 1.0:
+        amount, unit = per_s * _MINUTE, "min"
+    if amount < 1.0:
+        amount, unit = per_s * _HOUR, "h"
+    number = f"{amount:.1f}" if amount < 9.95 else f"{amount:.0f}"
+    return f"{number} {what}/{unit}" if what else f"{number}/{unit}"
+
+
+def time_words(seconds: float) -> str:
+    """As "48 s", "3 min 05 s", "2 h 10 min" or "1 d 4 h"."""
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < _DAY:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console, RenderableType
 
-from raypol.cli.cluster_tables import cluster_tables, needs_table, spellings
+from raypol.cli.cluster_tables import cluster_tables, device_names, needs_table
 from raypol.cluster.inventory import NodeOffer, Scalable
 from raypol.cluster.placement import parse_device
 from raypol.cluster.scaling import ClusterView
@@ -40,7 +40,7 @@ def test_nodes_and_types() -> None:
         "desk[1] 8/8 0.5/2 RTX-2080-Ti (Ray: GeForce-RTX-2080-Ti) 0.0 raypol/market=on-prem -",
         "w 4 1 T4 0.0 - yes",
         "",
-        "node types of the autoscaler, 3 nodes in all at most",
+        "node types of the autoscaler, at most 3 nodes in all",
         "type live at most CPU GPU accelerators labels simulated",
         "t4s 1 2 4 1 T4 - -",
     ]
@@ -70,10 +70,10 @@ def test_what_a_sweep_needs(group: str, row: str) -> None:
 
 
 def test_devices_to_ask_for() -> None:
-    assert spellings([HEAD, TI, FAKE, T4S]) == ["cpu", "cpu:8", "gpu", "gpu:0.5", "RTX-2080-Ti", "T4"]
-    assert spellings([NodeOffer(name="a", cpus=1, gpus=1, accelerators=("Unheard Of GPU",))]) == [
+    assert device_names([HEAD, TI, FAKE, T4S]) == ["cpu", "cpu:8", "gpu", "gpu:0.5", "RTX-2080-Ti", "T4"]
+    assert device_names([NodeOffer(name="a", cpus=1, gpus=1, accelerators=("Unheard Of GPU",))]) == [
         "cpu",
         "gpu",
         "gpu:0.5",
     ]
-    assert spellings([]) == ["cpu"]
+    assert device_names([]) == ["cpu"]

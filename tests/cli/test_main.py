@@ -17,16 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raypol.cli.attack_options import Strength
-from raypol.cli.commands.cluster import Cluster
-from raypol.cli.commands.demo import Demo
-from raypol.cli.commands.import_export import Export, Import
-from raypol.cli.commands.prove import Prove
-from raypol.cli.commands.spoof import Spoof
-from raypol.cli.commands.top import Top
-from raypol.cli.commands.verify import Verify
+from raypol.cli.commands.spoof import SpoofCommand
 from raypol.cli.exit_codes import usage_error
-from raypol.cli.main import main
+from raypol.cli.main import COMMANDS, main
 from raypol.core.attacks import PRESETS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import TrajectoryConfig
@@ -34,17 +27,12 @@ from raypol.core.training.train_config import TrainConfig
 from raypol.runs.published.import_options import Claims
 
 RAYPOL = str(Path(sys.executable).parent / "raypol")
-COMMANDS: dict[str, list[type[Any]]] = {
-    "demo": [Demo],
-    "prove": [Prove, TrainConfig],
-    "spoof": [Spoof, Strength, SpoofConfig, TrajectoryConfig],
-    "verify": [Verify],
-    "cluster": [Cluster],
-    "import": [Import, Claims],
-    "export": [Export],
-    "top": [Top],
+NESTED: dict[str, list[type[Any]]] = {
+    "prove": [TrainConfig],
+    "spoof": [*dict.fromkeys(map(type, PRESETS.values())), SpoofConfig, TrajectoryConfig],
+    "import": [Claims],
 }
-"""What the options of each command are."""
+"""Configurations whose fields are options of a command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,8 +236,10 @@ def test_relative_results_are_printed_as_they_were_given(
 
 def test_the_same_spoof_asked_twice_at_once_is_made_once(made: Made, tmp_path: Path) -> None:
     spoof = SpoofConfig(steps=20, interval=5)
-    quick = Strength(iterations=1, retries=0)
-    asked = Spoof(proof_dir=str(made.proof), attack="iii_invisible", strength=quick, spoof=spoof, results=str(tmp_path))
+    quick = {"iterations": 1, "retries": 0}
+    asked = SpoofCommand(
+        proof_dir=str(made.proof), attack="iii_invisible", attack_config=quick, spoof=spoof, results=str(tmp_path)
+    )
     with ThreadPoolExecutor(3) as pool:
         assert [future.result() for future in [pool.submit(asked.run) for _ in range(3)]] == [0, 0, 0]
     (folder,) = (tmp_path / "proofs").iterdir()
@@ -296,21 +286,17 @@ def options(text: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "relatives"])
 def test_help_explains_every_option_and_gives_its_default(run: Run, command: str) -> None:
     ran = run(command, "--help")
     assert ran.code == 0
     assert ran.err == ""
     found = options(ran.out)
     found.pop("-h")
-    known = {f.name for config in COMMANDS[command] for f in fields(config)} - {
-        "train",
-        "strength",
-        "spoof",
-        "trajectory",
-        "claims",
-    }
-    assert {name.lstrip("-").replace("-", "_").lower() for name in found} == known
+    if command != "range":  # it has options by prefix
+        nested = {"train", "attack_config", "spoof", "trajectory", "claims"} if command in NESTED else set()
+        known = {f.name for config in (COMMANDS[command], *NESTED.get(command, [])) for f in fields(config)} - nested
+        assert {name.lstrip("-").replace("-", "_").lower() for name in found} == known
     for name, text in found.items():
         explanation = re.sub(r"\((default: .*|required)\)$", "", text).strip()
         assert len(explanation) > 8, (name, text)
@@ -330,9 +316,17 @@ def test_help_names_every_attack(run: Run) -> None:
         assert re.search(rf"\b{name}\b", words), name
 
 
-@pytest.mark.parametrize("field", [f.name for f in fields(Strength)])
-def test_every_strength_option_is_a_hyperparameter_of_some_attack(field: str) -> None:
-    assert any(hasattr(config, field) for config in PRESETS.values())
+def test_hyperparameters_are_those_of_the_attacks_and_say_whose(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    found = options(run("spoof", "--help").out)
+    assert found["--iterations"] == "[i, i_tail, ii, iii] Iterations of the search. (default: the preset's)"
+    assert found["--momentum"].startswith("[forged_momentum] ")
+    for config in PRESETS.values():
+        attack = type(config).__module__.rpartition(".")[2]
+        for f in fields(config):
+            owners, _, text = found[f"--{f.name.replace('_', '-')}"].partition("] ")
+            assert attack in owners.strip("[").split(", ")
+            assert len(text) > len("(default: the preset's)") + 8
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -379,7 +373,7 @@ USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("prove", "--lr", "fast"), ("--lr", "FLOAT", "'fast'")),
     (("prove", "--runner", "slurm"), ("'slurm'", "'local', 'ray'", "see raypol prove --help")),
     (("prove", "surplus"), ("surplus", "see raypol prove --help")),
-    (("spoof",), ("raypol spoof", "Folder of the honest proof", "see raypol spoof --help")),
+    (("spoof",), ("raypol spoof", "Folder of the proof", "see raypol spoof --help")),
     (("spoof", "x", "--crafting", "magic"), ("'magic'", "'signed'", "see raypol spoof --help")),
     (("spoof", "x", "--path", "curved"), ("'curved'", "'eased'")),
     (("verify", "x", "--select", "some"), ("'some'", "'all', 'top_q', 'random'", "see raypol verify --help")),

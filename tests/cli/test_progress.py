@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from raypol.cli.progress import progress
+from raypol.cli.progress import progress, rate_words, time_words
 
 
 @pytest.fixture
@@ -122,3 +122,41 @@ def test_an_error_inside_passes_through() -> None:
 
     with pytest.raises(ValueError, match="inside"):
         work()
+
+
+def test_a_steady_count_and_what_was_done_before(clock: list[float]) -> None:
+    console, out = log()
+    with progress(console) as update:
+        update("running trials", 90, 100)
+        clock[0] = 60.0
+        update("running trials", 91, 100)
+    assert out.getvalue().splitlines()[-1] == "[  60.0 s] 91/100 running trials (1.0/min, 9 min 00 s left)"
+
+
+@pytest.mark.parametrize(("done", "of"), [(0, 10), (3, 20), (0, 0)])
+def test_another_count_begins_anew(clock: list[float], done: int, of: int) -> None:
+    console, out = log()
+    with progress(console) as update:
+        update("training", 0, 10)
+        clock[0] = 1.0
+        update("training", 9, 10)
+        clock[0] = 12.0
+        update("training", done, of)
+    assert "/s" not in out.getvalue().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("per_s", "said"),
+    [(123.4, "123/s"), (9.96, "10/s"), (1.0, "1.0/s"), (0.5, "30/min"), (0.001, "3.6/h"), (1e-5, "0.0/h")],
+)
+def test_rates(per_s: float, said: str) -> None:
+    assert rate_words(per_s) == said
+    assert rate_words(per_s, "trials") == said.replace("/", " trials/")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0, "0 s"), (59.6, "1 min 00 s"), (185.0, "3 min 05 s"), (7800.0, "2 h 10 min"), (100_800.0, "1 d 4 h")],
+)
+def test_times(seconds: float, said: str) -> None:
+    assert time_words(seconds) == said

@@ -216,7 +216,7 @@ def test_an_on_premise_file_is_read_too(config: dict[str, Any], tmp_path: Path) 
 def test_shown_as_a_table() -> None:
     out = Console(width=160, record=True)
     with out.capture() as shown:
-        show_cluster_file(str(CLUSTER_FILE), out)
+        show_cluster_file(read_cluster_file(CLUSTER_FILE), out)
     text = shown.get()
     assert "p3.2xlarge" in text
     assert "0 to 4" in text

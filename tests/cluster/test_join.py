@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from raypol.cli.commands.join import Join, find_gpus, visible
+from raypol.cli.commands.join import JoinCommand, find_gpus, visible
 from raypol.cluster.join import Gpu, has_kernels, plan_joining
 from raypol.core.errors import InputError
 
@@ -109,7 +109,7 @@ def test_gpus_are_asked_of_the_driver_where_pytorch_has_no_cuda(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert find_gpus() == [Gpu(name="Tesla P40")]
     with pytest.raises(InputError, match=r"the driver shows Tesla P40, but PyTorch .* cannot use it"):
-        Join(address="10.0.0.1", dry_run=True, auth="disabled").run()
+        JoinCommand(head="10.0.0.1", dry_run=True, auth="disabled").run()
     assert "found Tesla P40" in capsys.readouterr().out
 
 
@@ -126,17 +126,17 @@ def test_a_head_with_a_token_wants_it_here(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     with pytest.raises(InputError, match=r"the head wants a token: copy its ~/.ray/auth_token"):
-        Join(address="10.0.0.1", dry_run=True).run()
+        JoinCommand(head="10.0.0.1", dry_run=True).run()
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("secret")
-    assert Join(address="10.0.0.1", dry_run=True).run() == 0
+    assert JoinCommand(head="10.0.0.1", dry_run=True).run() == 0
 
 
 def test_a_dry_run_says_what_would_be_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _driver(tmp_path, monkeypatch, "true")
-    assert Join(address="10.0.0.1", auth="disabled", node_ip="100.64.0.7", dry_run=True).run() == 0
+    assert JoinCommand(head="10.0.0.1", auth="disabled", node_ip="100.64.0.7", dry_run=True).run() == 0
     said = capsys.readouterr().out
     assert "no GPU" in said
     assert "RAY_AUTH_MODE=disabled ray start --address=10.0.0.1:6379 --num-gpus=0" in said

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from raypol.cli.sweep_status import look
+from raypol.cli.sweep_status import read_status
 from raypol.store.location import open_location
 from raypol.store.results.files import read_trials
 from tests.dashboard import NEEDS_GPU, PROMETHEUS, queries
@@ -138,7 +138,7 @@ def test_every_panel_has_data_of_a_real_sweep(tmp_path: Path) -> None:
     assert not watched.left, "queries without data"
     rows = [row for row in read_trials(open_location(results)) if row.arm != "honest"]
     assert {row.status for row in rows} == {"ok"}
-    glance = look(open_location(results))
+    glance = read_status(open_location(results))
     assert glance.pulse is not None
     assert (glance.pulse.ended, glance.states["ok"], glance.num_trials) == ("finished", len(rows), len(rows))
     assert glance.rates() is not None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from raypol.cli.console import ERR, OUT
-from raypol.cli.options import Work
+from raypol.cli.options import RunnerOptions
 from raypol.cli.progress import progress
 from raypol.cluster.runners import Runner
 from raypol.core.errors import InputError
@@ -32,7 +32,7 @@ _SHELL = '\\"$`'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demo(Work):
+class DemoCommand(RunnerOptions):
     """The whole loop on real data: an honest proof, eight kinds of spoofs, two verifiers, tables, figures. About 3 minutes."""
 
     results: str = "results/demo"

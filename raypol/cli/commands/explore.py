@@ -15,6 +15,7 @@ from typing import Annotated, Final, NoReturn
 import tyro
 
 from raypol.cli.console import ERR, OUT
+from raypol.cli.options import Debug
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.explorer.session import DATA_VARIABLE, RESULTS_VARIABLE, Opened, open_results
@@ -24,7 +25,7 @@ _MAX_PORT: Final = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explore:
+class ExploreCommand:
     """Explore the trials of a results folder in the browser: filters, figures, each trial's intervals and images, SQL, downloads.
     Needs the extra `explore`. Prints the address; ends with Ctrl-C. It reads the folder and writes nothing into it.
     """
@@ -39,8 +40,7 @@ class Explore:
     """Open the browser."""
     data_dir: str | None = None
     """Folder of the dataset's files, for before/after images; None = its usual place. Nothing is downloaded."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    debug: Debug = False
 
     def run(self) -> NoReturn:
         """Serve until interrupted."""

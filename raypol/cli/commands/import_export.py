@@ -1,14 +1,13 @@
 """`raypol import` and `raypol export`: proofs in the layout of the published PoL code."""
 
-import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from raypol.cli.console import ERR, OUT
+from raypol.cli.console import ERR, OUT, print_facts, print_last
+from raypol.cli.options import AllowedDataset, AllowedModel, DataDir, Debug, ProofDir, claims
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
 from raypol.core.proof import Recipe
@@ -24,11 +23,11 @@ Layout = Literal["published"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import:
-    """Turn a proof folder of the published PoL code (model_step_<t>, indices.npy, hash.txt) into a raypol proof. Nothing in it is
+class ImportCommand:
+    """Turn a proof folder of the published PoL code (model_step_<t>, indices.npy, hash.txt) into a raypol proof. No code in it is
     run. Prints the proof's folder last; judge it with `raypol verify --augmentation fresh`.
 
-    What the folder does not record is given by flags and marked as asserted in the proof; what it records is taken from it.
+    Facts that the folder does not record are given by flags and marked as asserted in the proof.
     """
 
     dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
@@ -39,8 +38,7 @@ class Import:
     """published: that of the code of Jia et al. 2021, cleverhans-lab/Proof-of-Learning."""
     results: str = "results"
     """Results folder; the proof goes to RESULTS/proofs/imported-<root>."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    debug: Debug = False
 
     def run(self) -> int:
         """Run it."""
@@ -52,8 +50,8 @@ class Import:
                 on_progress=update,
             )
         manifest, recipe = done.manifest, done.manifest.recipe
-        said = {
-            "claims": _claims(recipe),
+        facts = {
+            "claims": claims(recipe),
             "update rule": _rule(recipe),
             "asserted": f"{', '.join(manifest.asserted)} (the folder does not record them)",
             "hash.txt": (
@@ -63,23 +61,22 @@ class Import:
             ),
         }
         if done.several_gpus:
-            said["names"] = "the tensors of a DataParallel model; its prefix module. was taken away"
+            facts["names"] = "the tensors of a DataParallel model; its prefix module. was taken away"
         if recipe.transform.is_random:
-            said["augmentation"] = "the prover's crops and flips are not recorded; verify with --augmentation fresh"
-        said["root"] = manifest.root
-        _show(said.items())
-        _last(done.folder.uri)
+            facts["augmentation"] = "the prover's crops and flips are not recorded; verify with --augmentation fresh"
+        facts["root"] = manifest.root
+        print_facts(facts.items())
+        print_last(done.folder.uri)
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
+class ExportCommand:
     """Write a raypol proof in the layout of the published PoL code, for its verifier to read as it is. Lists what that layout
     does not say of the proof, also in DIR/NOT_EXPORTED.txt. Prints DIR last.
     """
 
-    proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
-    """Folder of the proof: RESULTS/proofs/<proof_id>."""
+    proof_dir: ProofDir
     dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """Folder to be made: a local path where nothing is yet."""
     layout: Layout = "published"
@@ -90,14 +87,10 @@ class Export:
     hash: bool = True
     """Write hash.txt, for which every image is printed (0.2 ms each, 1.6 ms if gray).
     Without it the published verifier stops before it replays."""
-    data_dir: str | None = None
-    """Folder of the dataset's files; None = its usual place."""
-    dataset: str | None = None
-    """Needed only if the proof names a dataset by import path: the same path, to allow running it."""
-    model: str | None = None
-    """Needed only if the proof names a model by import path: the same path, to allow running it."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    data_dir: DataDir = None
+    dataset: AllowedDataset = None
+    model: AllowedModel = None
+    debug: Debug = False
 
     def run(self) -> int:
         """Run it."""
@@ -113,30 +106,15 @@ class Export:
                 with_hash=self.hash,
                 on_progress=update,
             )
-        OUT.print(terminal_text(_claims(recipe)), soft_wrap=True)
+        OUT.print(terminal_text(claims(recipe)), soft_wrap=True)
         OUT.print(f"the published layout does not say (also in {NOTE_NAME}):", soft_wrap=True)
-        _show([(gap.part, f"{gap.what}{' [LOST]' if gap.false else ''}") for gap in done.gaps])
-        _show([("judge it", done.command), ("read it back", done.import_command)])
-        _last(self.dir)
+        print_facts([(gap.part, f"{gap.what}{' [LOST]' if gap.false else ''}") for gap in done.gaps])
+        print_facts([("judge it", done.command), ("read it back", done.import_command)])
+        print_last(self.dir)
         return 0
-
-
-def _claims(recipe: Recipe) -> str:
-    return f"{recipe.model} on {recipe.dataset}, {recipe.steps} steps, k = {recipe.interval}, batch {recipe.batch_size}"
 
 
 def _rule(recipe: Recipe) -> str:
     options = ", ".join(f"{name} {value}" for name, value in recipe.optimizer.options.items())
     schedule = ", ".join(f"{name} {value}" for name, value in recipe.schedule.options.items())
     return f"{recipe.optimizer.name} ({options}), {recipe.schedule.name}{f' ({schedule})' if schedule else ''}"
-
-
-def _show(said: Iterable[tuple[str, str]]) -> None:
-    for part, what in said:
-        OUT.print(terminal_text(f"{part:<16} {what}"), soft_wrap=True)
-
-
-def _last(text: str) -> None:
-    """The line that scripts read: plain, unwrapped."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
+from raypol.cli.options import Debug
 from raypol.cluster.join import Gpu, has_kernels, plan_joining
 from raypol.core.errors import InputError
 
@@ -21,10 +22,10 @@ _CONNECT_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Join:
+class JoinCommand:
     """Let this machine join a running Ray cluster, with its GPUs as resources and labels. `ray stop` takes it out again."""
 
-    address: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="HEAD")]
+    head: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="HEAD")]
     """HOST or HOST:PORT (6379) of the cluster's head node."""
     auth: Literal["token", "disabled"] | None = None
     """As on the head: token needs its ~/.ray/auth_token here; None = RAY_AUTH_MODE, else token if there is one."""
@@ -34,13 +35,12 @@ class Join:
     """Stay in the foreground until Ray ends, as a service manager wants it."""
     dry_run: bool = False
     """Only show what would be run."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    debug: Debug = False
 
     def run(self) -> int:
         """Run it."""
         gpus = find_gpus()
-        joining = plan_joining(self.address, gpus)
+        joining = plan_joining(self.head, gpus)
         auth = self.auth or os.environ.get("RAY_AUTH_MODE") or ("token" if _token_file().exists() else "disabled")
         if auth == "token" and not (_token_file().exists() or os.environ.get("RAY_AUTH_TOKEN")):
             raise InputError(

@@ -1,4 +1,4 @@
-"""`raypol models`: the models by name, how large they and their checkpoints are."""
+"""`raypol models`: models by name, with their sizes and those of their checkpoints."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import torch
 from rich.table import Table
 
 from raypol.cli.console import OUT
+from raypol.cli.options import Debug
 from raypol.core.imports import is_import_path
 from raypol.core.models import MODELS, ModelSize, build_model, model_size
 from raypol.core.models.initial_laws import initial_laws
@@ -13,20 +14,19 @@ from raypol.report.tables import terminal_text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Models:
-    """The built-in models, and own ones: parameters, tensors, size of a checkpoint."""
+class ModelsCommand:
+    """List the built-in models, and your own: parameters, tensors, size of a checkpoint."""
 
     model: tuple[str, ...] = ()
-    """Own models to show as well, by import path: my_pkg.models:make_net."""
+    """Your own models to show as well, by import path: my_pkg.models:make_net."""
     in_channels: int = 3
-    """Channels of the images."""
+    """Channels of the images that the models are built for."""
     num_classes: int = 10
-    """Classes of the dataset."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    """Classes that the models are built for."""
+    debug: Debug = False
 
     def run(self) -> int:
-        """Show them."""
+        """Run it."""
         sizes = {name: self._size(name) for name in (*MODELS, *self.model)}
         OUT.print(_table(sizes))
         OUT.print(
@@ -38,10 +38,8 @@ class Models:
         return 0
 
     def _size(self, name: str) -> ModelSize:
-        """Of a model whose initial laws are all known; it would be of no use otherwise.
-
-        An own constructor may do what only real tensors can; the built-in ones are counted without being filled.
-        """
+        """Size of a model; one whose initial laws are not all known is an InputError, as no proof of it could be verified."""
+        # A user's constructor may need real tensors; built-in models are counted without being filled.
         with torch.device("cpu" if is_import_path(name) else "meta"):
             model = build_model(name, in_channels=self.in_channels, num_classes=self.num_classes)
         initial_laws(model)

@@ -1,47 +1,44 @@
-"""`raypol plan`: what an experiment will take, without running it."""
+"""`raypol plan`: the trials, bytes and hours of an experiment, without running it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import tyro
 from rich.table import Table
 
-from raypol.cli.console import OUT
+from raypol.cli.console import ERR, OUT
+from raypol.cli.options import Debug
 from raypol.cli.sweep import plan_of_file
+from raypol.cli.sweep_options import OtherDataset, SampledIntervals, Size
 from raypol.core.errors import InputError
-from raypol.runs.sweeps.design import SizeName
 from raypol.runs.sweeps.forecast import UTILISATION, Forecast, Forecaster, Line
 
 _SWEEPS: Final = Path("sweeps")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Show what an experiment will take, without running it: trials, checkpoints, bytes, device hours."""
+class PlanCommand:
+    """Estimate an experiment without running it: trials, checkpoints, bytes, device hours."""
 
     experiment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="EXPERIMENT")]
     """A sweep file, or the name of one in sweeps/, or its beginning: fig05."""
-    size: SizeName = "paper"
-    """The sweep's size."""
-    dataset: str = ""
-    """As in the sweep's own --dataset: another dataset instead of the declared one."""
+    size: Size = "paper"
+    dataset: OtherDataset = ""
     gpu: str = ""
-    """The GPU that is meant where the sweep names none by model: V100, T4, H100, ..."""
+    """GPU model to assume where the sweep names none: V100, T4, H100, ..."""
     steps_per_s: float | None = None
-    """Honest steps per second that your GPU makes of this training, instead of an assumed rate."""
+    """Honest training steps per second of your GPU, instead of an assumed rate."""
     measure: bool = False
-    """Measure the rate on this machine, on random points, instead of assuming one: some seconds per model."""
+    """Measure the rate on this machine, on random points, instead of assuming one; takes seconds per model."""
     utilisation: float = UTILISATION
-    """Share of its peak that a named GPU is taken to reach."""
+    """Share of its peak that a named GPU is assumed to reach."""
     num_gpus: int = 1
-    """Devices that work in parallel, for the time in days."""
-    estimate: int = 0
-    """As in the sweep's own --estimate: intervals of each spoof that are made and replayed; 0 = all."""
-    threads: int = field(default=1)
+    """Number of devices that work in parallel, for the time in days."""
+    estimate: SampledIntervals = 0
+    threads: int = 1
     """CPU threads to measure with."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    debug: Debug = False
 
     def run(self) -> int:
         """Run it."""
@@ -53,7 +50,7 @@ class Plan:
             raise InputError("--gpu, --steps-per-s and --measure are three ways to one rate; expected one of them")
         path = sweep_file(self.experiment)
         plan = plan_of_file(str(path), self.size, estimate=self.estimate, dataset=self.dataset)
-        with OUT.status(f"counting the work of {path.stem}") if OUT.is_terminal else _Quiet():
+        with ERR.status(f"counting the work of {path.stem}"):
             forecast = Forecaster(
                 gpu=self.gpu,
                 steps_per_s=self.steps_per_s,
@@ -61,59 +58,53 @@ class Plan:
                 utilisation=self.utilisation,
                 threads=self.threads,
             ).of(plan)
-        OUT.print(
-            f"{path.stem} at size {self.size}: {plan.num_trials} trials. Estimated, nothing was run.", soft_wrap=True
-        )
+        head = f"{path.stem} at size {self.size}: {plan.num_trials} trials. Estimated, nothing was run."
+        OUT.print(head, soft_wrap=True)
         OUT.print(forecast_table(forecast))
-        for said in self._explained(forecast):
-            OUT.print(said, soft_wrap=True)
+        OUT.print("\n".join(self._explanations(forecast)), soft_wrap=True)
         return 0
 
-    def _explained(self, forecast: Forecast) -> list[str]:
+    def _explanations(self, forecast: Forecast) -> list[str]:
         total = forecast.total()
         seconds = total.make_s + total.verify_s
-        said = [
-            f"in all {_hours(seconds)} device hours, {seconds / 86400 / self.num_gpus:.2g} days on {self.num_gpus} "
-            f"device{'s' if self.num_gpus > 1 else ''} that never wait{'' if self.num_gpus > 1 else 's'}; "
+        devices = "1 device that never waits" if self.num_gpus == 1 else f"{self.num_gpus} devices that never wait"
+        lines = [
+            f"in all {_hours(seconds)} device hours, {seconds / 86400 / self.num_gpus:.2g} days on {devices}; "
             f"{total.num_bytes / 1e9:,.3g} GB at most (--keep none keeps only the honest proofs)"
         ]
-        said += [f"rate of {device}: {speed.source}" for device, speed in forecast.speeds.items()]
-        said += [f"that is {rate:.3g} honest steps per second of {what}" for what, rate in forecast.steps_per_s.items()]
+        lines += [f"rate of {device}: {speed.source}" for device, speed in forecast.speeds.items()]
+        lines += [
+            f"that is {rate:.3g} honest steps per second of {what}" for what, rate in forecast.steps_per_s.items()
+        ]
         if forecast.retries:
-            said.append(
-                "crafting is counted at one search per batch or interval; one that is not accepted is made again, up to "
+            lines.append(
+                "crafting is counted as one search per batch or interval; a search that is not accepted is repeated, up to "
                 f"{forecast.retries} times"
             )
-        return said
-
-
-class _Quiet:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...
+        return lines
 
 
 def sweep_file(experiment: str) -> Path:
-    """The file of an experiment: a path, or the beginning of a name in sweeps/.
+    """Find the file of an experiment by its path or the beginning of its name in sweeps/.
 
     Raises:
-        InputError: none, or several.
+        InputError: no file fits, or several do.
     """
     if Path(experiment).is_file():
         return Path(experiment)
     there = sorted(_SWEEPS.glob("*.py"))
     found = [path for path in there if path.stem == experiment] or [p for p in there if p.stem.startswith(experiment)]
     if len(found) != 1:
-        which = "none" if not found else " and ".join(path.stem for path in found)
+        which = " and ".join(path.stem for path in found) or "none"
+        names = ", ".join(path.stem for path in there) or "which is not here"
         raise InputError(
-            f"expected a sweep file or the beginning of one name in {_SWEEPS}/ "
-            f"({', '.join(path.stem for path in there) or 'which is not here'}), got {experiment!r}, which means {which}"
+            f"expected a sweep file or the beginning of one name in {_SWEEPS}/ ({names}), got {experiment!r}, which fits {which}"
         )
     return found[0]
 
 
 def forecast_table(forecast: Forecast) -> Table:
-    """A line per kind of proof and devices."""
+    """Table with a line per kind of proof and devices."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("what", overflow="fold", min_width=16)
     for title in ("proofs", "check-\npoints", "GB\nat most", "make\ndevice h", "verify\ndevice h"):

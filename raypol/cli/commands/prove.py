@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from raypol.cli.console import ERR
-from raypol.cli.options import Work, describe_proof, print_last
+from raypol.cli.console import ERR, print_last
+from raypol.cli.options import RunnerOptions, WrittenResults, describe_proof
 from raypol.cli.progress import progress
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.trials.honest_proof import honest_proofs
@@ -13,13 +13,12 @@ from raypol.store.location import writable_folder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prove(Work):
+class ProveCommand(RunnerOptions):
     """Train honestly and record the proof. Prints the proof's folder last. A proof that is there already is not made again."""
 
     train: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     """The honest training."""
-    results: str = "results"
-    """Results folder: a local path, s3://... or gs://...; the proof goes to RESULTS/proofs/<proof_id>."""
+    results: WrittenResults = "results"
 
     def run(self) -> int:
         """Run it."""

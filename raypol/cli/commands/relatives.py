@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from raypol.cli.console import ERR, OUT
+from raypol.cli.options import Debug
 from raypol.cli.progress import progress
 from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner
@@ -52,8 +53,7 @@ class OnProof:
     """Needed only if the proof names a dataset by import path: the same path, to allow running it."""
     model: str | None = None
     """Needed only if the proof names a model by import path: the same path, to allow running it."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    debug: Debug = False
 
     def subject(self, indices: tuple[int, ...], step: int | None, device: str) -> tuple[Subject, Recipe]:
         """What to work on; names in the proof that would run code must have been typed."""
@@ -186,7 +186,7 @@ class DLGCommand(OnProof):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relatives:
+class RelativesCommand:
     """Relatives of the attacks (AE4PoL section VI): adversarial and unadversarial examples, and DLG, on a proof's model."""
 
     which: tyro.conf.OmitArgPrefixes[

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from raypol.cli.console import ERR, OUT
+from raypol.cli.options import Debug
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.report.content import Report, make_report
@@ -38,8 +39,7 @@ class ReportCommand:
     """Name of the sweep; empty = the one that changed last."""
     out: str | None = None
     """Local folder for index.html, report.md and figures/; None = RESULTS/report/NAME."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    debug: Debug = False
 
     def run(self) -> int:
         """Run it."""

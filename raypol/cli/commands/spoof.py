@@ -1,16 +1,16 @@
 """`raypol spoof`: forge a proof for the final weights of another one."""
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Any
 
 import tyro
 
-from raypol.cli.attack_options import Strength
-from raypol.cli.console import ERR, OUT
-from raypol.cli.options import Work, describe_proof, print_last
+from raypol.cli.attack_options import AttackConfig, AttackName
+from raypol.cli.console import ERR, print_facts, print_last
+from raypol.cli.options import AllowedModel, DataDir, ProofDir, RunnerOptions, WrittenResults, describe_proof
 from raypol.cli.progress import progress
 from raypol.cluster.jobs import spoof_recipe
-from raypol.core.attacks import PRESETS, find_attack
+from raypol.core.attacks import find_attack
 from raypol.core.datasets.source import DataSource
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import check_recipe
@@ -25,25 +25,18 @@ from raypol.store.results_folder import ResultsFolder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spoof(Work):
+class SpoofCommand(RunnerOptions):
     """Forge a proof for the final weights of another one. Prints the spoof's folder last; judge it with `raypol verify`."""
 
-    proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
-    """Folder of the honest proof whose final weights are stolen: RESULTS/proofs/<proof_id>."""
-    attack: Annotated[
-        str,
-        tyro.conf.arg(help=f"Preset: {', '.join(PRESETS)}; or your own attack by import path (my_pkg.attacks:METHOD)."),
-    ] = "iii"
-    strength: tyro.conf.OmitArgPrefixes[Strength] = field(default_factory=Strength)
+    proof_dir: ProofDir
+    attack: AttackName = "iii"
+    attack_config: AttackConfig = field(default_factory=dict[str, Any])
     """Hyperparameters of the attack."""
     spoof: tyro.conf.OmitArgPrefixes[SpoofConfig] = field(default_factory=SpoofConfig)
     """The adversary's other choices."""
-    results: str = "results"
-    """Results folder; the spoof goes to RESULTS/proofs/<proof_id>."""
-    data_dir: str | None = None
-    """Folder of the dataset's files; None = its usual place."""
-    model: str | None = None
-    """Needed only if the proof names a model by import path: the same path, to allow running it."""
+    results: WrittenResults = "results"
+    data_dir: DataDir = None
+    model: AllowedModel = None
 
     def run(self) -> int:
         """Run it."""
@@ -51,7 +44,7 @@ class Spoof(Work):
         honest = read_manifest(target)
         data = DataSource(name=honest.recipe.dataset, folder=self.data_dir).or_named(self.spoof.dataset)
         allow_names(replace(honest.recipe, dataset=data.name), dataset=self.spoof.dataset, model=self.model)
-        attack = find_attack(self.attack, **self.strength.given())
+        attack = find_attack(self.attack, **self.attack_config)
         trial = Trial(arm=self.attack, attack=attack, spoof=self.spoof)
         recipe = spoof_recipe(honest.recipe, self.spoof, attack, data)
         check_recipe(recipe, data.load())
@@ -81,9 +74,12 @@ class Spoof(Work):
         stats = forged.stats
         if stats:
             accepted = sum(s.accepted for s in stats)
-            OUT.print(
-                f"searches         {len(stats)}, {accepted} accepted, {sum(s.retries for s in stats)} retries\n"
-                f"perturbation     largest |R|_inf {max(s.perturbation_linf for s in stats) * 255:.1f}/255"
+            largest = max(s.perturbation_linf for s in stats) * 255
+            print_facts(
+                [
+                    ("searches", f"{len(stats)}, {accepted} accepted, {sum(s.retries for s in stats)} retries"),
+                    ("perturbation", f"largest |R|_inf {largest:.1f}/255"),
+                ]
             )
         print_last(folder.uri)
         return 0

@@ -9,6 +9,7 @@ import tyro
 
 from raypol.cli.console import ERR, OUT
 from raypol.cli.exit_codes import fail
+from raypol.cli.options import Debug
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.runs.sweeps.record import Ledger
@@ -23,7 +24,7 @@ _FAILED: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sync:
+class SyncCommand:
     """Bring to MLflow what it lacks of a results folder: rows finished while it was away. A second time adds nothing.
     Exit code 0 everything is there, 2 bad input, 3 MLflow is away or another process is writing the same runs.
     """
@@ -34,8 +35,7 @@ class Sync:
     """Name of one sweep in it; empty = all."""
     tracking_uri: str = ""
     """MLflow's store; empty = $MLFLOW_TRACKING_URI, else SQLite next to the results."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    debug: Debug = False
 
     def run(self) -> int:
         """Run it."""

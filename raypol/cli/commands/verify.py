@@ -6,13 +6,13 @@ from typing import Annotated, Final, Literal
 import tyro
 
 from raypol.cli.console import ERR, OUT
-from raypol.cli.options import Work
+from raypol.cli.options import AllowedModel, DataDir, ProofDir, RunnerOptions, claims
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
 from raypol.core.distances import METRICS
 from raypol.core.precision import Precision
 from raypol.core.verification.checks import CHECKS
-from raypol.core.verification.policies import find_policy
+from raypol.core.verification.policies import POLICIES, find_policy
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.report.tables import terminal_text, to_terminal
@@ -23,23 +23,19 @@ from raypol.store.location import open_location
 from raypol.store.proofs.reader import read_manifest
 
 _MAX_ASSERTED: Final = 500
-"""Characters of what a hostile manifest may make us print."""
+"""Characters that a hostile manifest may make us print."""
+_POLICY: Final = (
+    f"{', '.join(POLICIES)}, or your own by import path (my_pkg.checks:judge). Add checks by name or import path: strict+CHECK; "
+    f"checks: {', '.join(CHECKS)}."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verify(Work):
+class VerifyCommand(RunnerOptions):
     """Verify a proof folder. Prints each check with its numbers. Exit code 0 accepted, 1 rejected, 2 bad input."""
 
-    proof_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROOF_DIR")]
-    """Folder of the proof, wherever it was copied to."""
-    policy: Annotated[
-        str,
-        tyro.conf.arg(
-            help="published (what the published verifier looks at), strict, strict_trend (accuracy must rise too), or your own "
-            "policy by import path (my_pkg.checks:judge); further checks are added by name or import path: strict+CHECK. "
-            f"Checks: {', '.join(CHECKS)}."
-        ),
-    ] = "strict"
+    proof_dir: ProofDir
+    policy: Annotated[str, tyro.conf.arg(help=_POLICY)] = "strict"
     select: Selection = "all"
     """Which intervals to replay: all; top_q = the Q largest moves per epoch; random = Q per epoch."""
     query_budget: int = 1
@@ -66,12 +62,10 @@ class Verify(Work):
     """The root hash that the prover published, hex; the proof must have it."""
     seed: int = 1
     """The verifier's own seed, for fresh augmentation and random intervals."""
-    data_dir: str | None = None
-    """Folder of the dataset's files; None = its usual place."""
+    data_dir: DataDir = None
     dataset: str | None = None
     """The verifier's dataset; None = the built-in one that the proof names. An import path must be given here to be run."""
-    model: str | None = None
-    """Needed only if the proof names a model by import path: the same path, to allow running it."""
+    model: AllowedModel = None
 
     def run(self) -> int:
         """Run it."""
@@ -102,16 +96,15 @@ class Verify(Work):
         verdict = policy(evidence, thresholds, d_ref)
         recipe = manifest.recipe
         OUT.print(
-            f"{folder}: {recipe.model} on {recipe.dataset}, {recipe.steps} steps, k = {recipe.interval}, "
-            f"batch {recipe.batch_size}, {recipe.optimizer.name} lr {recipe.optimizer.lr:g}",
+            terminal_text(f"{folder}: {claims(recipe)}, {recipe.optimizer.name} lr {recipe.optimizer.lr:g}"),
             soft_wrap=True,
         )
         if manifest.asserted:
             asserted = ", ".join(manifest.asserted)[:_MAX_ASSERTED]
-            said = f"imported: the hashes are the importer's, and so is what the prover did not record: {asserted}"
-            if "seed" in manifest.asserted and manifest.recipe.transform.is_random and self.augmentation == "recorded":
-                said += "; its crops and flips are not known, so --augmentation fresh is what can be asked"
-            OUT.print(terminal_text(said), soft_wrap=True)
+            note = f"imported: the importer made the hashes and asserts what the prover did not record: {asserted}"
+            if "seed" in manifest.asserted and recipe.transform.is_random and self.augmentation == "recorded":
+                note += "; its crops and flips are not known: use --augmentation fresh"
+            OUT.print(terminal_text(note), soft_wrap=True)
         OUT.print(to_terminal(verdict_table(verdict)))
         if evidence.replays:
             buffers = max(replay.buffer_error.l2 for replay in evidence.replays)

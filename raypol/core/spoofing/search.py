@@ -60,9 +60,9 @@ class CraftingConfig(SearchConfig):
     alpha: float = 1.0
     """Weight of |R|^2 (gradient objective) or |R| (loss objective) in the objective."""
     max_grad_norm2: float = 30.0
-    """A batch is accepted when |grad|^2 is below this ..."""
+    """Acceptance: |grad|^2 must be below this."""
     max_perturbation_norm2: float = 30.0
-    """... and |R|^2 is below this."""
+    """Acceptance: |R|^2 must be below this."""
     retries: int = 10
     """How often a fresh batch is drawn when one is not accepted; the last is recorded whatever it is."""
     pixel_dtype: Literal["uint8", "float32"] = "uint8"

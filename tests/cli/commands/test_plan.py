@@ -32,8 +32,8 @@ def test_a_plan_says_what_it_is_and_how_it_was_obtained(capsys: pytest.CaptureFi
     [
         (("fig05",), "no throughput is known for 'gpu': name a GPU with --gpu"),
         (("fig05", "--gpu", "Voodoo2"), "no throughput is known for 'Voodoo2'"),
-        (("fig0", "--gpu", "V100"), "got 'fig0', which means fig02_attack2_cifar10 and fig03"),
-        (("fig99", "--gpu", "V100"), "got 'fig99', which means none"),
+        (("fig0", "--gpu", "V100"), "got 'fig0', which fits fig02_attack2_cifar10 and fig03"),
+        (("fig99", "--gpu", "V100"), "got 'fig99', which fits none"),
         (("fig05", "--gpu", "V100", "--measure"), "three ways to one rate"),
         (("fig05", "--steps-per-s", "0"), "expected --steps-per-s > 0"),
         (("fig05", "--gpu", "V100", "--num-gpus", "0"), "expected --num-gpus"),

@@ -12,9 +12,9 @@ import pytest
 from mlflow import MlflowClient
 from ray import tune
 
-from raypol.cli.commands.range import RangeCommand
 from raypol.cli.main import main
 from raypol.cli.sweep import run_sweep
+from raypol.cli.sweep_options import RangeSweepCommand
 from raypol.cluster.runners import LocalRunner
 from raypol.core.attacks import find_attack
 from raypol.core.spoofing.spoof_config import SpoofConfig
@@ -93,7 +93,7 @@ def test_a_sweep_file_refuses_the_same(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        run_sweep(SWEEP, ["--results", str(tmp_path / "results"), "--address", "local", *words], kind=RangeCommand)
+        run_sweep(SWEEP, ["--results", str(tmp_path / "results"), "--address", "local", *words], search="range")
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -111,10 +111,10 @@ def test_a_sweep_file_is_searched_as_asked(
     words: list[str], count: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        run_sweep(SWEEP, ["--dry-run", "--address", "local", "--results", str(tmp_path), *words], kind=RangeCommand)
+        run_sweep(SWEEP, ["--dry-run", "--address", "local", "--results", str(tmp_path), *words], search="range")
     assert ended.value.code == 0
     assert count in capsys.readouterr().out
-    command = RangeCommand(low=100, high=400, resolution=20, seeds=(5,))
+    command = RangeSweepCommand(low=100, high=400, resolution=20, seeds=(5,))
     plan = command.plan(SWEEP)
     assert plan.asked["range"] == "Span(low=100, high=400, resolution=20, factor=2.0)"
     assert {setup.train.seed for setup in plan.setups()} == {5}

@@ -10,9 +10,9 @@ from typing import Any, Final
 import pytest
 from rich.console import Console
 
-from raypol.cli.commands.top import Top, frame
+from raypol.cli.commands.top import TopCommand, frame
 from raypol.cli.main import main
-from raypol.cli.sweep_status import look
+from raypol.cli.sweep_status import read_status
 from raypol.runs.sweeps.live_status import Pulse, RunningTrial
 from raypol.store.location import open_location
 from tests.rows import rewrite, write_rows
@@ -79,7 +79,7 @@ def test_a_running_sweep(tmp_path: Path, top: Run) -> None:
         in out
     )
     assert "1.2 trials/min, 18 intervals/min verified, over the last 1 min 40 s" in out
-    assert "about 4 min 5" in out
+    assert "about 5 min 0" in out
     (line,) = [line for line in out.splitlines() if line.startswith("III")]
     assert line.split() == ["III", "30", "10", "4", "T4", "/", "cpu", "1", "min", "14", "s", "1"]
 
@@ -90,7 +90,7 @@ def test_a_running_sweep(tmp_path: Path, top: Run) -> None:
         ({"ended": "finished"}, "finished 1 s ago, after 2 min 59 s"),
         ({"ended": "interrupted"}, "interrupted 1 s ago, after 2 min 59 s; run the same command again"),
         ({"ended": "ended early: 5 trials wait for T4"}, "ended early: 5 trials wait for T4 1 s ago"),
-        ({"written_at": NOW - 7200.0}, "given no sign for 2 h 0"),
+        ({"written_at": NOW - 7200.0}, "no sign of the driver for 2 h 0"),
     ],
 )
 def test_one_that_does_not_go_on_ends_the_watch(tmp_path: Path, top: Run, changed: dict[str, Any], said: str) -> None:
@@ -111,7 +111,7 @@ def test_a_log_gets_a_frame_now_and_then_until_the_end(tmp_path: Path, capsys: p
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("raypol.cli.commands.top.time.sleep", sleep)
-        assert Top(results=str(tmp_path), address="none").run() == 0
+        assert TopCommand(results=str(tmp_path), address="none").run() == 0
     assert seen == [30.0, 30.0]
     out = capsys.readouterr().out
     assert out.count("running for") == 2
@@ -124,21 +124,14 @@ def test_ctrl_c_is_how_one_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     write_pulse(tmp_path)
     monkeypatch.setattr("raypol.cli.commands.top.time.sleep", interrupt)
-    assert Top(results=str(tmp_path), address="none").run() == 0
+    assert TopCommand(results=str(tmp_path), address="none").run() == 0
 
 
 def test_a_terminal_is_drawn_on_with_a_bar(tmp_path: Path) -> None:
     write_pulse(tmp_path, running=tuple(running(f"arm{i}") for i in range(50)))
     console = Console(width=100, height=50, force_terminal=True, color_system=None, record=True)
-
-    class Nowhere:
-        note = "no cluster"
-
-        def look(self) -> tuple[()]:
-            return ()
-
     with console.capture() as shown:
-        console.print(frame(look(open_location(tmp_path)), Nowhere()))  # type: ignore[arg-type]
+        console.print(frame(read_status(open_location(tmp_path)), (), "no cluster", with_bar=True))
     assert "━━━━" in shown.get()
     assert "arm19" in shown.get()
     assert "arm20" not in shown.get()
@@ -169,7 +162,7 @@ def test_the_newest_of_several_or_the_one_named(tmp_path: Path, top: Run) -> Non
 def test_rows_without_a_driver(tmp_path: Path, top: Run) -> None:
     rows = write_rows(tmp_path, 3, sweep_id="demo-1")
     rewrite(tmp_path, rows[0], status="error")
-    rewrite(tmp_path, rows[1], arm="honest")
+    rewrite(tmp_path, rows[1], arm="honest", attack="none")
     code, out, _ = top(tmp_path)
     assert code == 0
     assert "counted from rows" in out
