@@ -1,0 +1,1 @@
+"""Tests of README and docs/: their code runs, their links lead somewhere."""
