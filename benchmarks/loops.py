@@ -16,7 +16,7 @@ from raypol.core.clock import synchronise
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.models import build_model
 from raypol.core.proof import Recipe
-from raypol.core.training.prover import data_order, initial_checkpoint, prove
+from raypol.core.training.prover import data_order, initial_checkpoint, record_training
 from raypol.core.training.trainer import Trainer
 from raypol.store.location import open_location
 from raypol.store.proofs.writer import new_proof
@@ -59,7 +59,7 @@ def proving(recipe: Recipe, dataset: Dataset, results: Path, device: torch.devic
     Building the model and drawing W_0 is start-up, for the other loops too: it is in the CPU time alone.
     """
     with new_proof(open_location(results), "bench", recipe, len(dataset)) as writer, spending(device) as spent:
-        cost = prove(recipe, dataset, writer, device=device)
+        cost = record_training(recipe, dataset, writer, device=device)
         proved = time.perf_counter()
         writer.finish(cost, {})
         finishing_s = time.perf_counter() - proved

@@ -5,7 +5,7 @@ Published success range of attack III: 1,500 < T' < 4,000; the points lie on bot
 
 from ray import tune
 
-from raypol.cli.sweep import run_sweep
+from raypol import run_sweep
 from raypol.runs.sweeps.paper_experiments import CIFAR100, against_steps
 
 SWEEP = against_steps(

@@ -2,7 +2,7 @@
 
 from ray import tune
 
-from raypol.cli.sweep import run_sweep
+from raypol import run_sweep
 from raypol.runs.sweeps.paper_experiments import HALF_OF_CIFAR10, against_steps
 
 SWEEP = against_steps(

@@ -6,8 +6,7 @@ one because it is how AE4PoL makes a spoof's accuracy rise as an honest proof's 
 
 from ray import tune
 
-from raypol.cli.sweep import run_sweep
-from raypol.runs.sweeps.design import Design, Sweep
+from raypol import Design, Sweep, run_sweep
 from raypol.runs.sweeps.paper_experiments import (
     CIFAR10,
     DIGITS,

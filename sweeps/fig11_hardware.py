@@ -5,9 +5,7 @@ At smoke size the kinds are one and two cores; the proof is then made and judged
 
 from ray import tune
 
-from raypol.cli.sweep import run_sweep
-from raypol.core.attacks import find_attack
-from raypol.runs.sweeps.design import Design, Sweep
+from raypol import Design, Sweep, find_attack, run_sweep
 from raypol.runs.sweeps.paper_experiments import (
     CIFAR10,
     DIGITS,

@@ -2,10 +2,7 @@
 
 from ray import tune
 
-from raypol.cli.sweep import run_sweep
-from raypol.core.attacks import find_attack
-from raypol.core.training.train_config import TrainConfig
-from raypol.runs.sweeps.design import Design, Sweep
+from raypol import Design, Sweep, TrainConfig, find_attack, run_sweep
 
 ARMS = {
     "II": find_attack("zhang2022_ii", retries=2),

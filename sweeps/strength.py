@@ -7,9 +7,7 @@ from dataclasses import replace
 
 from ray import tune
 
-from raypol.cli.sweep import run_sweep
-from raypol.core.spoofing.trajectory import TrajectoryConfig
-from raypol.runs.sweeps.design import Design, Sweep
+from raypol import Design, Sweep, TrajectoryConfig, run_sweep
 from raypol.runs.sweeps.paper_experiments import (
     CIFAR10,
     DIGITS,

@@ -8,9 +8,7 @@ from dataclasses import replace
 
 from ray import tune
 
-from raypol.cli.sweep import run_sweep
-from raypol.core.attacks import find_attack
-from raypol.runs.sweeps.design import Design, Sweep
+from raypol import Design, Sweep, find_attack, run_sweep
 from raypol.runs.sweeps.paper_experiments import (
     CIFAR10,
     DIGITS,

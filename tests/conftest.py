@@ -15,6 +15,7 @@ import torch
 from hypothesis import settings
 from rich.console import Console
 
+from raypol import prove
 from raypol.cli.commands.demo import show_demo
 from raypol.cluster.runners import LocalRunner
 from raypol.core.augment import Transform
@@ -24,7 +25,7 @@ from raypol.core.proof import MemoryProof, Recipe, ScheduleConfig
 from raypol.runs.sweeps.demo import DemoRun, run_demo
 from raypol.store.location import open_location
 from tests.studies import FEW_ARMS, QUICK_ARMS, TRAIN, on
-from tests.toys import honest_proof, toy_recipe
+from tests.toys import toy_recipe
 
 torch.set_num_threads(int(os.environ.get("RAYPOL_TEST_THREADS", "1")))
 # Derandomized: a red run can be repeated. No deadline: the first example pays for imports.
@@ -52,7 +53,7 @@ def recipe(digits: Dataset) -> Recipe:
 @pytest.fixture(scope="session")
 def honest(recipe: Recipe, digits: Dataset) -> MemoryProof:
     """An honest, sealed proof. Shared by all tests: tamper with a `copy_of` it."""
-    return honest_proof(recipe, digits)
+    return prove(recipe, digits)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.distances import METRICS, Distances
 from raypol.core.proof import Checkpoint, Interval, MemoryProof, OptimizerConfig, Recipe
+from raypol.core.protocol import prove, spoof
 from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene, make_scene
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
-from raypol.core.training.prover import prove
 from raypol.core.verification.policies import published, strict
 from raypol.core.verification.replay import Conditions, IntervalReplay
 from raypol.core.verification.thresholds import Thresholds
@@ -147,19 +147,11 @@ def small_recipe(dataset: Dataset, **changes: Any) -> Recipe:  # noqa: ANN401 - 
     return Recipe(**{**fields, **changes})
 
 
-def train(recipe: Recipe, dataset: Dataset) -> MemoryProof:
-    """An honest, sealed proof."""
-    proof = MemoryProof(recipe, len(dataset))
-    prove(recipe, dataset, proof)
-    proof.seal()
-    return proof
-
-
 @cache
 def stolen_digits() -> MemoryProof:
     """A real if small case: resnet8 on digits, 160 honest steps to about 95 % test accuracy. Do not change it."""
     dataset = load_dataset("digits")
-    return train(small_recipe(dataset, model="resnet8", steps=160, interval=40, batch_size=32), dataset)
+    return prove(small_recipe(dataset, model="resnet8", steps=160, interval=40, batch_size=32), dataset)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -200,7 +192,7 @@ def forge(
     config: object,
     honest: MemoryProof,
     dataset: Dataset,
-    spoof: SpoofConfig = SHORT,
+    choices: SpoofConfig = SHORT,
     *,
     order: Sequence[int] | None = None,
     scene_per_interval: bool = False,
@@ -211,24 +203,25 @@ def forge(
         config: the attack's.
         honest: whose W_T was stolen.
         dataset: the adversary's, and the verifier's.
-        spoof: the adversary's other choices.
-        order: in which the intervals are crafted; None = as they come.
-        scene_per_interval: each interval is crafted in a scene of its own, as another process would.
+        choices: the adversary's other choices.
+        order: in which the intervals are crafted, if the attack is not a sequential one; None = as they come.
+        scene_per_interval: with an order, each interval is crafted in a scene of its own, as another process would.
     """
+    made: list[Crafted] = []
     method = method_of(config)
-    recipe = method.declare(declare(honest.recipe, spoof), config)
-    target = honest.checkpoints[-1]
-    scene = make_scene(recipe, dataset, target, spoof)
-    crafted = None
-    if not method.sequential(config, spoof):
-        intervals = recipe.intervals()
-        pieces = {}
-        for index in order if order is not None else range(len(intervals)):
-            own = make_scene(recipe, dataset, target, spoof) if scene_per_interval else scene
-            pieces[index] = craft_interval(method, own, intervals[index], config)
-        crafted = iter([pieces[index] for index in range(len(intervals))])
-    proof, made = MemoryProof(recipe, len(dataset)), list[Crafted]()
-    seal_spoof(method, scene, config, spoof, crafted, proof, on_interval=made.append)
+    if order is None or method.sequential(config, choices):
+        proof: MemoryProof = spoof(honest, dataset, config, choices, on_interval=made.append)
+        return Forged(proof=proof, made=tuple(made), evidence=examine(proof, dataset, RECORDED))
+    recipe = method.declare(declare(honest.recipe, choices), config)
+    scenes = (make_scene(recipe, dataset, honest.checkpoints[-1], choices) for _ in range(1 + recipe.num_intervals))
+    scene = next(scenes)
+    pieces = {}
+    for index in order:
+        interval = recipe.interval_at(index)
+        pieces[index] = craft_interval(method, next(scenes) if scene_per_interval else scene, interval, config)
+    crafted = iter([pieces[index] for index in range(recipe.num_intervals)])
+    proof = MemoryProof(recipe, len(dataset))
+    seal_spoof(method, scene, config, choices, crafted, proof, on_interval=made.append)
     proof.seal()
     return Forged(proof=proof, made=tuple(made), evidence=examine(proof, dataset, RECORDED))
 

@@ -12,7 +12,7 @@ from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.models.initial_laws import Constant, Law, Normal
 from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, Recipe
-from raypol.core.training.prover import data_order, prove
+from raypol.core.training.prover import data_order
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import Thresholds
@@ -187,14 +187,6 @@ def toy_recipe(dataset: Dataset, **changes: Any) -> Recipe:  # noqa: ANN401 - an
         "batch_size": 16,
     }
     return Recipe(**{**fields, **changes})
-
-
-def honest_proof(recipe: Recipe, dataset: Dataset) -> MemoryProof:
-    """An honest run, sealed."""
-    proof = MemoryProof(recipe, len(dataset))
-    prove(recipe, dataset, proof)
-    proof.seal()
-    return proof
 
 
 def copy_of(proof: MemoryProof) -> MemoryProof:

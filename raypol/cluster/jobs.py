@@ -17,13 +17,13 @@ from raypol.core.attacks import method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.precision import plain
-from raypol.core.proof import Cost, Interval, MemoryProof, ProofSource, Recipe
+from raypol.core.proof import Cost, Interval, MemoryProof, ProofSource, Recipe, final_checkpoint
 from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, make_scene
 from raypol.core.spoofing.sampling import SampleCost, SampledProof, seal_sample
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
-from raypol.core.training.prover import prove
+from raypol.core.training.prover import record_training
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
 from raypol.core.verification.survey import Survey, survey, survey_interval
@@ -36,7 +36,7 @@ from raypol.store.proofs.crafted_shards import (
     write_shard,
 )
 from raypol.store.proofs.format import Manifest
-from raypol.store.proofs.reader import ParquetProof, final_checkpoint, read_manifest
+from raypol.store.proofs.reader import ParquetProof, read_manifest
 from raypol.store.proofs.staging import abandoned_folders, crafted_folder, remove_folders
 from raypol.store.proofs.writer import ProofWriter, new_proof
 from raypol.store.results_folder import ResultsFolder
@@ -215,7 +215,7 @@ def run_prove(job: ProveJob) -> Manifest:
         begun = writer.resume_from(abandoned)
         remove_folders(abandoned)
         with writing(writer.num_bytes, already=writer.num_bytes()):
-            cost = prove(
+            cost = record_training(
                 job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.set_resume_point
             )
             return writer.finish(cost, job.environment)

@@ -278,12 +278,28 @@ class ProofSource(Protocol):
         ...
 
 
+def final_checkpoint(proof: ProofSource) -> Checkpoint:
+    """W_T of a proof.
+
+    Raises:
+        InputError: the proof records no weights at its last step.
+    """
+    recorded = proof.checkpoint_steps
+    if not recorded or recorded[-1] != proof.recipe.steps:
+        raise InputError(
+            f"expected weights at the last step, {proof.recipe.steps}; "
+            f"the last recorded are of {f'step {recorded[-1]}' if recorded else 'no step'}"
+        )
+    return proof.checkpoint(len(recorded) - 1)
+
+
 class MemoryProof:
     """A proof in memory: sink while it is made, source when it is verified."""
 
     def __init__(self, recipe: Recipe, num_dataset_points: int) -> None:
         self.recipe = recipe
         self.root = ""
+        self.cost = Cost()
         self.checkpoints: list[Checkpoint] = []
         self.records: list[BatchRecord] = []
         self.own_points = PointIndex(num_dataset_points)

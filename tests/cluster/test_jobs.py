@@ -15,10 +15,11 @@ from raypol.core.attacks import find_attack
 from raypol.core.datasets.load import load_dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
+from raypol.core.proof import final_checkpoint
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
-from raypol.store.proofs.reader import ParquetProof, final_checkpoint
+from raypol.store.proofs.reader import ParquetProof
 from raypol.store.proofs.staging import crafted_folder
 from tests.studies import QUICK_ARMS, TRAIN, on, prepare, trial
 

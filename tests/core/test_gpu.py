@@ -14,7 +14,7 @@ from raypol.core.spoofing.method import make_scene
 from raypol.core.spoofing.objectives import graphs_that_fit
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
-from raypol.core.training.prover import prove
+from raypol.core.training.prover import record_training
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.policies import published
 from raypol.core.verification.replay import Conditions
@@ -45,7 +45,7 @@ def proof(dataset: Dataset) -> MemoryProof:
         device="cuda",
     )
     made = MemoryProof(recipe, len(dataset))
-    cost = prove(recipe, dataset, made, device="cuda")
+    cost = record_training(recipe, dataset, made, device="cuda")
     assert cost.device_s > 0
     made.seal()
     return made
@@ -107,7 +107,7 @@ def test_every_precision_replays_exactly_on_the_same_gpu(precision: Precision, d
         device="cuda",
     )
     made = MemoryProof(recipe, len(dataset))
-    prove(recipe, dataset, made, device="cuda")
+    record_training(recipe, dataset, made, device="cuda")
     made.seal()
     evidence = examine(made, dataset, Conditions(augmentation="recorded"), device="cuda")
     assert [replay.error.l2 for replay in evidence.replays] == [0.0] * 4
@@ -138,7 +138,7 @@ def test_copies_that_leave_while_the_gpu_computes_are_those_of_their_step(datase
         device="cuda",
     )
     made = MemoryProof(recipe, len(dataset))
-    prove(recipe, dataset, made, device="cuda")
+    record_training(recipe, dataset, made, device="cuda")
     trainer = Trainer(recipe, dataset, "cuda")
     trainer.load(made.checkpoints[0])
     for interval, reached in zip(recipe.intervals(), made.checkpoints[1:], strict=True):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from raypol import prove
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.precision import DTYPES, PRECISIONS, Precision, arithmetic, check_device, plain
@@ -14,7 +15,7 @@ from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.survey import survey
 from raypol.core.verification.verifier import examine
-from tests.toys import honest_proof, toy_recipe
+from tests.toys import toy_recipe
 
 CPU = torch.device("cpu")
 
@@ -65,7 +66,7 @@ def test_each_precision_errs_as_its_arithmetic_does(digits: Dataset) -> None:
 
 
 def test_a_bf16_proof_is_replayed_as_recorded_exactly_and_in_float32_with_its_noise(digits: Dataset) -> None:
-    proof = honest_proof(toy_recipe(digits, model="resnet8", steps=8, interval=4, precision="bf16"), digits)
+    proof = prove(toy_recipe(digits, model="resnet8", steps=8, interval=4, precision="bf16"), digits)
     recorded = examine(proof, digits, Conditions(augmentation="recorded"))
     assert [replay.error.l2 for replay in recorded.replays] == [0.0, 0.0]
     other = examine(proof, digits, Conditions(augmentation="recorded", precision="float32"))
@@ -73,7 +74,7 @@ def test_a_bf16_proof_is_replayed_as_recorded_exactly_and_in_float32_with_its_no
 
 
 def test_models_of_a_tf32_proof_can_be_read_where_there_are_no_tensor_cores(digits: Dataset) -> None:
-    proof = honest_proof(toy_recipe(digits), digits)
+    proof = prove(toy_recipe(digits), digits)
     proof.recipe = replace(proof.recipe, precision="tf32")
     with pytest.raises(InputError, match="precision tf32 needs a CUDA device"):
         Trainer(proof.recipe, digits)

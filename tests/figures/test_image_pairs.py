@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from raypol import prove
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.augment import to_unit
 from raypol.core.datasets.dataset import Dataset
@@ -19,7 +20,7 @@ from raypol.store.location import Location, open_location
 from raypol.store.proofs.reader import ParquetProof
 from raypol.store.proofs.writer import new_proof
 from raypol.store.results.rows import TrialRow
-from tests.toys import honest_proof, toy_recipe, two_stripes
+from tests.toys import toy_recipe, two_stripes
 
 SPOOF = SpoofConfig(steps=4, interval=2)
 LINF = 8 / 255
@@ -27,7 +28,7 @@ LINF = 8 / 255
 
 @pytest.fixture(scope="module")
 def proof(digits: Dataset) -> MemoryProof:
-    return honest_proof(toy_recipe(digits), digits)
+    return prove(toy_recipe(digits), digits)
 
 
 @pytest.fixture(scope="module")

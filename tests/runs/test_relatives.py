@@ -14,7 +14,7 @@ from raypol.core.proof import Checkpoint, Cost, Recipe
 from raypol.core.relatives.adversarial import Adversarial
 from raypol.core.relatives.dlg import DLG
 from raypol.core.relatives.unadversarial import Unadversarial
-from raypol.core.training.prover import initial_checkpoint, prove
+from raypol.core.training.prover import initial_checkpoint, record_training
 from raypol.runs.relatives import Subject, recorded_trainer, run_leaking, run_perturbing
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import ParquetProof
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> str:
     """Weights at steps 0, 8 and 16. Only look."""
     results, recipe = open_location(tmp_path_factory.mktemp("relatives")), toy_recipe(digits, model="resnet8")
     with new_proof(results, "proof", recipe, len(digits)) as writer:
-        prove(recipe, digits, writer)
+        record_training(recipe, digits, writer)
         writer.finish(Cost(), {})
     return (results / "proofs" / "proof").address
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.proof import Cost, MemoryProof, ProofSource
 from raypol.store.location import Location, open_location
 from raypol.store.proofs.writer import new_proof
-from tests.scenes import SHORT, forge, sgd, small_recipe, tiny, train
+from tests.scenes import SHORT, forge, sgd, small_recipe, tiny
 
 DATA = tiny()
 
@@ -31,7 +32,7 @@ def write(proof: MemoryProof, results: Location, proof_id: str = "p") -> Locatio
 @pytest.fixture(scope="session")
 def spoof() -> MemoryProof:
     """Seven steps of attack III on the smooth net: own points, momentum, a shorter last interval."""
-    stolen = train(small_recipe(DATA, optimizer=sgd(momentum=0.9)), DATA)
+    stolen = prove(small_recipe(DATA, optimizer=sgd(momentum=0.9)), DATA)
     config = find_attack("iii", crafting="signed", linf_limit=0.05, iterations=2, objective="loss", alpha=0.0)
     return forge(config, stolen, DATA, SHORT).proof
 

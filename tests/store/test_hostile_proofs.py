@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raypol import prove
 from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof
 from raypol.core.verification.policies import strict
@@ -30,7 +31,7 @@ from raypol.core.verification.verdict import Verdict
 from raypol.core.verification.verifier import examine
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import ParquetProof
-from tests.scenes import RECORDED, all_bits, bits, small_recipe, tiny, train
+from tests.scenes import RECORDED, all_bits, bits, small_recipe, tiny
 from tests.store.conftest import read_everything, write
 
 DATA = tiny()
@@ -626,7 +627,7 @@ def test_a_changed_pixel_names_the_step_that_uses_it(folder: Path, spoof: Memory
 
 @pytest.mark.parametrize("step", [0, 4, 12])
 def test_a_forged_index_table_is_rejected_before_anything_is_looked_up_in_it(step: int, tmp_path: Path) -> None:
-    write(train(small_recipe(DATA, model="tests.scenes:reordering_net"), DATA), open_location(tmp_path))
+    write(prove(small_recipe(DATA, model="tests.scenes:reordering_net"), DATA), open_location(tmp_path))
     folder = tmp_path / "proofs" / "p"
     assert judge(folder).is_valid
     beyond = np.full(16, 10**6, np.int64).tobytes()

@@ -57,7 +57,7 @@ class Begun:
     """Until that checkpoint was written: the steps that were made meanwhile are in it, and are made again."""
 
 
-def prove(
+def record_training(
     recipe: Recipe,
     dataset: Dataset,
     sink: ProofSink,

@@ -16,10 +16,10 @@ from raypol.core.errors import reject_choice
 from raypol.core.imports import is_import_path, load_object
 from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.thresholds import Thresholds
-from raypol.core.verification.verdict import Check, Verdict
+from raypol.core.verification.verdict import Check, CheckFunction, Verdict
 from raypol.core.verification.verifier import Evidence
 
-JudgeFunction = Callable[[Evidence, Thresholds, Distances | None], Check | Verdict]
+PolicyFunction = Callable[[Evidence, Thresholds, Distances | None], Verdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Policy:
     """Checks in order, and their name as a whole."""
 
     name: str
-    parts: tuple[JudgeFunction, ...]
+    parts: tuple[CheckFunction | PolicyFunction, ...]
     """Checks, and policies all of whose checks are included."""
 
     def __call__(self, evidence: Evidence, thresholds: Thresholds, d_ref: Distances | None = None) -> Verdict:
@@ -59,7 +59,7 @@ strict_trend: Final = Policy("strict_trend", (strict, CHECKS["performance_trend"
 POLICIES: Final = {policy.name: policy for policy in (published, strict, strict_trend)}
 
 
-def find_policy(name: str) -> Callable[[Evidence, Thresholds, Distances | None], Verdict]:
+def find_policy(name: str) -> PolicyFunction:
     """Policy by name, or a policy and further checks: POLICY+CHECK+..., each a name or an import path.
 
     Raises:
@@ -72,8 +72,8 @@ def find_policy(name: str) -> Callable[[Evidence, Thresholds, Distances | None],
     return Policy(name, (policy, *map(_find_check, added))) if added else policy
 
 
-def _find_check(name: str) -> JudgeFunction:
-    check: JudgeFunction | None = load_object(name) if is_import_path(name) else CHECKS.get(name)
+def _find_check(name: str) -> CheckFunction | PolicyFunction:
+    check: CheckFunction | PolicyFunction | None = load_object(name) if is_import_path(name) else CHECKS.get(name)
     if check is None:
         reject_choice("check", name, CHECKS, path="my_pkg.checks:steady")
     return check

@@ -14,12 +14,12 @@ from raypol.core.datasets.source import DataSource
 from raypol.core.distances import Distances, parameter_distances
 from raypol.core.errors import InputError
 from raypol.core.progress import Progress, no_progress
-from raypol.core.proof import Recipe
+from raypol.core.proof import Recipe, final_checkpoint
 from raypol.runs.trials.environment import environment_of
 from raypol.store.location import Location
 from raypol.store.locks import only_maker
 from raypol.store.proofs.format import Manifest
-from raypol.store.proofs.reader import ParquetProof, final_checkpoint, read_manifest
+from raypol.store.proofs.reader import ParquetProof, read_manifest
 from raypol.store.results_folder import ResultsFolder
 
 _POLL_S: Final = 0.5

@@ -326,18 +326,3 @@ def _groups_between(groups: Sequence[RowGroup], start: int, stop: int) -> Iterat
         if begin < stop and start < end:
             yield at, max(start - begin, 0), min(stop, end) - begin
         begin = end
-
-
-def final_checkpoint(proof: ParquetProof) -> Checkpoint:
-    """Final weights W_T of a proof.
-
-    Raises:
-        InputError: the proof records no weights at its last step.
-    """
-    recorded = proof.checkpoint_steps
-    if not recorded or recorded[-1] != proof.recipe.steps:
-        raise InputError(
-            f"{proof.folder}: expected weights at the last step, {proof.recipe.steps}; "
-            f"the last recorded are of {f'step {recorded[-1]}' if recorded else 'no step'}"
-        )
-    return proof.checkpoint(len(recorded) - 1)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import uuid
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,7 +26,7 @@ from pyarrow import fs
 
 from raypol.core.errors import InputError, first_line
 from raypol.core.progress import Progress, no_progress
-from raypol.store.location import Location
+from raypol.store.location import Location, open_location
 from raypol.store.results.columns import columns_of, schema_of
 from raypol.store.results.legacy import upgrade
 from raypol.store.results.rows import TrialRow
@@ -94,6 +95,21 @@ def read_trial_table(
         num_read=len(new),
         notes=(*store.notes, *_left_out(unreadable), *_of_another_version(table)),
     )
+
+
+def read_results(results: str | Path) -> pa.Table:
+    """The trials of a results folder, one row each, with the columns of `TrialRow` (docs/results.md).
+
+    Args:
+        results: the folder's path or address.
+
+    Raises:
+        InputError: no such folder, or it cannot be listed.
+    """
+    found = read_trial_table(open_location(results))
+    for note in found.notes:
+        warnings.warn(note, stacklevel=2)
+    return found.table
 
 
 def _listed(results: Location) -> dict[str, str]:

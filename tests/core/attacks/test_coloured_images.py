@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from raypol import prove
 from raypol.core.attacks import PRESETS, find_attack
 from raypol.core.augment import Transform
 from raypol.core.datasets.load import random_points
 from raypol.core.datasets.shapes import Shape
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from tests.scenes import forge, small_recipe, train
+from tests.scenes import forge, small_recipe
 
 COLOURED = Shape(num_points=64, image_shape=(3, 8, 8), num_classes=4)
 NORMALISED = Transform(crop_padding=1, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
@@ -20,7 +21,7 @@ NORMALISED = Transform(crop_padding=1, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_attack_takes_coloured_images(name: str, channels_last: bool) -> None:
     data = random_points(COLOURED, COLOURED.num_points)
-    honest = train(
+    honest = prove(
         small_recipe(
             data, model="resnet8", steps=8, interval=4, batch_size=8, transform=NORMALISED, channels_last=channels_last
         ),

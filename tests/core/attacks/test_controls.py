@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 import torch
 
+from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import METRICS
@@ -14,7 +15,7 @@ from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.optimizers import learning_rates
 from raypol.core.verification.thresholds import Thresholds
-from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train, zero
+from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, zero
 
 DATA = tiny()
 
@@ -97,7 +98,7 @@ def test_the_declared_rate_is_constant_whatever_was_honest(
     hyperparameters: Literal["published", "honest_schedule"], carry: Literal["exact", "restart", "none"]
 ) -> None:
     schedule = ScheduleConfig(name="StepLR", options={"step_size": 3})
-    stolen = train(small_recipe(DATA, optimizer=sgd(momentum=0.8), schedule=schedule), DATA)
+    stolen = prove(small_recipe(DATA, optimizer=sgd(momentum=0.8), schedule=schedule), DATA)
     spoof = replace(SHORT, carry=carry, hyperparameters=hyperparameters)
     made = forge(find_attack("infinitesimal", lr=1e-7), stolen, DATA, spoof)
     assert learning_rates(made.proof.recipe).tolist() == [1e-7] * 7
@@ -109,7 +110,7 @@ def test_the_declared_rate_is_constant_whatever_was_honest(
 
 
 def test_it_works_for_optimizers_whose_step_does_not_scale_with_the_gradient() -> None:
-    stolen = train(small_recipe(DATA, optimizer=OptimizerConfig(name="Adam", options={"lr": 1e-3})), DATA)
+    stolen = prove(small_recipe(DATA, optimizer=OptimizerConfig(name="Adam", options={"lr": 1e-3})), DATA)
     made = forge(find_attack("infinitesimal", lr=1e-9), stolen, DATA)
     for replay, movement in zip(made.replays, made.evidence.survey.movements, strict=True):
         assert replay.error.l2 == pytest.approx(movement.l2, rel=1e-5)

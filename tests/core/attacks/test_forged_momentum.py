@@ -5,13 +5,14 @@ from typing import Literal, get_args
 
 import pytest
 
+from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.attacks.forged_momentum import ForgedMomentum
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.proof import MemoryProof, OptimizerConfig
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import TrajectoryConfig
-from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train
+from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny
 
 DATA = tiny()
 Carry = Literal["exact", "restart", "none"]
@@ -60,7 +61,7 @@ ADAM = OptimizerConfig(name="Adam", options={"lr": 1e-3})
     ],
 )
 def test_it_declares_an_optimizer_of_its_own_whatever_the_honest_one(optimizer: OptimizerConfig, carry: Carry) -> None:
-    stolen = train(small_recipe(DATA, optimizer=optimizer), DATA)
+    stolen = prove(small_recipe(DATA, optimizer=optimizer), DATA)
     made = forge(ForgedMomentum(momentum=0.7), stolen, DATA, replace(SHORT, carry=carry))
     assert made.proof.recipe.optimizer == OptimizerConfig(name="SGD", options={"lr": 1e-6, "momentum": 0.7})
     assert made.rejected_by("published") == ""
@@ -69,7 +70,7 @@ def test_it_declares_an_optimizer_of_its_own_whatever_the_honest_one(optimizer: 
 
 @pytest.mark.parametrize("path", ["linear", "eased", "noisy"])
 def test_it_follows_any_path(path: Literal["linear", "eased", "noisy"]) -> None:
-    stolen = train(small_recipe(DATA), DATA)
+    stolen = prove(small_recipe(DATA), DATA)
     made = forge(ForgedMomentum(), stolen, DATA, replace(SHORT, trajectory=TrajectoryConfig(path=path)))
     assert made.rejected_by("published") == ""
     assert all(replay.error.linf < 1e-4 for replay in made.replays)

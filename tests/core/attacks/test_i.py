@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.attacks.i import AttackI, goal_gradient
 from raypol.core.datasets.dataset import Dataset
@@ -14,7 +15,7 @@ from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.trainer import Trainer
-from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train, zero
+from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, zero
 
 DATA = tiny()
 STEPDOWN = ScheduleConfig(name="StepLR", options={"step_size": 2, "gamma": 0.3})
@@ -122,7 +123,7 @@ def test_lbfgs_gets_nearer_too(stolen: MemoryProof, dataset: Dataset) -> None:
 
 def test_the_search_follows_the_weights_that_its_updates_reach() -> None:
     """With the true state carried, the last crafted update of an interval is what a replay reaches, to the bit."""
-    stolen = train(small_recipe(DATA, optimizer=sgd(momentum=0.9, weight_decay=1e-3)), DATA)
+    stolen = prove(small_recipe(DATA, optimizer=sgd(momentum=0.9, weight_decay=1e-3)), DATA)
     made = forge(replace(EAGER, iterations=2), stolen, DATA, replace(SHORT, carry="exact"))
     assert all(zero(error) for error in made.state_errors)
     first_of_each = [crafted.stats[0] for crafted in made.made]

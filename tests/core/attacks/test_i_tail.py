@@ -6,12 +6,13 @@ from typing import Literal
 import pytest
 import torch
 
+from raypol import prove
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.proof import MemoryProof
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.verification.verifier import select_intervals
-from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, train, zero
+from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, zero
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_it_ends_at_the_stolen_model(tail: Forged, stolen: MemoryProof) -> None:
 @pytest.mark.parametrize("carry", ["exact", "restart", "none"])
 def test_whatever_is_carried_the_prefix_is_honest(carry: Literal["exact", "restart", "none"]) -> None:
     dataset = tiny()
-    stolen = train(small_recipe(dataset, optimizer=sgd(momentum=0.9)), dataset)
+    stolen = prove(small_recipe(dataset, optimizer=sgd(momentum=0.9)), dataset)
     made = forge(find_attack("i_tail", iterations=2), stolen, dataset, replace(SHORT, carry=carry))
     assert [zero(replay.error) for replay in made.replays] == [True, True, False]
     assert not made.proof.checkpoints[0].optimizer_state
@@ -70,7 +71,7 @@ def test_whatever_is_carried_the_prefix_is_honest(carry: Literal["exact", "resta
 
 def test_with_one_interval_there_is_no_prefix_to_be_honest_in() -> None:
     dataset = tiny()
-    stolen = train(small_recipe(dataset), dataset)
+    stolen = prove(small_recipe(dataset), dataset)
     made = forge(find_attack("i_tail", iterations=2), stolen, dataset, SpoofConfig(steps=4, interval=4))
     assert len(made.stats) == 4
     assert "hashes" not in made.rejected_by("strict")

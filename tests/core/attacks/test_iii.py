@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.attacks.iii import AttackIII
 from raypol.core.datasets.dataset import Dataset
@@ -16,7 +17,7 @@ from raypol.core.proof import MemoryProof
 from raypol.core.spoofing.objectives import measure
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.trainer import Trainer
-from tests.scenes import SHORT, Forged, forge, small_recipe, tiny, train
+from tests.scenes import SHORT, Forged, forge, small_recipe, tiny
 
 VISIBLE: dict[str, Any] = {
     "linf_limit": 0.1,
@@ -139,7 +140,7 @@ def test_select_takes_each_points_of_lowest_loss_once(selected: Forged, dataset:
         num_classes=10,
     )
     del selected
-    stolen = train(small_recipe(small, model="resnet8", steps=30, interval=10), small)
+    stolen = prove(small_recipe(small, model="resnet8", steps=30, interval=10), small)
     made = forge(find_attack("iii_select"), stolen, small, SpoofConfig(steps=4, interval=2, batch_size=10))
     trainer = Trainer(made.proof.recipe, small)
     for index, crafted in enumerate(made.made):
@@ -153,7 +154,7 @@ def test_select_takes_each_points_of_lowest_loss_once(selected: Forged, dataset:
 
 def test_select_repeats_points_only_where_the_dataset_is_too_small() -> None:
     dataset = tiny()
-    stolen = train(small_recipe(dataset), dataset)
+    stolen = prove(small_recipe(dataset), dataset)
     made = forge(find_attack("iii_select"), stolen, dataset, replace(SHORT, steps=8, interval=5, batch_size=16))
     counts = np.bincount(np.concatenate([batch.sources for batch in made.made[0].batches]), minlength=48)
     assert counts.sum() == 80

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from raypol import prove
 from raypol.core import attacks
 from raypol.core.attacks import PRESETS, find_attack, import_path_of, method_of
 from raypol.core.attacks.i import AttackI
@@ -19,7 +20,7 @@ from raypol.core.attacks.ii import AttackII
 from raypol.core.attacks.iii import AttackIII
 from raypol.core.errors import InputError
 from raypol.core.spoofing.method import AttackMethod
-from tests.scenes import INVERT, SHORT, Forged, Invert, forge, small_recipe, tiny, train
+from tests.scenes import INVERT, SHORT, Forged, Invert, forge, small_recipe, tiny
 
 OWN = "tests.scenes:INVERT"
 
@@ -158,7 +159,7 @@ def forged_by_name(name: str, **overrides: object) -> Forged:
     dataset = tiny()
     config = find_attack(name, **overrides)
     assert method_of(config).craft is INVERT.craft
-    return forge(config, train(small_recipe(dataset), dataset), dataset, SHORT)
+    return forge(config, prove(small_recipe(dataset), dataset), dataset, SHORT)
 
 
 def test_an_own_attack_by_import_path_works_end_to_end() -> None:

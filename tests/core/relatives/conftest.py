@@ -11,7 +11,7 @@ from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.proof import MemoryProof, Recipe, ScheduleConfig
-from raypol.core.training.prover import initial_checkpoint, prove
+from raypol.core.training.prover import initial_checkpoint, record_training
 from raypol.core.training.trainer import Trainer
 from tests.toys import toy_recipe
 
@@ -70,7 +70,7 @@ def trained() -> Trainer:
     data = load_dataset("digits")
     recipe = recipe_of(data, "resnet8", 300)
     proof = MemoryProof(recipe, len(data))
-    prove(recipe, data, proof)
+    record_training(recipe, data, proof)
     trainer = Trainer(recipe, data)
     trainer.load(proof.checkpoints[-1])
     return trainer

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from raypol import prove
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.attacks.ii import AttackII
 from raypol.core.attacks.iii import AttackIII
@@ -35,7 +36,6 @@ from tests.scenes import (
     small_recipe,
     stolen_digits,
     tiny,
-    train,
     zero,
 )
 
@@ -48,7 +48,7 @@ SIGNED = AttackIII(objective="loss", crafting="signed", iterations=2, linf_limit
 
 
 def honest(**changes: Any) -> MemoryProof:  # noqa: ANN401 - any field of Recipe
-    return train(small_recipe(DATA, **changes), DATA)
+    return prove(small_recipe(DATA, **changes), DATA)
 
 
 def scene(spoof: SpoofConfig = SHORT, **changes: Any) -> Scene:  # noqa: ANN401 - any field of Recipe

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
+from raypol import prove
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.distances import parameter_distances
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.spoofing.trajectory import Trajectory, TrajectoryConfig
-from tests.scenes import all_bits, bits, small_recipe, stolen_digits, tiny, train
+from tests.scenes import all_bits, bits, small_recipe, stolen_digits, tiny
 
 STEPS = 10
 
@@ -78,7 +79,7 @@ def test_norm_statistics_go_from_fresh_ones_to_the_stolen_ones() -> None:
 
 def test_an_index_table_is_part_of_the_model_and_stays() -> None:
     dataset = tiny()
-    honest = train(small_recipe(dataset, model="tests.scenes:reordering_net"), dataset)
+    honest = prove(small_recipe(dataset, model="tests.scenes:reordering_net"), dataset)
     path = Trajectory(honest.checkpoints[-1], honest.recipe, dataset, TrajectoryConfig(), 0)
     for step in (0, 5, 12):
         buffers = path.checkpoint(step).buffers
@@ -89,7 +90,7 @@ def test_an_index_table_is_part_of_the_model_and_stays() -> None:
 @pytest.mark.parametrize("path", ["linear", "eased", "noisy"])
 def test_a_float64_model_gets_a_float64_path(path: Literal["linear", "eased", "noisy"]) -> None:
     dataset = tiny()
-    honest = train(small_recipe(dataset, precision="float64"), dataset)
+    honest = prove(small_recipe(dataset, precision="float64"), dataset)
     made = Trajectory(honest.checkpoints[-1], honest.recipe, dataset, TrajectoryConfig(path=path), 0)
     for step in (0, 5, 12):
         tensors = made.checkpoint(step).tensors()

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from raypol import prove
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
@@ -32,10 +33,10 @@ from raypol.core.proof import (
 )
 from raypol.core.seeds import generator
 from raypol.core.training.background_sink import BackgroundSink
-from raypol.core.training.prover import data_order, initial_checkpoint, prove
+from raypol.core.training.prover import data_order, initial_checkpoint, record_training
 from raypol.core.training.trainer import Trainer
 from tests.core.test_augment import one_by_one
-from tests.toys import honest_proof, toy_recipe
+from tests.toys import toy_recipe
 
 
 def retrain_by_hand(recipe: Recipe, dataset: Dataset, proof: MemoryProof) -> list[dict[str, torch.Tensor]]:
@@ -62,7 +63,7 @@ def retrain_by_hand(recipe: Recipe, dataset: Dataset, proof: MemoryProof) -> lis
 
 def test_the_proof_is_what_a_plain_torch_loop_gives_bit_by_bit(recipe: Recipe, digits: Dataset) -> None:
     recipe = replace(recipe, channels_last=False)  # the plain loop keeps torch's own memory format
-    proof = honest_proof(recipe, digits)
+    proof = prove(recipe, digits)
     by_hand = retrain_by_hand(recipe, digits, proof)
     assert len(by_hand) == len(proof.checkpoints) == 4
     for checkpoint, expected in zip(proof.checkpoints, by_hand, strict=True):
@@ -109,19 +110,19 @@ def test_the_start_is_lawful_and_stateless(recipe: Recipe, digits: Dataset) -> N
 def test_same_recipe_same_root_whatever_was_drawn_before(recipe: Recipe, digits: Dataset, honest: MemoryProof) -> None:
     torch.manual_seed(12345)
     torch.rand(3)
-    assert honest_proof(recipe, digits).root == honest.root
+    assert prove(recipe, digits).root == honest.root
 
 
 def test_the_callers_random_numbers_are_left_alone(digits: Dataset) -> None:
     state = torch.get_rng_state()
-    honest_proof(toy_recipe(digits, model="tests.toys:dropout_mlp"), digits)
+    prove(toy_recipe(digits, model="tests.toys:dropout_mlp"), digits)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_another_seed_changes_weights_order_and_augmentation(
     recipe: Recipe, digits: Dataset, honest: MemoryProof
 ) -> None:
-    other = honest_proof(replace(recipe, seed=1), digits)
+    other = prove(replace(recipe, seed=1), digits)
     assert not torch.equal(
         other.checkpoints[0].parameters["conv1.weight"], honest.checkpoints[0].parameters["conv1.weight"]
     )
@@ -131,7 +132,7 @@ def test_another_seed_changes_weights_order_and_augmentation(
 
 def test_dropout_is_seeded_by_step(digits: Dataset) -> None:
     recipe = toy_recipe(digits, model="tests.toys:dropout_mlp")
-    first, again = honest_proof(recipe, digits), honest_proof(recipe, digits)
+    first, again = prove(recipe, digits), prove(recipe, digits)
     assert first.root == again.root
     trainer, pixels, labels = Trainer(recipe, digits), digits.pixels[:16], digits.labels[:16]
     losses = []
@@ -160,34 +161,34 @@ def test_a_run_that_diverges_is_an_error(changes: dict[str, Any], options: dict[
     config = OptimizerConfig(name=changes.pop("optimizer", "SGD"), options=options)
     proof = MemoryProof(toy_recipe(digits, **changes, optimizer=config), len(digits))
     with pytest.raises(InputError, match=r"diverged|cannot make a step"):
-        prove(proof.recipe, digits, proof)
+        record_training(proof.recipe, digits, proof)
 
 
 def test_a_recipe_for_another_dataset_is_an_error(digits: Dataset) -> None:
     stripes = load_dataset("tests.toys:two_stripes")
     recipe = toy_recipe(stripes)
     with pytest.raises(InputError, match="another dataset"):
-        prove(recipe, digits, MemoryProof(recipe, len(digits)))
+        record_training(recipe, digits, MemoryProof(recipe, len(digits)))
 
 
 def test_a_batch_larger_than_the_dataset_is_an_error() -> None:
     stripes = load_dataset("tests.toys:two_stripes")
     recipe = toy_recipe(stripes, batch_size=41)
     with pytest.raises(InputError, match="batch_size"):
-        prove(recipe, stripes, MemoryProof(recipe, len(stripes)))
+        record_training(recipe, stripes, MemoryProof(recipe, len(stripes)))
 
 
 def test_a_transform_for_other_channels_is_an_error(digits: Dataset) -> None:
     recipe = toy_recipe(digits, transform=Transform(mean=(0.5,) * 3, std=(0.5,) * 3))
     with pytest.raises(InputError, match="channel"):
-        prove(recipe, digits, MemoryProof(recipe, len(digits)))
+        record_training(recipe, digits, MemoryProof(recipe, len(digits)))
 
 
 def test_a_schedule_shorter_than_the_run_is_an_error(digits: Dataset) -> None:
     schedule = ScheduleConfig(name="OneCycleLR", options={"max_lr": 0.1, "total_steps": 5, "cycle_momentum": False})
     recipe = toy_recipe(digits, schedule=schedule)
     with pytest.raises(InputError, match="OneCycleLR"):
-        prove(recipe, digits, MemoryProof(recipe, len(digits)))
+        record_training(recipe, digits, MemoryProof(recipe, len(digits)))
 
 
 # --- sizes and costs -------------------------------------------------------------------------------------------------
@@ -198,7 +199,7 @@ def test_edges_of_steps_and_interval(steps: int, interval: int, digits: Dataset)
     seen: list[Interval] = []
     recipe = toy_recipe(digits, steps=steps, interval=interval, batch_size=1)
     proof = MemoryProof(recipe, len(digits))
-    cost = prove(recipe, digits, proof, on_interval=seen.append)
+    cost = record_training(recipe, digits, proof, on_interval=seen.append)
     assert proof.checkpoint_steps == recipe.checkpoint_steps()
     assert len(proof.records) == cost.gradient_evals == steps
     assert seen == recipe.intervals()
@@ -246,7 +247,7 @@ def checkpoint_at(step: int) -> Checkpoint:
 @pytest.mark.parametrize("delay_s", [0.0, 0.005])
 def test_writes_arrive_in_order_in_one_other_thread_and_all_before_the_end(delay_s: float, digits: Dataset) -> None:
     log = Log(delay_s=delay_s)
-    prove(toy_recipe(digits, steps=10, interval=2), digits, log)
+    record_training(toy_recipe(digits, steps=10, interval=2), digits, log)
     assert log.seen == ["W0", "I0", "W2", "I2", "W4", "I4", "W6", "I6", "W8", "I8", "W10"]
     assert len(log.threads) == 1
     assert threading.current_thread().name not in log.threads
@@ -257,7 +258,7 @@ def test_writes_arrive_in_order_in_one_other_thread_and_all_before_the_end(delay
 def test_the_sinks_exception_surfaces_in_the_prover(fail_at: int, delay_s: float, digits: Dataset) -> None:
     log = Log(fail_at=fail_at, delay_s=delay_s)
     with pytest.raises(OSError, match="no space left"):
-        prove(toy_recipe(digits, steps=10, interval=2), digits, log)
+        record_training(toy_recipe(digits, steps=10, interval=2), digits, log)
     assert log.seen == ["W0", "I0", "W2", "I2", "W4", "I4", "W6", "I6", "W8", "I8", "W10"][:fail_at], "nothing after it"
 
 

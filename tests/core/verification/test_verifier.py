@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from raypol import prove
 from raypol.core import hashing
 from raypol.core.augment import Transform, to_unit
 from raypol.core.datasets.dataset import Dataset
@@ -27,7 +28,7 @@ from raypol.core.proof import (
     Recipe,
     ScheduleConfig,
 )
-from raypol.core.training.prover import initial_checkpoint, prove
+from raypol.core.training.prover import initial_checkpoint, record_training
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.policies import published, strict
 from raypol.core.verification.replay import Conditions, replay_interval
@@ -37,7 +38,7 @@ from raypol.core.verification.verdict import Verdict
 from raypol.core.verification.verifier import examine, select_intervals, verifier_seed
 from tests.core.models.test_models import OWN_MODELS
 from tests.core.training.test_trainer import OPTIMIZERS, SCHEDULES, make_steps
-from tests.toys import EXACT, FRESH, RECORDED, changed, copy_of, honest_proof, rehash, toy_recipe, train_from
+from tests.toys import EXACT, FRESH, RECORDED, changed, copy_of, rehash, toy_recipe, train_from
 
 NONE = Distances(0.0, 0.0, 0.0, 0.0)
 
@@ -81,7 +82,7 @@ def test_fresh_augmentation_has_an_error_in_every_metric(honest: MemoryProof, di
 
 
 def test_fresh_is_exact_where_nothing_is_random(digits: Dataset) -> None:
-    proof = honest_proof(toy_recipe(digits, model="resnet8"), digits)
+    proof = prove(toy_recipe(digits, model="resnet8"), digits)
     assert all(replayed.error == NONE for replayed in examine(proof, digits, FRESH).replays)
 
 
@@ -96,7 +97,7 @@ def test_fresh_depends_on_the_verifiers_seed_and_on_nothing_else(honest: MemoryP
 def test_own_models_replay_exactly(model: str, optimizer: str, digits: Dataset) -> None:
     config = OptimizerConfig(name=optimizer, options=OPTIMIZERS[optimizer])
     recipe = toy_recipe(digits, model=f"tests.toys:{model}", steps=10, interval=4, optimizer=config)
-    assert_exact(honest_proof(recipe, digits), digits)
+    assert_exact(prove(recipe, digits), digits)
 
 
 @pytest.mark.gpu
@@ -107,7 +108,7 @@ def test_a_gpu_replays_own_models_exactly_too(model: str, optimizer: str, fused:
     config = OptimizerConfig(name=optimizer, options={**OPTIMIZERS[optimizer], "fused": fused})
     recipe = toy_recipe(digits, model=model, steps=10, interval=4, optimizer=config, device="cuda")
     proof = MemoryProof(recipe, len(digits))
-    prove(recipe, digits, proof, device="cuda")
+    record_training(recipe, digits, proof, device="cuda")
     proof.seal()
     evidence = examine(proof, digits, RECORDED, device="cuda")
     assert all(replayed.error == NONE and replayed.state_error == NONE for replayed in evidence.replays)
@@ -119,25 +120,25 @@ def test_a_gpu_replays_own_models_exactly_too(model: str, optimizer: str, fused:
 def test_every_optimizer_replays_exactly(optimizer: str, precision: Precision, digits: Dataset) -> None:
     config = OptimizerConfig(name=optimizer, options=OPTIMIZERS[optimizer])
     recipe = toy_recipe(digits, steps=10, interval=4, optimizer=config, precision=precision)
-    assert_exact(honest_proof(recipe, digits), digits, Conditions(augmentation="recorded", precision=precision))
+    assert_exact(prove(recipe, digits), digits, Conditions(augmentation="recorded", precision=precision))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_replays_exactly(schedule: str, digits: Dataset) -> None:
     config = ScheduleConfig(name=schedule, options=SCHEDULES[schedule])
-    assert_exact(honest_proof(toy_recipe(digits, steps=18, interval=5, schedule=config), digits), digits)
+    assert_exact(prove(toy_recipe(digits, steps=18, interval=5, schedule=config), digits), digits)
 
 
 @pytest.mark.parametrize("changes", [{"channels_last": False}, {"steps": 1, "interval": 1}, {"batch_size": 1}])
 def test_other_recipes_replay_exactly(changes: dict[str, Any], digits: Dataset) -> None:
-    assert_exact(honest_proof(toy_recipe(digits, **changes), digits), digits)
+    assert_exact(prove(toy_recipe(digits, **changes), digits), digits)
 
 
 @pytest.mark.parametrize("model", ["resnet8", "tests.toys:scaled_mlp", "tests.toys:frozen_body"])
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_a_float64_replay_of_a_float32_proof_differs_by_rounding(model: str, optimizer: str, digits: Dataset) -> None:
     config = OptimizerConfig(name=optimizer, options=OPTIMIZERS[optimizer])
-    proof = honest_proof(toy_recipe(digits, model=model, optimizer=config), digits)
+    proof = prove(toy_recipe(digits, model=model, optimizer=config), digits)
     evidence = examine(proof, digits, Conditions(augmentation="recorded", precision="float64"))
     for replayed in evidence.replays:
         assert 0.0 < replayed.error.linf < 1e-3  # eight steps of float32 rounding: measured some 1e-6 to 1e-5
@@ -575,7 +576,7 @@ def test_extra_records_that_no_checkpoint_covers_do_not_escape_the_root(honest: 
 def test_a_proof_made_anew_is_not_the_one_whose_root_was_published(
     honest: MemoryProof, recipe: Recipe, digits: Dataset
 ) -> None:
-    other = honest_proof(replace(recipe, seed=7), digits)
+    other = prove(replace(recipe, seed=7), digits)
     assert strict(examine(honest, digits, RECORDED, expected_root=honest.root), EXACT, None).is_valid
     verdict = strict(examine(other, digits, RECORDED, expected_root=honest.root), EXACT, None)
     assert rejected_by(verdict) == {"hashes"}
@@ -606,7 +607,7 @@ def test_digests_that_a_file_claims_are_recomputed(honest: MemoryProof, digits: 
 
 @pytest.fixture(scope="module")
 def adam(digits: Dataset) -> MemoryProof:
-    return honest_proof(toy_recipe(digits, steps=12, interval=4, optimizer=ADAM), digits)
+    return prove(toy_recipe(digits, steps=12, interval=4, optimizer=ADAM), digits)
 
 
 ENTRY = "2.weight"
@@ -646,7 +647,7 @@ def test_a_second_moment_that_no_gradient_gives_is_rejected(value: float, adam: 
 
 @pytest.mark.parametrize("name", ["bogus/x", "bogus", "2.weight/momentum_buffer", "/", ""])
 def test_a_state_for_an_optimizer_that_has_none_is_rejected(name: str, digits: Dataset) -> None:
-    proof = honest_proof(toy_recipe(digits, optimizer=STATELESS), digits)
+    proof = prove(toy_recipe(digits, optimizer=STATELESS), digits)
     assert_exact(proof, digits)
     edit_tensor(proof, 1, "optimizer_state", name, torch.ones(12, 16))
     rehash(proof, digits)
@@ -686,7 +687,7 @@ def test_a_forged_momentum_cannot_wait_through_an_interval_without_learning_rate
     schedule = ScheduleConfig(name="MultiStepLR", options={"milestones": [16], "gamma": 1e10})
     sgd = OptimizerConfig(options={"lr": 1e-12, "momentum": 0.9})
     recipe = toy_recipe(digits, steps=24, interval=8, optimizer=sgd, schedule=schedule)
-    target = honest_proof(toy_recipe(digits, steps=200, interval=200, seed=5), digits).checkpoints[-1].parameters
+    target = prove(toy_recipe(digits, steps=200, interval=200, seed=5), digits).checkpoints[-1].parameters
     start = initial_checkpoint(recipe, digits)
     later_lr, decay = 0.01, 0.9**8
     reach = later_lr * decay * sum(0.9**j for j in range(1, 9))
@@ -713,7 +714,7 @@ def test_an_honest_warm_up_is_not_the_states_fault_under_fresh_augmentation(digi
     recipe = toy_recipe(
         digits, model="resnet8", steps=32, interval=4, schedule=schedule, transform=Transform(crop_padding=1)
     )
-    replays = examine(honest_proof(recipe, digits), digits, FRESH).replays
+    replays = examine(prove(recipe, digits), digits, FRESH).replays
     # The state is weighed at the largest learning rate to come, far above the warm-up's own: that must not make it the
     # check that decides over an honest proof. Measured: 1.4 times the replay's error in l2.
     assert max(r.state_error.l2 for r in replays) < 2.0 * max(r.error.l2 for r in replays)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.augment import Transform
 from raypol.core.datasets.load import load_dataset
@@ -24,7 +25,7 @@ from raypol.store.location import Location, open_location
 from raypol.store.proofs.reader import ParquetProof
 from raypol.store.proofs.writer import new_proof
 from tests import published_code
-from tests.scenes import SHORT, TINY, all_bits, forge, sgd, small_recipe, train
+from tests.scenes import SHORT, TINY, all_bits, forge, sgd, small_recipe
 
 DATA = load_dataset(TINY)
 SOURCE = DataSource(name=TINY)
@@ -48,7 +49,7 @@ def write(proof: MemoryProof, results: Path) -> Location:
 
 
 def made(recipe: Recipe, folder: Path) -> tuple[MemoryProof, Location]:
-    proof = train(recipe, DATA)
+    proof = prove(recipe, DATA)
     return proof, write(proof, folder / "results")
 
 
@@ -183,7 +184,7 @@ def test_what_the_layout_does_not_say_is_listed(changes: dict[str, Any], more: l
 
 
 def test_own_points_are_refused_or_lost(tmp_path: Path) -> None:
-    stolen = train(replace(RECIPE, schedule=ScheduleConfig()), DATA)
+    stolen = prove(replace(RECIPE, schedule=ScheduleConfig()), DATA)
     attack = find_attack("iii", crafting="signed", linf_limit=0.05, iterations=2, objective="loss", alpha=0.0)
     spoof = forge(attack, stolen, DATA, SHORT).proof
     assert spoof.num_points > 0
@@ -239,7 +240,7 @@ def test_options_that_torch_does_not_take_are_bad_input() -> None:
 
 
 def test_a_proof_whose_hashes_do_not_hold_says_so_on_the_way_out(tmp_path: Path) -> None:
-    proof = train(RECIPE, DATA)
+    proof = prove(RECIPE, DATA)
     proof.records[4].indices[3] ^= 1
     done = export_published(write(proof, tmp_path / "results"), tmp_path / "out", SOURCE)
     (gap,) = [gap for gap in done.gaps if gap.part == "already false"]
@@ -259,7 +260,7 @@ def test_a_target_that_is_there_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_a_proof_of_another_shape_is_not_exported(tmp_path: Path) -> None:
-    proof = train(RECIPE, DATA)
+    proof = prove(RECIPE, DATA)
     proof.recipe = replace(RECIPE, model="tests.scenes:half_frozen_net")
     folder = write(proof, tmp_path / "results")
     with pytest.raises(InputError, match="is not a proof that can be exported: step 0") as caught:
@@ -269,7 +270,7 @@ def test_a_proof_of_another_shape_is_not_exported(tmp_path: Path) -> None:
 
 
 def test_an_index_outside_the_dataset_is_not_exported(tmp_path: Path) -> None:
-    proof = train(RECIPE, DATA)
+    proof = prove(RECIPE, DATA)
     proof.records[4].indices[3] = 48
     folder = write(proof, tmp_path / "results")
     with pytest.raises(InputError, match="step 4: an index lies outside"):

@@ -16,18 +16,19 @@ from hypothesis import strategies as st
 from pyarrow import fs
 from torch import Tensor
 
+from raypol import prove
 from raypol.core import hashing
 from raypol.core.augment import Transform
 from raypol.core.errors import InputError
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, MemoryProof, Points, Recipe
-from raypol.core.training.prover import prove
+from raypol.core.training.prover import record_training
 from raypol.core.verification.policies import strict
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import examine
 from raypol.store.location import Location, open_location
 from raypol.store.proofs.reader import ParquetProof
 from raypol.store.proofs.writer import new_proof
-from tests.scenes import RECORDED, all_bits, bits, sgd, small_recipe, tiny, train, zero
+from tests.scenes import RECORDED, all_bits, bits, sgd, small_recipe, tiny, zero
 from tests.store.conftest import write
 
 DATA = tiny()
@@ -318,11 +319,11 @@ def test_an_honest_proof_read_back_is_the_same_and_replays_with_error_exactly_ze
     )
     results = open_location(tmp_path)
     with new_proof(results, "honest", recipe, len(DATA)) as writer:
-        cost = prove(recipe, DATA, writer)
+        cost = record_training(recipe, DATA, writer)
         manifest = writer.finish(cost, {"torch": torch.__version__})
     read = ParquetProof(results / "proofs" / "honest")
     assert read.manifest == manifest
-    assert_same(read, train(recipe, DATA))
+    assert_same(read, prove(recipe, DATA))
     evidence = examine(read, DATA, replace(RECORDED, precision=recipe.precision), expected_root=manifest.root)
     assert all(zero(replay.error) and zero(replay.state_error) for replay in evidence.replays)
     assert len(evidence.replays) == 3
@@ -459,7 +460,7 @@ def test_a_block_that_forgets_to_finish_leaves_nothing_behind(spoof: MemoryProof
 def test_a_proof_is_replaced_as_a_whole(spoof: MemoryProof, tmp_path: Path) -> None:
     results = open_location(tmp_path)
     write(spoof, results)
-    honest = train(small_recipe(DATA, steps=2, interval=1), DATA)
+    honest = prove(small_recipe(DATA, steps=2, interval=1), DATA)
     write(honest, results)
     assert_same(ParquetProof(results / "proofs" / "p"), honest)
     assert not (tmp_path / "proofs" / "p" / "points.parquet").exists()
@@ -474,7 +475,7 @@ def test_a_proof_is_replaced_as_a_whole(spoof: MemoryProof, tmp_path: Path) -> N
 
 def test_proofs_beside_each_other_do_not_touch(spoof: MemoryProof, tmp_path: Path) -> None:
     results = open_location(tmp_path)
-    other = train(small_recipe(DATA, seed=4), DATA)
+    other = prove(small_recipe(DATA, seed=4), DATA)
     write(spoof, results, "a")
     write(other, results, "ab")
     write(spoof, results, "a")

@@ -1,0 +1,134 @@
+"""The whole protocol in this process: prove, spoof, examine, verify (docs/protocol.md).
+
+The functions beneath it write to any sink and run in any order on any machine; here a proof is kept in memory.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from raypol.core.attacks import find_attack, method_of
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.distances import Distances
+from raypol.core.errors import InputError
+from raypol.core.proof import MemoryProof, ProofSource, Recipe, final_checkpoint
+from raypol.core.spoofing.method import Crafted, make_scene
+from raypol.core.spoofing.seal import craft_interval, seal_spoof
+from raypol.core.spoofing.search import CraftStats
+from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.training.prover import record_training
+from raypol.core.training.train_config import TrainConfig, check_recipe
+from raypol.core.verification.policies import PolicyFunction, find_policy
+from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import Thresholds
+from raypol.core.verification.verdict import Verdict
+from raypol.core.verification.verifier import examine
+
+
+class ForgedProof(MemoryProof):
+    """A sealed spoof in memory."""
+
+    stats: tuple[CraftStats, ...] = ()
+    """What each search found, in order; empty for attacks that search nothing."""
+
+
+def prove(training: TrainConfig | Recipe, dataset: Dataset, *, device: torch.device | str = "cpu") -> MemoryProof:
+    """Train honestly and record the proof (prover T; Jia et al. 2021, arXiv:2103.05633, Algorithm 1).
+
+    Args:
+        training: what to train and for how long; a `Recipe` is the full declaration A that the proof will carry.
+        dataset: the public dataset that it names.
+        device: where to train.
+
+    Returns:
+        The sealed proof: `root` binds all of it, `cost` is what training and recording took.
+
+    Raises:
+        InputError: training diverged, or the configuration does not fit the dataset.
+    """
+    if isinstance(training, TrainConfig):
+        kind = torch.device(device).type
+        training = training.recipe(dataset, device=kind, threads=torch.get_num_threads())
+    proof = MemoryProof(training, len(dataset))
+    proof.cost = record_training(training, dataset, proof, device=device)
+    proof.seal()
+    return proof
+
+
+def spoof(
+    target: ProofSource,
+    dataset: Dataset,
+    attack: object,
+    config: SpoofConfig,
+    *,
+    device: torch.device | str = "cpu",
+    on_interval: Callable[[Crafted], None] = lambda _: None,
+) -> ForgedProof:
+    """Forge a proof for the final weights of another (adversary A; Zhang et al. 2022, arXiv:2108.09454).
+
+    Args:
+        target: the proof whose W_T is stolen; nothing else of it is used but what A would declare as well.
+        dataset: A's data: the proof's own dataset, or the one that `config.dataset` names.
+        attack: preset name, import path, or configuration, see `find_attack`.
+        config: T', k, trajectory and A's other choices.
+        device: where to craft.
+        on_interval: called with each interval as it is sealed.
+
+    Returns:
+        The sealed spoof, with its cost and what its searches found.
+
+    Raises:
+        InputError: choices that contradict each other, the attack, or the dataset.
+    """
+    attack = find_attack(attack) if isinstance(attack, str) else attack
+    method = method_of(attack)
+    recipe = method.declare(declare(target.recipe, config, dataset), attack)
+    if recipe.dataset_sha256 != dataset.sha256:
+        raise InputError(f"the proof's dataset is not {dataset.name}; name other data in SpoofConfig(dataset=...)")
+    check_recipe(recipe, dataset)
+    scene = make_scene(recipe, dataset, final_checkpoint(target), config, device)
+    crafted: list[Crafted] = []
+    if not method.sequential(attack, config):
+        crafted = [craft_interval(method, scene, interval, attack) for interval in recipe.intervals()]
+    proof = ForgedProof(recipe, len(dataset))
+
+    def sealed(made: Crafted) -> None:
+        proof.stats += made.stats
+        on_interval(made)
+
+    ready = iter(crafted) if crafted else None
+    sealing = seal_spoof(method, scene, attack, config, ready, proof, on_interval=sealed)
+    proof.cost = sum((made.cost for made in crafted), sealing)
+    proof.seal()
+    return proof
+
+
+def verify(
+    proof: ProofSource,
+    dataset: Dataset,
+    *,
+    policy: PolicyFunction | str = "strict",
+    thresholds: Thresholds | None = None,
+    conditions: Conditions | None = None,
+    d_ref: Distances | None = None,
+    device: torch.device | str = "cpu",
+) -> Verdict:
+    """Replay every interval of a proof and judge what was found (verifier V; Jia et al. 2021, Algorithm 2).
+
+    Args:
+        proof: nothing in it is trusted.
+        dataset: the public dataset.
+        policy: a policy such as `strict`, or its name, see `find_policy`.
+        thresholds: slack delta; None = the published one.
+        conditions: None = augmentation as recorded, precision as recorded.
+        d_ref: distance between the final weights of two honest runs; relative and dynamic thresholds need it.
+        device: where to replay.
+
+    Raises:
+        InputError: an unknown policy, thresholds without their d_ref, or a device that cannot compute so.
+    """
+    judge = find_policy(policy) if isinstance(policy, str) else policy
+    thresholds = thresholds or Thresholds()
+    thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
+    evidence = examine(proof, dataset, conditions or Conditions(augmentation="recorded"), device=device)
+    return judge(evidence, thresholds, d_ref)
