@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from raypol.core.training.train_config import TrainConfig
 from raypol.report.content import Report
 from raypol.report.tables import to_html, to_markdown
+from raypol.runs.sweeps.design import Design, setup_of
+from raypol.runs.sweeps.failed_trials import unworked_row
 from raypol.runs.sweeps.record import About, Ledger
 from raypol.store.location import open_location
-from tests.report.sweep_rows import ABOUT, draw_blank_figures, folder_with, report_of, rows_of, section
+from tests.report.sweep_rows import ABOUT, NUMBERS, draw_blank_figures, folder_with, report_of, rows_of, section
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +125,22 @@ def test_a_control_by_another_name_is_not_missing(tmp_path: Path) -> None:
     foreign = [replace(row, attack="ii") if row.arm == "infinitesimal" else row for row in rows_of("other")]
     lacking = section(report_of(folder_with(tmp_path, foreign), "other"), "controls").markdown
     assert "Missing controls: infinitesimal." in lacking
+
+
+def test_a_control_is_one_from_the_design_to_the_report_whatever_its_name(tmp_path: Path) -> None:
+    design = Design(train=TrainConfig(steps=400), arms={"baseline": "null", "III": "iii_loss"}, space={})
+    assert list(design.all_arms()) == ["infinitesimal", "baseline", "III"]
+    spoofs = [
+        replace(unworked_row("made", setup_of(design, {"arm": arm, "steps": 20}), ""), status="ok", **NUMBERS)
+        for arm in design.all_arms()
+    ]
+    assert {row.arm: row.is_control for row in spoofs} == {"infinitesimal": True, "baseline": True, "III": False}
+    rows = [rows_of()[0], *(replace(row, proof_reference="proof-0") for row in spoofs)]
+    report = report_of(folder_with(tmp_path, rows))
+    controls = section(report, "controls")
+    assert "Missing controls" not in controls.markdown
+    assert [line[:3] for line in controls.tables[0].lines if line[0] in ("baseline", "III")] == [
+        ["III", "1", "1"],
+        ["baseline", "1", "1"],
+    ], "each has its pair in baseline"
+    assert "The control baseline, ordinary batches with no perturbation" in section(report, "answer").markdown
