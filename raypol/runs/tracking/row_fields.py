@@ -1,4 +1,4 @@
-"""A row of the results in MLflow's terms: params are what was asked, metrics every number, tags what one filters by."""
+"""A row of the results in MLflow's terms, from the descriptions of its columns: params, metrics and tags."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ LONGEST_TAG: Final = 5000
 
 
 def row_digest(row: TrialRow) -> str:
-    """Of what the row holds: the same before it is written to Parquet and after it is read back.
+    """Digest of a row's content: the same before it is written to Parquet and after it is read back.
 
     Columns at their default do not count, and conditions and slack count as the texts that older results hold, so that the row
     of an older version keeps its digest.
@@ -37,14 +37,14 @@ def row_digest(row: TrialRow) -> str:
 
 
 def trial_params(row: TrialRow) -> dict[str, str]:
-    """What was asked."""
+    """Columns that were asked for, and the kind of row."""
     cells = {column.name: getattr(row, column.name) for column in columns_of(TrialRow, "param")}
     asked = {name: plain(str(cell)) for name, cell in cells.items() if cell not in (None, "")}
     return asked | {"kind": "proof" if row.is_honest else "spoof"}
 
 
 def trial_metrics(row: TrialRow, intervals: Sequence[IntervalRow], *, timestamp: int) -> "list[Metric]":
-    """Every finite number of the row, and one point per interval over the steps."""
+    """Every finite number of the row that was not asked for, and one point per interval over the steps."""
     from mlflow.entities import Metric
 
     # The order in which they are logged is that of the UI's pages.
@@ -57,7 +57,7 @@ def trial_metrics(row: TrialRow, intervals: Sequence[IntervalRow], *, timestamp:
 
 
 def trial_tags(row: TrialRow) -> dict[str, str]:
-    """What one filters by."""
+    """Columns to filter by."""
     tags = {}
     for column in columns_of(TrialRow, "tag"):
         cell = getattr(row, column.name)
@@ -75,12 +75,12 @@ def trial_times(row: TrialRow) -> tuple[int, int]:
 
 
 def digest_of(content: Mapping[str, Any] | Sequence[str]) -> str:
-    """SHA-256 of its JSON."""
+    """SHA-256 of the content's JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plain(value: str) -> str:
-    """As the results have it: a message may quote a file name that is no Unicode."""
+    """A text as Parquet holds it: a message may quote a file name that is no Unicode."""
     return value.encode("utf-8", "backslashreplace").decode()
 
 

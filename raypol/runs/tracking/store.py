@@ -1,4 +1,4 @@
-"""Where MLflow's store is, and a client for it: one process makes a SQLite file, nobody waits long for a server."""
+"""MLflow's store and a client for it: one process makes a SQLite file, and no call waits long for a server."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ _SETTINGS: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
-"""What MLflow reads from the environment; what the user has set is heeded."""
+"""Settings that MLflow reads from the environment, unless the user has set them."""
 _CREATION_S: Final = 120.0
 """Longest wait for another process that makes the schema (2 s of work on a free core)."""
 
@@ -38,15 +38,15 @@ def tracking_uri(results: Location) -> str:
 
 
 def ui_command(uri: str) -> str:
-    """What to type to see a store."""
+    """Command that shows a store."""
     return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
 
 
 def open_experiment(uri: str, name: str) -> tuple["MlflowClient", str]:
-    """A client and the experiment's id; the experiment and a SQLite file are made if they are not there.
+    """Open a client and find the experiment's id; a missing experiment or SQLite file is made.
 
     Raises:
-        ValueError: somebody deleted the experiment in MLflow.
+        ValueError: the experiment was deleted in MLflow.
         Exception: MLflow's own, of many kinds: the store cannot be reached.
     """
     for key, value in _SETTINGS.items():
@@ -70,7 +70,7 @@ def open_experiment(uri: str, name: str) -> tuple["MlflowClient", str]:
 
 
 def _artifacts(uri: str, experiment: str) -> str | None:
-    """Next to a SQLite file; None = as the server likes it."""
+    """Folder of artifacts next to a SQLite file; None = the server's choice."""
     return (_database(uri).parent / "mlartifacts" / experiment).as_uri() if uri.startswith("sqlite") else None
 
 
@@ -80,7 +80,7 @@ def _database(uri: str) -> Path:
 
 @contextmanager
 def _one_creator(uri: str) -> Iterator[None]:
-    """Two processes that create one SQLite schema at once break it: the second waits for the first."""
+    """Let one process at a time create a SQLite schema: two at once would break it."""
     if not uri.startswith("sqlite:///"):
         yield
         return

@@ -1,8 +1,8 @@
 """The MLflow runs of one sweep: a flat run per trial, and one summary run that carries the answer.
 
 Runs are flat because the UI collapses nested ones and hides their charts. Everything one might compare is a param or a metric.
-A run says by its tags which row it is (`raypol.trial_id`, `raypol.sweep_id`) and what that row held (`raypol.digest`); it is
-complete once it is terminated. So a row is logged once, and a run that is stale or was left half-written is replaced.
+Tags of a run name its row (`raypol.trial_id`, `raypol.sweep_id`) and the digest of that row (`raypol.digest`); a run is complete
+once it is terminated. So a row is logged once, and a stale or half-written run is replaced.
 """
 
 import hashlib
@@ -40,13 +40,13 @@ _LINKED: Final = 60
 """Runs whose ids fit into a link in a tag; beyond that the link asks for the sweep by name."""
 _PAGE: Final = 200
 _NOTE_FORM: Final = "2"
-"""Of what a summary run carries beside the answer: a summary of another form is replaced."""
+"""Version of the form of a summary run: a summary of another form is replaced."""
 _COMPLETE: Final = ("FINISHED", "FAILED")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """What the summary run shows."""
+    """Content of the summary run."""
 
     answer: str
     """Markdown."""
@@ -61,28 +61,34 @@ class _Known:
 
 
 class SweepRuns:
-    """What MLflow holds of a sweep, and how the rest gets there. One process at a time may write a sweep's runs."""
+    """The runs of a sweep that MLflow holds. One process at a time may write them."""
 
     def __init__(
-        self, results: Location, experiment: str, sweep_id: str, uri: str, *, on_sign: Callable[[], None] = lambda: None
+        self,
+        results: Location,
+        experiment: str,
+        sweep_id: str,
+        uri: str,
+        *,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         """Open the store, which takes seconds.
 
         Args:
-            results: where the rows lie.
+            results: the results folder.
             experiment: its name in MLflow.
-            sweep_id: whose runs.
+            sweep_id: of the runs.
             uri: of the store.
-            on_sign: called whenever MLflow has answered.
+            on_answer: called whenever MLflow has answered.
         """
-        self._results, self._sweep_id, self._on_sign = results, sweep_id, on_sign
+        self._results, self._sweep_id, self._on_answer = results, sweep_id, on_answer
         self._client, self.experiment_id = open_experiment(uri, experiment)
         put_views(self._client, self.experiment_id)
-        on_sign()
+        on_answer()
         self.refresh()
 
     def refresh(self) -> None:
-        """Look what is there."""
+        """Read the runs that are there."""
         self._trials: dict[str, list[_Known]] = {}
         self._summaries: list[_Known] = []
         for run in self._search():
@@ -111,7 +117,7 @@ class SweepRuns:
 
     @property
     def run_ids(self) -> list[str]:
-        """Of all trials that are there."""
+        """Ids of all complete trials' runs."""
         return [known.run_id for found in self._trials.values() for known in found if known.digest]
 
     @property
@@ -161,7 +167,7 @@ class SweepRuns:
         client.log_batch(run_id, metrics=points[:first], params=params)
         for start in range(first, len(points), _BATCH):
             client.log_batch(run_id, metrics=points[start : start + _BATCH])
-            self._on_sign()
+            self._on_answer()
         self._log_inputs(run_id, row)
         places = _places(self._results, self._sweep_id)
         if self._has_proof(row):
@@ -171,7 +177,7 @@ class SweepRuns:
             client.log_text(run_id, plain(row.message), "message.txt")
         client.set_terminated(run_id, "FINISHED" if row.is_ok else "FAILED", end_time=ended)
         known[-1] = _Known(run_id, digest)
-        self._on_sign()
+        self._on_answer()
 
     def _log_inputs(self, run_id: str, row: TrialRow) -> None:
         """The dataset as a run input, the final model as a logged model that points into the proof: no pickle, no copy."""
@@ -221,14 +227,14 @@ class SweepRuns:
             client.log_artifact(run_id, str(figure), "figures")
         client.set_terminated(run_id)
         self._summaries[-1] = _Known(run_id, digest)
-        self._on_sign()
+        self._on_answer()
 
     def _discard(self, run_id: str) -> None:
         models = self._client.search_logged_models([self.experiment_id], filter_string=f"source_run_id = '{run_id}'")
         for model in models:
             self._client.delete_logged_model(model.model_id)
         self._client.delete_run(run_id)
-        self._on_sign()
+        self._on_answer()
 
     def _search(self) -> "Iterator[Run]":
         token: str | None = None
@@ -236,7 +242,7 @@ class SweepRuns:
             page = self._client.search_runs(
                 [self.experiment_id], self._filter(), max_results=_PAGE, page_token=token, order_by=["start_time ASC"]
             )
-            self._on_sign()
+            self._on_answer()
             yield from page
             token = page.token
             if not token:

@@ -1,4 +1,4 @@
-"""From the results folder to MLflow: the rows that it lacks, and the summary of a sweep that is finished."""
+"""Log the rows of a results folder that MLflow lacks, and the summaries of finished sweeps."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ from raypol.store.results_folder import ResultsFolder
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Synced:
-    """What a sync did for one sweep."""
+    """Outcome of a sync of one sweep."""
 
     logged: int
     present: int
     """Rows that were there already."""
     table: str = field(default="", compare=False)
-    """Where a browser finds the run table of the experiment."""
+    """Address of the experiment's run table for a browser."""
 
 
 def sync_sweep(
@@ -38,10 +38,10 @@ def sync_sweep(
     uri: str,
     on_progress: Progress = no_progress,
 ) -> Synced:
-    """Bring to MLflow what it lacks of a sweep. Repeating it adds nothing.
+    """Log the rows and the summary of a sweep that MLflow lacks. A second call logs nothing.
 
     Args:
-        results: where the rows lie.
+        results: the results folder.
         experiment: its name in MLflow.
         sweep_id: which sweep.
         rows: all of its rows.
@@ -65,7 +65,7 @@ def sync_sweep(
 def put_rows(
     runs: SweepRuns, results: Location, rows: Sequence[TrialRow], *, on_progress: Progress = no_progress
 ) -> int:
-    """Log what is not there; returns how many those were."""
+    """Log the rows that are not there; returns their number."""
 
     def put(row: TrialRow) -> bool:
         def intervals() -> list[IntervalRow]:
@@ -85,14 +85,14 @@ def only_writer(results: Location, sweep_id: str, *, patience_s: float = 0.0) ->
     """Keep other processes and threads from writing this sweep's runs inside the block (local folders).
 
     Raises:
-        BusyError: another one does, and still does after `patience_s`.
+        BusyError: another one writes them, also after `patience_s`.
     """
     place = ResultsFolder(results).locks / f"mlflow-{urllib.parse.quote(sweep_id, safe='')}.lock"
     return lock(place, busy=f"another process is writing the runs of sweep {sweep_id!r}", patience_s=patience_s)
 
 
 def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
-    """Write the summary to RESULTS/sweeps/<sweep_id>/summary.json, for a sync to come."""
+    """Write the summary to RESULTS/sweeps/<sweep_id>/summary.json for later syncs."""
     figures = {str(path.absolute()): _sha256(path) for path in summary.figures}
     folder = ResultsFolder(results).sweep(sweep_id)
     folder.make_folder()
@@ -101,7 +101,7 @@ def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
 
 
 def kept_summary(results: Location, sweep_id: str) -> Summary | None:
-    """What `keep_summary` wrote, less the figures that were replaced since; None if nothing."""
+    """Read what `keep_summary` wrote, without figures that were replaced since; None if there is nothing."""
     place = ResultsFolder(results).sweep(sweep_id) / "summary.json"
     if not place.exists():
         return None
@@ -113,7 +113,7 @@ def kept_summary(results: Location, sweep_id: str) -> Summary | None:
 
 
 def one_line(err: BaseException) -> str:
-    """An exception without what follows its first line; SQLAlchemy begins with when it happened, which is no reason."""
+    """First line of an exception that gives a reason; SQLAlchemy begins with when it happened."""
     lines = (line for line in str(err).splitlines() if not line.startswith("(raised as a result of"))
     return f"{type(err).__name__}: {next(lines, '')}"
 

@@ -1,4 +1,4 @@
-"""MLflow beside a sweep: rows get there in the background, while nobody waits.
+"""MLflow beside a sweep: rows are logged in the background, so that nothing waits for them.
 
 The rows in Parquet are the record. If MLflow cannot be reached, the run goes on, `finish` tries again, and so does `raypol sync`.
 """
@@ -24,18 +24,18 @@ from raypol.store.results.rows import IntervalRow, TrialRow
 _log = logging.getLogger(__name__)
 
 PAUSE_S: Final = 60.0
-"""Before MLflow is tried again when it was away."""
+"""Pause before MLflow is tried again after a failure."""
 SILENCE_S: Final = 60.0
-"""How long `finish` waits for a sign of life; opening a fresh store takes a loaded machine 20 s."""
+"""How long `finish` waits for an answer; opening a fresh store takes a loaded machine 20 s."""
 DRAIN_S: Final = 2.0
-"""How long an interrupted run still writes what waits."""
+"""How long an interrupted run still writes waiting rows."""
 STUCK_S: Final = 1.0
-"""How long it waits for a sign of life; ten times what a row takes."""
+"""How long an interrupted run waits for an answer; ten times the time of a row."""
 _LOCK_S: Final = 10.0
 
 
 class Tracker:
-    """Writes outcomes to MLflow as they come, in one thread of its own.
+    """Writes outcomes to MLflow as they come, in its own thread.
 
     That thread is a daemon and not an executor's: Python joins those at exit, and a silent server would hold up Ctrl-C.
     """
@@ -44,28 +44,28 @@ class Tracker:
         self._results, self._experiment, self._sweep_id = results, experiment, sweep_id
         self.uri = tracking_uri(results)
         self.problem = ""
-        """One line if MLflow lacks something, as far as is known; certain after `finish`."""
+        """One line if MLflow is known to lack something; certain after `finish`."""
         self.compare_link = ""
         """Path in the MLflow UI that compares all runs of this sweep; after `finish`."""
         self.table = ""
-        """Where a browser finds the run table; after `finish`, empty if MLflow is away."""
+        """Address of the run table for a browser; after `finish`, empty if MLflow is away."""
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._until = math.inf  # no job is begun after this
-        self._sign_at = 0.0
+        self._answered_at = 0.0
         self._again_at = 0.0
         self._runs: SweepRuns | None = None
         self._lock = ExitStack()  # held until the thread ends
         self._holds = False
 
     def log(self, row: TrialRow, intervals: Sequence[IntervalRow]) -> None:
-        """One flat run per trial; returns at once."""
+        """Log a trial as a flat run; returns at once."""
         self._submit(lambda: self._put(row, intervals))
 
     def finish(self, answer: str, figures: Sequence[Path]) -> None:
-        """Wait for what is on its way, write what is missing, then the summary run. A silent MLflow is given up."""
+        """Wait for rows on their way, log missing ones, then the summary run. An MLflow that stays silent is given up."""
         summary, rows = Summary(answer=answer, figures=tuple(figures)), None
-        with self._survive("be given the summary"):
+        with self._tolerating("keep the summary"):
             keep_summary(self._results, self._sweep_id, summary)
             rows = read_trials(self._results, sweep_id=self._sweep_id)
         done = threading.Event()
@@ -74,10 +74,10 @@ class Tracker:
             self._finish(rows, summary)
             done.set()
 
-        self._sign()
+        self._note_answer()
         self._submit(last)
         while not done.wait(0.1):
-            if time.monotonic() - self._sign_at > SILENCE_S:
+            if time.monotonic() - self._answered_at > SILENCE_S:
                 self.problem = f"MLflow at {self.uri} gave no answer for {SILENCE_S:g} s"
                 self._until = 0.0
                 self._jobs.put(None)
@@ -85,18 +85,18 @@ class Tracker:
         self.close()
 
     def close(self) -> None:
-        """Nothing more will be logged. What waits is given up after two seconds; a later sync brings it."""
+        """Log nothing more. Waiting rows are given up after two seconds; a later sync logs them."""
         self._jobs.put(None)
-        self._sign()
+        self._note_answer()
         self._until = min(self._until, time.monotonic() + DRAIN_S)
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(0.05)
-            if time.monotonic() > min(self._until, self._sign_at) + STUCK_S:
+            if time.monotonic() > min(self._until, self._answered_at) + STUCK_S:
                 return
 
     @property
     def ui_command(self) -> str:
-        """What to type to see it."""
+        """Command that shows it."""
         return ui_command(self.uri)
 
     def _submit(self, job: Callable[[], None]) -> None:
@@ -118,7 +118,7 @@ class Tracker:
             return  # `finish` brings it
         runs = self._opened()
         if runs is not None:
-            with self._survive("log a trial"):
+            with self._tolerating("log a trial"):
                 runs.put(row, lambda: intervals)
 
     def _finish(self, rows: Sequence[TrialRow] | None, summary: Summary) -> None:
@@ -126,7 +126,7 @@ class Tracker:
         runs = self._opened()
         if runs is None:
             return
-        with self._survive("log what was missing"):
+        with self._tolerating("log what was missing"):
             if known and not self.uri.startswith("sqlite"):
                 runs.refresh()  # MLflow may have repeated a request and left half a run
             put_rows(runs, self._results, rows or ())
@@ -138,19 +138,21 @@ class Tracker:
 
     def _opened(self) -> SweepRuns | None:
         if self._runs is None:
-            with self._survive("open the tracking store"):
+            with self._tolerating("open the tracking store"):
                 if not self._holds:
                     self._lock.enter_context(only_writer(self._results, self._sweep_id, patience_s=_LOCK_S))
                     self._holds = True
-                self._runs = SweepRuns(self._results, self._experiment, self._sweep_id, self.uri, on_sign=self._sign)
+                self._runs = SweepRuns(
+                    self._results, self._experiment, self._sweep_id, self.uri, on_answer=self._note_answer
+                )
         return self._runs
 
-    def _sign(self) -> None:
-        self._sign_at = time.monotonic()
+    def _note_answer(self) -> None:
+        self._answered_at = time.monotonic()
 
     @contextmanager
-    def _survive(self, what: str) -> Iterator[None]:
-        """Tracking must never cost a result: a failure is told, and the next row that tries again is a minute away."""
+    def _tolerating(self, what: str) -> Iterator[None]:
+        """Turn a failure into a warning, as tracking must never cost a result; MLflow is tried again after a minute."""
         try:
             yield
         except Exception as err:

@@ -1,6 +1,6 @@
-"""What MLflow's pages show first: columns of the run table, charts over what was asked, kept in tags of the experiment.
+"""The view that MLflow's pages open with: columns of the run table and charts, kept in a tag of the experiment.
 
-MLflow 3 keeps a view that somebody shared in the tag `mlflow.sharedViewState.KEY` and opens it by `?viewStateShareKey=KEY`.
+MLflow 3 keeps a shared view in the tag `mlflow.sharedViewState.KEY` and opens it by `?viewStateShareKey=KEY`.
 The value is JSON with the fields that the page's "Share" button writes; fields that a version does not know it leaves out.
 """
 
@@ -27,7 +27,7 @@ _DETAILS: Final = "Error against cost, error over training"
 
 
 def table_link(experiment_id: str) -> str:
-    """Path in the UI of the run table with our columns; `workflowType`, as the menu of language models is the UI's default."""
+    """Path in the UI of the run table with our columns; without `workflowType` the UI shows its menu of language models."""
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&workflowType=machine_learning"
 
 
@@ -37,24 +37,24 @@ def charts_link(experiment_id: str) -> str:
 
 
 def table_address(uri: str, experiment_id: str) -> str:
-    """Where a browser finds the run table: on the server itself, else where `mlflow ui` listens by default."""
+    """Address of the run table: on the server itself, else where `mlflow ui` listens by default."""
     server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
     return f"{server}/{table_link(experiment_id)}"
 
 
 def put_views(client: "MlflowClient", experiment_id: str) -> None:
-    """Give the experiment our view, and a description that links it unless it has one. A second time writes nothing."""
+    """Give the experiment our view, and a description that links it unless it has one. A second call writes nothing."""
     tags = client.get_experiment(experiment_id).tags
     state = json.dumps(view_state(), separators=(",", ":"))
     if tags.get(_TAG) != state:
         client.set_experiment_tag(experiment_id, _TAG, state)
-    if not tags.get(_NOTE):  # what the user wrote stays
+    if not tags.get(_NOTE):  # the user's words stay
         note = f"Runs as a [table]({table_link(experiment_id)}) or as [charts]({charts_link(experiment_id)})."
         client.set_experiment_tag(experiment_id, _NOTE, note)
 
 
 def view_state() -> dict[str, Any]:
-    """What the page is to show; charts of a strength that no run has stay hidden."""
+    """State of the page; charts of a strength that no run has stay hidden."""
     charts = [
         _parallel("asked"),
         *(_parallel(column.name, column.name) for column in columns_of(TrialRow, "strength")),
@@ -79,7 +79,7 @@ def view_state() -> dict[str, Any]:
 
 
 def _parallel(name: str, *strength: str) -> dict[str, Any]:
-    """Lines through T', k, a strength, errors and cost; a run that lacks one of them has no line."""
+    """Chart of lines through T', k, a strength, errors and cost; a run that lacks one of them has no line."""
     asked = ["steps", "interval", *strength]
     measured = [column.name for column in columns_of(TrialRow, "headline")]
     return _chart(name, "PARALLEL", _ASKED, selectedParams=asked, selectedMetrics=measured, showAllRuns=True)

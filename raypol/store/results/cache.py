@@ -1,8 +1,8 @@
 """All trial rows of a results folder as one table, without opening a hundred thousand files each time.
 
-A results folder has a file per trial. What was read from them is kept in the user's cache folder, each row with the name, size
-and time of change of its file; a file that differs in any of them is read again, one that went away takes its row along.
-The originals alone decide: the cache can be deleted at any time. Nothing is written into the results folder.
+A results folder has a file per trial. Rows that were read are kept in the user's cache folder with the name, size and time of
+change of their files; a file that differs in any of them is read again, and the row of a missing file is dropped. The files alone
+decide: the cache can be deleted at any time. Nothing is written into the results folder.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ _KEY, _LACKS = "_file", "_lacks"
 _BATCH: Final = 500
 """Files read at a time."""
 _PART: Final = 10_000
-"""Rows after which a first read is put aside, so that one that is interrupted goes on where it was."""
+"""Rows after which a first read is kept, so that an interrupted one continues there."""
 _MAX_PARTS: Final = 16
 _REMOTE_READS: Final = 16
 _PATTERN: Final = frozenset("*?[]")
@@ -55,7 +55,7 @@ class TrialTable:
     num_read: int
     """Files that had to be opened; the others' rows came from the cache."""
     notes: tuple[str, ...]
-    """What could not be read or is missing, a line each."""
+    """Files that could not be read and columns that are missing, a line each."""
 
 
 def default_cache() -> Path:
@@ -174,7 +174,7 @@ def _read_batch(results: Location, items: Sequence[tuple[str, str]], unreadable:
 
 
 def _read_together(folder: Location, items: Sequence[tuple[str, str]]) -> pa.Table | None:
-    """What `_read_batch` does, in a third of the time; None if some file needs a closer look."""
+    """Read a batch in a third of the time; None if some file needs a closer look."""
     schema = schema_of(TrialRow)
     if (
         not folder.is_local
@@ -269,7 +269,7 @@ class _Store:
         self.notes = notes
 
     def read(self) -> pa.Table:
-        """All of it; a damaged part is as good as none."""
+        """Read all parts; a damaged one is removed."""
         schema = _kept_schema()
         tables = [schema.empty_table()]
         for path in self._parts():
@@ -281,7 +281,7 @@ class _Store:
         return pa.concat_tables(tables)
 
     def add(self, table: pa.Table) -> bool:
-        """Keep it, as a whole or not at all. A full disk is no reason to show nothing."""
+        """Keep a table, as a whole or not at all. A full disk is no reason to show nothing."""
         if self._folder is None:
             return False
         temporary = self._folder / f"{uuid.uuid4().hex}.tmp"
@@ -296,7 +296,7 @@ class _Store:
         return True
 
     def tidy(self, table: pa.Table, *, outdated: int) -> None:
-        """One part in place of many, or of parts whose rows are mostly no more."""
+        """Replace many parts, or parts of mostly outdated rows, by one."""
         parts = self._parts()
         if (len(parts) > _MAX_PARTS or outdated > len(table)) and self.add(table):
             for path in parts:

@@ -34,12 +34,12 @@ def write_trial(results: Location, trial: TrialRow, intervals: Sequence[Interval
 
 
 def read_trials(results: Location, *, sweep_id: str = "") -> list[TrialRow]:
-    """The rows of a results folder, or of one sweep in it, by trial_id; columns that an older version lacks are empty."""
+    """Read the rows of a results folder, or of one sweep in it, by trial_id; columns that an older file lacks are empty."""
     return read_rows(ResultsFolder(results).trials, TrialRow, sweep_id)
 
 
 def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[IntervalRow]] | None:
-    """One trial's row and its intervals; None if it has no row."""
+    """Read one trial's row and its intervals; None if it has no row."""
     if not (ResultsFolder(results).trials / f"{trial_id}.parquet").exists():
         return None
     (row,) = read_rows(ResultsFolder(results).trials, TrialRow, "", names=[f"{trial_id}.parquet"])
@@ -47,7 +47,7 @@ def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[Interva
 
 
 def read_rows(folder: Location, row_type: type[Row], sweep_id: str, names: Sequence[str] | None = None) -> list[Row]:
-    """The rows of some files of a folder, None = of all; of one sweep, "" = of all."""
+    """Read the rows of some files of a folder (None = all), of one sweep ("" = all)."""
     names = [name for name, _ in folder.files() if name.endswith(".parquet")] if names is None else names
     paths = [(folder / name).path for name in sorted(names)]
     if not paths:
@@ -58,7 +58,7 @@ def read_rows(folder: Location, row_type: type[Row], sweep_id: str, names: Seque
 
 
 def to_rows(table: pa.Table, row_type: type[Row]) -> list[Row]:
-    """The rows of a table with the columns of `schema_of(row_type)`."""
+    """Rows of a table with the columns of `schema_of(row_type)`."""
     own = {one.name: one for one in columns_of(row_type)}
 
     def cell(name: str, value: Any) -> Any:  # noqa: ANN401 - any cell
@@ -78,11 +78,11 @@ ONE_ROW: Final[Mapping[str, Any]] = {
     "write_statistics": False,
     "store_schema": False,
 }
-"""Without what pays for many rows alone, a trial's file is a third as large and read in a quarter of the time."""
+"""Without features that pay for many rows alone, a trial's file is a third as large and read in a quarter of the time."""
 
 
 def write_rows(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> None:
-    """FOLDER/<name>.parquet with these rows and no others."""
+    """Write FOLDER/<name>.parquet with these rows and no others."""
     folder.make_folder()
     plain = [{key: _plain(value) for key, value in asdict(row).items()} for row in rows]
     with atomic_output(folder / f"{name}.parquet") as stream:

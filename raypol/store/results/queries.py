@@ -1,4 +1,4 @@
-"""Questions to the trials of a results folder, answered by DuckDB: what filters leave, counts, rows for figures, free SQL.
+"""Queries about the trials of a results folder, answered by DuckDB: filters, counts, rows for figures, free SQL.
 
 The table `trials` is in memory. After it is made, the database can read no file and change no setting; free SQL runs in a
 read-only transaction with a time limit. Values reach the SQL as parameters, columns are checked by name.
@@ -55,7 +55,7 @@ Condition = OneOf | Between
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """How many rows there are of each kind."""
+    """Numbers of rows of each kind."""
 
     trials: int
     sweeps: int
@@ -114,7 +114,7 @@ def facet(database: duckdb.DuckDBPyConnection, column: str) -> dict[Value, int]:
 
 
 def count(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> Counts:
-    """How many rows the conditions leave, by kind."""
+    """Count the rows that the conditions leave, by kind."""
     test, values = where(conditions)
     (found,) = database.cursor().execute(f"SELECT {_COUNTS} FROM trials WHERE {test}", values).fetchall()
     return Counts(**dict(zip(_COUNTED, found, strict=True)))
@@ -162,7 +162,7 @@ def select(
 
 
 def listing(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> pa.Table:
-    """What a table of trials shows of the rows that the conditions leave, the latest first; `trial` is the trial_id."""
+    """Table of trials for the app: the rows that the conditions leave, the latest first; `trial` is the trial_id."""
     test, values = where(conditions)
     chosen = ", ".join(f'{expression} AS "{name}"' for name, expression in _LISTED.items())
     return _ask(database, f"SELECT {chosen} FROM trials WHERE {test} ORDER BY started_at DESC, trial_id", values)
@@ -214,7 +214,7 @@ def success_by_steps(
 
 
 def rows(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> list[TrialRow]:
-    """The rows that the conditions leave and that have what every row must have: arm, T', status, ..."""
+    """Rows that the conditions leave, without those that lack a required column (arm, T', status, ...)."""
     found = select(database, conditions)
     complete = [column for column in _NEEDED if found[column].null_count]
     if complete:
@@ -233,7 +233,7 @@ def trial(database: duckdb.DuckDBPyConnection, trial_id: str) -> dict[str, Any] 
 
 
 def read_intervals(results: Location, trial_ids: Sequence[str]) -> tuple[pa.Table, int]:
-    """Intervals of some trials, from their files; and how many of the trials have no file that can be read."""
+    """Read the intervals of some trials; returns them and the number of trials without a readable file."""
     folder, schema = ResultsFolder(results).intervals, schema_of(IntervalRow)
 
     def read(trial_id: str) -> pa.Table | None:
@@ -264,17 +264,17 @@ def free_sql(
     max_rows: int,
     seconds: float = _SECONDS,
 ) -> pa.Table:
-    """The answer to a question that a person typed, at most `max_rows` + 1 rows of it.
+    """Answer a question that a person typed, with at most `max_rows` + 1 rows.
 
     Args:
         database: of `open_database`.
         text: one SELECT (also WITH, FROM, DESCRIBE, SUMMARIZE) or EXPLAIN.
-        more: further tables by name, made if the text has the name in it.
-        max_rows: how many rows are wanted; one more means that there are more.
-        seconds: after which it is given up.
+        more: makers of further tables by name, called if the text contains the name.
+        max_rows: rows that are wanted; one more row says that there are more.
+        seconds: time limit.
 
     Raises:
-        InputError: anything else, a mistake in it, or out of time.
+        InputError: another statement, a mistake in it, or out of time.
     """
     try:
         statements = database.extract_statements(text)
@@ -296,7 +296,7 @@ def free_sql(
         names = _distinct([column[0] for column in cursor.description or ()])
         found = cursor.fetchmany(max_rows + 1)
     except duckdb.InterruptException as err:
-        raise InputError(f"given up after {seconds:g} s; ask for less, or ask DuckDB outside the app") from err
+        raise InputError(f"no answer within {seconds:g} s; ask for less, or use DuckDB outside the app") from err
     except duckdb.Error as err:
         raise InputError(_first_lines(err)) from err
     finally:
@@ -308,7 +308,7 @@ def free_sql(
 def export(
     database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition], kind: Literal["csv", "parquet"]
 ) -> bytes:
-    """A file with every column of the rows that the conditions leave."""
+    """Make a file with every column of the rows that the conditions leave."""
     found, stream = select(database, conditions), io.BytesIO()
     if kind == "csv":
         pa_csv.write_csv(found, stream)
@@ -318,7 +318,7 @@ def export(
 
 
 def _plain_table(names: Sequence[str], found: Sequence[tuple[Any, ...]]) -> pa.Table:
-    """What a page can show: numbers, truths and texts; anything else as text."""
+    """Table that a page can show: numbers, booleans and texts; anything else becomes text."""
     columns = []
     for cells in zip(*found, strict=True) if found else [()] * len(names):
         try:

@@ -1,4 +1,4 @@
-"""Success ranges as Parquet: what a search for the ends found, beside the rows of the trials that it took.
+"""Success ranges as Parquet: the ends that a search found, beside the rows of its trials.
 
 RESULTS/ranges/<sweep_id>-<policy>.parquet   one row per arm over its seeds (seed is NULL), and one per arm and seed
 """
@@ -54,11 +54,11 @@ class RangeRow:
 
 
 def write_ranges(results: Location, sweep_id: str, policy: str, rows: Sequence[RangeRow]) -> Location:
-    """Record what a search found; an earlier record of the same search is replaced. Returns the file."""
+    """Record the ranges that a search found in place of an earlier record of it. Returns the file."""
     write_rows(ResultsFolder(results).ranges, f"{sweep_id}-{policy}", RangeRow, rows)
     return ResultsFolder(results).ranges / f"{sweep_id}-{policy}.parquet"
 
 
 def read_ranges(results: Location, *, sweep_id: str = "") -> list[RangeRow]:
-    """The ranges in a results folder, or of one sweep."""
+    """Read the ranges in a results folder, or of one sweep."""
     return read_rows(ResultsFolder(results).ranges, RangeRow, sweep_id)
