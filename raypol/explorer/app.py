@@ -1,4 +1,9 @@
-"""The analysis app: `raypol explore RESULTS`, or to change it `marimo edit raypol/explorer/app.py -- --results RESULTS`."""
+"""The analysis app as a marimo notebook. `raypol explore RESULTS` serves it; in a checkout
+
+    marimo edit raypol/explorer/app.py -- --results RESULTS
+
+opens it for editing: the cells run on RESULTS while you change them. Elements are made in `views.py`, tables in `html.py`.
+"""
 
 import marimo
 
@@ -22,17 +27,7 @@ def _():
         mo.callout("Give a results folder: marimo edit raypol/explorer/app.py -- --results RESULTS", kind="warn"),
     )
     remembered = {}
-    return (
-        InputError,
-        data_dir,
-        session,
-        filters,
-        html,
-        views,
-        mo,
-        remembered,
-        where,
-    )
+    return InputError, data_dir, filters, html, mo, remembered, session, views, where
 
 
 @app.cell

@@ -1,4 +1,4 @@
-"""The analysis app's filters: which columns one can filter by, what each offers, and the conditions that a choice means."""
+"""Filters of the analysis app: their columns, the choices that each offers, and the conditions that a choice means."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from raypol.store.results.queries import Between, Condition, OneOf, Value, facet
 from raypol.store.results.rows import TrialRow
 
 MAX_CHOICES: Final = 40
-"""Numbers with more different values than this are chosen as a range."""
+"""Distinct numbers up to which each is a choice of its own; more are chosen as a range."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Offer:
-    """What a filter lets one choose."""
+    """The choices of one filter."""
 
     column: Column
     options: Mapping[str, Value]
@@ -28,7 +28,7 @@ class Offer:
 
 @lru_cache(maxsize=4)
 def offers(database: duckdb.DuckDBPyConnection) -> tuple[list[Offer], dict[str, str]]:
-    """The filters that have something to choose; and by label the one value of each column that has no other."""
+    """The filters with more than one choice; and by label the value of each column that has only one."""
     found: list[Offer] = []
     constant: dict[str, str] = {}
     for one in columns_of(TrialRow, "filter"):
@@ -47,7 +47,7 @@ def offers(database: duckdb.DuckDBPyConnection) -> tuple[list[Offer], dict[str, 
 
 
 def conditions(offered: Sequence[Offer], chosen: Mapping[str, Sequence[Any]]) -> tuple[Condition, ...]:
-    """What the choices mean. Nothing ticked, and a range from end to end, leave everything.
+    """The conditions that the choices mean. Nothing ticked, and a range from end to end, leave every trial.
 
     Args:
         offered: of `offers`.
@@ -65,25 +65,18 @@ def conditions(offered: Sequence[Offer], chosen: Mapping[str, Sequence[Any]]) ->
 
 
 def widgets(mo: Any, offered: Sequence[Offer], remembered: Mapping[str, Sequence[Any]]) -> Any:  # noqa: ANN401 - marimo
-    """One marimo element for each filter, in a dictionary by column; `remembered` are choices of before."""
+    """A marimo element for each filter, by column; `remembered` are the choices made before the last reading."""
     made = {}
     for offer in offered:
-        before = remembered.get(offer.column.name, ())
+        before, look = remembered.get(offer.column.name, ()), {"label": offer.column.label, "full_width": True}
         if offer.steps:
             ends = [end for end in before if end in offer.steps]
             made[offer.column.name] = mo.ui.range_slider(
-                steps=list(offer.steps),
-                value=ends if len(ends) == 2 else None,
-                label=offer.column.label,
-                show_value=True,
-                debounce=True,
-                full_width=True,
+                steps=list(offer.steps), value=ends if len(ends) == 2 else None, show_value=True, debounce=True, **look
             )
         else:
             labels = [label for label, value in offer.options.items() if value in before]
-            made[offer.column.name] = mo.ui.multiselect(
-                options=dict(offer.options), value=labels, label=offer.column.label, full_width=True
-            )
+            made[offer.column.name] = mo.ui.multiselect(options=dict(offer.options), value=labels, **look)
     return mo.ui.dictionary(made)
 
 

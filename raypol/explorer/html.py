@@ -1,4 +1,4 @@
-"""Tables of the analysis app as HTML. Every text from a results folder is escaped: rows may come from anybody."""
+"""Tables of the analysis app as HTML. Every text from a results folder is escaped: anyone may have written the rows."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from raypol.figures.style.arms import in_order, style_of
 from raypol.store.results.queries import Counts
 
 MAX_COLUMNS: Final = 10
-"""T' of the success map; more are put together."""
+"""Columns of the success map; more T' than this share columns."""
 
 STYLE: Final = """
 <style>
@@ -43,17 +43,17 @@ STYLE: Final = """
 
 
 def page(*parts: str) -> str:
-    """Parts with the style that they need."""
+    """HTML parts with their style sheet."""
     return f'{STYLE}<div class="rp">{"".join(parts)}</div>'
 
 
 def share(part: int, of: int) -> str:
-    """As percent; a dash of nothing."""
+    """A fraction as percent; a dash for a fraction of 0."""
     return f"{100 * part / of:.0f} %" if of else "–"
 
 
 def number(value: Any) -> str:  # noqa: ANN401 - a cell
-    """A number as one reads it; a dash if there is none."""
+    """A cell as text; a dash for an empty cell or a number that is not finite."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, bool):
@@ -63,14 +63,13 @@ def number(value: Any) -> str:  # noqa: ANN401 - a cell
     return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def plural(num: int, noun: str) -> str:
-    """The noun for so many."""
-    return noun if num == 1 else f"{noun}s"
-
-
 def counted(num: int, noun: str) -> str:
-    """So many of them."""
-    return f"{num:,} {plural(num, noun)}"
+    """A number and its noun, singular or plural."""
+    return f"{num:,} {_plural(num, noun)}"
+
+
+def _plural(num: int, noun: str) -> str:
+    return noun if num == 1 else f"{noun}s"
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[str]], *, caption: str = "", left: bool = False) -> str:
@@ -83,10 +82,10 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]], *, caption: str = 
 
 
 def tiles(left: Counts, every: Counts) -> str:
-    """How many trials there are, of each kind."""
+    """Counts of the trials of each kind."""
     shown = {
-        plural(left.trials, "trial") if left == every else f"of {counted(every.trials, 'trial')}": f"{left.trials:,}",
-        plural(left.sweeps, "sweep"): f"{left.sweeps:,}",
+        _plural(left.trials, "trial") if left == every else f"of {counted(every.trials, 'trial')}": f"{left.trials:,}",
+        _plural(left.sweeps, "sweep"): f"{left.sweeps:,}",
         f"of {left.judged:,} judged succeed (published)": share(left.succeeded, left.judged),
         "succeed (strict)": share(left.succeeded_strict, left.judged),
         "ended in an error": f"{left.error:,}",
@@ -102,7 +101,7 @@ def tiles(left: Counts, every: Counts) -> str:
 
 
 def arm_table(arms: Sequence[Mapping[str, Any]]) -> str:
-    """One line per arm; medians over its trials with status ok."""
+    """A line per arm; medians over its trials with status ok."""
     by_name = {str(line["arm"]): line for line in arms}
     head = [
         "arm", "trials", "not ok", "not measured*", "published<br>accepts", "strict<br>accepts", "succeed<br>(published)",
@@ -126,7 +125,7 @@ def arm_table(arms: Sequence[Mapping[str, Any]]) -> str:
 
 
 def success_map(cells: Sequence[tuple[str, int, int, int]]) -> str:
-    """Share of spoofs that succeed, by arm and T'; neighbouring T' are put together if there are many."""
+    """Share of spoofs that succeed, by arm and T'; neighbouring T' share a column if there are many."""
     if not cells:
         return ""
     steps = sorted({step for _, step, _, _ in cells})

@@ -1,4 +1,4 @@
-"""What the analysis app has open: the trials of one results folder, shared by all its browser tabs."""
+"""The results folder that the analysis app shows, read once for all browser tabs."""
 
 import threading
 import time
@@ -19,18 +19,18 @@ DATA_VARIABLE: Final = "RAYPOL_EXPLORE_DATA_DIR"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Opened:
-    """A results folder at one moment."""
+    """A results folder as it was read."""
 
     results: Location
     trials: TrialTable
     database: duckdb.DuckDBPyConnection
     read_at: datetime
     seconds: float
-    """What reading took."""
+    """Time that the reading took."""
 
     @property
     def origin(self) -> str:
-        """Where every number comes from."""
+        """Source of every number: files, and when they were read."""
         fresh, files = self.trials.num_read, self.trials.num_files
         if not files:
             return f"no file in {self.results}/trials at {self.read_at:%H:%M:%S}"
@@ -48,7 +48,7 @@ def open_results(where: str, *, again: bool = False, on_progress: Progress = no_
 
     Args:
         where: a local path or a URI.
-        again: look for what is new since.
+        again: read it again, with the trials that are new.
         on_progress: called while files are read.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The page of one trial in the analysis app: what it was, how it was judged and why, its intervals, its images, its origin."""
+"""Parts of the page of one trial in the analysis app: headline, verdicts, configuration, images, origin."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _ELSEWHERE: Final = ("message", "versions")
 
 
 def headline(row: Mapping[str, Any]) -> str:
-    """What it was and how it ended, as HTML."""
+    """Name, settings and outcome of the trial, as HTML."""
     badges = []
     if row["status"] == "ok":
         for label, verdict in (("published", row["accepted_published"]), ("strict", row["accepted_strict"])):
@@ -44,7 +44,7 @@ def headline(row: Mapping[str, Any]) -> str:
 
 
 def verdicts(row: Mapping[str, Any]) -> str:
-    """Each condition of success, the trial's value beside the proof's; what binds or fails is marked."""
+    """Each condition of success: the trial's value beside the proof's, with a mark where it binds or fails."""
     bound = set(str(row["bound_by"] or "").split(","))
     lines = []
     for name, value, ratio, unit in (
@@ -82,7 +82,7 @@ def configuration(row: Mapping[str, Any]) -> str:
 
 
 def origin(row: Mapping[str, Any], results: Location) -> str:
-    """Where each number on the page comes from."""
+    """Files and provenance of the numbers on the page."""
     try:
         versions = ", ".join(f"{name} {version}" for name, version in json.loads(row["versions"] or "{}").items())
     except (ValueError, AttributeError):
@@ -104,7 +104,7 @@ def origin(row: Mapping[str, Any], results: Location) -> str:
 
 
 def images(row: TrialRow, results: Location, data_dir: str | None) -> tuple[Figure | None, str]:
-    """Before and after of a trial's points, or None and why there are none. Nothing is downloaded, no foreign code is run."""
+    """A trial's points before and after crafting, or None and the reason. Nothing is downloaded, no foreign code is run."""
     if not row.is_ok:
         return None, f"no images: the trial ended with status {row.status}"
     if not row.num_points:

@@ -1,11 +1,11 @@
-"""What the analysis app shows, as marimo elements: the sidebar, the tabs' contents. The notebook only puts them in order."""
+"""Views of the analysis app as marimo elements: the sidebar and the tabs. `app.py` only puts them in order."""
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -36,11 +36,11 @@ from raypol.store.results.queries import (
 from raypol.store.results.rows import TrialRow
 
 MOST_DRAWN: Final = 2000
-"""Trials that a figure is drawn from; it would take seconds and show nothing but ink."""
+"""Trials that one figure shows; more would take seconds to draw and hide one another."""
 MOST_INTERVALS: Final = 500
-"""Trials whose interval files a question in SQL may open."""
+"""Trials whose interval files one SQL query may open."""
 MOST_ANSWERED: Final = 10_000
-"""Rows of an answer in SQL."""
+"""Rows of the result of an SQL query."""
 FIRST_QUESTION: Final = """SELECT arm, steps, count(*) AS trials, median(error_l2) AS error_l2,
        avg(success::INT) AS succeed
 FROM selected
@@ -49,18 +49,15 @@ GROUP BY ALL
 ORDER BY arm, steps"""
 _DPI: Final = 110
 
-Elements = list[Any]
-"""marimo's, or HTML text to be wrapped."""
+Marimo = Any
+"""The module, or one of its elements; it is not imported here, so that only the app needs it."""
+Elements = list[Marimo]
 
 
 def sidebar(
-    mo: Any,  # noqa: ANN401 - marimo
-    offered: Sequence[Offer],
-    chosen: Mapping[str, Any],
-    constant: Mapping[str, str],
-    buttons: Sequence[Any],
+    mo: Marimo, offered: Sequence[Offer], chosen: Mapping[str, Any], constant: Mapping[str, str], buttons: Elements
 ) -> Elements:
-    """The filters by topic, and what is the same in all trials."""
+    """The filters by topic, and the columns that are the same in all trials."""
     shown: Elements = [mo.hstack(buttons, justify="start").style({"flex": "none"})]
     for group in dict.fromkeys(offer.column.group for offer in offered):
         shown.append(mo.Html(page(f'<b class="faint">{escape(group.capitalize())}</b>')))
@@ -71,52 +68,44 @@ def sidebar(
     return shown
 
 
-def header(mo: Any, opened: Opened, conditions: Sequence[Condition]) -> Elements:  # noqa: ANN401 - marimo
-    """Where the numbers come from, what is amiss with them, how many trials the filters leave."""
+def header(mo: Marimo, opened: Opened, conditions: Sequence[Condition]) -> Elements:
+    """Source of the numbers, warnings about them, and counts of the trials that the filters leave."""
     every = count(opened.database)
     left = count(opened.database, conditions) if conditions else every
     title = f"<p class='title'>Results in {escape(str(opened.results))}</p>"
     where = f'<p class="faint">{escape(opened.origin)}.</p>'
     shown: Elements = [mo.Html(page(title, where, tiles(left, every) if every.trials else ""))]
     shown += [mo.callout(note, kind="warn") for note in opened.trials.notes]
-    if not every.trials:
-        shown.append(
-            mo.callout(
-                "This folder holds no trials: expected RESULTS/trials/*.parquet, as a sweep or the demo writes them. "
-                "Read again when there are some.",
-                kind="warn",
-            )
-        )
-    elif not left.trials:
-        shown.append(mo.callout("The filters leave no trial.", kind="warn"))
-    return shown
+    if left.trials:
+        return shown
+    expected = "expected RESULTS/trials/*.parquet, as a sweep or the demo writes them. Read again when there are some."
+    text = "The filters leave no trial." if every.trials else f"This folder holds no trials: {expected}"
+    return [*shown, mo.callout(text, kind="warn")]
 
 
 @lru_cache(maxsize=64)
 def overview(opened: Opened, conditions: tuple[Condition, ...]) -> str:
-    """Per arm, and per arm and T', as HTML."""
+    """Results by arm, and by arm and T', as HTML."""
     arms = by_arm(opened.database, conditions)
     return arm_table(arms) + success_map(success_by_steps(opened.database, conditions)) if arms else ""
 
 
-def figure_choice(mo: Any) -> Any:  # noqa: ANN401 - marimo
-    """Which figure of the gallery."""
+def figure_choice(mo: Marimo) -> Marimo:
+    """The choice among the figures."""
     return mo.ui.dropdown({plot.title: plot.name for plot in PLOTS}, value=PLOTS[0].title, label="figure")
 
 
-def figure(mo: Any, opened: Opened, conditions: Sequence[Condition], name: str, data_dir: str | None) -> Elements:  # noqa: ANN401
-    """One of the gallery's figures of the trials that the filters leave."""
+def figure(mo: Marimo, opened: Opened, conditions: Sequence[Condition], name: str, data_dir: str | None) -> Elements:
+    """One figure of the trials that the filters leave."""
     num = count(opened.database, conditions).trials
     if num == 0:
         return []
     if num > MOST_DRAWN:
-        return [
-            mo.callout(
-                f"Figures are drawn from up to {MOST_DRAWN:,} trials, the filters leave {num:,}. Narrow them down: one sweep, "
-                "one dataset, some arms. The overview counts them all.",
-                kind="info",
-            )
-        ]
+        told = (
+            f"A figure shows at most {MOST_DRAWN:,} trials, the filters leave {num:,}. Narrow them down: one sweep, one dataset, "
+            "some arms. The overview counts them all."
+        )
+        return [mo.callout(told, kind="info")]
     try:
         png, caption = _drawn(opened, tuple(conditions), name, data_dir)
     except InputError as err:
@@ -125,17 +114,12 @@ def figure(mo: Any, opened: Opened, conditions: Sequence[Condition], name: str, 
     def pdf() -> bytes:
         return _file(_draw(opened, conditions, name, data_dir)[0], "pdf")
 
-    return [
-        _image(mo, png, caption, 1300),
-        mo.Html(page(f'<p class="faint">{escape(caption)}</p>')),
-        mo.hstack(
-            [
-                mo.download(png, filename=f"{name}.png", label="PNG"),
-                mo.download(pdf, filename=f"{name}.pdf", label="PDF"),
-            ],
-            justify="start",
-        ),
+    files = [
+        mo.download(png, filename=f"{name}.png", label="PNG"),
+        mo.download(pdf, filename=f"{name}.pdf", label="PDF"),
     ]
+    text = mo.Html(page(f'<p class="faint">{escape(caption)}</p>'))
+    return [_image(mo, png, caption, 1300), text, mo.hstack(files, justify="start")]
 
 
 @lru_cache(maxsize=32)
@@ -148,7 +132,7 @@ def _draw(opened: Opened, conditions: Sequence[Condition], name: str, data_dir: 
     """The figure and its caption.
 
     Raises:
-        InputError: it needs what these trials have not.
+        InputError: these trials lack what it needs.
     """
     (plot,) = (plot for plot in PLOTS if plot.name == name)
     found = rows(opened.database, conditions)
@@ -160,47 +144,42 @@ def _draw(opened: Opened, conditions: Sequence[Condition], name: str, data_dir: 
     return plot.draw(material), plot.caption(material)
 
 
-def trial_table(mo: Any, opened: Opened, conditions: Sequence[Condition]) -> Any:  # noqa: ANN401 - marimo
-    """Every trial that the filters leave; a tick opens its page. Sorted and searched where it lies, a page of it is sent."""
+def trial_table(mo: Marimo, opened: Opened, conditions: Sequence[Condition]) -> Marimo:
+    """Every trial that the filters leave; ticking one opens its page. The server sorts, searches and sends one page at a time."""
     found = listing(opened.database, conditions)
-    return mo.ui.table(
+    return _table(
+        mo,
         found,
         selection="single",
-        page_size=15,
-        show_column_summaries=False,
         show_data_types=False,
-        show_download=False,
         format_mapping=dict.fromkeys(_floats(found), number),
         freeze_columns_left=["trial"],
         label="Tick a trial to open its page.",
     )
 
 
-def downloads(mo: Any, opened: Opened, conditions: Sequence[Condition]) -> Any:  # noqa: ANN401 - marimo
-    """Buttons that make the file when they are pressed."""
-    num = count(opened.database, conditions).trials
-    return mo.hstack(
-        [
-            mo.download(
-                lambda: export(opened.database, conditions, "csv"),
-                filename="trials.csv",
-                label=f"CSV, {counted(num, 'trial')}",
-            ),
-            mo.download(
-                lambda: export(opened.database, conditions, "parquet"),
-                filename="trials.parquet",
-                mimetype="application/vnd.apache.parquet",
-                label=f"Parquet, {counted(num, 'trial')}",
-            ),
-            mo.Html(page('<span class="faint">every column of the trials that the filters leave</span>')),
-        ],
-        justify="start",
-        align="center",
+def downloads(mo: Marimo, opened: Opened, conditions: Sequence[Condition]) -> Marimo:
+    """Buttons that write a file when pressed."""
+    num = counted(count(opened.database, conditions).trials, "trial")
+    kinds: tuple[tuple[Literal["csv", "parquet"], str, str], ...] = (
+        ("csv", "text/csv", "CSV"),
+        ("parquet", "application/vnd.apache.parquet", "Parquet"),
     )
+    files = [
+        mo.download(
+            partial(export, opened.database, conditions, kind),
+            filename=f"trials.{kind}",
+            mimetype=mime,
+            label=f"{name}, {num}",
+        )
+        for kind, mime, name in kinds
+    ]
+    note = mo.Html(page('<span class="faint">every column of the trials that the filters leave</span>'))
+    return mo.hstack([*files, note], justify="start", align="center")
 
 
-def trial_page(mo: Any, opened: Opened, ticked: Any, data_dir: str | None) -> Elements:  # noqa: ANN401 - marimo
-    """The page of the trial that is ticked."""
+def trial_page(mo: Marimo, opened: Opened, ticked: pa.Table | None, data_dir: str | None) -> Elements:
+    """The page of the ticked trial."""
     names = ticked["trial"].to_pylist() if ticked is not None and len(ticked) else []
     row = trial(opened.database, names[0]) if names else None
     if row is None:
@@ -213,23 +192,18 @@ def trial_page(mo: Any, opened: Opened, ticked: Any, data_dir: str | None) -> El
     return shown
 
 
-def _intervals(mo: Any, opened: Opened, row: Mapping[str, Any]) -> Elements:  # noqa: ANN401 - marimo
+def _intervals(mo: Marimo, opened: Opened, row: Mapping[str, Any]) -> Elements:
     found, unread = read_intervals(opened.results, [row["trial_id"]])
     if not len(found):
         why = "its file is not there or cannot be read" if unread else "none was verified"
         return [mo.callout(f"No intervals of this trial: {why}.", kind="info")]
     chart = _file(interval_chart(found.to_pylist(), arm=str(row["arm"])), "png")
     judged = len(set(found["step_to"].to_pylist()))
-    told = (
-        f"Reproduction error of {judged:,} verified intervals of {number(row['num_intervals'])}, against its threshold"
-    )
-    return [
-        mo.Html(page(f"<b>Intervals</b><p class='faint'>{told}.</p>")),
-        _image(mo, chart, told, 1100),
-    ]
+    told = f"Reproduction error of {judged:,} of {number(row['num_intervals'])} intervals, against its threshold"
+    return [mo.Html(page(f"<b>Intervals</b><p class='faint'>{told}.</p>")), _image(mo, chart, told, 1100)]
 
 
-def _images(mo: Any, opened: Opened, row: Mapping[str, Any], data_dir: str | None) -> Elements:  # noqa: ANN401 - marimo
+def _images(mo: Marimo, opened: Opened, row: Mapping[str, Any], data_dir: str | None) -> Elements:
     try:
         (typed,) = to_rows(pa.Table.from_pylist([dict(row)]), TrialRow)
         drawn, missing = images(typed, opened.results, data_dir)
@@ -237,22 +211,20 @@ def _images(mo: Any, opened: Opened, row: Mapping[str, Any], data_dir: str | Non
         drawn, missing = None, f"no images: {err}"
     if drawn is None:
         return [mo.callout(missing[:1].upper() + missing[1:] + ".", kind="info")]
-    return [
-        mo.Html(page("<b>Points before and after</b>")),
-        _image(mo, _file(drawn, "png"), "points before and after crafting", 1100),
-    ]
+    picture = _image(mo, _file(drawn, "png"), "points before and after crafting", 1100)
+    return [mo.Html(page("<b>Points before and after</b>")), picture]
 
 
 def about_sql() -> str:
-    """What can be asked, in Markdown."""
+    """The tables that SQL can query, in Markdown."""
     return (
-        "DuckDB, read only. `trials`: every trial; `selected`: those that the filters leave; `intervals`: of the selected "
-        f"ones, if they are at most {MOST_INTERVALS}. `DESCRIBE trials` lists the columns."
+        "DuckDB, read only. `trials`: every trial; `selected`: those that the filters leave; `intervals`: those of the "
+        f"selected trials, if there are at most {MOST_INTERVALS}. `DESCRIBE trials` lists the columns."
     )
 
 
-def answer(mo: Any, opened: Opened, conditions: Sequence[Condition], question: str | None) -> Elements:  # noqa: ANN401
-    """The answer to a question in SQL."""
+def answer(mo: Marimo, opened: Opened, conditions: Sequence[Condition], question: str | None) -> Elements:
+    """The result of an SQL query."""
     if not question or not question.strip():
         return []
 
@@ -270,40 +242,29 @@ def answer(mo: Any, opened: Opened, conditions: Sequence[Condition], question: s
     except InputError as err:
         return [mo.callout(str(err), kind="danger")]
     shown = found.slice(0, MOST_ANSWERED)
-    told = (
-        f"the first {MOST_ANSWERED:,} rows; there are more"
-        if len(found) > MOST_ANSWERED
-        else counted(len(found), "row")
-    )
+    is_whole = len(found) <= MOST_ANSWERED
+    told = counted(len(found), "row") if is_whole else f"the first {MOST_ANSWERED:,} rows; there are more"
 
     def csv() -> bytes:
         stream = io.BytesIO()
         pa_csv.write_csv(shown, stream)
         return stream.getvalue()
 
-    return [
-        mo.hstack(
-            [mo.Html(page(f"<span>{told}</span>")), mo.download(csv, filename="answer.csv", label="CSV")],
-            justify="start",
-            align="center",
-        ),
-        mo.ui.table(
-            shown,
-            selection=None,
-            page_size=15,
-            show_column_summaries=False,
-            show_download=False,
-            format_mapping=dict.fromkeys(_floats(shown), lambda value: "" if value is None else f"{value:.6g}"),
-        ),
-    ]
+    head = [mo.Html(page(f"<span>{told}</span>")), mo.download(csv, filename="answer.csv", label="CSV")]
+    form = dict.fromkeys(_floats(shown), lambda value: "" if value is None else f"{value:.6g}")
+    return [mo.hstack(head, justify="start", align="center"), _table(mo, shown, selection=None, format_mapping=form)]
 
 
-def _image(mo: Any, png: bytes, alt: str, width_px: int) -> Any:  # noqa: ANN401 - marimo
-    """Within the page: an address of its own would be gone if the next figure came before it was loaded."""
+def _image(mo: Marimo, png: bytes, alt: str, width_px: int) -> Marimo:
+    """An image within the page: a separate address could be gone before the browser loads it."""
     source = base64.b64encode(png).decode()
     return mo.Html(
         f'<img src="data:image/png;base64,{source}" alt="{escape(alt)}" style="width:100%;max-width:{width_px}px">'
     )
+
+
+def _table(mo: Marimo, rows: pa.Table, **options: Any) -> Marimo:  # noqa: ANN401 - marimo's
+    return mo.ui.table(rows, page_size=15, show_column_summaries=False, show_download=False, **options)
 
 
 def _floats(found: pa.Table) -> list[str]:
