@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Final
 
 from rich.text import Text
@@ -13,7 +12,7 @@ from raypol.core.distances import METRICS
 from raypol.core.scoring import NULL
 from raypol.core.spoofing.sampling import CONFIDENCE
 from raypol.figures.style.arms import in_order
-from raypol.report.tables import Table, TableColumn, markdown_text, terminal_text, to_markdown, words
+from raypol.report.tables import Table, TableColumn, markdown_text, median_of, shown, terminal_text, to_markdown, words
 from raypol.runs.trials.rows import ratio_of
 from raypol.store.results.columns import columns_of
 from raypol.store.results.rows import TrialRow
@@ -68,7 +67,7 @@ def conclude(
     summary = [
         progress(trials, planned=planned, resumed=resumed) if planned is not None else "",
         _honest([row for row in rows if row.is_honest]),
-        _policies(done, failed=len(trials) - len(done) if planned is None else 0),
+        _policies(done, failed=len(trials) - len(done) if planned is None else 0) if trials else "",
         *(_controls(done) if done else ()),
     ]
     remarks = [f"The sweep ended early: {stopped}."] if stopped else []
@@ -146,40 +145,39 @@ def shown_conditions(bound_by: str) -> str:
 
 
 def _honest(proofs: Sequence[TrialRow]) -> str:
-    """What the spoofs are compared with."""
+    """What the spoofs are compared with; medians of several proofs."""
     if not proofs:
         return ""
-    time, error = _middle(row.device_s for row in proofs), _middle(row.error_l2 for row in proofs)
-    if len(proofs) > 1:
-        accepted = [
-            sum(bool(getattr(row, f"accepted_{policy}")) for row in proofs) for policy in ("published", "strict")
-        ]
-        return (
-            f"Of {len(proofs)} honest proofs (medians: {time} device seconds, largest l2 error {error}) published accepts "
-            f"{accepted[0]} and strict {accepted[1]}."
-        )
-    (row,) = proofs
-    augmentation = f" under {row.replay_augmentation} augmentation" if row.replay_augmentation else ""
-    accuracy = _known(None if row.accuracy_final is None else 100 * row.accuracy_final, ".1f")
-    notes = f"; {row.message}" if row.message else ""
-    return (
-        f"The honest proof ({row.model} on {row.dataset}, {row.steps} steps, {accuracy} % test accuracy, {time} device "
-        f"seconds{notes}) errs by at most {error} in l2{augmentation}; published "
-        f"{'accepts' if row.accepted_published else 'REJECTS'} it, strict {'accepts' if row.accepted_strict else 'REJECTS'} it."
-    )
+    row, several = proofs[0], len(proofs) > 1
+    accuracy = median_of(row.accuracy_final and 100 * row.accuracy_final for row in proofs)
+    facts = [
+        *([] if several else [f"{row.model} on {row.dataset}", f"{row.steps} steps"]),
+        f"{shown(accuracy, '.1f', 'unknown')} % test accuracy",
+        f"{shown(median_of(row.device_s for row in proofs), '.1f', 'unknown')} device seconds",
+    ]
+    error = shown(median_of(row.error_l2 for row in proofs), ".2g", "unknown")
+    under = f" under {row.replay_augmentation} augmentation" if row.replay_augmentation and not several else ""
+    verdicts = [_judged(proofs, policy) for policy in ("published", "strict")]
+    notes = f"; {row.message}" if row.message and not several else ""
+    listed = f"medians: {', '.join(facts)}" if several else f"{', '.join(facts)}{notes}"
+    whose = f"{len(proofs)} honest proofs ({listed}) err" if several else f"The honest proof ({listed}) errs"
+    return f"{whose} by at most {error} in l2{under}; published {verdicts[0]}, strict {verdicts[1]}."
+
+
+def _judged(proofs: Sequence[TrialRow], policy: str) -> str:
+    accepted = sum(bool(getattr(row, f"accepted_{policy}")) for row in proofs)
+    return f"accepts {accepted}" if len(proofs) > 1 else "accepts it" if accepted else "REJECTS it"
 
 
 def _policies(done: Sequence[TrialRow], *, failed: int) -> str:
     """Spoofs that each verifier accepts, and spoofs that succeed."""
-    after = f" {failed} trials did not run to the end." if failed else ""
-    if not done:
-        return after.strip()
-    parts = [
-        f"{policy} accepts {sum(bool(getattr(row, f'accepted_{policy}')) for row in done)}, of which "
-        f"{sum(bool(getattr(row, column)) for row in done)} succeed"
-        for policy, column in (("published", "success"), ("strict", "success_strict"))
-    ]
-    return f"Of {len(done)} spoofs {parts[0]}; {parts[1]}.{after}"
+    names = ("accepted_published", "accepted_strict", "success", "success_strict")
+    published, strict, success, success_strict = (sum(bool(getattr(row, name)) for row in done) for name in names)
+    after = f"; {failed} did not run to the end" if failed else ""
+    return (
+        f"Of {len(done)} spoofs published accepts {published} and strict {strict}; successes: {success} under published, "
+        f"{success_strict} under strict{after}."
+    )
 
 
 def _controls(done: Sequence[TrialRow]) -> list[str]:
@@ -199,9 +197,9 @@ def _controls(done: Sequence[TrialRow]) -> list[str]:
         return [first, f"No attack was measured at a point where {null} was."]
     gained = [row for row, its in pairs if row.success_strict and not its.success_strict]
     published = [row for row, its in pairs if row.success and not its.success and row not in gained]
-    second = f"Under strict {_names(gained)} succeeds" if gained else "No attack succeeds under strict"
-    also = f"; under published alone {_names(published)} does" if published else ""
-    return [first, f"{second} where {null} fails{also}."]
+    found = f"these succeed under strict: {_names(gained)}" if gained else "no attack succeeds under strict"
+    also = f"; under published alone: {_names(published)}" if published else ""
+    return [first, f"Where {null} fails, {found}{also}."]
 
 
 def _arms(trials: Sequence[TrialRow]) -> Table:
@@ -216,17 +214,13 @@ def _arms(trials: Sequence[TrialRow]) -> Table:
             _range(ratio_of(getattr(row, column), getattr(its, column)) for row, its in pairs)
             for column in ("error_l2", "device_s")
         )
-        lines.append([arm, _points(own), *(values if null else ()), _outcome(own), _bound(own)])
+        steps = sorted({row.steps for row in own})
+        lines.append([arm, f"{len(steps)}: {_listed(steps)}", *(values if null else ()), _outcome(own), _bound(own)])
     return Table(
         columns=[*words("arm"), *words("points\nT'"), *ratios, *words("outcome", "bound by", wraps=True)],
         lines=lines,
         note=f"Outcome and what binds under strict; {SUCCESS} Ratios: smallest and largest over the points that both have.",
     )
-
-
-def _points(own: Sequence[TrialRow]) -> str:
-    steps = sorted({row.steps for row in own})
-    return f"{len(steps)}: {_listed(steps)}"
 
 
 def _outcome(own: Sequence[TrialRow]) -> str:
@@ -293,19 +287,8 @@ def _listed(steps: Sequence[int]) -> str:
 
 def _range(values: Iterable[float]) -> str:
     known = [value for value in values if not math.isnan(value)]
-    if not known:
-        return "-"
-    low, high = (_known(value, ".2g" if value < 10 else ".0f") for value in (min(known), max(known)))
-    return low if low == high else f"{low} to {high}"
-
-
-def _middle(values: Iterable[float | None]) -> str:
-    known = [value for value in values if value is not None and not math.isnan(value)]
-    return _known(median(known) if known else None, ".2g" if known and median(known) < 1 else ".1f")
-
-
-def _known(value: float | None, form: str) -> str:
-    return "unknown" if value is None or math.isnan(value) else format(value, form)
+    ends = [shown(value, ".2g" if value < 10 else ".0f") for value in (min(known), max(known))] if known else ["-"]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _spread(values: Iterable[int]) -> str:

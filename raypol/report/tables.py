@@ -1,9 +1,11 @@
 """A table of text, for a terminal, Markdown and a web page. Cells may hold an adversary's words, so each escapes them."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
+from statistics import median
 from typing import Final
 
 from markupsafe import Markup, escape
@@ -65,6 +67,17 @@ class Table:
 def words(*titles: str, wraps: bool = False) -> list[TableColumn]:
     """Left-justified columns."""
     return [TableColumn(title, is_number=False, wraps=wraps) for title in titles]
+
+
+def shown(value: float | None, form: str, absent: str = "-") -> str:
+    """A number, or a mark for one that is not known."""
+    return absent if value is None or math.isnan(value) else format(value, form)
+
+
+def median_of(values: Iterable[float | None]) -> float | None:
+    """The median of the numbers that are known."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return median(known) if known else None
 
 
 def terminal_text(text: str) -> Text:

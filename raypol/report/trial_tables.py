@@ -2,21 +2,19 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from statistics import median
 from typing import Final
 
 from raypol.core.distances import METRICS
 from raypol.core.verification.verdict import Verdict
 from raypol.figures.style.arms import in_order
 from raypol.report.conclusions import SUCCESS, null_name, pairs_with_null, shown_conditions
-from raypol.report.tables import Bad, Good, Table, TableColumn, words
+from raypol.report.tables import Bad, Good, Table, TableColumn, median_of, shown, words
 from raypol.runs.trials.rows import number_of, ratio_of
 from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.rows import TrialRow
 
-_Cell = Callable[[TrialRow], str]
 _MARKS: Final = ("simulated", "estimated")
 """Of rows that are not plain measurements; a column of each is shown if any row bears it."""
 _MOST_VALUES: Final = 24
@@ -27,35 +25,38 @@ _MOST_TRIALS: Final = 2_000
 
 def demo_table(rows: Sequence[TrialRow]) -> Table:
     """A line per row, and one for the jump (no update) at each (T', k): it is a number, not a spoof."""
-    groups: Mapping[str, Sequence[tuple[TableColumn, _Cell]]] = {
+    groups: dict[str, list[tuple[TableColumn, Callable[[TrialRow], str]]]] = {
         "": [
-            (TableColumn("arm", is_number=False), lambda r: r.arm),
+            (_text("arm"), lambda r: r.arm),
             (TableColumn("T'"), lambda r: str(r.steps)),
             (TableColumn("k"), lambda r: str(r.interval)),
         ],
         "errors": [
             (TableColumn("verified"), lambda r: f"{r.intervals_verified}/{r.num_intervals}" if r.num_intervals else ""),
-            *((TableColumn(f"error\n{m}"), _number(f"error_{m}", ".2g")) for m in METRICS),
-            (TableColumn("removed\nshare"), _number("removed_share_l2", ".2f")),
+            (TableColumn("error\nl1"), lambda r: shown(r.error_l1, ".2g")),
+            (TableColumn("error\nl2"), lambda r: shown(r.error_l2, ".2g")),
+            (TableColumn("error\nlinf"), lambda r: shown(r.error_linf, ".2g")),
+            (TableColumn("error\ncos"), lambda r: shown(r.error_cos, ".2g")),
+            (TableColumn("removed\nshare"), lambda r: shown(r.removed_share_l2, ".2f")),
         ],
         "costs": [
-            (TableColumn("device", "s"), _number("device_s", ".2f")),
-            (TableColumn("time\n/ proof's"), _number("ratio_time", ".2f")),
-            (TableColumn("step\nequiv."), _number("step_equivalents", ".1f")),
-            (TableColumn("size", "MB"), lambda r: _shown(None if r.size_bytes is None else r.size_bytes / 1e6, ".2f")),
-            (TableColumn("size\n/ proof's"), _number("ratio_size", ".2f")),
+            (TableColumn("device", "s"), lambda r: shown(r.device_s, ".2f")),
+            (TableColumn("time\n/ proof's"), lambda r: shown(r.ratio_time, ".2f")),
+            (TableColumn("step\nequiv."), lambda r: shown(r.step_equivalents, ".1f")),
+            (TableColumn("size", "MB"), lambda r: shown(number_of(r.size_bytes) / 1e6, ".2f")),
+            (TableColumn("size\n/ proof's"), lambda r: shown(r.ratio_size, ".2f")),
         ],
         "verdicts": [
             (
-                TableColumn("published\nverdict", is_number=False, wraps=True),
-                _verdict("published", "rejected_by_published"),
+                _text("published\nverdict", wraps=True),
+                lambda r: _verdict(r.accepted_published, r.rejected_by_published),
             ),
-            (TableColumn("strict\nverdict", is_number=False, wraps=True), _verdict("strict", "rejected_by")),
+            (_text("strict\nverdict", wraps=True), lambda r: _verdict(r.accepted_strict, r.rejected_by)),
         ],
         "success": [
-            (TableColumn("success\npublished", is_number=False), _success("success")),
-            (TableColumn("success\nstrict", is_number=False), _success("success_strict")),
-            (TableColumn("bound by", is_number=False, wraps=True), _bound),
+            (_text("success\npublished"), lambda r: _success(r, r.success)),
+            (_text("success\nstrict"), lambda r: _success(r, r.success_strict)),
+            (_text("bound by", wraps=True), _bound),
         ],
     }
     columns = [(replace(column, group=group), cell) for group, its in groups.items() for column, cell in its]
@@ -151,12 +152,7 @@ def choices_table(rows: Sequence[TrialRow]) -> Table | None:
                 bound = _bound_of(group) if group and not wins else ""
                 some.append([arm, ", ".join(titles), value, *_ratios(group)[:2], f"{wins} of {len(group)}", bound])
         lines += some if len(some) <= _MOST_VALUES else []
-    columns = [
-        *words("arm", "choice", "value"),
-        TableColumn("error\n/ proof's"),
-        TableColumn("time\n/ proof's"),
-        TableColumn("success"),
-    ]
+    columns = [*words("arm", "choice", "value"), *map(TableColumn, ("error\n/ proof's", "time\n/ proof's", "success"))]
     note = "Medians of the largest of the four errors and of the time; success under published."
     return Table(columns=[*columns, *words("bound by", wraps=True)], lines=lines, note=note) if lines else None
 
@@ -177,9 +173,9 @@ def controls_table(rows: Sequence[TrialRow]) -> Table:
                 arm,
                 str(len(own)),
                 str(len(pairs)),
-                *(_median(ratios, ".3g") for ratios in errors),
-                _median(shares, ".3g") + (f" ({len(shares)})" if shares else ""),
-                _median((row.step_equivalents for row in own), ".3g"),
+                *(shown(median_of(ratios), ".3g") for ratios in errors),
+                shown(median_of(shares), ".3g") + (f" ({len(shares)})" if shares else ""),
+                shown(median_of(row.step_equivalents for row in own), ".3g"),
                 f"{sum(bool(row.success) for row in own)} / {sum(bool(row.success_strict) for row in own)}",
             ]
         )
@@ -200,13 +196,13 @@ def every_trial_table(trials: Sequence[TrialRow]) -> Table:
     """A line per trial."""
     place = {arm: number for number, arm in enumerate(in_order(row.arm for row in trials))}
     ordered = sorted(trials, key=lambda row: (row.interval, row.steps, place[row.arm], row.seed, row.trial_id))
-    shown = [column for column in columns_of(TrialRow) if "trials" in column.shown or column in swept(trials)]
-    shown.sort(key=lambda column: column.name == "trial_id")  # the last one
+    columns = [column for column in columns_of(TrialRow) if "trials" in column.shown or column in swept(trials)]
+    columns.sort(key=lambda column: column.name == "trial_id")  # the last one
     more = f"The first {_MOST_TRIALS:,} of {len(trials):,}. " if len(trials) > _MOST_TRIALS else ""
     return Table(
         title=f"All {len(trials):,} trials",
-        columns=[TableColumn(column.title, is_number=column.kind in (int, float)) for column in shown],
-        lines=[[_cell(row, column) for column in shown] for row in ordered[:_MOST_TRIALS]],
+        columns=[TableColumn(column.title, is_number=column.kind in (int, float)) for column in columns],
+        lines=[[_cell(row, column) for column in columns] for row in ordered[:_MOST_TRIALS]],
         note=f"{more}Every column of every row is in RESULTS/trials/*.parquet.",
         folded=True,
     )
@@ -234,28 +230,20 @@ def _with_jump(rows: Sequence[TrialRow]) -> Iterable[TrialRow]:
         yield row
 
 
-def _number(column: str, form: str) -> _Cell:
-    return lambda row: _shown(getattr(row, column), form)
+def _text(title: str, *, wraps: bool = False) -> TableColumn:
+    return TableColumn(title, is_number=False, wraps=wraps)
 
 
-def _verdict(policy: str, by: str) -> _Cell:
-    def cell(row: TrialRow) -> str:
-        accepted = getattr(row, f"accepted_{policy}")
-        if accepted is None:
-            return "-"
-        return Good("accepted") if accepted else Bad("rejected: " + (getattr(row, by) or "").replace(",", ", "))
-
-    return cell
+def _verdict(accepted: bool | None, rejected_by: str | None) -> str:
+    if accepted is None:
+        return "-"
+    return Good("accepted") if accepted else Bad("rejected: " + (rejected_by or "").replace(",", ", "))
 
 
-def _success(column: str) -> _Cell:
-    def cell(row: TrialRow) -> str:
-        if not row.is_ok:
-            return Bad(row.status)
-        value = getattr(row, column)
-        return "-" if value is None else Good("yes") if value else Bad("no")
-
-    return cell
+def _success(row: TrialRow, succeeds: bool | None) -> str:
+    if not row.is_ok:
+        return Bad(row.status)
+    return "-" if succeeds is None else Good("yes") if succeeds else Bad("no")
 
 
 def _bound(row: TrialRow) -> str:
@@ -278,7 +266,9 @@ def _ratios(group: Sequence[TrialRow]) -> list[str]:
     """Medians of the largest of the four errors, of time and of size, in units of the proof's."""
     errors = [[number_of(getattr(row, f"ratio_error_{m}")) for m in METRICS] for row in group]
     worst = [math.nan if any(map(math.isnan, some)) else max(some) for some in errors]
-    return [_median(its, ".2f") for its in (worst, (r.ratio_time for r in group), (r.ratio_size for r in group))]
+    return [
+        shown(median_of(its), ".2f") for its in (worst, (r.ratio_time for r in group), (r.ratio_size for r in group))
+    ]
 
 
 def _cell(row: TrialRow, column: Column) -> str:
@@ -294,15 +284,6 @@ def _place(value: object) -> tuple[bool, float, str]:
     """To sort by: numbers, then words."""
     is_number = isinstance(value, int | float)
     return not is_number, float(value) if isinstance(value, int | float) else 0.0, str(value)
-
-
-def _shown(value: float | None, form: str) -> str:
-    return "-" if value is None or math.isnan(value) else format(value, form)
-
-
-def _median(values: Iterable[float | None], form: str) -> str:
-    known = [value for value in values if value is not None and not math.isnan(value)]
-    return format(median(known), form) if known else "-"
 
 
 def _count(group: Sequence[TrialRow], name: str) -> str:

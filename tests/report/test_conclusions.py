@@ -101,7 +101,8 @@ def test_the_honest_proof_in_a_sentence() -> None:
     assert "strict REJECTS it" in conclude([honest(accepted_strict=False)]).summary[0]
     assert "reused" in conclude([honest(message="proof reused from an earlier run")]).summary[0]
     assert conclude([honest(), honest(accepted_strict=False)]).summary == [
-        "Of 2 honest proofs (medians: 12.3 device seconds, largest l2 error 0.25) published accepts 2 and strict 1."
+        "2 honest proofs (medians: 97.5 % test accuracy, 12.3 device seconds) err by at most 0.25 in l2; published accepts 2, "
+        "strict accepts 1."
     ]
 
 
@@ -130,7 +131,7 @@ def test_counts_per_policy() -> None:
         spoof("III", accepted_published=False),
     ]
     text = " ".join(conclude(rows).summary)
-    assert "Of 3 spoofs published accepts 2, of which 1 succeed; strict accepts 2, of which 0 succeed." in text
+    assert "Of 3 spoofs published accepts 2 and strict 2; successes: 1 under published, 0 under strict." in text
 
 
 def test_who_succeeds_where_null_fails_is_named_with_its_lengths() -> None:
@@ -141,7 +142,9 @@ def test_who_succeeds_where_null_fails_is_named_with_its_lengths() -> None:
         won("III", success_strict=False, rejected_by="optimizer_state"),
     ]
     text = " ".join(conclude(rows).summary)
-    assert "Under strict II (T' = 50, 100) succeeds where null fails; under published alone III (T' = 50) does." in text
+    assert (
+        "Where null fails, these succeed under strict: II (T' = 50, 100); under published alone: III (T' = 50)." in text
+    )
     assert line_of("II", *rows) | {"outcome": "succeeds at 50, 100", "bound by": "closest: size"} == line_of(
         "II", *rows
     )
@@ -197,7 +200,7 @@ def test_controls_are_known_by_their_attack_not_by_their_name() -> None:
     assert (
         "The control baseline, ordinary batches with no perturbation, itself succeeds under strict at T' = 50" in text
     )
-    assert "No attack succeeds under strict where baseline fails." in text
+    assert "Where baseline fails, no attack succeeds under strict." in text
     assert line_of("null", *rows)["error l2 / baseline's"] == "1"
 
 
@@ -220,7 +223,7 @@ def test_trials_without_a_result_are_told() -> None:
         row("III", status="stopped", steps=70),
     ]
     found = conclude(rows)
-    assert "2 trials did not run to the end." in " ".join(found.summary)
+    assert "; 2 did not run to the end." in " ".join(found.summary)
     assert found.remarks == ["Failed 1x: ValueError: broken"]
     assert line_of("II", *rows)["outcome"] == "no result at 50"
     assert line_of("III", *rows)["outcome"] == "stopped early at 70"
@@ -241,7 +244,7 @@ def test_a_sweep_says_how_far_it_is_and_what_limits_it() -> None:
 
 def test_of_nothing_nothing_is_told() -> None:
     assert conclude([]) == Conclusions(summary=[], remarks=[], tables=[])
-    assert "1 trials did not run" in conclude([row("II", status="error")]).summary[0]
+    assert "1 did not run to the end" in conclude([row("II", status="error")]).summary[0]
 
 
 def test_names_stay_names_in_markdown() -> None:
