@@ -97,7 +97,7 @@ def _show_plan(sweep: Sweep, plan: Plan, command: SweepCommand) -> int:
 def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, command: SweepCommand) -> None:
     out = table_console(OUT)
     found = _conclusions(run, results)
-    points = [points_table(run.rows)] if run.plan.options.search != "range" else []
+    points = [points_table(run.trials)] if run.plan.options.search != "range" else []
     for table in (*points, *found.tables):
         out.print(to_terminal(table), "")
     out.print(Group(terminal_text(sweep.question), found.text, ""))
@@ -125,7 +125,7 @@ def _conclusions(run: SweepRun, results: Location) -> Conclusions:
     """Conclusions from the rows; the ranges that a range search found are recorded too."""
     if run.plan.options.search != "range":
         found = conclude(run.rows, planned=run.plan.num_trials, resumed=run.resumed, stopped=run.stopped)
-        choices = choices_table(run.rows)
+        choices = choices_table(run.trials)
         return replace(found, tables=[*found.tables, *([choices] if choices else [])])
     options, sweep_id = run.plan.options, run.plan.sweep_id
     ranges = Ranges(run.plan.design, sweep_id, options.policy, options.scan_factor)

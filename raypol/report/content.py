@@ -1,4 +1,4 @@
-"""What a report says about a sweep, as plain data: sections of text, figures and tables, every number taken from its rows."""
+"""The report of a sweep as plain data: sections of text, figures and tables, every number taken from its rows."""
 
 import io
 import json
@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from raypol.core.progress import Progress, no_progress
@@ -23,7 +23,7 @@ from raypol.store.location import Location
 from raypol.store.results.rows import TrialRow
 
 _MOST_FACTS: Final = 8
-"""Different values that are listed of what the rows record."""
+"""Distinct values of a column that are listed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """One heading and what lies under it."""
+    """A heading and its content."""
 
     id: str
     title: str
@@ -47,12 +47,12 @@ class Section:
     figures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
     note: str = ""
-    """Markdown below all of it."""
+    """Markdown at the end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Everything that is said about a sweep."""
+    """A page about a sweep."""
 
     title: str
     sweep_id: str
@@ -62,7 +62,7 @@ class Report:
 
 
 def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_progress) -> Report:
-    """Put together what is known of a sweep.
+    """Collect the rows, figures and conclusions of a sweep.
 
     Args:
         results: the results folder.
@@ -74,14 +74,17 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
     ledger = Ledger(results, sweep_id)
     about, asked = ledger.about(), ledger.recall_sweep() or {}
     trials = [row for row in material.rows if not row.is_honest]
+    choices = choices_table(trials)
+    points = [points_table(trials), *([choices] if choices else [])] if trials else []
+    ranges = [range_table(material.ranges, seeds=True)] if material.ranges else []
     sections = [
         _answer(results, sweep_id, about, material),
         _figures(material, on_progress),
-        _ranges(material),
-        _controls(trials),
-        _points(material.rows),
-        _trials(trials),
-        _failures(trials) if material.rows else None,
+        Section(id="ranges", title="Success ranges of T'", tables=ranges),
+        _controls([row for row in trials if row.is_ok]),
+        Section(id="points", title="Every point of the sweep", tables=points),
+        Section(id="trials", title="Trials", tables=[every_trial_table(trials)] if trials else ()),
+        _failures(material.rows),
         _how(about, material.rows, asked, results, sweep_id),
     ]
     return Report(
@@ -89,7 +92,7 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
         sweep_id=sweep_id,
         results=str(results),
         warnings=_warnings(about, material),
-        sections=[section for section in sections if section is not None],
+        sections=[one for one in sections if one.markdown or one.code or one.figures or one.tables or one.note],
     )
 
 
@@ -149,46 +152,24 @@ def _figures(material: Material, on_progress: Progress) -> Section:
     return Section(id="figures", title="Figures", figures=pictures, note=text)
 
 
-def _ranges(material: Material) -> Section | None:
-    if not material.ranges:
-        return None
-    return Section(id="ranges", title="Success ranges of T'", tables=[range_table(material.ranges, seeds=True)])
-
-
-def _controls(trials: Sequence[TrialRow]) -> Section | None:
-    done = [row for row in trials if row.is_ok]
-    if not done:
-        return None
-    missing = [control for control in CONTROLS if all(row.attack != control for row in done)]
+def _controls(done: Sequence[TrialRow]) -> Section:
+    missing = [control for control in CONTROLS if all(row.attack != control for row in done)] if done else []
     text = f"**Missing controls: {', '.join(missing)}.** No attack can be credited with anything.\n" if missing else ""
-    return Section(id="controls", title="Attacks and controls", markdown=text, tables=[controls_table(done)])
+    tables = [controls_table(done)] if done else []
+    return Section(id="controls", title="Attacks and controls", markdown=text, tables=tables)
 
 
-def _points(rows: Sequence[TrialRow]) -> Section | None:
-    points, choices = points_table(rows), choices_table(rows)
-    if not points.lines:
-        return None
-    tables = [points, *([replace(choices, title="Each choice alone")] if choices else [])]
-    return Section(id="points", title="Every point of the sweep", tables=tables)
-
-
-def _trials(trials: Sequence[TrialRow]) -> Section | None:
-    return Section(id="trials", title="Trials", tables=[every_trial_table(trials)]) if trials else None
-
-
-def _failures(trials: Sequence[TrialRow]) -> Section | None:
-    lost = [row for row in trials if not row.is_ok]
-    if not lost:
-        return Section(
-            id="failures", title="What failed and why", markdown="Nothing failed, nothing was stopped early."
-        )
+def _failures(rows: Sequence[TrialRow]) -> Section:
+    lost = [row for row in rows if not (row.is_ok or row.is_honest)]
     reasons = Counter((row.status, row.message.partition("\n")[0][:300]) for row in lost)
     lines = [
         [status, str(count), reason, ", ".join(_named(row for row in lost if row.message.startswith(reason)))]
         for (status, reason), count in reasons.most_common()
     ]
     columns = [*words("status"), TableColumn("trials"), *words("reason", "which")]
-    return Section(id="failures", title="What failed and why", tables=[Table(columns=columns, lines=lines)])
+    tables = [Table(columns=columns, lines=lines)] if lost else []
+    text = "Nothing failed, nothing was stopped early." if rows and not lost else ""
+    return Section(id="failures", title="What failed and why", markdown=text, tables=tables)
 
 
 def _named(rows: Iterable[TrialRow], most: int = 4) -> list[str]:
@@ -197,7 +178,7 @@ def _named(rows: Iterable[TrialRow], most: int = 4) -> list[str]:
 
 
 def _how(about: About, rows: Sequence[TrialRow], asked: Mapping[str, Any], results: Location, sweep_id: str) -> Section:
-    """How to get these numbers again, and where they came from."""
+    """How to get these numbers again, and their provenance."""
     code = [about.command] if about.command else []
     code.append(shlex.join(["raypol", "report", str(results), *(["--name", sweep_id] if sweep_id else [])]))
     facts: list[list[str]] = []

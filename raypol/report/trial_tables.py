@@ -16,9 +16,9 @@ from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.rows import TrialRow
 
 _MARKS: Final = ("simulated", "estimated")
-"""Of rows that are not plain measurements; a column of each is shown if any row bears it."""
+"""Columns of rows that are not plain measurements; each is shown if it is true of any row."""
 _MOST_VALUES: Final = 24
-"""Choices of an arm that are listed; random values are as many as the trials."""
+"""Lines of an arm in the table of choices; a random search has a value per trial, and no line."""
 _MOST_TRIALS: Final = 2_000
 """Lines of the table of trials; the rest is in Parquet."""
 
@@ -83,9 +83,8 @@ def verdict_table(verdict: Verdict) -> Table:
     return Table(title=f"policy {verdict.policy}", columns=columns, lines=lines)
 
 
-def points_table(rows: Sequence[TrialRow]) -> Table:
+def points_table(trials: Sequence[TrialRow]) -> Table:
     """A line per point of a sweep, seeds put together; a gap where T' or k changes."""
-    trials = [row for row in rows if not row.is_honest]
     axes = swept(trials)
     marks = [mark for mark in _MARKS if any(getattr(row, mark) for row in trials)]
     groups: dict[tuple[object, ...], list[TrialRow]] = {}
@@ -128,9 +127,9 @@ def points_table(rows: Sequence[TrialRow]) -> Table:
     )  # fmt: skip
 
 
-def choices_table(rows: Sequence[TrialRow]) -> Table | None:
-    """What an arm costs and errs at each value of what was varied beside T' and k; None if nothing was."""
-    trials, axes = [row for row in rows if not row.is_honest], columns_of(TrialRow, "swept")
+def choices_table(trials: Sequence[TrialRow]) -> Table | None:
+    """Time and error of an arm at each value of what was varied beside T' and k; None if nothing was."""
+    axes = columns_of(TrialRow, "swept")
     lines = []
     for arm in in_order(row.arm for row in trials):
         own = sorted(
@@ -154,12 +153,12 @@ def choices_table(rows: Sequence[TrialRow]) -> Table | None:
         lines += some if len(some) <= _MOST_VALUES else []
     columns = [*words("arm", "choice", "value"), *map(TableColumn, ("error\n/ proof's", "time\n/ proof's", "success"))]
     note = "Medians of the largest of the four errors and of the time; success under published."
-    return Table(columns=[*columns, *words("bound by", wraps=True)], lines=lines, note=note) if lines else None
+    columns += words("bound by", wraps=True)
+    return Table(title="Each choice alone", columns=columns, lines=lines, note=note) if lines else None
 
 
-def controls_table(rows: Sequence[TrialRow]) -> Table:
-    """What each arm removes of what ordinary batches err beyond no update at all, and what that costs."""
-    spoofs = [row for row in rows if row.is_ok and not row.is_honest]
+def controls_table(spoofs: Sequence[TrialRow]) -> Table:
+    """Error of each arm beside ordinary batches, the share of their error that it removes, and its cost."""
     lines = []
     for arm in in_order(row.arm for row in spoofs):
         own = [row for row in spoofs if row.arm == arm]
