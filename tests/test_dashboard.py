@@ -9,10 +9,10 @@ import pytest
 import ray
 import yaml
 
-from raypol.cluster.metrics import METRICS
+from raypol.cluster.metrics import EXPORTED_METRICS
 from tests.dashboard import NEEDS_GPU, PROMETHEUS, dashboard, metrics_of, panels, queries
 
-OWN = {spec.exported: spec for spec in METRICS}
+OWN = {spec.exported: spec for spec in EXPORTED_METRICS}
 VARIABLES = {"datasource", "session", "sweep", "__rate_interval"}
 
 

@@ -10,16 +10,16 @@ from raypol.cluster.accelerators import canonical_accelerator
 from raypol.cluster.cluster_file import ClusterFile
 from raypol.cluster.connection import connect
 from raypol.cluster.inventory import (
-    NOTHING,
+    NO_AUTOSCALER,
     SIMULATED_LABEL,
     NodeOffer,
     Scalable,
-    at_once,
     check_group,
-    listed,
+    groups_at_once,
+    listed_requests,
     node_type_of,
+    nodes_to_start,
     this_machine,
-    wait_needed,
 )
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.scaling import ClusterView, view_cluster
@@ -65,7 +65,7 @@ def needs_table(
     groups: Iterable[Sequence[DeviceRequest]],
     trials: int,
     nodes: Sequence[NodeOffer],
-    scalable: Scalable = NOTHING,
+    scalable: Scalable = NO_AUTOSCALER,
 ) -> Table:
     """Table of the devices that the trials of a sweep would reserve, and whether there is room.
 
@@ -81,9 +81,9 @@ def needs_table(
         distinct.setdefault(tuple(sorted(group, key=str)), group)
     for group in distinct.values():
         most = min(trials, _MOST_AT_ONCE)
-        number = at_once(group, nodes, scalable, most=most)
+        number = groups_at_once(group, nodes, scalable, most=most)
         more = "+" if number == most < trials else ""
-        table.add_row(listed(group), f"{number}{more}", _room(group, nodes, scalable))
+        table.add_row(listed_requests(group), f"{number}{more}", _room(group, nodes, scalable))
     return table
 
 
@@ -92,7 +92,7 @@ def _room(group: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: 
         check_group(group, nodes, scalable)
     except InputError as err:
         return f"none: {err}"
-    waited = wait_needed(group, nodes, scalable)
+    waited = nodes_to_start(group, nodes, scalable)
     if not waited:
         return "on live nodes"
     return "after the autoscaler has started " + ", ".join(f"a {kind} node for {request}" for request, kind in waited)

@@ -1,4 +1,4 @@
-"""Cluster files for `ray up`: are they right, and which machines can they start? Nothing is started here, nothing is asked."""
+"""Reading and checking cluster files for `ray up`. Nothing is started, and no provider is asked."""
 
 import copy
 import io
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from raypol.cluster.accelerators import canonical_accelerator
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, reject_choice
 
 _PLACEHOLDER: Final = "CHANGE-ME"
 _ANY: Final = 1 << 30
@@ -25,23 +25,23 @@ _AWS_GPUS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeType:
-    """One kind of machine that a cluster file describes."""
+    """A type of machine in a cluster file."""
 
     name: str
     is_head: bool
     resources: Mapping[str, int]
-    """As Ray will offer them: CPU, GPU, accelerator_type:X."""
+    """Resources that Ray will offer: CPU, GPU, accelerator_type:X."""
     labels: Mapping[str, str]
     min_workers: int
     max_workers: int
     machine: str
-    """The provider's name of the machine; empty if the provider has none."""
+    """Provider's name of the machine; empty if it has none."""
     spot: bool
     """True if the provider may take the machine away."""
 
     @property
     def accelerator(self) -> str:
-        """Ray's name of its GPU model; empty without GPU."""
+        """Ray's name of its GPU model; empty without a GPU."""
         return next(iter(_models(self.resources)), "")
 
 
@@ -57,16 +57,16 @@ class ClusterFile:
     node_types: tuple[NodeType, ...]
     """The head first."""
     unfilled: tuple[str, ...]
-    """Values that still say CHANGE-ME, as `place: value`."""
+    """Values that still contain CHANGE-ME, as `place: value`."""
 
 
 def read_cluster_file(path: str | Path) -> ClusterFile:
     """Read a cluster file and check it against Ray's own schema.
 
-    What only the provider knows is not checked: whether an image or a zone exists, whether a quota allows it.
+    Facts that only the provider knows are not checked: that an image or a zone exists, that a quota suffices.
 
     Raises:
-        InputError: what is wrong, in one line that begins with the path.
+        InputError: the file is wrong; one line that begins with the path.
     """
     config = _load(Path(path))
     try:
@@ -80,7 +80,7 @@ def read_cluster_file(path: str | Path) -> ClusterFile:
         raise InputError(f"{path}: {err}") from err
     head = prepared["head_node_type"]
     types = [_node_type(name, data, is_head=name == head) for name, data in prepared["available_node_types"].items()]
-    # A value that an anchor repeats is told once, where it stands first.
+    # A value that an anchor repeats is listed once, at its first place.
     unfilled = {value: place for place, value in reversed(list(_strings(config))) if _PLACEHOLDER in value}
     return ClusterFile(
         path=str(path),
@@ -109,7 +109,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _check_shape(config: Mapping[str, Any]) -> None:
-    """What Ray would answer with a KeyError, or with its defaults for another cluster."""
+    """Refuse files that Ray answers with a KeyError, or with its defaults for another cluster."""
     provider = config.get("provider")
     if not isinstance(provider, dict) or not isinstance(provider.get("type"), str):
         raise InputError("expected a provider with a type (aws, gcp, azure, local, ...)")
@@ -127,11 +127,11 @@ def _check_shape(config: Mapping[str, Any]) -> None:
             raise InputError(f"available_node_types.{name}: expected a mapping, got {_kind(data)}")
     head = config.get("head_node_type")
     if head not in types:
-        raise InputError(f"head_node_type: unknown node type {head!r}; possible: {', '.join(map(str, types))}")
+        reject_choice("head_node_type", head, map(str, types))
 
 
 def _check_accelerator(name: str, data: Mapping[str, Any]) -> None:
-    """The resource is what actors ask for, the label what selectors ask for: they must not contradict each other."""
+    """Refuse a contradiction between the resource, which actors ask for, and the label, which selectors ask for."""
     label = data.get("labels", {}).get("ray.io/accelerator-type")
     models = _models(data["resources"])
     if label is not None and label not in models:
@@ -144,7 +144,7 @@ def _check_accelerator(name: str, data: Mapping[str, Any]) -> None:
 
 
 def _check_aws(name: str, data: Mapping[str, Any]) -> None:
-    """What would only fail, or lie, when the first such machine is wanted: hours after `ray up`, in the autoscaler's log."""
+    """Refuse machines that would fail, or have another GPU, hours after `ray up`, in the autoscaler's log."""
     machine = data["node_config"].get("InstanceType")
     if machine is None:
         return  # Ray has a default
@@ -160,13 +160,13 @@ def _check_aws(name: str, data: Mapping[str, Any]) -> None:
 
 
 def _models(resources: Mapping[str, int]) -> list[str]:
-    """The GPU models among the resources of a node type."""
+    """GPU models among the resources of a node type."""
     return [key.removeprefix(_ACCELERATOR) for key in map(str, resources) if key.startswith(_ACCELERATOR)]
 
 
 @lru_cache(maxsize=1)
 def _aws_machines() -> tuple[str, ...]:
-    """AWS's instance types of all regions, from the description of its API that boto3 comes with; empty without boto3."""
+    """AWS's instance types of all regions, from boto3's description of its API; empty without boto3."""
     try:
         from botocore.loaders import Loader
     except ImportError:
@@ -176,10 +176,9 @@ def _aws_machines() -> tuple[str, ...]:
 
 
 def _prepared(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with Ray's defaults for its provider, checked as `ray up` does.
+    """Add Ray's defaults for the provider, and check as `ray up` does.
 
-    The one place that uses Ray's own module for it. That is private: its errors are of many types, and some go only to the
-    terminal.
+    The only use of Ray's private module for this: it raises many types of errors and prints some of them to the terminal only.
     """
     from jsonschema import ValidationError
     from ray.autoscaler._private.util import prepare_config, validate_config
@@ -187,7 +186,7 @@ def _prepared(config: dict[str, Any]) -> dict[str, Any]:
     said = io.StringIO()
     try:
         with redirect_stdout(said), redirect_stderr(said):
-            # First as it is, with what Ray would add if it were absent: preparing a wrong one fails with less to say.
+            # First as it is, plus the values that Ray would add: preparing a wrong file fails with a worse message.
             validate_config({"cluster_name": "default", "cluster_synced_files": [], "max_workers": _ANY, **config})
             prepared: dict[str, Any] = prepare_config(copy.deepcopy(config))
             validate_config(prepared)
@@ -198,7 +197,7 @@ def _prepared(config: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"provider.type: {err}") from err
     except Exception as err:
         reason = " ".join((str(err) or said.getvalue() or type(err).__name__).split())
-        raise InputError(f"Ray does not take it: {reason}") from err
+        raise InputError(f"Ray refuses it: {reason}") from err
     return prepared
 
 
@@ -219,7 +218,7 @@ def _node_type(name: str, data: Mapping[str, Any], *, is_head: bool) -> NodeType
 
 
 def _strings(value: object, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every string of a configuration with its place."""
+    """Yield every string of a configuration with its place."""
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Connecting to Ray: to a running cluster, or to one of this process alone."""
+"""Connecting to a running Ray cluster, or starting one for this process alone."""
 
 import os
 import signal
@@ -12,15 +12,15 @@ from raypol.cluster.inventory import usable_cores
 from raypol.core.errors import InputError, first_line
 
 _CONNECT_S: Final = 5.0
-# The driver's objects are configurations and verdicts; the default store (30 % of memory) would be wasted on them.
+# The driver's objects are configurations and verdicts: they need no store of 30 % of memory, the default.
 _OBJECT_STORE_BYTES: Final = 128 << 20
 
 
 def connect(address: str | None) -> None:
-    """Connect to a running cluster, or start one of this machine alone.
+    """Connect to a running cluster, or start one on this machine.
 
     Args:
-        address: host:port of a head node, ray://host:port, auto (see `running_cluster`), or None for this machine alone.
+        address: host:port of a head node, ray://host:port, auto (see `running_cluster`), or None to start one on this machine.
 
     Raises:
         InputError: nobody answers at the address.
@@ -29,9 +29,9 @@ def connect(address: str | None) -> None:
     if address is not None:
         _join(address)
         return
-    # A cluster of this process alone has nobody to authenticate; a token on disk would only be in the way.
+    # A cluster of this process alone has nobody to authenticate; a token on disk would make Ray ask for one.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    # Ray's 15 starves workers beside any other program, and their seconds are what we measure.
+    # Ray's niceness of 15 starves workers beside any other program, and we measure their seconds.
     os.environ.setdefault("RAY_worker_niceness", "0")
     _init(
         address="local",
@@ -42,9 +42,9 @@ def connect(address: str | None) -> None:
 
 
 def running_cluster() -> str | None:
-    """Address of the cluster that a command without one means: $RAY_ADDRESS, else what `ray start` began on this machine.
+    """Address of the default cluster: $RAY_ADDRESS, else the one that `ray start` began on this machine; None if there is none.
 
-    Clusters of one process alone, as `ray.init` makes them, are not joined; nor is one that no longer answers.
+    A cluster of one process alone, as `ray.init` makes it, does not count; nor does one that no longer answers.
     """
     from ray._private.utils import read_ray_address
 
@@ -55,7 +55,7 @@ def running_cluster() -> str | None:
     if address is None:
         return None
     try:
-        _knock(address)
+        check_listening(address)
     except (OSError, OverflowError, ValueError):
         return None
     return address
@@ -68,7 +68,7 @@ def _join(address: str) -> None:
             "no Ray cluster runs on this machine (ray start) and RAY_ADDRESS is not set; expected host:port"
         )
     try:
-        _knock(place)
+        check_listening(place)
         _init(address=place)
     except (OSError, OverflowError, ValueError, RuntimeError) as err:
         reason = first_line(err)
@@ -86,15 +86,15 @@ def _init(**options: Any) -> None:  # noqa: ANN401 - Ray's
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Ray's core takes SIGTERM for itself and aborts; whoever handled it in this process before gets it back."""
+    """Give SIGTERM back to its former handler after the block: Ray's core takes it over and aborts."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     if callable(before) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
 
 
-def _knock(address: str) -> None:
-    """Raise OSError if nobody listens at host:port; Ray itself would go on trying for minutes."""
+def check_listening(address: str) -> None:
+    """Raise OSError if nobody listens at host:port, for which Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()

@@ -1,4 +1,4 @@
-"""What a machine or cluster offers, and whether what is asked for is among it. Pure but for the two functions that look."""
+"""Nodes of a cluster, and whether requests for devices fit on them. Pure, except for the functions about this machine."""
 
 import os
 import platform
@@ -12,36 +12,35 @@ import psutil
 import torch
 
 from raypol.cluster.accelerators import canonical_accelerator
-from raypol.cluster.packing import Packing, Space, hardest_first, pack
+from raypol.cluster.packing import Packing, Space, hardest_first, pack_actors
 from raypol.cluster.placement import DeviceRequest
 from raypol.core.errors import InputError
 
 SIMULATED_LABEL: Final = "raypol/simulated"
-"""Node label, "true" where GPUs are only declared."""
+"""Node label: "true" where GPUs are only declared."""
 _TYPE_LABEL: Final = "ray.io/node-group"
 _ACCELERATOR_PREFIX: Final = "accelerator_type:"
 _MOST_DESCRIBED: Final = 8
-"""Nodes of one line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeOffer:
-    """One machine, or a type of machines that the autoscaler can start."""
+    """A machine, or a type of machines that the autoscaler can start."""
 
     name: str
     cpus: float
     gpus: float
     accelerators: tuple[str, ...] = ()
-    """Ray's names of the GPU models on it."""
+    """Ray's names of its GPU models."""
     memory_bytes: int = 0
     labels: Mapping[str, str] | None = None
     free_cpus: float | None = None
-    """Not taken by anybody; None = unknown."""
+    """Unused now, like `free_gpus`; None = unknown."""
     free_gpus: float | None = None
     node_type: str = ""
-    """Of the autoscaler's types; empty = none or unknown."""
+    """Name of its type at the autoscaler; empty = none or unknown."""
     count: int = 1
-    """1 for a machine; for a type, how many machines of it there may be, those that live included."""
+    """1 for a machine; for a type, the largest number of machines, live ones included."""
 
     @property
     def simulated(self) -> bool:
@@ -50,29 +49,29 @@ class NodeOffer:
 
     @property
     def space(self) -> Space:
-        """The whole of it, for packing."""
+        """The empty node, for packing."""
         return Space.of(self.cpus, self.gpus, self.accelerators)
 
     def fits(self, request: DeviceRequest) -> int:
-        """How many actors with this request the whole node holds. A model counts only under the very name that Ray has for it."""
+        """How many actors with this request the empty node holds. A model counts only under Ray's exact name for it."""
         if request.kind == "cpu":
             return int(self.cpus // request.amount)
         if request.accelerator and request.accelerator not in self.accelerators:
             return 0
-        # A GPU's shares do not add up across GPUs: 0.6 fits once on each.
+        # Shares do not add up across GPUs: 0.6 fits once on each.
         return int(self.gpus) * int(1 / request.amount) if request.amount <= 1 else int(self.gpus // request.amount)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scalable:
-    """What the autoscaler can start. Without one: nothing."""
+    """Types of machines that the autoscaler can start."""
 
     types: tuple[NodeOffer, ...] = ()
     most: int = field(default=0)
-    """How many machines of all types together there may be, those that live included."""
+    """Largest number of machines of all types together, live ones included."""
 
     def left(self, nodes: Sequence[NodeOffer]) -> "Scalable":
-        """What can still be started beside these nodes."""
+        """Machines that can still be started beside these nodes."""
         live = Counter(node_type_of(node, self) for node in nodes)
         del live[""]
         return Scalable(
@@ -81,13 +80,13 @@ class Scalable:
         )
 
 
-NOTHING: Final = Scalable()
+NO_AUTOSCALER: Final = Scalable()
 
 
 def node_type_of(node: NodeOffer, scalable: Scalable) -> str:
-    """Which of the autoscaler's types a live node is; empty if none.
+    """Name of a live node's type at the autoscaler; empty if it has none.
 
-    Not every provider tells the node; then the type with the same resources is taken.
+    Not every provider labels its nodes: otherwise the type with the same resources is taken.
     """
     names = [kind.name for kind in scalable.types]
     if node.node_type:
@@ -97,10 +96,10 @@ def node_type_of(node: NodeOffer, scalable: Scalable) -> str:
 
 
 def resolve(request: DeviceRequest, offers: Iterable[NodeOffer]) -> DeviceRequest:
-    """The request with its model spelled as the nodes spell it; Ray matches names and knows no aliases.
+    """Spell the model of a request as the nodes spell it; Ray matches names and knows no aliases.
 
-    Where nodes spell one model in several ways, the spelling of most GPUs is taken: one request has one name. A model that
-    nobody offers stays canonical. Resolving again changes nothing.
+    Where nodes spell one model in several ways, the spelling of most GPUs is taken: one request has one name. A model without
+    any offer stays canonical. Resolving again changes nothing.
     """
     if not request.accelerator:
         return request
@@ -114,11 +113,13 @@ def resolve(request: DeviceRequest, offers: Iterable[NodeOffer]) -> DeviceReques
     return replace(request, accelerator=best)
 
 
-def check_requests(requests: Iterable[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING) -> None:
-    """Raise unless every request fits by itself on some live node or one that can be started; totals over nodes would lie.
+def check_requests(
+    requests: Iterable[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NO_AUTOSCALER
+) -> None:
+    """Make sure that each request by itself fits on a live node or one that can be started; totals over nodes would mislead.
 
     Raises:
-        InputError: lists what is asked for, what there is, and what can be started.
+        InputError: lists the requests that do not fit, the live nodes, and the nodes that can be started.
     """
     offers = [*nodes, *(kind for kind in scalable.types if kind.count and scalable.most)]
     missing = {
@@ -133,26 +134,28 @@ def check_requests(requests: Iterable[DeviceRequest], nodes: Sequence[NodeOffer]
             else "no live node and no type that the autoscaler can start offers"
         )
         hints = sorted(filter(None, (_near(request, offers) for request in missing.values())))
-        raise InputError("; ".join([f"{who} {', '.join(sorted(missing))}", describe(nodes, scalable), *hints]))
+        raise InputError("; ".join([f"{who} {', '.join(sorted(missing))}", describe_nodes(nodes, scalable), *hints]))
 
 
-def check_group(requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING) -> None:
-    """Raise unless all requests can be placed at once on the cluster at its largest, whatever runs there now.
+def check_group(
+    requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NO_AUTOSCALER
+) -> None:
+    """Make sure that all requests can be placed at once on the cluster at its largest, whatever runs there now.
 
-    For one trial's placement group, which would wait for ever without a word. What is refused here has no room. The reverse
-    does not hold for shares of GPUs: Ray adds them up over a node's GPUs when it chooses nodes, and may choose one for ever
-    that cannot hold them. Waits stay bounded for that.
+    A trial's placement group without room would wait for ever without a word. A group that is accepted may still have no room
+    if it has shares of GPUs: Ray adds them up over a node's GPUs when it chooses a node, and may keep choosing one that
+    cannot hold them. That is why waits stay bounded.
 
     Raises:
-        InputError: lists what is asked for, what there is, and what can be started.
+        InputError: lists the requests, the live nodes, and the nodes that can be started.
     """
     check_requests(requests, nodes, scalable)
     if not _pack_largest(requests, nodes, scalable).feasible:
-        raise InputError(f"no room for {listed(requests)} at the same time; {describe(nodes, scalable)}")
+        raise InputError(f"no room for {listed_requests(requests)} at the same time; {describe_nodes(nodes, scalable)}")
 
 
-def gpu_models(nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING) -> list[str]:
-    """Canonical names of the GPU models of a cluster; first what there is most of now, then what most can be started of."""
+def gpu_models(nodes: Sequence[NodeOffer], scalable: Scalable = NO_AUTOSCALER) -> list[str]:
+    """Canonical names of a cluster's GPU models, by the number of live GPUs, then of GPUs that can be started."""
     live, later = Counter[str](), Counter[str]()
     for node in nodes:
         live.update({canonical_accelerator(name): int(node.gpus) for name in node.accelerators})
@@ -161,28 +164,28 @@ def gpu_models(nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING) -> list
     return sorted({*live, *later}, key=lambda name: (-live[name], -later[name], name))
 
 
-def wait_needed(
-    requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING
+def nodes_to_start(
+    requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NO_AUTOSCALER
 ) -> tuple[tuple[DeviceRequest, str], ...]:
-    """What the autoscaler must start before all requests can be placed at once; empty if the live nodes are enough.
+    """Nodes that the autoscaler must start before all requests can be placed at once; empty if the live nodes are enough.
 
-    What runs there now is not looked at: busy nodes are waited for too, but no machine must come.
+    Live nodes count whole, busy or not: waiting for a busy node needs no new machine.
 
     Returns:
-        A request and the type of node that is started for its sake, for each node to be started.
+        For each node, the request that needs it and the node's type.
     """
     resolved = _resolved(requests, nodes, scalable)
-    if pack(resolved, [node.space for node in nodes]).feasible:
+    if pack_actors(resolved, [node.space for node in nodes]).feasible:
         return ()
     left = scalable.left(nodes)
-    packing = pack(resolved, [node.space for node in nodes], _types(left), left.most)
+    packing = pack_actors(resolved, [node.space for node in nodes], _types(left), left.most)
     return packing.started if packing.feasible else _pack_largest(requests, nodes, scalable).started
 
 
-def at_once(
-    group: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING, *, most: int
+def groups_at_once(
+    group: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable = NO_AUTOSCALER, *, most: int
 ) -> int:
-    """How many equal groups, at most `most`, have room at the same time on the cluster at its largest; 0 if not even one."""
+    """How many equal groups, at most `most`, have room at the same time on the cluster at its largest."""
     few, many = 0, most
     while few < many:
         middle = (few + many + 1) // 2
@@ -195,12 +198,12 @@ def at_once(
 
 def _pack_largest(requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable) -> Packing:
     resolved = _resolved(requests, nodes, scalable)
-    live = pack(resolved, [node.space for node in nodes])
+    live = pack_actors(resolved, [node.space for node in nodes])
     if live.feasible or not scalable.types:
         return live
-    # Nodes that the autoscaler started may end when idle and make room for other types under its limit.
+    # Idle nodes of the autoscaler may end and make room for other types under its limit.
     lasting = [node.space for node in nodes if not node_type_of(node, scalable)]
-    return pack(resolved, lasting, _types(scalable), scalable.most)
+    return pack_actors(resolved, lasting, _types(scalable), scalable.most)
 
 
 def _types(scalable: Scalable) -> dict[str, tuple[Space, int]]:
@@ -212,7 +215,7 @@ def _resolved(requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], sca
 
 
 def _near(request: DeviceRequest, offers: Sequence[NodeOffer]) -> str:
-    """A name among the offers that the same card may have, but so may another."""
+    """Hint at an offered name that may or may not mean the same card."""
     plain = {name for offer in offers for name in offer.accelerators if request.accelerator.startswith(f"{name}-")}
     return "".join(
         f"{name} may or may not be {request.accelerator}: Ray gives both that name under old drivers; ask for {name}, or let "
@@ -222,20 +225,20 @@ def _near(request: DeviceRequest, offers: Sequence[NodeOffer]) -> str:
 
 
 def allot(requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], most: int) -> dict[DeviceRequest, int]:
-    """How many actors of each request to start so that all of them run at once: one each, then in turn what still fits.
+    """How many actors of each request to start so that all run at once: one of each, then more in turn while they fit.
 
-    Actors that do not fit would wait for a device without a word, for as long as the others live.
+    An actor without room would wait for a device without a word, for as long as the others live.
 
     Args:
         requests: distinct ones.
         nodes: the live nodes.
-        most: at most so many actors per request.
+        most: limit of actors per request.
 
     Returns:
-        Count by request, the hardest to place first: they should be started in this order.
+        Count by request, the hardest to place first; they should be started in this order.
 
     Raises:
-        InputError: not even one of each fits beside the others; lists what is asked for and what there is.
+        InputError: one actor of each does not fit at once; lists the requests and the live nodes.
     """
     check_requests(requests, nodes)
     free = [node.space for node in nodes]
@@ -245,7 +248,7 @@ def allot(requests: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], most: i
     for request in order:
         if not _take(named[request], free):
             asked = " beside ".join(map(str, requests))
-            raise InputError(f"the live nodes do not offer {asked} at the same time; {describe(nodes)}")
+            raise InputError(f"the live nodes do not offer {asked} at the same time; {describe_nodes(nodes)}")
         counts[request] = 1
     growing = order
     while growing := [request for request in growing if counts[request] < most and _take(named[request], free)]:
@@ -263,13 +266,13 @@ def _take(request: DeviceRequest, free: list[Space]) -> bool:
     return False
 
 
-def listed(requests: Sequence[DeviceRequest]) -> str:
-    """Requests with how often each is asked for: "cpu, 2 x T4"."""
+def listed_requests(requests: Sequence[DeviceRequest]) -> str:
+    """Requests with their numbers: "cpu, 2 x T4"."""
     return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in Counter(map(str, requests)).items())
 
 
-def describe(nodes: Sequence[NodeOffer], scalable: Scalable = NOTHING) -> str:
-    """All nodes, and what can be started, in one line."""
+def describe_nodes(nodes: Sequence[NodeOffer], scalable: Scalable = NO_AUTOSCALER) -> str:
+    """Live nodes, and nodes that can be started, in one line."""
     words = [f"{node.name}: {_devices(node)}" for node in nodes[:_MOST_DESCRIBED]]
     words += [f"{len(nodes) - _MOST_DESCRIBED} more"] if len(nodes) > _MOST_DESCRIBED else []
     text = "there is " + ("; ".join(words) or "no live node")
@@ -289,8 +292,8 @@ def offers_from_ray(
     """Live nodes from `ray.nodes()`.
 
     Args:
-        nodes: as Ray tells them.
-        available: what of each node's resources nobody has taken, by node id; None = unknown.
+        nodes: as Ray lists them.
+        available: unused resources by node id; None = unknown.
     """
     offers = []
     for node in nodes:
@@ -316,7 +319,7 @@ def offers_from_ray(
 def offer_from_resources(
     name: str, resources: Mapping[str, float], labels: Mapping[str, str] | None = None, *, count: int = 1
 ) -> NodeOffer:
-    """The offer behind Ray's resources and labels of a node or a type of nodes."""
+    """Convert Ray's resources and labels of a node or a type of nodes."""
     models = (key.removeprefix(_ACCELERATOR_PREFIX) for key in resources if key.startswith(_ACCELERATOR_PREFIX))
     return NodeOffer(
         name=name,
@@ -330,7 +333,7 @@ def offer_from_resources(
 
 
 def this_machine() -> NodeOffer:
-    """What this process sees here, without Ray."""
+    """Offer of this machine, without Ray."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return NodeOffer(
         name=platform.node() or "this machine",
@@ -342,12 +345,12 @@ def this_machine() -> NodeOffer:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on; a container may have fewer than the machine."""
+    """Number of cores that this process may use; a container may have fewer than the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device_name(torch_device: str) -> str:
-    """The model as the driver or the kernel reports it."""
+    """Model of a device, as the driver or the kernel reports it."""
     if torch_device.startswith("cuda") and torch.cuda.is_available():
         return torch.cuda.get_device_name(torch.device(torch_device))
     cpuinfo = Path("/proc/cpuinfo")

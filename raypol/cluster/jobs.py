@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from raypol.cluster.inventory import device_name
-from raypol.cluster.work_metrics import add_bytes, add_interval, counted, writing
+from raypol.cluster.work_metrics import add_bytes, add_interval, count_intervals, counting_bytes
 from raypol.core.attacks import method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
@@ -214,7 +214,7 @@ def run_prove(job: ProveJob) -> Manifest:
     with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer:
         begun = writer.resume_from(abandoned)
         remove_folders(abandoned)
-        with writing(writer.num_bytes, already=writer.num_bytes()):
+        with counting_bytes(writer.num_bytes, already=writer.num_bytes()):
             cost = record_training(
                 job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.set_resume_point
             )
@@ -228,7 +228,9 @@ def run_craft(job: SpoofJob) -> SpoofOutcome:
         return _outcome(read_shard_costs(target), reused=True)
     method, scene = _spoof_scene(job)
     intervals = scene.recipe.intervals()[job.shard[0] : job.shard[1]]
-    crafted = list(counted("crafted", (craft_interval(method, scene, interval, job.attack) for interval in intervals)))
+    crafted = list(
+        count_intervals("crafted", (craft_interval(method, scene, interval, job.attack) for interval in intervals))
+    )
     job.crafted_folder.make_folder()
     write_shard(target, crafted)
     add_bytes(target.size)
@@ -253,7 +255,7 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
             add_interval("crafted")
 
     remove_folders(abandoned_folders(results, job.proof_id))
-    with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer, writing(writer.num_bytes):
+    with new_proof(results, job.proof_id, scene.recipe, len(scene.dataset)) as writer, counting_bytes(writer.num_bytes):
         cost = seal_spoof(
             method,
             scene,
@@ -279,7 +281,7 @@ def run_probe(job: ProbeJob) -> tuple[IntervalReplay, ...]:
     proof = MemoryProof(scene.recipe, len(scene.dataset))
     seal_spoof(method, scene, job.spoof.attack, job.spoof.spoof, crafted, proof, first=job.first)
     _, replay = job.replayer(proof, scene.dataset)
-    return tuple(counted("replayed", map(replay, scene.recipe.intervals()[job.known : job.first])))
+    return tuple(count_intervals("replayed", map(replay, scene.recipe.intervals()[job.known : job.first])))
 
 
 def run_sample(job: SampleJob) -> SampleOutcome:
@@ -294,7 +296,7 @@ def run_sample(job: SampleJob) -> SampleOutcome:
         add_interval("crafted")
 
     try:
-        with writing(writer.num_bytes):
+        with counting_bytes(writer.num_bytes):
             cost = seal_sample(method, scene, job.spoof.attack, job.spoof.spoof, job.wanted, writer, on_interval=note)
             manifest = writer.finish(cost.total, job.spoof.environment)
     finally:
@@ -310,7 +312,7 @@ def run_judge(job: JudgeJob) -> tuple[tuple[Survey, IntervalReplay], ...]:
         (survey_interval(source, trainer, interval, accuracy=job.accuracy), replay(interval))
         for interval in map(source.recipe.interval_at, job.sample.wanted)
     )
-    return tuple(counted("replayed", found))
+    return tuple(count_intervals("replayed", found))
 
 
 def run_survey(job: SurveyJob) -> Survey:
@@ -325,7 +327,7 @@ def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:
     """Re-train some intervals of a proof."""
     source = ParquetProof(open_location(job.proof))
     _, replay = job.replayer(source, job.data.load())
-    return tuple(counted("replayed", (replay(source.recipe.interval_at(index)) for index in job.intervals)))
+    return tuple(count_intervals("replayed", (replay(source.recipe.interval_at(index)) for index in job.intervals)))
 
 
 def run_facts(device: str) -> DeviceFacts:

@@ -1,8 +1,8 @@
 """raypol's own metrics, which Ray exports on every node for Prometheus: `raypol_x` as `ray_raypol_x`, counters with `_total`.
 
 They are the live view of a cluster, shown by dashboards/grafana/raypol.json; the rows in the results folder are the record.
-Without Ray in this process nothing is counted. Counting never fails a job: what Ray refuses is dropped. Of a worker that is
-killed the last counts are lost, as far as they are younger than Ray's export interval (10 s).
+Without Ray in this process nothing is counted. Counting never fails a job: a value that Ray refuses is dropped. A killed worker
+loses counts younger than Ray's export interval (10 s).
 """
 
 import logging
@@ -21,7 +21,7 @@ What = Literal["worker", "trial process"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSpec:
-    """What a metric is called and means."""
+    """Name and meaning of a metric."""
 
     name: str
     kind: Literal["counter", "gauge"]
@@ -30,7 +30,7 @@ class MetricSpec:
 
     @property
     def exported(self) -> str:
-        """Its name in Prometheus."""
+        """Name in Prometheus."""
         return f"ray_{self.name}" + ("_total" if self.kind == "counter" else "")
 
 
@@ -56,7 +56,7 @@ LOST: Final = MetricSpec(
     tags=("what",),
 )
 RESTARTED: Final = MetricSpec(
-    name="raypol_restarted", kind="counter", about="Of those, how many were back at work later.", tags=("what",)
+    name="raypol_restarted", kind="counter", about="Lost workers and processes that came back.", tags=("what",)
 )
 SHARDS_WAITING: Final = MetricSpec(
     name="raypol_shards_waiting",
@@ -82,7 +82,7 @@ OLDEST_TRIAL: Final = MetricSpec(
     about="Age of the trial that has run longest; 0 if none runs.",
     tags=("sweep",),
 )
-METRICS: Final = (
+EXPORTED_METRICS: Final = (
     INTERVALS,
     DEVICE_SECONDS,
     STORE_BYTES,
@@ -95,38 +95,38 @@ METRICS: Final = (
 )
 
 Values = Mapping[tuple[str, ...], float]
-"""Of a gauge, by its tags in the order of its specification."""
+"""Values of a gauge by its tags, in the order of its specification."""
 
-# Ray forgets a gauge that was not set for two of its export intervals (20 s), so that those of dead processes vanish.
+# Ray forgets a gauge that was not set for two of its export intervals (20 s), so that gauges of dead processes vanish.
 _EVERY_S: Final = 5.0
-_NOTHING: Final = 1e-9
-"""Ray's counters take no zero."""
+_ALMOST_ZERO: Final = 1e-9
+"""Ray's counters refuse zero."""
 
 
 def add(spec: MetricSpec, amount: float, **tags: str) -> None:
-    """Count; dropped where there is no Ray, and where there is nothing to count."""
+    """Add a positive amount to a counter; anything else is dropped, and so is everything without Ray."""
     if amount > 0:
         _record(spec, amount, tags)
 
 
-def begin(spec: MetricSpec, **tags: str) -> None:
-    """Make a counter's series known before there is something to count: one that begins with its first count has no rate."""
-    _record(spec, _NOTHING, tags)
+def start_series(spec: MetricSpec, **tags: str) -> None:
+    """Export a counter before its first count: a series that begins with its first count has no rate."""
+    _record(spec, _ALMOST_ZERO, tags)
 
 
 def add_lost(what: What) -> None:
-    """A worker or a trial's process died."""
+    """Count a worker or trial process that died."""
     add(LOST, 1, what=what)
 
 
 def add_restarted(what: What) -> None:
-    """It is back."""
+    """Count one that came back."""
     add(RESTARTED, 1, what=what)
 
 
 @contextmanager
-def published(sources: Mapping[MetricSpec, Callable[[], Values]]) -> Iterator[None]:
-    """Inside, the gauges show what their sources say, every five seconds and once more at the end."""
+def exported_gauges(sources: Mapping[MetricSpec, Callable[[], Values]]) -> Iterator[None]:
+    """Set the gauges from their sources every five seconds inside the block, and once more at its end."""
 
     def sample() -> None:
         for spec, source in sources.items():
@@ -137,13 +137,11 @@ def published(sources: Mapping[MetricSpec, Callable[[], Values]]) -> Iterator[No
         yield
 
 
-# --- to Ray ------------------------------------------------------------------------------------------------------------
-
-_made: dict[str, Any] = {}
+_ray_metrics: dict[str, Any] = {}
 
 
 def exporting() -> bool:
-    """True if there is a Ray to count for."""
+    """True if this process runs under Ray."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
 
@@ -154,20 +152,20 @@ def _record(spec: MetricSpec, value: float, tags: dict[str, str]) -> None:
     try:
         from ray.util import metrics
 
-        if spec.name not in _made:
+        if spec.name not in _ray_metrics:
             kind = metrics.Counter if spec.kind == "counter" else metrics.Gauge
-            _made[spec.name] = kind(spec.name, description=spec.about, tag_keys=spec.tags)
+            _ray_metrics[spec.name] = kind(spec.name, description=spec.about, tag_keys=spec.tags)
         if spec.kind == "counter":
-            _made[spec.name].inc(value, tags=tags)
+            _ray_metrics[spec.name].inc(value, tags=tags)
         else:
-            _made[spec.name].set(value, tags=tags)
-    except Exception as err:  # Ray is going away, or another version takes no such thing: no reason to lose a trial
+            _ray_metrics[spec.name].set(value, tags=tags)
+    except Exception as err:  # Ray is shutting down, or is another version: no reason to lose a trial
         _log.debug("%s was not counted: %r", spec.name, err)
 
 
 @contextmanager
 def sampled(sample: Callable[[], None]) -> Iterator[None]:
-    """Inside, call this every few seconds, and once at the end. What it raises is dropped."""
+    """Call a function every few seconds inside the block, and once at its end. Its errors are dropped."""
     _sampler.add(sample)
     try:
         yield
@@ -176,7 +174,7 @@ def sampled(sample: Callable[[], None]) -> Iterator[None]:
 
 
 class _Sampler:
-    """One thread per process for all that is sampled; a daemon, for a process must not wait for it."""
+    """One thread per process that calls all sampled functions; a daemon, for a process must not wait for it."""
 
     def __init__(self) -> None:
         self._samples: list[Callable[[], None]] = []

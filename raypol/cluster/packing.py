@@ -1,4 +1,4 @@
-"""Whether actors can sit on nodes all at once, one way for all: each on one node, shares of a GPU within one GPU."""
+"""Placing actors on nodes, all at once: each on one node, a share of a GPU within one GPU."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,25 +9,25 @@ from raypol.cluster.placement import DeviceRequest
 _WHOLE: Final = 10_000
 """A GPU in Ray's smallest share, so that sums are exact."""
 _MAX_STEPS: Final = 20_000
-"""Of the search for a way; a trial's handful of actors needs tens."""
+"""Limit of the search; a trial's handful of actors needs tens of steps."""
 
 
 class Space(NamedTuple):
-    """What is left of one node."""
+    """Free part of a node."""
 
     cpus: int
     gpus: tuple[int, ...]
-    """What is left of each GPU, ascending."""
+    """Free part of each GPU, ascending."""
     models: frozenset[str]
     """Names under which Ray knows its GPUs."""
 
     @classmethod
     def of(cls, cpus: float, gpus: float, models: Sequence[str]) -> Self:
-        """A node on which nothing runs."""
+        """An empty node."""
         return cls(int(cpus), (_WHOLE,) * int(gpus), frozenset(models))
 
     def after(self, request: DeviceRequest) -> Iterator["Space"]:
-        """What would be left with one more actor, for each choice of its GPU; the fullest that still takes it first."""
+        """Free parts with one more actor, for each choice of its GPU; the fullest GPU that takes it first."""
         if request.kind == "cpu":
             if self.cpus >= request.amount:
                 yield self._replace(cpus=self.cpus - int(request.amount))
@@ -43,44 +43,44 @@ class Space(NamedTuple):
 
 
 def hardest_first(requests: Sequence[DeviceRequest]) -> list[DeviceRequest]:
-    """Named models before any GPU, GPUs before cores, large before small."""
+    """Order requests: named models before any GPU, GPUs before cores, large before small."""
     return sorted(requests, key=lambda r: (not r.accelerator, r.kind == "cpu", -r.amount, r.accelerator))
 
 
 class Packing(NamedTuple):
-    """Where actors can sit."""
+    """Result of `pack_actors`."""
 
     feasible: bool
-    """False only if there is no way at all; True also if none was found in the time that this may take."""
+    """False only if no placement exists; True also if none was found within the limit of the search."""
     started: tuple[tuple[DeviceRequest, str], ...] = ()
-    """Requests for whose sake a further node is started, with its type."""
+    """Requests for which a further node is started, with its type."""
 
 
 class _State(NamedTuple):
     spaces: Mapping[Space, int]
     left: Mapping[str, int]
-    """How many more nodes of each type there may be."""
+    """How many more nodes of each type may start."""
     most: int
-    """How many more nodes in all."""
+    """How many more nodes of all types may start."""
     started: tuple[tuple[DeviceRequest, str], ...]
 
     def key(self) -> tuple[object, ...]:
         return frozenset(self.spaces.items()), frozenset(self.left.items())
 
 
-def pack(
+def pack_actors(
     requests: Sequence[DeviceRequest],
     spaces: Sequence[Space],
     types: Mapping[str, tuple[Space, int]] | None = None,
     most: int = 0,
 ) -> Packing:
-    """Look for a way to place all requests at once; nodes that are there are used before others are started.
+    """Look for a placement of all requests at once; existing nodes are used before others are started.
 
     Args:
         requests: resolved, see `inventory.resolve`.
-        spaces: the nodes that are there.
-        types: by name, a node that can be started and how many of it.
-        most: how many can be started in all.
+        spaces: the existing nodes.
+        types: by name, a node that can be started, and how many of it.
+        most: how many nodes can be started in all.
     """
     types = types or {}
     if _too_much(requests, spaces, types, most):
@@ -111,7 +111,7 @@ def pack(
 def _too_much(
     requests: Sequence[DeviceRequest], spaces: Sequence[Space], types: Mapping[str, tuple[Space, int]], most: int
 ) -> bool:
-    """True if even the sums exceed what there is: the cheap answer to most of what cannot be."""
+    """True if already the sums exceed the nodes: a cheap answer to most impossible requests."""
 
     def exceeds(needed: float, parts: Sequence[int], startable: Sequence[tuple[int, int]]) -> bool:
         left, total = most, sum(parts)

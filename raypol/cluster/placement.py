@@ -1,4 +1,4 @@
-"""From the device that a party names to what Ray is asked for; pure, tested without Ray.
+"""From the spelling of a device to a request to Ray; pure, tested without Ray.
 
 Spellings: `cpu` (one core, one thread), `cpu:2`, `gpu`, `gpu:0.5` (a share of any GPU), and GPU models by any of their names:
 `T4`, `V100:0.25`, `RTX2080Ti`.
@@ -11,23 +11,21 @@ from typing import Any, Final, Literal
 from raypol.cluster.accelerators import canonical_accelerator, is_known
 from raypol.core.errors import InputError
 
-__all__ = ["DeviceRequest", "canonical_accelerator", "parse_device", "parse_devices", "ray_options"]
-
 _SPELLING = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9_ -]*?) *(:(?P<amount>[0-9]*\.?[0-9]+))?$")
-# A name that the table does not have goes to Ray as it is.
+# A name missing from the table goes to Ray as it is.
 _OTHER = re.compile(r"^[A-Za-z][A-Za-z0-9_-]*$")
-# What Ray itself takes of `accelerator_type:X` for an actor pinned to X: enough to pin, too little to ever run out.
+# Ray's own amount of `accelerator_type:X` for an actor pinned to X: enough to pin, too little to run out.
 _PIN: Final = 0.001
-_MOST: Final = 1_000_000  # more of anything than a node has; keeps the numbers printable
+_MOST: Final = 1_000_000  # more than any node has; keeps numbers printable
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceRequest:
-    """A kind of device and how much of it."""
+    """Kind and amount of a device."""
 
     kind: Literal["cpu", "gpu"]
     amount: float = 1.0
-    """CPU cores (whole), or GPUs: a share of one, or a whole number."""
+    """Whole number of CPU cores, share of a GPU, or whole number of GPUs."""
     accelerator: str = ""
     """GPU model, canonical or as some node spells it (see `inventory.resolve`); empty = any."""
 
@@ -40,23 +38,23 @@ class DeviceRequest:
 
     @property
     def torch_device(self) -> str:
-        """The device's name inside the actor, where Ray shows only what was granted."""
+        """Torch's name of the device inside the actor, where Ray shows only granted devices."""
         return "cpu" if self.kind == "cpu" else "cuda"
 
     @property
     def threads(self) -> int:
-        """CPU threads the actor computes with: its cores and no more, or actors slow each other down."""
+        """CPU threads of the actor: its own cores and no more, or actors slow each other down."""
         return int(self.amount) if self.kind == "cpu" else 1
 
     def bundle(self) -> dict[str, float]:
-        """What an actor with this request takes out of a placement group."""
+        """Resources that an actor takes out of a placement group."""
         if self.kind == "cpu":
             return {"CPU": int(self.amount)}
         return {"GPU": self.amount} | ({f"accelerator_type:{self.accelerator}": _PIN} if self.accelerator else {})
 
 
 def parse_device(text: str) -> DeviceRequest:
-    """The request behind a spelling.
+    """Parse the spelling of a device.
 
     Raises:
         InputError: not a spelling, or an amount that cannot be scheduled.
@@ -79,10 +77,10 @@ def parse_device(text: str) -> DeviceRequest:
 
 
 def parse_devices(text: str) -> tuple[DeviceRequest, ...]:
-    """The requests behind a list of spellings, as in "T4,P40,RTX2080Ti,V100:0.5".
+    """Parse a list of spellings, such as "T4,P40,RTX2080Ti,V100:0.5".
 
     Raises:
-        InputError: an empty part, a wrong one, or the same request twice, under whatever names.
+        InputError: an empty or wrong part, or the same request twice, under whatever names.
     """
     parts = text.split(",")
     if not all(part.strip() for part in parts):
@@ -97,7 +95,7 @@ def parse_devices(text: str) -> tuple[DeviceRequest, ...]:
 
 
 def ray_options(request: DeviceRequest) -> dict[str, Any]:
-    """Keyword arguments for `actor.options(...)`; the thread count is fixed by environment before torch is imported."""
+    """Keyword arguments for `actor.options(...)`; environment variables fix the thread count before torch is imported."""
     threads = str(request.threads)
     options: dict[str, Any] = {
         "num_cpus": int(request.amount) if request.kind == "cpu" else 0,

@@ -14,55 +14,42 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import torch
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    retry_if_result,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_fixed,
-)
+from tenacity import Retrying, retry_if_exception, retry_if_result, stop_after_attempt, stop_after_delay, wait_fixed
 
 from raypol.cluster.connection import connect
-from raypol.cluster.inventory import (
-    SIMULATED_LABEL,
-    allot,
-    offers_from_ray,
-    resolve,
-)
+from raypol.cluster.inventory import SIMULATED_LABEL, allot, offers_from_ray, resolve
 from raypol.cluster.jobs import DeviceFacts, run_facts
-from raypol.cluster.metrics import LOST, RESTARTED, SHARDS_WAITING, Values, add_lost, add_restarted, begin, published
+from raypol.cluster.metrics import (
+    LOST,
+    RESTARTED,
+    SHARDS_WAITING,
+    Values,
+    add_lost,
+    add_restarted,
+    exported_gauges,
+    start_series,
+)
 from raypol.cluster.placement import DeviceRequest, ray_options
 from raypol.cluster.runners import PATIENCE_S, ROLES, J, R, Role, WorkerLostError
-from raypol.cluster.work_metrics import accelerator_of, at_work
+from raypol.cluster.work_metrics import accelerator_of, counting_job
 from raypol.core.allocator import keep_freed_memory
 from raypol.core.errors import InputError
 
 _log = logging.getLogger(__name__)
 
-# A job whose worker dies is repeated, a bounded number of times; jobs replace what an earlier try left. The worker itself is
-# started again however often: a job that kills it must not take the next jobs' worker with it.
+# A job whose worker dies is repeated a bounded number of times; it replaces whatever an earlier try left. The worker itself is
+# restarted without a bound: a job that kills it must not take the worker from the next jobs.
 _MAX_RETRIES: Final = 3
-
-
 _ALWAYS: Final = -1
-
-
 _QUIET_S: Final = 30.0
-"""After so long without an answer, whoever waits is told what for."""
-
-
+"""Seconds of waiting for workers after which the log says what for."""
 _HEARTBEAT_S: Final = 10.0
-
-
 _POLL_S: Final = 0.5
-
-
 _HEALTH: Final = "health"
 
 
 class Party:
-    """The actor: prover, spoofer or verifier, by the job it is given. It has no mathematics in it."""
+    """An actor: prover, spoofer or verifier, by the job that it is given. It has no mathematics in it."""
 
     def __init__(self, request: DeviceRequest) -> None:
         self._request = request
@@ -70,15 +57,15 @@ class Party:
         torch.set_num_threads(request.threads)
 
     def run(self, role: Role, function: Callable[[Any], Any], job: object) -> tuple[object, str]:
-        """function(job), and the node that did it."""
-        with at_work(self._request, role, job):
+        """Return function(job), and the node that did it."""
+        with counting_job(self._request, role, job):
             return function(job), _this_node()
 
-    def look(self, request: DeviceRequest) -> DeviceFacts:
-        """What this worker computes on.
+    def facts(self, request: DeviceRequest) -> DeviceFacts:
+        """Hardware of this worker.
 
         Raises:
-            InputError: the node was to give a GPU, torch finds none, and the node does not call itself simulated.
+            InputError: torch does not find the requested GPU, and the node is not labelled as simulated.
         """
         import ray
 
@@ -91,7 +78,7 @@ class Party:
         return replace(run_facts(device), node=_this_node(), simulated=simulated)
 
     def ping(self) -> str:
-        """The node that this worker lives on; answered while a job runs."""
+        """Name of this worker's node; answered also while a job runs."""
         return _this_node()
 
 
@@ -102,7 +89,7 @@ def _this_node() -> str:
 
 
 class RayRunner:
-    """Runs jobs on Ray actors, as many per device as fit, or as many as are asked for."""
+    """Runner with Ray actors: as many per device as fit, or a given number."""
 
     name = "ray"
 
@@ -115,14 +102,14 @@ class RayRunner:
         workers: int | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        """Connect or start Ray, compare what is asked for with what there is, start the actors.
+        """Connect to Ray or start it, check the requests, and start the actors.
 
         Args:
-            devices: what each role names.
-            address: of a running cluster; None starts one on this machine for as long as this runner lives.
-            max_actors: at most so many per device.
-            workers: exactly so many per device (resolved, see `inventory.resolve`), without a look at the cluster: for whoever
-                holds a reservation, such as the placement group of a trial, or waits for the autoscaler.
+            devices: device of each role.
+            address: of a running cluster; None starts one on this machine for the life of this runner.
+            max_actors: limit of actors per device.
+            workers: exact number of actors per device (resolved, see `inventory.resolve`), without a check of the cluster: for
+                callers with a reservation, such as a trial's placement group, or those that wait for the autoscaler.
             patience_s: seconds that a worker may stay away before its job is given up.
 
         Raises:
@@ -147,8 +134,8 @@ class RayRunner:
                 counts = dict.fromkeys(self._devices.values(), workers)
             for request, count in counts.items():
                 pool = self._pools[request] = _ActorPool(ray, request, count, patience_s)
-                # Asked now, while no long job is in the queue; and before easier requests take this one's place.
-                self._facts[request] = pool.look()
+                # Asked now, while no long job is queued, and before easier requests take this one's devices.
+                self._facts[request] = pool.facts()
         except BaseException:
             self.close()
             raise
@@ -170,13 +157,13 @@ class RayRunner:
         return self._devices[role]
 
     def facts(self, role: Role) -> DeviceFacts:
-        """See Runner; the nodes are those that did a role's jobs since `begin`."""
+        """See Runner; nodes are those that did the role's jobs since `begin`."""
         request = self._devices[role]
         seen = self._pools[request].nodes
         return replace(self._facts[request], node=" ".join(sorted(seen))) if seen else self._facts[request]
 
     def begin(self) -> None:
-        """Forget which nodes did the jobs so far: a new trial begins."""
+        """See Runner."""
         for pool in self._pools.values():
             pool.nodes.clear()
 
@@ -189,7 +176,7 @@ class RayRunner:
         return self._pools[self._devices[role]].submit(role, function, job)
 
     def close(self) -> None:
-        """Stop the actors, and Ray if it was started here."""
+        """Stop the actors, and Ray if this runner started it."""
         for pool in self._pools.values():
             pool.close()
         if self._started:
@@ -197,7 +184,7 @@ class RayRunner:
 
 
 class _ActorPool:
-    """Equal actors behind one queue: each thread owns one actor and takes the next job when its actor is free."""
+    """Equal actors behind one queue: each thread owns one actor and takes the next job once that is free."""
 
     def __init__(self, ray: Any, request: DeviceRequest, size: int, patience_s: float) -> None:  # noqa: ANN401 - Ray is untyped
         self._ray = ray
@@ -207,7 +194,7 @@ class _ActorPool:
         self.nodes: set[str] = set()
         self._closed = False
         remote = ray.remote(concurrency_groups={_HEALTH: 1})(Party)
-        # Ray's own retries would all be used up while the actor is on its way to another node.
+        # Ray's own retries would be used up while the actor moves to another node.
         options = {"max_restarts": _ALWAYS, "max_task_retries": 0, **ray_options(request)}
         self._actors = [remote.options(**options).remote(request) for _ in range(self.size)]
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -218,18 +205,18 @@ class _ActorPool:
         self._waiting = 0
         self._counting = threading.Lock()
         self._shown = ExitStack()
-        self._shown.enter_context(published({SHARDS_WAITING: self._queue}))
+        self._shown.enter_context(exported_gauges({SHARDS_WAITING: self._queue}))
         for spec in (LOST, RESTARTED):
-            begin(spec, what="worker")
+            start_series(spec, what="worker")
 
-    def look(self) -> DeviceFacts:
-        """What the actors compute on, once all of them are there; more than one model is named as such."""
-        asked = [actor.look.remote(self._request) for actor in self._actors]
+    def facts(self) -> DeviceFacts:
+        """Hardware of the actors, once all of them have started; several models are all named."""
+        asked = [actor.facts.remote(self._request) for actor in self._actors]
         if len(self._ray.wait(asked, num_returns=len(asked), timeout=_QUIET_S)[0]) < len(asked):
             _log.warning("waiting for %s: the cluster has it, but others seem to use it", self._request)
         found: list[DeviceFacts] = []
         for first, actor in zip(asked, self._actors, strict=True):
-            found.append(self._ask(actor, partial(actor.look.remote, self._request), "start", first))
+            found.append(self._ask(actor, partial(actor.facts.remote, self._request), "start", first))
         kinds = sorted({facts.kind for facts in found})
         if len(kinds) > 1:
             raise InputError(
@@ -250,8 +237,10 @@ class _ActorPool:
     def close(self) -> None:
         self._closed = True
         self._shown.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)  # before a thread that is answered takes the next job
-        # Then the actors: a thread that waits for one is answered with an error instead of waited for.
+        self._threads.shutdown(
+            wait=False, cancel_futures=True
+        )  # before a thread whose call is answered takes the next job
+        # Then the actors: a thread that waits for one gets an error.
         for actor in self._actors:
             self._ray.kill(actor, no_restart=True)
         self._threads.shutdown()
@@ -275,7 +264,7 @@ class _ActorPool:
         return result
 
     def _ask(self, actor: Any, call: Callable[[], Any], what: str, first: Any = None) -> Any:  # noqa: ANN401 - Ray is untyped
-        """The answer to a call, which is made again if the actor is lost: a bounded number of times, and when it is back."""
+        """Call an actor and return its answer; repeat the call a bounded number of times, once a lost actor is back."""
         given = [] if first is None else [first]
         tries = Retrying(
             retry=retry_if_exception(
@@ -288,7 +277,7 @@ class _ActorPool:
         try:
             return tries(lambda: self._answer(given.pop() if given else call(), actor))
         except self._ray.exceptions.RayTaskError as err:
-            raise err.cause from None  # the worker's own error, as if it had been raised here
+            raise err.cause from None  # the worker's own error, as if raised here
         except self._ray.exceptions.RayActorError as err:
             reason = str(err).strip().splitlines()[0]
             raise WorkerLostError(
@@ -296,7 +285,7 @@ class _ActorPool:
             ) from err
 
     def _answer(self, reference: Any, actor: Any) -> Any:  # noqa: ANN401 - Ray is untyped
-        """The result; a worker that is away too long is given up: Ray itself would wait without end for a lost device."""
+        """Wait for a result, but not for a worker that stays away: Ray itself would wait for a lost device without end."""
         heard = time.monotonic()
         while not self._ray.wait([reference], timeout=min(_HEARTBEAT_S, self._patience_s))[0]:
             if self._alive(actor):
@@ -312,7 +301,7 @@ class _ActorPool:
             add_restarted("worker")
 
     def _wait_for(self, actor: Any) -> None:  # noqa: ANN401 - Ray is untyped
-        """Until a lost actor lives again somewhere."""
+        """Wait until a lost actor lives again somewhere."""
         back = Retrying(
             retry=retry_if_result(lambda alive: not alive and not self._closed),
             stop=stop_after_delay(self._patience_s),

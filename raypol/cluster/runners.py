@@ -1,11 +1,10 @@
-"""Two runners with one interface: Ray actors pinned to the devices they name, and this process. Results are identical.
+"""The interface of runners, and the runner in this process; `ray_runner` has the one with Ray actors. Results are identical.
 
 A party (prover, spoofer, verifier) names a device. Parties that name the same device share its actors: one process per device
 slot, so that a laptop's two cores hold two actors and not six.
 """
 
 import ctypes
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,30 +14,24 @@ from typing import Final, Literal, Protocol, Self, TypeVar
 
 import torch
 
-from raypol.cluster.inventory import (
-    check_requests,
-    this_machine,
-)
+from raypol.cluster.inventory import check_requests, this_machine
 from raypol.cluster.jobs import DeviceFacts, run_facts
 from raypol.cluster.placement import DeviceRequest
-
-_log = logging.getLogger(__name__)
 
 J = TypeVar("J")
 R = TypeVar("R")
 Role = Literal["prover", "spoofer", "verifier"]
 ROLES: Final[tuple[Role, ...]] = ("prover", "spoofer", "verifier")
-
 PATIENCE_S: Final = 900.0
-"""Longer than a cloud takes to start a machine."""
+"""Seconds that a worker may stay away: longer than a cloud takes to start a machine."""
 
 
 class WorkerLostError(RuntimeError):
-    """A worker died or stayed away too often; the job itself may be fine, and what it finished is kept."""
+    """A worker died or stayed away too often; the job itself may be sound, and its finished parts are kept."""
 
 
 class Runner(Protocol):
-    """Where jobs run."""
+    """A place where jobs run."""
 
     @property
     def name(self) -> str:
@@ -46,23 +39,23 @@ class Runner(Protocol):
         ...
 
     def device(self, role: Role) -> str:
-        """The torch device that a role's jobs must use."""
+        """Torch device that a role's jobs must use."""
         ...
 
     def request(self, role: Role) -> DeviceRequest:
-        """The device that a role named."""
+        """Device that a role named."""
         ...
 
     def facts(self, role: Role) -> DeviceFacts:
-        """What a role really computes on."""
+        """Hardware on which a role really computes."""
         ...
 
     def begin(self) -> None:
-        """A new trial begins; facts about where jobs ran start anew."""
+        """Begin a new trial: forget where jobs ran so far."""
         ...
 
     def num_workers(self, role: Role) -> int:
-        """How many jobs of a role run at once."""
+        """Number of a role's jobs that run at once."""
         ...
 
     def submit(self, role: Role, function: Callable[[J], R], job: J) -> "Future[R]":
@@ -70,17 +63,17 @@ class Runner(Protocol):
         ...
 
     def close(self) -> None:
-        """End what was started."""
+        """Stop all workers."""
         ...
 
 
 class LocalRunner:
-    """Runs every job in this process, one after the other: for debuggers, notebooks, and a bare GPU machine."""
+    """Runner in this process, one job after the other: for debuggers, notebooks, and a machine without Ray."""
 
     name = "local"
 
     def __init__(self, devices: Mapping[Role, DeviceRequest]) -> None:
-        # Here any CUDA device serves a request for a GPU; its model is recorded as the driver reports it.
+        # Any CUDA device serves a request for a GPU here; its model is recorded as the driver reports it.
         check_requests([replace(request, accelerator="") for request in devices.values()], [this_machine()])
         self._devices = {role: devices[role] for role in ROLES}
         self._facts: dict[DeviceRequest, DeviceFacts] = {}
@@ -97,7 +90,7 @@ class LocalRunner:
         if kind is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
         if kind is not None and self._worker:
-            # Nobody waits for the job that runs; it ends as if Ctrl-C had reached it, and cleans up behind itself.
+            # The running job, for which nobody waits, ends as if Ctrl-C had reached it, and cleans up.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(self._worker), ctypes.py_object(KeyboardInterrupt)
             )

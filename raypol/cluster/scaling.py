@@ -1,8 +1,8 @@
-"""What a running Ray cluster has and can scale to. Every use of Ray's private parts for it is here.
+"""Live nodes of a Ray cluster, and nodes that its autoscaler can start. All uses of Ray's private modules for this are here.
 
-Which types of nodes the autoscaler can start is read from two places. The cluster's state has a field for it, which Ray 2.60's
-own autoscalers leave empty and later ones fill in. Else the autoscaler's process on the head names its configuration file on its
-command line: `~/ray_bootstrap_config.yaml` under `ray up`.
+The types of nodes that the autoscaler can start are read from two places. The cluster's state has a field for them, which Ray
+2.60's own autoscalers leave empty and later ones fill in. Else the autoscaler's process on the head names its configuration
+file on its command line: `~/ray_bootstrap_config.yaml` under `ray up`.
 """
 
 import logging
@@ -14,51 +14,51 @@ from typing import Any, Final
 import psutil
 
 from raypol.cluster.cluster_file import ClusterFile
-from raypol.cluster.inventory import NOTHING, NodeOffer, Scalable, offer_from_resources, offers_from_ray
+from raypol.cluster.inventory import NO_AUTOSCALER, NodeOffer, Scalable, offer_from_resources, offers_from_ray
 
 _log = logging.getLogger(__name__)
 
 _HEAD_RESOURCE: Final = "node:__internal_head__"
 _TASK_S: Final = 6.0
-"""For a look at the head's files from another node, the start of a worker included."""
+"""Longest wait for the head's file from another node, which includes the start of a worker."""
 _UNBOUNDED: Final = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterView:
-    """A cluster at one moment."""
+    """Nodes of a cluster at one moment."""
 
     nodes: tuple[NodeOffer, ...]
-    scalable: Scalable = NOTHING
+    scalable: Scalable = NO_AUTOSCALER
 
 
 def view_cluster() -> ClusterView:
-    """The cluster that this process is connected to, in a few seconds at most; what cannot be found out counts as not there."""
+    """View the connected cluster, in a few seconds at most; unknown parts count as absent."""
     return ClusterView(nodes=live_nodes(), scalable=scalable_offers())
 
 
 def live_nodes() -> tuple[NodeOffer, ...]:
-    """The nodes of the cluster that this process is connected to, with what is free on them; at once."""
+    """Nodes of the connected cluster with their free devices, without a wait."""
     import ray
 
     return tuple(offers_from_ray(ray.nodes(), _free_resources()))
 
 
 def scalable_offers() -> Scalable:
-    """What the autoscaler of the cluster that this process is connected to can start."""
+    """Machines that the connected cluster's autoscaler can start."""
     for source in (_reported_types, _types_of_file):
         try:
             found = source()
-        except Exception as err:  # Ray's private parts may look otherwise in another version
+        except Exception as err:  # Ray's private modules differ between versions
             _log.debug("no node types from %s: %r", source.__name__, err)
             continue
         if found.types:
             return found
-    return NOTHING
+    return NO_AUTOSCALER
 
 
 def view_of_file(file: ClusterFile) -> ClusterView:
-    """The cluster that a file for `ray up` describes, before anything is started: its head, and what it can scale to."""
+    """View the cluster that a file for `ray up` describes: its head, and the nodes that it can start."""
     offers = [
         (kind, offer_from_resources(kind.name, kind.resources, kind.labels, count=kind.max_workers))
         for kind in file.node_types
@@ -70,11 +70,11 @@ def view_of_file(file: ClusterFile) -> ClusterView:
 
 
 def types_from_config(config: Mapping[str, Any]) -> Scalable:
-    """The node types of a cluster file, without the head's."""
+    """Node types of a cluster file, without the head's."""
     head = config.get("head_node_type")
     types = config.get("available_node_types")
     if not isinstance(types, Mapping):
-        return NOTHING
+        return NO_AUTOSCALER
     most = int(config.get("max_workers", _UNBOUNDED))
     offers = []
     for name, data in types.items():
@@ -90,7 +90,7 @@ def _reported_types() -> Scalable:
 
     config = state.get_cluster_config()
     if config is None:
-        return NOTHING
+        return NO_AUTOSCALER
     offers = [
         offer_from_resources(
             group.name, dict(group.resources), count=_UNBOUNDED if group.max_count < 0 else group.max_count
@@ -98,7 +98,7 @@ def _reported_types() -> Scalable:
         for group in config.node_group_configs
         if group.max_count and group.resources
     ]
-    return Scalable(types=tuple(offers), most=_UNBOUNDED)  # a limit over all types is not in it
+    return Scalable(types=tuple(offers), most=_UNBOUNDED)  # it has no limit over all types
 
 
 def _free_resources() -> Mapping[str, Mapping[str, float]] | None:
@@ -107,13 +107,13 @@ def _free_resources() -> Mapping[str, Mapping[str, float]] | None:
 
         free: Mapping[str, Mapping[str, float]] = available_resources_per_node()
     except Exception as err:
-        _log.debug("what is free on each node is unknown: %r", err)
+        _log.debug("free resources of the nodes are unknown: %r", err)
         return None
     return free
 
 
 def _config_text() -> str:
-    """The autoscaler's configuration file, read on the head; empty if there is none."""
+    """Content of the autoscaler's configuration file on the head; empty if there is none."""
     import ray
 
     context = ray.get_runtime_context()
@@ -133,11 +133,11 @@ def _config_text() -> str:
 
 
 def config_text_here(gcs_address: str) -> str:
-    """The configuration file of the autoscaler that runs on this machine for this cluster; empty if there is none."""
+    """Content of the configuration file of this cluster's autoscaler on this machine; empty if there is none."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         given = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
-        # Its own parts of the address may be spelled otherwise (a name, an IP), the port is the same.
+        # The host may be spelled otherwise (a name, an IP), the port is the same.
         if "--autoscaling-config" in given and given.get("--gcs-address", "").endswith(
             ":" + gcs_address.rpartition(":")[2]
         ):
@@ -151,4 +151,4 @@ def _types_of_file() -> Scalable:
     import yaml
 
     text = _config_text()
-    return types_from_config(yaml.safe_load(text)) if text else NOTHING
+    return types_from_config(yaml.safe_load(text)) if text else NO_AUTOSCALER

@@ -1,4 +1,4 @@
-"""Whether every node sees the folder that results go to: found out at the start, not in the morning."""
+"""Checking before a sweep that every node sees the results folder."""
 
 import logging
 import uuid
@@ -13,18 +13,18 @@ _ANSWER_S: Final = 60.0
 
 
 def check_visible(results: Location) -> None:
-    """Write a mark in the results folder here and have every live node read it.
+    """Write a file into the results folder here and have every live node read it.
 
     Raises:
-        InputError: names the nodes that do not see it.
+        InputError: some nodes do not see it; names them.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    said = uuid.uuid4().hex
-    mark = results / f".seen-{said}"
+    content = uuid.uuid4().hex
+    mark = results / f".seen-{content}"
     with mark.filesystem.open_output_stream(mark.path) as stream:
-        stream.write(said.encode())
+        stream.write(content.encode())
     try:
         look = ray.remote(num_cpus=0, max_retries=2)(read_mark)
         asked = {
@@ -37,8 +37,8 @@ def check_visible(results: Location) -> None:
         seen = {asked[one]: _answer(one) for one in answered}
     finally:
         mark.remove()
-    names = _live_nodes()  # a node that died meanwhile need not see anything
-    blind = sorted(names[node] for node, read in seen.items() if node in names and read is not None and read != said)
+    names = _live_nodes()  # a node that died meanwhile does not matter
+    blind = sorted(names[node] for node, read in seen.items() if node in names and read is not None and read != content)
     if blind:
         raise InputError(
             f"{len(blind)} of {len(asked)} nodes do not see the results folder {results}: {', '.join(blind)}; "
@@ -46,7 +46,7 @@ def check_visible(results: Location) -> None:
         )
     for one in silent:  # trials look again before they begin
         _log.warning(
-            "node %s did not say within %g s whether it sees %s", names.get(asked[one], "?"), _ANSWER_S, results
+            "node %s did not answer within %g s whether it sees %s", names.get(asked[one], "?"), _ANSWER_S, results
         )
 
 
@@ -58,7 +58,7 @@ def _live_nodes() -> dict[str, str]:
 
 
 def _answer(reference: Any) -> str | None:  # noqa: ANN401 - Ray is untyped
-    """What a node read; nothing if it could not open the place, None if it could not be asked: it is about to be gone."""
+    """Content that a node read; empty if it cannot open the folder, None if the node does not answer: it is going away."""
     import ray
 
     try:
@@ -72,7 +72,7 @@ def _answer(reference: Any) -> str | None:  # noqa: ANN401 - Ray is untyped
 
 
 def read_mark(address: str) -> str:
-    """What the file at an address says; empty if there is none."""
+    """Read the file at an address; empty if it does not exist."""
     place = open_location(address)
     if not place.exists():
         return ""

@@ -1,4 +1,4 @@
-"""Counting the work of a worker where it is done; `metrics` says what is counted and how it gets out."""
+"""Counting a worker's seconds, intervals and bytes in the worker's process; `metrics` exports them."""
 
 import logging
 import threading
@@ -11,18 +11,18 @@ from typing import Literal, TypeVar
 import torch
 
 from raypol.cluster.accelerators import canonical_accelerator
-from raypol.cluster.metrics import DEVICE_SECONDS, INTERVALS, STORE_BYTES, add, begin, exporting, sampled
+from raypol.cluster.metrics import DEVICE_SECONDS, INTERVALS, STORE_BYTES, add, exporting, sampled, start_series
 from raypol.cluster.placement import DeviceRequest
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-Work = Literal["crafted", "replayed"]
+_T = TypeVar("_T")
+IntervalWork = Literal["crafted", "replayed"]
 
 
 @dataclass(kw_only=True, slots=True)
 class _Job:
-    """What this process works on: one job at a time."""
+    """The job of this process: one at a time."""
 
     tags: dict[str, str]
     share: float
@@ -31,7 +31,7 @@ class _Job:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count_seconds(self) -> None:
-        """Those since the last call."""
+        """Count the seconds since the last call."""
         with self.lock:
             now = time.monotonic()
             passed, self.since = now - self.since, now
@@ -42,8 +42,8 @@ _job: _Job | None = None
 
 
 @contextmanager
-def at_work(request: DeviceRequest, role: str, job: object) -> Iterator[None]:
-    """Inside, this process works on a job: its seconds are counted as they pass, its intervals and bytes where they are made."""
+def counting_job(request: DeviceRequest, role: str, job: object) -> Iterator[None]:
+    """Count the seconds of a job inside the block, and the intervals and bytes that functions below report meanwhile."""
     global _job
     if not exporting():
         yield
@@ -51,11 +51,11 @@ def at_work(request: DeviceRequest, role: str, job: object) -> Iterator[None]:
     attack = _attack_of(job) if role == "spoofer" else "none"
     tags = {"role": role, "accelerator": accelerator_of(request), "attack": attack}
     mine = _job = _Job(tags=tags, share=request.amount if request.kind == "gpu" else 1.0)
-    begin(DEVICE_SECONDS, **tags)
-    begin(STORE_BYTES, role=role)
+    start_series(DEVICE_SECONDS, **tags)
+    start_series(STORE_BYTES, role=role)
     if role != "prover":
-        work: Work = "crafted" if role == "spoofer" else "replayed"
-        begin(INTERVALS, work=work, accelerator=tags["accelerator"], attack=attack)
+        work: IntervalWork = "crafted" if role == "spoofer" else "replayed"
+        start_series(INTERVALS, work=work, accelerator=tags["accelerator"], attack=attack)
     try:
         with sampled(mine.count_seconds):
             yield
@@ -63,31 +63,31 @@ def at_work(request: DeviceRequest, role: str, job: object) -> Iterator[None]:
         _job = None
 
 
-def counted(work: Work, made: Iterable[T]) -> Iterator[T]:
-    """The same things, each counted as an interval once it is made."""
+def count_intervals(work: IntervalWork, made: Iterable[_T]) -> Iterator[_T]:
+    """Pass on what is made, and count each as an interval."""
     for one in made:
         add_interval(work)
         yield one
 
 
-def add_interval(work: Work) -> None:
-    """Count an interval of the job that this process works on."""
+def add_interval(work: IntervalWork) -> None:
+    """Count an interval of this process's job."""
     if (job := _job) is not None:
         add(INTERVALS, 1, work=work, accelerator=job.tags["accelerator"], attack=job.tags["attack"])
 
 
 def add_bytes(written: Callable[[], int]) -> None:
-    """Count bytes that the job of this process wrote; it is not asked how many where nobody counts."""
+    """Count bytes that this process's job wrote; `written` is not called where nothing is counted."""
     if (job := _job) is not None:
         try:
             add(STORE_BYTES, written(), role=job.tags["role"])
-        except OSError as err:  # the file is written; only its size cannot be seen now
+        except OSError as err:  # the file is written; only its size cannot be read now
             _log.debug("not counted: %s", err)
 
 
 @contextmanager
-def writing(num_bytes: Callable[[], int], *, already: int = 0) -> Iterator[None]:
-    """Inside, the job of this process writes: what `num_bytes` grows by beyond `already` is counted as it grows."""
+def counting_bytes(num_bytes: Callable[[], int], *, already: int = 0) -> Iterator[None]:
+    """Count the growth of `num_bytes` beyond `already` inside the block, for this process's job."""
     if (job := _job) is None:
         yield
         return
@@ -106,7 +106,7 @@ def writing(num_bytes: Callable[[], int], *, already: int = 0) -> Iterator[None]
 
 
 def accelerator_of(request: DeviceRequest) -> str:
-    """The model that a worker computes on: as asked for, else as the driver or the node calls it; cpu, if it is none."""
+    """GPU model on which a worker computes: the one asked for, else the driver's name; "cpu" without GPU."""
     if request.kind == "cpu":
         return "cpu"
     if request.accelerator:
@@ -117,6 +117,6 @@ def accelerator_of(request: DeviceRequest) -> str:
 
 
 def _attack_of(job: object) -> str:
-    """The file that holds the attack, as in the rows' column."""
+    """Name of the attack's module, as in the rows' column."""
     attack = getattr(job, "attack", None) or getattr(getattr(job, "spoof", None), "attack", None)
     return "none" if attack is None else type(attack).__module__.rsplit(".", 1)[-1]

@@ -103,9 +103,9 @@ TYPES = "available_node_types"
     [
         (
             _set("head_node_type", to="haed"),
-            "head_node_type: unknown node type 'haed'; possible: head, T4, V100, A10G, H100",
+            "unknown head_node_type 'haed'; possible: A10G, H100, T4, V100, head",
         ),
-        (_drop("head_node_type"), "head_node_type: unknown node type None; possible: head"),
+        (_drop("head_node_type"), "unknown head_node_type None; possible: A10G"),
         (_set("colour", to="red"), "'colour' was unexpected"),
         (_set(TYPES, "T4", "colour", to="red"), "available_node_types.T4: .*'colour' was unexpected"),
         (_drop(TYPES, "T4", "node_config"), "available_node_types.T4: 'node_config' is a required property"),

@@ -11,23 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raypol.cluster.inventory import (
-    NOTHING,
+    NO_AUTOSCALER,
     NodeOffer,
     Scalable,
     allot,
-    at_once,
     check_group,
     check_requests,
-    describe,
+    describe_nodes,
     device_name,
     gpu_models,
-    listed,
+    groups_at_once,
+    listed_requests,
     node_type_of,
+    nodes_to_start,
     offers_from_ray,
     resolve,
     this_machine,
     usable_cores,
-    wait_needed,
 )
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.core.errors import InputError
@@ -87,13 +87,13 @@ def test_every_request_must_fit_on_one_live_node(nodes: list[NodeOffer], asked: 
         return
     with pytest.raises(InputError, match=rf"^no live node offers {re.escape(missing)}; there is ") as caught:
         check_requests(requests, nodes)
-    assert str(caught.value).endswith(describe(nodes))
+    assert str(caught.value).endswith(describe_nodes(nodes))
     assert "\n" not in str(caught.value)
 
 
 def test_nodes_are_told_in_one_line() -> None:
-    assert describe([]) == "there is no live node"
-    assert describe([node("a", 2), node("b", 8, 2, "T4", "V100"), node("c", 1, 1)]) == (
+    assert describe_nodes([]) == "there is no live node"
+    assert describe_nodes([node("a", 2), node("b", 8, 2, "T4", "V100"), node("c", 1, 1)]) == (
         "there is a: 2 CPU, no GPU; b: 8 CPU, 2 GPU (T4, V100); c: 1 CPU, 1 GPU (model unknown)"
     )
 
@@ -242,7 +242,7 @@ def test_live_nodes_count_against_what_can_be_started() -> None:
     assert SCALABLE.left([HEAD]) == SCALABLE
     assert [kind.count for kind in SCALABLE.left([LIVE_T4] * 5).types] == [0, 1]
     assert SCALABLE.left([LIVE_T4] * 5).most == 0
-    assert NOTHING.left([HEAD]) == NOTHING
+    assert NO_AUTOSCALER.left([HEAD]) == NO_AUTOSCALER
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_live_nodes_count_against_what_can_be_started() -> None:
 )
 def test_what_waits_for_the_autoscaler(nodes: list[NodeOffer], text: str, waits: list[str]) -> None:
     check_group(asked(text), nodes, SCALABLE)
-    assert sorted(f"{request}: {kind}" for request, kind in wait_needed(asked(text), nodes, SCALABLE)) == waits
+    assert sorted(f"{request}: {kind}" for request, kind in nodes_to_start(asked(text), nodes, SCALABLE)) == waits
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_what_the_cluster_at_its_largest_does_not_hold_is_refused(text: str, sai
 def test_a_group_on_live_nodes_alone() -> None:
     nodes = [node("a", 4, 1, "T4"), node("b", 4, 1, "V100")]
     check_group(asked("gpu T4 cpu cpu:4"), nodes)
-    assert wait_needed(asked("gpu T4"), nodes) == ()
+    assert nodes_to_start(asked("gpu T4"), nodes) == ()
     with pytest.raises(InputError, match=r"no room for gpu, T4, V100:0\.5 at the same time; there is a: 4 CPU"):
         check_group(asked("gpu T4 V100:0.5"), nodes)
 
@@ -310,18 +310,18 @@ def test_a_name_that_two_cards_share_is_pointed_out() -> None:
 )
 def test_how_many_equal_groups_have_room_at_once(text: str, most: int, number: int) -> None:
     # The cluster at its largest: the head and two of its types' nodes, a T4 and a V100 one or two T4 ones.
-    assert at_once(asked(text), [HEAD, LIVE_T4], SCALABLE, most=most) == number
+    assert groups_at_once(asked(text), [HEAD, LIVE_T4], SCALABLE, most=most) == number
 
 
 def test_a_large_cluster_is_described_shortly_and_checked_quickly() -> None:
     nodes = [node(f"n{i}", 8, 4, ("T4", "Tesla-V100-SXM2-16GB")[i % 2]) for i in range(500)]
-    assert describe(nodes).endswith("; 492 more")
+    assert describe_nodes(nodes).endswith("; 492 more")
     begin = time.process_time()
     check_group(asked("T4 " * 100 + "V100:0.3 " * 100 + "cpu " * 50), nodes)
     with pytest.raises(InputError):
         check_group(asked("T4 " * 1001), nodes)
     assert time.process_time() - begin < 10
-    assert listed(asked("T4 cpu T4")) == "2 x T4, cpu"
+    assert listed_requests(asked("T4 cpu T4")) == "2 x T4, cpu"
 
 
 # --- looking -----------------------------------------------------------------------------------------------------------
@@ -401,4 +401,4 @@ def test_the_models_of_a_cluster_most_common_first() -> None:
     ]
     types = Scalable(types=(NodeOffer(name="v", cpus=1, gpus=8, accelerators=("V100",), count=3),), most=3)
     assert gpu_models(nodes, types) == ["T4", "P40", "V100"]
-    assert gpu_models([], NOTHING) == []
+    assert gpu_models([], NO_AUTOSCALER) == []

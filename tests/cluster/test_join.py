@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from raypol.cli.commands.join import JoinCommand, find_gpus, visible
-from raypol.cluster.join import Gpu, has_kernels, plan_joining
+from raypol.cli.commands.join import JoinCommand
+from raypol.cluster.join import Gpu, find_gpus, has_kernels, plan_joining, visible_gpus
 from raypol.core.errors import InputError
 
 
@@ -85,11 +85,11 @@ def test_which_gpus_a_pytorch_build_runs_on(capability: tuple[int, int], built_f
 
 def test_cuda_visible_devices_is_kept_where_the_driver_ignores_it() -> None:
     names = ["Tesla P40", "NVIDIA GeForce RTX 2080 Ti"]
-    assert visible(names, None) == names
-    assert visible(names, "1") == names[1:]
-    assert visible(names, "") == []
+    assert visible_gpus(names, None) == names
+    assert visible_gpus(names, "1") == names[1:]
+    assert visible_gpus(names, "") == []
     with pytest.raises(InputError, match="expected numbers below 2"):
-        visible(names, "2")
+        visible_gpus(names, "2")
 
 
 def _driver(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:

@@ -12,17 +12,24 @@ import pytest
 from raypol.cluster import metrics
 from raypol.cluster.metrics import (
     DEVICE_SECONDS,
+    EXPORTED_METRICS,
     INTERVALS,
-    METRICS,
     STORE_BYTES,
     TRIALS,
     MetricSpec,
     add,
-    begin,
-    published,
+    exported_gauges,
+    start_series,
 )
 from raypol.cluster.placement import parse_device
-from raypol.cluster.work_metrics import accelerator_of, add_bytes, add_interval, at_work, counted, writing
+from raypol.cluster.work_metrics import (
+    accelerator_of,
+    add_bytes,
+    add_interval,
+    count_intervals,
+    counting_bytes,
+    counting_job,
+)
 from raypol.core.attacks import find_attack
 
 CPU = parse_device("cpu")
@@ -55,8 +62,9 @@ def test_without_ray_nothing_is_counted_and_ray_is_not_imported() -> None:
     code = (
         "import sys; from raypol.cluster.work_metrics import *; from raypol.cluster.metrics import *\n"
         "from raypol.cluster.placement import parse_device\n"
-        "with at_work(parse_device('cpu'), 'spoofer', object()), published({TRIALS: lambda: {('s', 'ok'): 1.0}}):\n"
-        "    assert list(counted('crafted', range(3))) == [0, 1, 2]; add_bytes(lambda: 1 / 0); add(STORE_BYTES, 1, role='x')\n"
+        "with counting_job(parse_device('cpu'), 'spoofer', object()), exported_gauges({TRIALS: lambda: {('s', 'ok'): 1.0}}):\n"
+        "    assert list(count_intervals('crafted', range(3))) == [0, 1, 2]\n"
+        "    add_bytes(lambda: 1 / 0); add(STORE_BYTES, 1, role='x')\n"
         "print('ray' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
@@ -64,8 +72,8 @@ def test_without_ray_nothing_is_counted_and_ray_is_not_imported() -> None:
 
 
 def test_names_are_distinct_and_described() -> None:
-    assert len({spec.name for spec in METRICS}) == len(METRICS)
-    for spec in METRICS:
+    assert len({spec.name for spec in EXPORTED_METRICS}) == len(EXPORTED_METRICS)
+    for spec in EXPORTED_METRICS:
         assert spec.name.startswith("raypol_")
         assert spec.about.endswith(".")
         assert spec.exported.startswith("ray_raypol_")
@@ -79,7 +87,7 @@ def test_what_ray_refuses_is_dropped(ray_session: ModuleType) -> None:
     add(wrong, 1.0, other="x")
     add(wrong, float("nan"), sweep="s")
     add(wrong, -1.0, sweep="s")
-    begin(wrong, sweep="s")
+    start_series(wrong, sweep="s")
 
 
 def test_counting_costs_next_to_nothing(ray_session: ModuleType) -> None:
@@ -94,8 +102,8 @@ def test_counting_costs_next_to_nothing(ray_session: ModuleType) -> None:
 
 def test_a_job_counts_its_seconds_intervals_and_bytes(ledger: dict[tuple[str, ...], float]) -> None:
     started = time.monotonic()
-    with at_work(parse_device("T4:0.5"), "spoofer", Errand()):
-        assert list(counted("crafted", "abc")) == ["a", "b", "c"]
+    with counting_job(parse_device("T4:0.5"), "spoofer", Errand()):
+        assert list(count_intervals("crafted", "abc")) == ["a", "b", "c"]
         add_interval("crafted")
         add_bytes(lambda: 70)
         time.sleep(0.05)
@@ -109,10 +117,10 @@ def test_a_job_counts_its_seconds_intervals_and_bytes(ledger: dict[tuple[str, ..
 
 
 def test_a_job_that_fails_is_counted_and_the_next_one_starts_anew(ledger: dict[tuple[str, ...], float]) -> None:
-    with pytest.raises(ValueError, match="inside"), at_work(CPU, "spoofer", Errand()):
+    with pytest.raises(ValueError, match="inside"), counting_job(CPU, "spoofer", Errand()):
         raise ValueError("inside")
     assert ledger[DEVICE_SECONDS.name, "spoofer", "cpu", "iii"] > 0.0
-    with at_work(CPU, "verifier", object()):
+    with counting_job(CPU, "verifier", object()):
         add_interval("replayed")
     assert ledger[INTERVALS.name, "replayed", "cpu", "none"] == pytest.approx(1.0)
 
@@ -122,7 +130,7 @@ def test_bytes_are_counted_as_they_grow(ledger: dict[tuple[str, ...], float], mo
     monkeypatch.setattr(metrics, "_sampler", metrics._Sampler())
     size = [0]
     key = (STORE_BYTES.name, "prover")
-    with at_work(CPU, "prover", object()), writing(lambda: size[0]):
+    with counting_job(CPU, "prover", object()), counting_bytes(lambda: size[0]):
         size[0] = 1000
         limit = time.monotonic() + 60.0
         while ledger.get(key, 0.0) < 999.0 and time.monotonic() < limit:
@@ -134,7 +142,7 @@ def test_bytes_are_counted_as_they_grow(ledger: dict[tuple[str, ...], float], mo
 
 def test_bytes_that_were_there_already_are_not_counted(ledger: dict[tuple[str, ...], float]) -> None:
     size = [800]
-    with at_work(CPU, "prover", object()), writing(lambda: size[0], already=800):
+    with counting_job(CPU, "prover", object()), counting_bytes(lambda: size[0], already=800):
         size[0] = 1000
     assert ledger[STORE_BYTES.name, "prover"] == pytest.approx(200.0)
 
@@ -143,7 +151,7 @@ def test_a_size_that_cannot_be_seen_costs_no_trial(ledger: dict[tuple[str, ...],
     def away() -> int:
         raise OSError("the storage is away")
 
-    with at_work(CPU, "spoofer", Errand()), writing(away):
+    with counting_job(CPU, "spoofer", Errand()), counting_bytes(away):
         add_bytes(away)
     assert ledger[STORE_BYTES.name, "spoofer"] < 1.0
 
@@ -158,7 +166,7 @@ def test_gauges_are_set_again_and_again(ledger: dict[tuple[str, ...], float], mo
         asked[0] += 1
         return {("s", "running"): asked[0]}
 
-    with published({TRIALS: trials}):
+    with exported_gauges({TRIALS: trials}):
         limit = time.monotonic() + 60.0
         while asked[0] < 4 and time.monotonic() < limit:
             time.sleep(0.01)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raypol.cluster.packing import Space, hardest_first, pack
+from raypol.cluster.packing import Space, hardest_first, pack_actors
 from raypol.cluster.placement import DeviceRequest, parse_device
 
 SPELLINGS = ["cpu", "cpu:2", "gpu", "gpu:0.5", "gpu:0.6", "gpu:0.3", "gpu:2", "T4", "T4:0.5", "V100:0.7"]
@@ -50,7 +50,7 @@ NODES = st.builds(
 @given(st.lists(st.sampled_from(SPELLINGS), max_size=4), st.lists(NODES, max_size=2))
 def test_the_search_finds_what_trying_every_way_finds(asked: list[str], spaces: list[Space]) -> None:
     requests = [parse_device(text) for text in asked]
-    assert pack(requests, spaces).feasible == room_in_any_way(requests, spaces)
+    assert pack_actors(requests, spaces).feasible == room_in_any_way(requests, spaces)
 
 
 @given(
@@ -66,16 +66,16 @@ def test_startable_nodes_are_as_good_as_live_ones_up_to_their_number(
     asked: list[str], live: list[Space], one: Space, other: Space, ones: int, others: int, most: int
 ) -> None:
     requests = [parse_device(text) for text in asked]
-    packing = pack(requests, live, {"one": (one, ones), "other": (other, others)}, most)
+    packing = pack_actors(requests, live, {"one": (one, ones), "other": (other, others)}, most)
     ways = [(i, j) for i in range(ones + 1) for j in range(others + 1) if i + j <= most]
-    assert packing.feasible == any(pack(requests, [*live, *[one] * i, *[other] * j]).feasible for i, j in ways)
+    assert packing.feasible == any(pack_actors(requests, [*live, *[one] * i, *[other] * j]).feasible for i, j in ways)
     kinds = [kind for _, kind in packing.started]
     assert kinds.count("one") <= ones
     assert kinds.count("other") <= others
     assert len(kinds) <= most
     if packing.feasible:
-        assert pack(requests, [*live, *[one] * kinds.count("one"), *[other] * kinds.count("other")]).feasible
-    if pack(requests, live).feasible:
+        assert pack_actors(requests, [*live, *[one] * kinds.count("one"), *[other] * kinds.count("other")]).feasible
+    if pack_actors(requests, live).feasible:
         assert packing.started == ()
 
 
@@ -93,7 +93,7 @@ def test_startable_nodes_are_as_good_as_live_ones_up_to_their_number(
     ],
 )
 def test_shares_stay_within_a_gpu(asked: str, feasible: bool) -> None:
-    assert pack(requests_of(asked), [Space.of(0, 2, ())]).feasible == feasible
+    assert pack_actors(requests_of(asked), [Space.of(0, 2, ())]).feasible == feasible
 
 
 def test_the_hardest_come_first() -> None:
@@ -113,5 +113,5 @@ def test_the_hardest_come_first() -> None:
 def test_a_hard_question_is_answered_in_time(asked: str) -> None:
     nodes = [Space.of(8, 4, (("T4", "V100")[i % 2],)) for i in range(12)]
     begin = time.process_time()
-    pack(requests_of(asked), nodes)
+    pack_actors(requests_of(asked), nodes)
     assert time.process_time() - begin < 10

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from raypol.cluster.cluster_file import read_cluster_file
-from raypol.cluster.inventory import NOTHING, check_group, wait_needed
+from raypol.cluster.inventory import NO_AUTOSCALER, check_group, nodes_to_start
 from raypol.cluster.placement import parse_device
 from raypol.cluster.scaling import config_text_here, types_from_config, view_of_file
 from raypol.core.errors import InputError
@@ -32,7 +32,7 @@ def test_node_types_of_a_cluster_file() -> None:
 
 @pytest.mark.parametrize("config", [{}, {"available_node_types": None}, {"provider": {"type": "local"}}])
 def test_a_cluster_file_without_node_types_scales_to_nothing(config: dict[str, Any]) -> None:
-    assert types_from_config(config) == NOTHING
+    assert types_from_config(config) == NO_AUTOSCALER
 
 
 def test_the_cluster_that_a_file_describes() -> None:
@@ -42,7 +42,7 @@ def test_the_cluster_that_a_file_describes() -> None:
     assert {"T4", "V100", "A10G", "H100"} <= {name for kind in view.scalable.types for name in kind.accelerators}
     trial = [parse_device(text) for text in ("v100", "Tesla T4", "cpu")]
     check_group(trial, view.nodes, view.scalable)
-    waits = wait_needed(trial, view.nodes, view.scalable)
+    waits = nodes_to_start(trial, view.nodes, view.scalable)
     kinds = {kind.name: kind for kind in view.scalable.types}
     assert {(str(request), *kinds[name].accelerators) for request, name in waits} == {("V100", "V100"), ("T4", "T4")}
     with pytest.raises(InputError, match=r"offers P40; there is .*; the autoscaler can start "):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raypol.cluster.inventory import at_once, wait_needed
+from raypol.cluster.inventory import groups_at_once, nodes_to_start
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.ray_runner import RayRunner
 from raypol.cluster.runners import Role, WorkerLostError
@@ -81,9 +81,9 @@ class HonestSide:
         """As many workers as proofs, if there is room for them."""
         proving, judging = self.requests[prover], self.requests[verifier]
         group = list(dict.fromkeys((proving, judging)))
-        for request, kind in wait_needed(group, self.view.nodes, self.view.scalable):
+        for request, kind in nodes_to_start(group, self.view.nodes, self.view.scalable):
             self.on_progress(f"waiting for the autoscaler to start a {kind} node for {request}", 0, 0)
-        workers = max(1, at_once(group, self.view.nodes, self.view.scalable, most=most))
+        workers = max(1, groups_at_once(group, self.view.nodes, self.view.scalable, most=most))
         devices: dict[Role, DeviceRequest] = {"prover": proving, "spoofer": proving, "verifier": judging}
         with RayRunner(devices, workers=workers, patience_s=self.options.patience_s) as runner:
             yield runner

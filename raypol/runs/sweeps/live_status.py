@@ -28,8 +28,8 @@ from raypol.cluster.metrics import (
     add,
     add_lost,
     add_restarted,
-    begin,
-    published,
+    exported_gauges,
+    start_series,
 )
 from raypol.core.errors import InputError
 from raypol.runs.sweeps.design import Setup
@@ -153,8 +153,8 @@ class Live:
         writer = threading.Thread(target=self._write_until, args=(done,), name="raypol-live", daemon=True)
         ended = "interrupted"
         for spec in (LOST, RESTARTED):
-            begin(spec, what="trial process")
-        with published({TRIALS: self._trials, OLDEST_TRIAL: self._oldest}):
+            start_series(spec, what="trial process")
+        with exported_gauges({TRIALS: self._trials, OLDEST_TRIAL: self._oldest}):
             writer.start()
             try:
                 yield
@@ -212,7 +212,7 @@ class Live:
         if again:
             add_restarted("trial process")
         for state in FINAL:
-            begin(TRIALS_FINISHED, sweep=self._sweep_id, state=state, arm=setup.arm)
+            start_series(TRIALS_FINISHED, sweep=self._sweep_id, state=state, arm=setup.arm)
 
     def lost(self, setup: Setup) -> None:
         """A trial's process or its workers are lost; it will be begun again."""
