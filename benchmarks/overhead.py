@@ -21,15 +21,12 @@ from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.thresholds import RELATIVE
-from raypol.runs.sweeps.design import Design, Sweep, expand
-from raypol.runs.sweeps.driver import Events, run_sweep
+from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.sweeps.driver import Events, drive_sweep
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
+from raypol.runs.sweeps.points import expand
 from raypol.runs.tracking.tracker import Tracker
-from raypol.runs.trials.honest_proof import HonestProof, honest_proofs, reference_distance
-from raypol.runs.trials.study import Study
-from raypol.runs.trials.trial import run_honest, run_trial
-from raypol.runs.trials.verify import Examination
+from raypol.runs.trials.trial import prepare_study, run_honest, run_trial
 from raypol.store.location import Location, open_location
 from raypol.store.results.rows import IntervalRow, TrialRow
 
@@ -90,7 +87,7 @@ def as_sweep(design: Design, results: Location) -> tuple[float, float, float, li
         if row.arm != "honest":
             seen.append((time.perf_counter(), time.process_time()))
 
-    run = run_sweep(plan, results, events=Events(on_row=outcome))
+    run = drive_sweep(plan, results, events=Events(on_row=outcome))
     tracker.finish("measured", [])
     cpu_s = time.process_time() - seen[0][1]
     return seen[-1][0] - started, seen[0][0] - started, cpu_s, list(run.trials)
@@ -98,35 +95,15 @@ def as_sweep(design: Design, results: Location) -> tuple[float, float, float, li
 
 def in_process(design: Design, results: Location, most: int) -> float:
     """Seconds per trial of the same trials without Ray and MLflow."""
-    setups = [setup for _, setup in expand(design, "grid", samples=1, seed=0)][:most]
-    train = setups[0].train
+    trials = expand(design, "grid", samples=1, seed=0)[:most]
     with LocalRunner(dict.fromkeys(ROLES, parse_device("cpu"))) as runner:
-        dataset = train.data.load()
-        other = replace(train, seed=train.seed + 1, interval=train.steps)
-        recipes = [config.recipe(dataset, device="cpu", threads=1) for config in (train, other)]
-        proof, reference = honest_proofs(runner, results, recipes, train.data)
-        study = _study(results, train, proof, reference, setups[0].examination)
-        honest = run_honest(runner, study).row
-        run_trial(runner, study, setups[0].trial("warm-up"), honest)
+        study = prepare_study(runner, results, design.train, "local")
+        honest = run_honest(runner, study, trials[0]).row
+        run_trial(runner, replace(study, sweep_id="warm-up"), trials[0], honest)
         started = time.perf_counter()
-        for setup in setups:
-            run_trial(runner, study, setup.trial("local"), honest)
-        return (time.perf_counter() - started) / len(setups)
-
-
-def _study(
-    results: Location, train: TrainConfig, proof: HonestProof, reference: HonestProof, examination: Examination
-) -> Study:
-    return Study(
-        sweep_id="local",
-        results=results,
-        data=train.data,
-        proof=proof,
-        prover_device="cpu",
-        d_ref=reference_distance(proof.folder, reference.folder),
-        examination=examination,
-        thresholds=RELATIVE,
-    )
+        for trial in trials:
+            run_trial(runner, study, trial, honest)
+        return (time.perf_counter() - started) / len(trials)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A study small enough for a test: an honest proof of 40 steps on real digits, its reference, and quick arms of every attack."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import duckdb
@@ -11,11 +10,8 @@ from raypol.cluster.runners import ROLES, Role, Runner
 from raypol.core.attacks import find_attack
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.replay import Conditions
-from raypol.core.verification.thresholds import RELATIVE
-from raypol.runs.trials.honest_proof import honest_proofs, reference_distance
 from raypol.runs.trials.study import Study, Trial
-from raypol.runs.trials.verify import Examination
+from raypol.runs.trials.trial import prepare_study
 from raypol.store.location import Location
 
 TRAIN: Final = TrainConfig(steps=40, interval=10, batch_size=32)
@@ -43,25 +39,12 @@ def on(spelling: str = "cpu") -> dict[Role, DeviceRequest]:
 
 def trial(arm: str, **changes: Any) -> Trial:  # noqa: ANN401 - any field of Trial
     """One of the quick arms, T' = 10, k = 5."""
-    return Trial(**{"arm": arm, "attack": QUICK_ARMS.get(arm), "spoof": SHORT, **changes})
+    return Trial(**{"train": TRAIN, "arm": arm, "attack": QUICK_ARMS.get(arm), "spoof": SHORT, **changes})
 
 
 def prepare(runner: Runner, results: Location, *, sweep_id: str = "test", train: TrainConfig = TRAIN) -> Study:
     """The honest proof and its reference, made or found, ready for trials."""
-    dataset = train.data.load()
-    other = replace(train, seed=train.seed + 1, interval=train.steps)
-    recipes = [config.recipe(dataset, device="cpu", threads=1) for config in (train, other)]
-    proof, reference = honest_proofs(runner, results, recipes, train.data)
-    return Study(
-        sweep_id=sweep_id,
-        results=results,
-        data=train.data,
-        proof=proof,
-        prover_device=str(runner.request("prover")),
-        d_ref=reference_distance(proof.folder, reference.folder),
-        examination=Examination(conditions=Conditions()),
-        thresholds=RELATIVE,
-    )
+    return prepare_study(runner, results, train, sweep_id)
 
 
 def query(sql: str) -> list[tuple[Any, ...]]:

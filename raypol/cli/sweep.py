@@ -30,9 +30,8 @@ from raypol.report.range_summary import conclude_ranges
 from raypol.report.tables import terminal_text, to_terminal
 from raypol.report.trial_tables import choices_table, points_table
 from raypol.runs.sweeps.design import SizeName, Sweep
-from raypol.runs.sweeps.driver import Events, SweepRun
-from raypol.runs.sweeps.driver import run_sweep as drive_sweep
-from raypol.runs.sweeps.plan import Plan, SweepOptions, plan_sweep
+from raypol.runs.sweeps.driver import Events, SweepRun, drive_sweep
+from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
 from raypol.runs.sweeps.success_ranges import Ranges, range_rows
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
@@ -87,7 +86,7 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
     return SOME_FAILED if any(row.status == "error" for row in run.trials) else 0
 
 
-def _show_plan(sweep: Sweep, plan: Plan, command: SweepCommand) -> int:
+def _show_plan(sweep: Sweep, plan: SweepPlan, command: SweepCommand) -> int:
     view = view_of(command.cluster_address())
     OUT.print(f"{sweep.question}\n{plan.sweep_id}: at most {plan.num_trials} trials, {plan.options.search} search")
     OUT.print(needs_table(plan.groups(), plan.num_trials, view.nodes, view.scalable))
@@ -129,10 +128,10 @@ def _conclusions(run: SweepRun, results: Location) -> Conclusions:
         return replace(found, tables=[*found.tables, *([choices] if choices else [])])
     options, sweep_id = run.plan.options, run.plan.sweep_id
     ranges = Ranges(run.plan.design, sweep_id, options.policy, options.scan_factor)
-    ranges.recall(run.rows, failed=True)
+    ranges.take(run.rows, failed=True)
     estimates = ranges.estimates()
-    write_ranges(results, sweep_id, options.policy, range_rows(estimates, ranges.span, sweep_id, options.policy))
-    return conclude_ranges(run, estimates, ranges.span, options.policy)
+    write_ranges(results, sweep_id, options.policy, range_rows(estimates, ranges.grid, sweep_id, options.policy))
+    return conclude_ranges(run, estimates, ranges.grid, options.policy)
 
 
 @contextmanager
@@ -172,7 +171,7 @@ def _outliving_the_terminal(results: Location, sweep_id: str) -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def plan_of_file(path: str, size: SizeName, *, estimate: int = 0, dataset: str = "") -> Plan:
+def plan_of_file(path: str, size: SizeName, *, estimate: int = 0, dataset: str = "") -> SweepPlan:
     """The plan of a sweep file at one size. The file is run as Python, without its command line.
 
     Raises:

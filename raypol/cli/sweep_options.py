@@ -13,10 +13,10 @@ from raypol.cluster.connection import running_cluster
 from raypol.cluster.placement import parse_devices
 from raypol.cluster.runners import PATIENCE_S, ROLES
 from raypol.core.errors import InputError
-from raypol.runs.success_range.search import Span
+from raypol.runs.success_range.search import SearchGrid
 from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
-from raypol.runs.sweeps.plan import Plan, SweepOptions, plan_sweep
-from raypol.runs.sweeps.success_ranges import Policy, seeds_of, span_of
+from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
+from raypol.runs.sweeps.success_ranges import PolicyName, search_grid, seeds_of
 from raypol.runs.trials.study import Keep
 
 Size = Annotated[SizeName, tyro.conf.arg(help="paper: the published numbers; smoke: two CPU cores, about a minute.")]
@@ -131,7 +131,7 @@ class SweepCommand:
             design = design.on_dataset(self.dataset)
         return design if self.data_dir is None else replace(design, train=replace(design.train, data_dir=self.data_dir))
 
-    def plan(self, sweep: Sweep) -> Plan:
+    def plan(self, sweep: Sweep) -> SweepPlan:
         """The sweep with these options."""
         return plan_sweep(sweep, self.size, self.design(sweep), self.options(sweep))
 
@@ -144,7 +144,7 @@ class RangeSweepCommand(SweepCommand):
     """range: both ends by bisection. random: drawn T' instead, as in every sweep; optuna: proposed ones."""
     early_stop: bool = True
     """Stop a trial as soon as its first intervals rule success out; its row says so. No success is missed by it."""
-    policy: Policy = "published"
+    policy: PolicyName = "published"
     """Whose acceptance success is judged by. Ask for the other one afterwards under the same name: the trials are shared."""
     low: int | None = None
     """Smallest T' of the search; None = as declared."""
@@ -164,7 +164,7 @@ class RangeSweepCommand(SweepCommand):
     def design(self, sweep: Sweep) -> Design:
         """The sweep's at this size, with what was changed."""
         design = super().design(sweep)
-        declared = span_of(design, self.scan_factor)
+        declared = search_grid(design, self.scan_factor)
         low, high, resolution = (
             getattr(declared, name) if getattr(self, name) is None else getattr(self, name)
             for name in ("low", "high", "resolution")
@@ -176,7 +176,7 @@ def search_steps(design: Design, low: int, high: int, resolution: int, seeds: Se
     """The design with the axis T' to be searched, for these seeds.
 
     Raises:
-        InputError: see `Span`; no seed.
+        InputError: see `SearchGrid`; no seed.
     """
     from ray import tune
 
@@ -184,7 +184,7 @@ def search_steps(design: Design, low: int, high: int, resolution: int, seeds: Se
         raise InputError("expected at least one seed, got none")
     if resolution < 1:
         raise InputError(f"expected a resolution >= 1, got {resolution}")
-    Span(low=low, high=high, resolution=resolution)
+    SearchGrid(low=low, high=high, resolution=resolution)
     steps = tune.qrandint(low, high, resolution) if resolution > 1 else tune.randint(low, high + 1)
     space = {**design.space, "seed": tune.grid_search(list(seeds))}
     return replace(design, space=space, drawn={**design.drawn, "steps": steps})

@@ -10,7 +10,7 @@ import pyarrow as pa
 from raypol.cli.console import first_names
 from raypol.core.errors import InputError, first_line
 from raypol.runs.sweeps.live_status import FINAL, STATES, Pulse, read_pulse
-from raypol.runs.sweeps.record import Ledger, sweeps_of_rows, sweeps_with_books
+from raypol.runs.sweeps.record import SweepRecord, sweeps_on_record, sweeps_with_rows
 from raypol.store.location import Location
 from raypol.store.results.files import read_trials
 
@@ -102,7 +102,7 @@ def read_status(results: Location, name: str = "") -> SweepStatus:
 def _read_status(results: Location, name: str) -> SweepStatus:
     if not results.exists():
         raise InputError(f"no such results folder: {results}")
-    sweeps = sweeps_with_books(results) or sweeps_of_rows(results)
+    sweeps = sweeps_on_record(results) or sweeps_with_rows(results)
     if not sweeps:
         raise InputError(
             f"{results} holds no sweep: expected RESULTS/sweeps/<name>/ or RESULTS/trials/*.parquet, as a sweep writes them"
@@ -121,6 +121,6 @@ def _read_status(results: Location, name: str) -> SweepStatus:
         now=time.time(),
         pulse=pulse,
         states={state: states[state] for state in STATES},
-        num_trials=pulse.num_trials if pulse else Ledger(results, sweep_id).about().num_trials,
+        num_trials=pulse.num_trials if pulse else SweepRecord(results, sweep_id).read_about().num_trials,
         others=tuple(other for other in sweeps if other != sweep_id),
     )

@@ -17,7 +17,7 @@ from raypol.report.conclusions import conclude
 from raypol.report.range_summary import range_table
 from raypol.report.tables import Table, TableColumn, words
 from raypol.report.trial_tables import choices_table, controls_table, every_trial_table, points_table
-from raypol.runs.sweeps.record import About, Ledger
+from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.tracking.sync import kept_summary
 from raypol.store.location import Location
 from raypol.store.results.rows import TrialRow
@@ -71,8 +71,8 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
     """
     on_progress("reading rows", 0, len(PLOTS))
     material = read_material(results, sweep_id)
-    ledger = Ledger(results, sweep_id)
-    about, asked = ledger.about(), ledger.recall_sweep() or {}
+    record = SweepRecord(results, sweep_id)
+    about, asked = record.read_about(), record.read_asked() or {}
     trials = [row for row in material.rows if not row.is_honest]
     choices = choices_table(trials)
     points = [points_table(trials), *([choices] if choices else [])] if trials else []

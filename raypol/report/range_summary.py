@@ -6,10 +6,10 @@ from typing import Any
 
 from raypol.report.conclusions import Conclusions, changed_nothing, failures, limits, progress, shown_conditions
 from raypol.report.tables import Table, TableColumn, words
-from raypol.runs.success_range.estimate import METHOD, RangeEstimate, is_wider
-from raypol.runs.success_range.search import FAILED, Span
+from raypol.runs.success_range.estimate import INTERVAL_METHOD, RangeEstimate, is_wider
+from raypol.runs.success_range.search import FAILED, SearchGrid
 from raypol.runs.sweeps.driver import SweepRun
-from raypol.runs.sweeps.success_ranges import Policy, range_rows
+from raypol.runs.sweeps.success_ranges import PolicyName, range_rows
 from raypol.store.results.range_rows import RangeRow
 
 
@@ -54,7 +54,9 @@ def range_table(rows: Sequence[RangeRow], *, seeds: bool = False) -> Table:
     )  # fmt: skip
 
 
-def conclude_ranges(run: SweepRun, estimates: Sequence[RangeEstimate], span: Span, policy: Policy) -> Conclusions:
+def conclude_ranges(
+    run: SweepRun, estimates: Sequence[RangeEstimate], span: SearchGrid, policy: PolicyName
+) -> Conclusions:
     """How the ranges were searched, what limits them, and whether each attack's range is wider than a control's."""
     trials, grid, seeds = (
         sum(one.trials for one in estimates),
@@ -82,11 +84,11 @@ def conclude_ranges(run: SweepRun, estimates: Sequence[RangeEstimate], span: Spa
     ]
     table = range_table(range_rows(estimates, span, run.plan.sweep_id, policy))
     return Conclusions(
-        summary=summary, remarks=[*remarks, *failures(run.trials), f"Intervals: {METHOD}."], tables=[table]
+        summary=summary, remarks=[*remarks, *failures(run.trials), f"Intervals: {INTERVAL_METHOD}."], tables=[table]
     )
 
 
-def _remarks(one: RangeEstimate, span: Span) -> list[str]:
+def _remarks(one: RangeEstimate, span: SearchGrid) -> list[str]:
     """What must not be overlooked."""
     found = []
     if one.lower is None:

@@ -63,7 +63,7 @@ def leftovers(results: Path) -> list[Path]:
 
 def test_neither_weights_nor_points_pass_through_the_driver(runner: WeighingRunner, tmp_path: Path) -> None:
     study = prepare(runner, open_location(tmp_path))
-    honest = run_honest(runner, study)
+    honest = run_honest(runner, study, trial("null"))
     for arm in ("null", "II", "III-loss", "I-tail"):
         outcome = run_trial(runner, study, trial(arm), honest.row)
         assert outcome.row.status == "ok", outcome.row.message

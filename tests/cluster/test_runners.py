@@ -22,7 +22,7 @@ from raypol.cluster.ray_runner import RayRunner
 from raypol.cluster.runners import ROLES, LocalRunner, Role
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
-from raypol.runs.trials.study import Outcome
+from raypol.runs.trials.study import TrialOutcome
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from raypol.store.proofs.format import Manifest
@@ -272,10 +272,10 @@ TIMES = {"device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "st
 TIMES |= {"bound_by", "success", "success_strict", "node", "verifier_node"}
 
 
-def study_rows(runner: LocalRunner | RayRunner, results: Path) -> tuple[list[Outcome], dict[str, str]]:
+def study_rows(runner: LocalRunner | RayRunner, results: Path) -> tuple[list[TrialOutcome], dict[str, str]]:
     """Outcomes by arm, and the root of every proof."""
     study = prepare(runner, open_location(results))
-    outcomes = [run_honest(runner, study)]
+    outcomes = [run_honest(runner, study, trial("null"))]
     arms = ("null", "forged_momentum", "I-tail", "II", "III-invisible")
     outcomes += [run_trial(runner, study, trial(arm), outcomes[0].row) for arm in arms]
     roots = {o.row.arm: ParquetProof(open_location(results) / "proofs" / o.row.proof_id).root for o in outcomes}
@@ -332,7 +332,7 @@ def test_relative_folders_mean_the_drivers(
     monkeypatch.chdir(tmp_path)
     study = prepare(two_actors, open_location("relative/results"))
     assert (tmp_path / "relative" / "results" / "proofs" / study.proof.proof_id / "manifest.json").exists()
-    honest = run_honest(two_actors, study)
+    honest = run_honest(two_actors, study, trial("null"))
     outcome = run_trial(two_actors, study, trial("III-loss"), honest.row)
     assert outcome.row.status == "ok", outcome.row.message
 
@@ -340,7 +340,7 @@ def test_relative_folders_mean_the_drivers(
 @pytest.mark.ray
 def test_an_own_attack_by_import_path_is_known_to_the_workers(two_actors: RayRunner, tmp_path: Path) -> None:
     study = prepare(two_actors, open_location(tmp_path))
-    honest = run_honest(two_actors, study)
+    honest = run_honest(two_actors, study, trial("null"))
     own = trial("mine", attack=find_attack("tests.scenes:INVERT"))
     outcome = run_trial(two_actors, study, own, honest.row)
     assert (outcome.row.status, outcome.row.num_points) == ("ok", 320), outcome.row.message

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from raypol.figures.catalogue import PLOTS
 from raypol.report import content
 from raypol.report.content import Report, Section, make_report
-from raypol.runs.sweeps.record import About, Ledger
+from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.store.location import open_location
 from raypol.store.results.files import write_trial
 from raypol.store.results.rows import TrialRow
@@ -50,7 +50,7 @@ def folder_with(folder: Path, rows: list[TrialRow], about: About | None = ABOUT)
     for row in rows:
         write_trial(open_location(folder), row, made_intervals(row))
     if about is not None and rows:
-        Ledger(open_location(folder), rows[0].sweep_id).describe(about)
+        SweepRecord(open_location(folder), rows[0].sweep_id).write_about(about)
     return folder
 
 

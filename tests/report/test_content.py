@@ -10,9 +10,10 @@ import pytest
 from raypol.core.training.train_config import TrainConfig
 from raypol.report.content import Report
 from raypol.report.tables import to_html, to_markdown
-from raypol.runs.sweeps.design import Design, setup_of
+from raypol.runs.sweeps.design import Design
 from raypol.runs.sweeps.failed_trials import unworked_row
-from raypol.runs.sweeps.record import About, Ledger
+from raypol.runs.sweeps.points import trial_at
+from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.store.location import open_location
 from tests.report.sweep_rows import ABOUT, NUMBERS, draw_blank_figures, folder_with, report_of, rows_of, section
 
@@ -96,7 +97,7 @@ def test_every_state_of_a_folder_has_a_report(state: str, tmp_path: Path) -> Non
 def test_a_sweep_that_has_only_begun_has_a_report_and_an_empty_folder_too(tmp_path: Path) -> None:
     nothing = report_of(tmp_path, "")
     assert (nothing.title, nothing.warnings[0][:18]) == ("No results yet", "There are no rows:")
-    Ledger(open_location(tmp_path), "begun").describe(About(question="Does it pass?", num_trials=6))
+    SweepRecord(open_location(tmp_path), "begun").write_about(About(question="Does it pass?", num_trials=6))
     begun = report_of(tmp_path, "begun")
     assert begun.title == "Does it pass?"
     assert begun.warnings[0] == "This sweep is not finished: 0 of 6 trials have a row."
@@ -129,10 +130,10 @@ def test_a_control_by_another_name_is_not_missing(tmp_path: Path) -> None:
 
 def test_a_control_is_one_from_the_design_to_the_report_whatever_its_name(tmp_path: Path) -> None:
     design = Design(train=TrainConfig(steps=400), arms={"baseline": "null", "III": "iii_loss"}, space={})
-    assert list(design.all_arms()) == ["infinitesimal", "baseline", "III"]
+    assert list(design.attacks()) == ["infinitesimal", "baseline", "III"]
     spoofs = [
-        replace(unworked_row("made", setup_of(design, {"arm": arm, "steps": 20}), ""), status="ok", **NUMBERS)
-        for arm in design.all_arms()
+        replace(unworked_row("made", trial_at(design, {"arm": arm, "steps": 20}), ""), status="ok", **NUMBERS)
+        for arm in design.attacks()
     ]
     assert {row.arm: row.is_control for row in spoofs} == {"infinitesimal": True, "baseline": True, "III": False}
     rows = [rows_of()[0], *(replace(row, proof_reference="proof-0") for row in spoofs)]

@@ -4,7 +4,7 @@ from ray import tune
 
 from raypol.report.range_summary import conclude_ranges, range_table
 from raypol.runs.success_range.estimate import RangeEstimate, estimate
-from raypol.runs.success_range.search import FAILED, Outcome, RangeSearch, Span
+from raypol.runs.success_range.search import FAILED, PointOutcome, RangeSearch, SearchGrid
 from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.sweeps.driver import SweepRun
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
@@ -24,7 +24,7 @@ SWEEP = Sweep(
     ),
     smoke=Design(train=TRAIN, arms={}, space={"steps": tune.grid_search([10, 20])}),
 )
-SPAN = Span(low=10, high=640, resolution=10)
+SPAN = SearchGrid(low=10, high=640, resolution=10)
 
 
 def found(
@@ -35,7 +35,7 @@ def found(
     while proposals := search.proposals():
         for steps, seed in proposals:
             reason = below if steps < low else "time,size"
-            search.record(steps, seed, Outcome(success=low <= steps <= high and steps != hole, bound_by=reason))
+            search.record(steps, seed, PointOutcome(success=low <= steps <= high and steps != hole, bound_by=reason))
     return estimate(arm, search, {"verifier": "cpu"})
 
 

@@ -14,11 +14,13 @@ from raypol.cluster.jobs import DeviceFacts, run_craft, run_replay, run_seal, ru
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import LocalRunner, Role, WorkerLostError
 from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import Thresholds
 from raypol.runs.trials import make_spoof
-from raypol.runs.trials.early_stop import Lookout
-from raypol.runs.trials.study import Outcome, Study, Trial
+from raypol.runs.trials.early_stop import EarlyStop
+from raypol.runs.trials.study import Trial, TrialOutcome
 from raypol.runs.trials.trial import run_trial
+from raypol.runs.trials.verify import Examination
 from raypol.store import retries
 from raypol.store.results.rows import TrialRow
 from tests.runs.conftest import Fresh
@@ -74,7 +76,7 @@ def values(row: TrialRow) -> dict[str, str]:
     return {f.name: repr(getattr(row, f.name)) for f in fields(row) if f.name not in TIMED}
 
 
-def same(one: Outcome, other: Outcome) -> bool:
+def same(one: TrialOutcome, other: TrialOutcome) -> bool:
     return values(one.row) == values(other.row) and repr(one.intervals) == repr(other.intervals)
 
 
@@ -98,7 +100,7 @@ def test_a_lost_trial_goes_on_where_it_stood(
     fresh: Fresh, local: LocalRunner, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = trial("III-loss", spoof=LONG)
-    whole = run_trial(local, fresh.study, replace(asked, trial_id="trial-whole"), fresh.honest.row)
+    whole = run_trial(local, replace(fresh.study, sweep_id="whole"), asked, fresh.honest.row)
     trouble, again = WHERE[where]
     lost = run_trial(Troubled(local, trouble), fresh.study, asked, fresh.honest.row)
     assert (lost.row.status, lost.lost) == ("error", True)
@@ -122,10 +124,10 @@ def test_a_lost_trial_goes_on_where_it_stood(
     assert kept["status"] == "ok"
 
 
-def _nameless(outcome: Outcome) -> Outcome:
-    """Two trials of equal content under two names."""
-    intervals = tuple(replace(one, trial_id="", proof_id="") for one in outcome.intervals)
-    return replace(outcome, row=replace(outcome.row, trial_id="", proof_id=""), intervals=intervals)
+def _nameless(outcome: TrialOutcome) -> TrialOutcome:
+    """Two trials of equal content in two sweeps."""
+    intervals = tuple(replace(one, sweep_id="", trial_id="", proof_id="") for one in outcome.intervals)
+    return replace(outcome, row=replace(outcome.row, sweep_id="", trial_id="", proof_id=""), intervals=intervals)
 
 
 def test_storage_that_is_away_for_a_moment_costs_no_trial(fresh: Fresh, local: LocalRunner) -> None:
@@ -162,17 +164,15 @@ def test_rows_that_cannot_be_written_are_told(
 # --- stopped early ---------------------------------------------------------------------------------------------------
 
 
-def lenient(study: Study, delta: float) -> Study:
-    return replace(
-        study, thresholds=Thresholds(kind="relative", l1=delta, l2=delta, linf=delta, cos=delta), early_stop=True
-    )
+def judged_by(delta: float, arm: str = "III-loss") -> Trial:
+    return trial(arm, spoof=LONG, thresholds=Thresholds(kind="relative", l1=delta, l2=delta, linf=delta, cos=delta))
 
 
 def test_a_trial_that_cannot_succeed_any_more_is_stopped_and_says_so(fresh: Fresh, local: LocalRunner) -> None:
-    study = lenient(fresh.study, 1e-6)
-    whole = run_trial(local, replace(study, early_stop=False), trial("III-loss", spoof=LONG), fresh.honest.row)
+    asked = judged_by(1e-6)
+    whole = run_trial(local, fresh.study, asked, fresh.honest.row)
     runner = Troubled(local, {})
-    stopped = run_trial(runner, study, trial("III-loss", spoof=LONG), fresh.honest.row)
+    stopped = run_trial(runner, replace(fresh.study, early_stop=True, sweep_id="early"), asked, fresh.honest.row)
     row = stopped.row
     assert (row.status, row.success, row.accepted_published) == ("stopped", False, False)
     assert (row.rejected_by, row.bound_by) == ("replay", "rejected:replay")
@@ -189,7 +189,7 @@ def test_a_trial_that_cannot_succeed_any_more_is_stopped_and_says_so(fresh: Fres
 
 def test_an_accepted_trial_that_errs_more_than_the_proof_is_stopped_too(fresh: Fresh, local: LocalRunner) -> None:
     honest = replace(fresh.honest.row, error_l2=1e-12)
-    row = run_trial(local, lenient(fresh.study, 1e6), trial("III-loss", spoof=LONG), honest).row
+    row = run_trial(local, replace(fresh.study, early_stop=True), judged_by(1e6), honest).row
     assert (row.status, row.success, row.accepted_published, row.bound_by) == ("stopped", False, None, "error")
     assert "not below the honest proof's largest error in l2" in row.message
 
@@ -197,9 +197,8 @@ def test_an_accepted_trial_that_errs_more_than_the_proof_is_stopped_too(fresh: F
 @pytest.mark.parametrize("arm", QUICK_ARMS)
 def test_no_trial_that_would_have_succeeded_is_stopped(fresh: Fresh, local: LocalRunner, arm: str) -> None:
     asked = trial(arm, spoof=LONG)
-    study = replace(fresh.study, early_stop=True)
-    early = run_trial(local, study, replace(asked, trial_id="early"), fresh.honest.row)
-    whole = run_trial(local, fresh.study, replace(asked, trial_id="whole"), fresh.honest.row)
+    early = run_trial(local, replace(fresh.study, early_stop=True, sweep_id="early"), asked, fresh.honest.row)
+    whole = run_trial(local, fresh.study, asked, fresh.honest.row)
     if early.row.status == "stopped":
         errors = [f"error_{m}" for m in ("l1", "l2", "linf", "cos")]
         seen = [(getattr(early.row, e), getattr(whole.row, e), getattr(fresh.honest.row, e)) for e in errors]
@@ -210,8 +209,7 @@ def test_no_trial_that_would_have_succeeded_is_stopped(fresh: Fresh, local: Loca
 
 
 def test_nothing_is_looked_at_early_unless_it_is_asked_for(fresh: Fresh, local: LocalRunner) -> None:
-    study = replace(lenient(fresh.study, 1e-9), early_stop=False)
-    row = run_trial(local, study, trial("III-loss", spoof=LONG), fresh.honest.row).row
+    row = run_trial(local, fresh.study, judged_by(1e-9), fresh.honest.row).row
     assert (row.status, row.intervals_verified) == ("ok", 8)
 
 
@@ -222,19 +220,10 @@ def test_nothing_is_looked_at_early_unless_it_is_asked_for(fresh: Fresh, local: 
     ("keep", "delta", "stays"), [("all", 1e-9, True), ("successful", 1e-9, False), ("none", 1e6, False)]
 )
 def test_which_spoofs_stay(fresh: Fresh, local: LocalRunner, keep: Any, delta: float, *, stays: bool) -> None:  # noqa: ANN401
-    study = replace(lenient(fresh.study, delta), early_stop=False, keep=keep)
-    row = run_trial(local, study, trial("null"), fresh.honest.row).row
+    row = run_trial(local, replace(fresh.study, keep=keep), judged_by(delta, "null"), fresh.honest.row).row
     assert row.status == "ok"
     assert (fresh.folder / "proofs" / row.proof_id).exists() is stays
     assert not math.isnan(row.error_l2 or math.nan)
-
-
-def test_a_trial_has_the_name_it_is_given(fresh: Fresh, local: LocalRunner) -> None:
-    asked: Trial = trial("null", trial_id="trial-mine")
-    first, again = (run_trial(local, fresh.study, asked, fresh.honest.row).row for _ in range(2))
-    assert first.trial_id == again.trial_id == "trial-mine"
-    assert first.proof_id == again.proof_id
-    assert (fresh.folder / "trials" / "trial-mine.parquet").exists()
 
 
 @pytest.mark.parametrize(
@@ -247,7 +236,6 @@ def test_a_trial_has_the_name_it_is_given(fresh: Fresh, local: LocalRunner) -> N
     ],
 )
 def test_a_look_is_taken_only_where_it_shows_what_the_verdict_will_see(
-    fresh: Fresh,
     spoofer: str,
     carry: Literal["exact", "restart"],
     selection: Literal["all", "random"],
@@ -258,9 +246,9 @@ def test_a_look_is_taken_only_where_it_shows_what_the_verdict_will_see(
         def request(self, role: Role) -> DeviceRequest:
             return parse_device(spoofer if role == "spoofer" else "cpu")
 
-    study = replace(fresh.study, examination=replace(fresh.study.examination, selection=selection))
-    asked = trial("III-loss", spoof=replace(LONG, carry=carry))
-    assert Lookout.is_sound(Where(None, {}), study, asked) is sound  # type: ignore[arg-type]
+    examination = Examination(conditions=Conditions(), selection=selection)
+    asked = trial("III-loss", spoof=replace(LONG, carry=carry), examination=examination)
+    assert EarlyStop.is_sound(Where(None, {}), asked) is sound  # type: ignore[arg-type]
 
 
 def test_patience_counts_from_the_first_failure_and_long_work_renews_it(monkeypatch: pytest.MonkeyPatch) -> None:

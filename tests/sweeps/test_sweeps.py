@@ -14,9 +14,10 @@ import pytest
 from raypol.core.errors import InputError
 from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.trajectory import TrajectoryConfig
-from raypol.runs.sweeps.design import SizeName, Sweep, setup_of
+from raypol.runs.sweeps.design import SizeName, Sweep
 from raypol.runs.sweeps.paper_experiments import CIFAR10, CIFAR100, IMAGENET, PAPER_DATASETS, setting
-from raypol.runs.sweeps.plan import Plan, SweepOptions, plan_sweep
+from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
+from raypol.runs.sweeps.points import trial_at
 from raypol.store.location import open_location
 from raypol.store.results.files import read_trials
 
@@ -31,7 +32,7 @@ def sweep_of(stem: str) -> Sweep:
     return found
 
 
-def planned(stem: str, size: SizeName, **options: str) -> Plan:
+def planned(stem: str, size: SizeName, **options: str) -> SweepPlan:
     sweep = sweep_of(stem)
     return plan_sweep(sweep, size, sweep.at(size), SweepOptions(name="test", **options))  # type: ignore[arg-type]
 
@@ -80,7 +81,7 @@ def test_a_file_is_named_and_described_as_its_experiment(stem: str) -> None:
 @pytest.mark.parametrize("size", ["paper", "smoke"])
 @pytest.mark.parametrize("stem", FILES)
 def test_both_sizes_expand_with_both_controls_at_every_point(stem: str, size: SizeName) -> None:
-    trials = [setup for _, setup in planned(stem, size).trials]
+    trials = planned(stem, size).trials
     by_claim: dict[object, set[str]] = {}
     for s in trials:
         by_claim.setdefault((s.honest_key(), s.spoof, s.spoofer), set()).add(s.arm)
@@ -93,7 +94,7 @@ def test_both_sizes_expand_with_both_controls_at_every_point(stem: str, size: Si
 def test_a_smoke_size_is_small_and_needs_nothing_that_is_not_there(stem: str) -> None:
     plan = planned(stem, "smoke")
     assert len(plan.trials) <= 16
-    assert {s.train.model for s in plan.setups()} == {"resnet8"}
+    assert {s.train.model for s in plan.examples()} == {"resnet8"}
     assert {request.kind for group in plan.groups() for request in group} == {"cpu"}
     assert max(sum(request.amount for request in group) for group in plan.groups()) <= 2
     plan.load_data()
@@ -105,11 +106,11 @@ def test_figures_2_to_7_are_at_the_published_numbers(stem: str) -> None:
     plan = planned(stem, "paper")
     (attack,) = (attack for arm, attack in plan.design.arms.items() if arm not in CONTROLS)
     assert attack == preset
-    assert {s.train for s in plan.setups()} == {replace(train, seed=seed) for seed in (0, 1, 2)}
+    assert {s.train for s in plan.examples()} == {replace(train, seed=seed) for seed in (0, 1, 2)}
     spoof = plan.design.spoof
     assert (spoof.hyperparameters, spoof.carry, spoof.interval) == ("published", "restart", 100)
     assert plan.design.thresholds.kind == "static"
-    claimed = {s.spoof.steps for s in plan.setups()}
+    claimed = {s.spoof.steps for s in plan.examples()}
     low, high = PUBLISHED_RANGES[train.dataset]
     assert min(claimed) < low
     assert max(claimed) > high
@@ -130,7 +131,7 @@ def test_the_three_trainings_are_the_published_ones() -> None:
 @pytest.mark.parametrize("size", ["paper", "smoke"])
 def test_prover_and_adversary_of_figures_8_and_9_have_one_half_each(stem: str, size: SizeName) -> None:
     whole = "cifar10" if size == "paper" else "digits"
-    assert {(s.train.dataset, s.spoof.dataset) for s in planned(stem, size).setups()} == {
+    assert {(s.train.dataset, s.spoof.dataset) for s in planned(stem, size).examples()} == {
         (f"{whole}/D1", f"{whole}/D2")
     }
 
@@ -139,7 +140,7 @@ def test_prover_and_adversary_of_figures_8_and_9_have_one_half_each(stem: str, s
 def test_figures_10_and_12_are_about_all_three_datasets_with_their_models_and_limits(stem: str) -> None:
     found = {
         (s.train.dataset, s.train.model, s.train.steps, s.attack.alpha)
-        for s in planned(stem, "paper").setups()
+        for s in planned(stem, "paper").examples()
         if s.arm == "III"
     }
     assert found == {
@@ -151,24 +152,24 @@ def test_figures_10_and_12_are_about_all_three_datasets_with_their_models_and_li
 
 def test_a_setting_leaves_seed_and_folder_alone() -> None:
     design = sweep_of("fig10_accuracy").paper
-    setup = setup_of(design, {"arm": "III", "setting": PAPER_DATASETS[1], "seed": 2})
-    assert (setup.train.seed, setup.train.weight_decay) == (2, 5e-4)
+    trial = trial_at(design, {"arm": "III", "setting": PAPER_DATASETS[1], "seed": 2})
+    assert (trial.train.seed, trial.train.weight_decay) == (2, 5e-4)
     assert not {"train.seed", "train.data_dir"} & setting(CIFAR10).keys()
     assert json.loads(json.dumps(PAPER_DATASETS)) == list(PAPER_DATASETS)
 
 
 def test_figure_11_forges_on_four_gpus_what_was_proved_on_a_v100() -> None:
-    setups = list(planned("fig11_hardware", "paper").setups())
-    assert {s.spoofer for s in setups} == {"T4", "P40", "RTX-2080-Ti", "V100"}
-    assert {(s.prover, s.verifier) for s in setups} == {("V100", "V100")}
+    trials = planned("fig11_hardware", "paper").examples()
+    assert {s.spoofer for s in trials} == {"T4", "P40", "RTX-2080-Ti", "V100"}
+    assert {(s.prover, s.verifier) for s in trials} == {("V100", "V100")}
 
 
 @pytest.mark.parametrize("size", ["paper", "smoke"])
 def test_strength_is_a_grid_or_drawn(size: SizeName) -> None:
     listed, drawn = planned("strength", size), planned("strength", size, search="random")
     for plan in (listed, drawn):
-        assert {s.spoof.trajectory.path for s in plan.setups()} == {"noisy"}
-    paths: list[set[TrajectoryConfig]] = [{s.spoof.trajectory for s in plan.setups()} for plan in (listed, drawn)]
+        assert {s.spoof.trajectory.path for s in plan.examples()} == {"noisy"}
+    paths: list[set[TrajectoryConfig]] = [{s.spoof.trajectory for s in plan.examples()} for plan in (listed, drawn)]
     assert len(paths[1]) == drawn.design.samples
     assert not paths[0] & paths[1]
     assert planned("strength", size, search="optuna").num_trials > 0

@@ -86,7 +86,7 @@ def show_demo(
     for table in (demo_table(rows), *found.tables):
         out.print(to_terminal(table, width=out.width), "")
     out.print(found.text, "")
-    drawn = draw(run, Path(ResultsFolder(results).figures.path))
+    drawn = draw(run, train, Path(ResultsFolder(results).figures.path))
     tracker.finish(found.markdown(), drawn)
     for line in closing_lines(run, drawn, tracker, Path(results.path)):
         out.print(line, soft_wrap=True, markup=False)
@@ -95,10 +95,10 @@ def show_demo(
     return run
 
 
-def draw(run: DemoRun, folder: Path) -> list[Path]:
+def draw(run: DemoRun, train: TrainConfig, folder: Path) -> list[Path]:
     """The figures that apply, as PNG and PDF; replaced by the next run."""
     # The demo has just loaded this dataset itself, code of the user's or not.
-    material = read_material(run.study.results, run.study.sweep_id, data_dir=run.study.data.folder, own_code=True)
+    material = read_material(run.study.results, run.study.sweep_id, data_dir=train.data_dir, own_code=True)
     return draw_all(material, folder)
 
 

@@ -20,7 +20,7 @@ from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.report.content import Report, make_report
 from raypol.report.tables import to_html, to_markdown
-from raypol.runs.sweeps.record import sweeps_of_rows, sweeps_with_books
+from raypol.runs.sweeps.record import sweeps_on_record, sweeps_with_rows
 from raypol.store.location import Location, atomic_output, open_location
 from raypol.store.results_folder import ResultsFolder
 
@@ -65,7 +65,7 @@ def chosen_sweep(results: Location, name: str) -> tuple[str, list[str]]:
     """
     if not results.exists():
         raise InputError(f"no such results folder: {results}")
-    there = list(dict.fromkeys([*sweeps_with_books(results), *sweeps_of_rows(results)]))
+    there = list(dict.fromkeys([*sweeps_on_record(results), *sweeps_with_rows(results)]))
     if name and name not in there:
         raise InputError(f"{results} holds no sweep {name!r}; there are {', '.join(there) or 'none'}")
     chosen = name or (there[0] if there else "")

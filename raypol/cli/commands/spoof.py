@@ -14,8 +14,7 @@ from raypol.core.attacks import find_attack
 from raypol.core.datasets.source import DataSource
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import check_recipe
-from raypol.runs.trials.make_spoof import forge, may_be_resumed, spoof_id
-from raypol.runs.trials.study import Trial
+from raypol.runs.trials.make_spoof import forge, may_be_resumed, spoof_id, spoof_job
 from raypol.runs.trials.verify import allow_names
 from raypol.store.location import open_location, writable_folder
 from raypol.store.locks import only_maker
@@ -45,12 +44,13 @@ class SpoofCommand(RunnerOptions):
         data = DataSource(name=honest.recipe.dataset, folder=self.data_dir).or_named(self.spoof.dataset)
         allow_names(replace(honest.recipe, dataset=data.name), dataset=self.spoof.dataset, model=self.model)
         attack = find_attack(self.attack, **self.attack_config)
-        trial = Trial(arm=self.attack, attack=attack, spoof=self.spoof)
         recipe = spoof_recipe(honest.recipe, self.spoof, attack, data)
         check_recipe(recipe, data.load())
         results = writable_folder(self.results)
         with self.open_runner() as runner:
-            proof_id = spoof_id(trial, honest.root, runner.facts("spoofer").name)
+            proof_id = spoof_id(
+                self.attack, attack, self.spoof, target=honest.root, device=runner.facts("spoofer").name
+            )
             paths = ResultsFolder(results)
             folder = paths.proof(proof_id)
             with only_maker(results, [proof_id]):
@@ -62,12 +62,8 @@ class SpoofCommand(RunnerOptions):
                     update("crafting intervals", 0, recipe.num_intervals)
                     forged = forge(
                         runner,
-                        results,
-                        proof_id=proof_id,
-                        target=target,
-                        trial=trial,
-                        recipe=recipe,
-                        data=data,
+                        spoof_job(runner, results, proof_id, target, attack, self.spoof, data),
+                        recipe,
                         on_progress=update,
                     )
         describe_proof(replace(forged.manifest, generation=forged.cost), reused=False)

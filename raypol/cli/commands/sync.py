@@ -12,7 +12,7 @@ from raypol.cli.exit_codes import fail
 from raypol.cli.options import Debug
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
-from raypol.runs.sweeps.record import Ledger
+from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.tracking.store import tracking_uri, ui_command
 from raypol.runs.tracking.sync import one_line, sync_sweep
 from raypol.store.location import Location, open_location
@@ -64,7 +64,7 @@ class SyncCommand:
 
 def experiment_of(results: Location, sweep_id: str) -> str:
     """The MLflow experiment of a sweep: sweeps and demos name theirs, rows of other origin share one."""
-    asked = Ledger(results, sweep_id).recall_sweep() or {}
+    asked = SweepRecord(results, sweep_id).read_asked() or {}
     if "sweep" in asked:
         return f"raypol-{asked['sweep']}"
     return "raypol-demo" if sweep_id.startswith("demo-") else "raypol"

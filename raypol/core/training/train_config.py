@@ -95,6 +95,10 @@ class TrainConfig:
         check_recipe(recipe, dataset)
         return recipe
 
+    def reference(self) -> "TrainConfig":
+        """The training of the next seed, recorded at its ends alone: its distance from this one's end is d_ref."""
+        return replace(self, seed=self.seed + 1, interval=self.steps)
+
     @property
     def data(self) -> DataSource:
         """Where the dataset comes from."""

@@ -12,7 +12,7 @@ _SURE: Final = 0.75
 CONFIDENCE: Final = 0.95
 """Asked of the intervals over seeds; few seeds reach less, and then that is said."""
 
-METHOD: Final = "order statistics of the seeds' brackets (binomial, no assumption on their distribution)"
+INTERVAL_METHOD: Final = "order statistics of the seeds' brackets (binomial, no assumption on their distribution)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

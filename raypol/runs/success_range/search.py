@@ -23,8 +23,8 @@ FAILED: Final = "failed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
-    """Where T' is searched: the multiples of `resolution` in [low, high]."""
+class SearchGrid:
+    """The T' that may be tried: multiples of `resolution` in [low, high]."""
 
     low: int
     """Smallest T'."""
@@ -52,7 +52,7 @@ class Span:
 
     @property
     def points(self) -> range:
-        """Every T' that may be tried: the grid that the search stands in for."""
+        """Every T' of the grid, which the search stands in for."""
         return range(max(1, math.ceil(self.low / self.resolution)) * self.resolution, self.high + 1, self.resolution)
 
     def check(self, interval: int) -> None:
@@ -77,8 +77,8 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one trial said."""
+class PointOutcome:
+    """The success of one trial, at one T' and seed."""
 
     success: bool
     bound_by: str
@@ -121,15 +121,15 @@ class SeedRange:
 class RangeSearch:
     """What is known of one arm, and what to try next."""
 
-    def __init__(self, span: Span, seeds: Sequence[int]) -> None:
+    def __init__(self, grid: SearchGrid, seeds: Sequence[int]) -> None:
         if not seeds:
             raise InputError("a range needs at least one seed")
-        self.span = span
+        self.grid = grid
         self.seeds = tuple(dict.fromkeys(seeds))
-        self._points = span.points
-        self._outcomes: dict[int, dict[int, Outcome]] = {seed: {} for seed in self.seeds}
+        self._points = grid.points
+        self._outcomes: dict[int, dict[int, PointOutcome]] = {seed: {} for seed in self.seeds}
 
-    def record(self, steps: int, seed: int, outcome: Outcome) -> None:
+    def record(self, steps: int, seed: int, outcome: PointOutcome) -> None:
         """Take the outcome of a trial at T' = steps."""
         self._outcomes[seed][self._points.index(steps)] = outcome
 
@@ -162,7 +162,7 @@ class RangeSearch:
         return tuple(self._found(seed, is_done=seed not in left | waiting) for seed in self.seeds)
 
     def _next(self, seed: int, near: tuple[int, int] | None) -> list[int]:
-        return next_positions(self._outcomes[seed], len(self._points), self.span.scan(), near)
+        return next_positions(self._outcomes[seed], len(self._points), self.grid.scan(), near)
 
     def _found(self, seed: int, *, is_done: bool) -> SeedRange:
         outcomes, points = self._outcomes[seed], self._points
@@ -188,7 +188,7 @@ class RangeSearch:
             reasons={reason: failures.count(reason) for reason in sorted(set(failures))},
         )
 
-    def _end(self, outcomes: Mapping[int, Outcome], success: int, sign: int) -> End:
+    def _end(self, outcomes: Mapping[int, PointOutcome], success: int, sign: int) -> End:
         failure = _failure_beyond(outcomes, success, sign, len(self._points))
         if failure not in outcomes:
             return End(success=self._points[success], failure=None)
@@ -196,7 +196,7 @@ class RangeSearch:
 
 
 def next_positions(
-    outcomes: Mapping[int, Outcome], count: int, scan: Sequence[int], near: tuple[int, int] | None
+    outcomes: Mapping[int, PointOutcome], count: int, scan: Sequence[int], near: tuple[int, int] | None
 ) -> list[int]:
     """Which positions of one seed to try next; none when its range is found.
 
@@ -242,13 +242,13 @@ def _between(success: int, failure: int, near: int | None) -> int | None:
     return min((stride, middle), key=lambda position: abs(position - origin))
 
 
-def _failure_beyond(outcomes: Mapping[int, Outcome], success: int, sign: int, count: int) -> int:
+def _failure_beyond(outcomes: Mapping[int, PointOutcome], success: int, sign: int, count: int) -> int:
     """The nearest known failure in a direction; the position just outside the search if there is none."""
     failures = [p for p, outcome in outcomes.items() if not outcome.success and (p - success) * sign > 0]
     return min(failures, key=lambda p: abs(p - success), default=-1 if sign < 0 else count)
 
 
-def _main_run(outcomes: Mapping[int, Outcome]) -> tuple[int, int] | None:
+def _main_run(outcomes: Mapping[int, PointOutcome]) -> tuple[int, int] | None:
     """First and last of the successes without a known failure between them; of several such runs the widest.
 
     Among equals the one with more room between the failures around it, then the lowest.
@@ -266,7 +266,7 @@ def _main_run(outcomes: Mapping[int, Outcome]) -> tuple[int, int] | None:
     return best[0], best[-1]
 
 
-def _towards_a_change(outcomes: Mapping[int, Outcome]) -> list[int]:
+def _towards_a_change(outcomes: Mapping[int, PointOutcome]) -> list[int]:
     """Between a T' that seems too small and the next known one that seems too large, where a success may hide."""
     return [
         (below + above) // 2
@@ -275,7 +275,7 @@ def _towards_a_change(outcomes: Mapping[int, Outcome]) -> list[int]:
     ]
 
 
-def _side(outcome: Outcome) -> Literal["small", "large", "unknown"]:
+def _side(outcome: PointOutcome) -> Literal["small", "large", "unknown"]:
     """On which side of the range a failure seems to lie: time and size grow with T'; below it, moves are too large to replay."""
     parts = outcome.bound_by.split(",")
     if any(part in ("time", "size") for part in parts):

@@ -1,4 +1,4 @@
-"""The honest side of a sweep: proof, d_ref and honest row of every honest configuration, made once and found ever after."""
+"""The baselines of a sweep: proof, d_ref and honest row of every honest configuration, made once and found ever after."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from raypol.cluster.shared_folder import check_visible
 from raypol.core.datasets.source import DataSource
 from raypol.core.progress import Progress
 from raypol.core.proof import Recipe
-from raypol.runs.sweeps.design import Setup
+from raypol.core.training.train_config import TrainConfig
 from raypol.runs.sweeps.plan import SweepOptions
-from raypol.runs.sweeps.record import Ledger
+from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.trials.honest_proof import HonestProof, honest_proofs, reference_distance
-from raypol.runs.trials.study import Outcome, Study
+from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.runs.trials.trial import run_honest
 from raypol.store.proofs.reader import read_manifest
 from raypol.store.results.files import read_trial
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class Baseline:
     """What the trials of one honest configuration are compared with."""
 
     study: Study
@@ -39,36 +39,36 @@ class Standing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HonestSide:
-    """Makes or finds the standings of a sweep."""
+class BaselineMaker:
+    """Makes or finds the baselines of a sweep."""
 
-    ledger: Ledger
+    record: SweepRecord
     options: SweepOptions
     view: ClusterView
     requests: Mapping[str, DeviceRequest]
     """Device spelling -> what the nodes call it."""
     on_progress: Progress
-    on_outcome: Callable[[Outcome], None]
+    on_outcome: Callable[[TrialOutcome], None]
 
-    def standings(self, setups: Sequence[Setup]) -> tuple[dict[str, Standing], dict[str, Exception]]:
-        """By `Setup.honest_key`, what trials are compared with, and why there is nothing to compare some with.
+    def baselines(self, trials: Sequence[Trial]) -> tuple[dict[str, Baseline], dict[str, Exception]]:
+        """Baselines by `Trial.honest_key`, and the errors of those that could not be made.
 
-        What is missing is made in parallel, one pair of prover and verifier after the other.
+        Missing ones are made in parallel, one pair of prover and verifier after the other.
         """
-        distinct = {setup.honest_key(): setup for setup in setups}
-        found: dict[str, Standing] = {}
+        distinct = {trial.honest_key(): trial for trial in trials}
+        found: dict[str, Baseline] = {}
         failed: dict[str, Exception] = {}
-        missing: dict[tuple[str, str], dict[str, Setup]] = {}
-        for key, setup in distinct.items():
-            standing = storage_retries(self._recall, key, setup)
-            if standing is None:
-                missing.setdefault((setup.prover, setup.verifier), {})[key] = setup
+        missing: dict[tuple[str, str], dict[str, Trial]] = {}
+        for key, trial in distinct.items():
+            baseline = storage_retries(self._find, key)
+            if baseline is None:
+                missing.setdefault((trial.prover, trial.verifier), {})[key] = trial
             else:
-                found[key] = standing
+                found[key] = baseline
         for (prover, verifier), wanted in missing.items():
             try:
                 with self._runner(prover, verifier, 2 * len(wanted)) as runner:
-                    check_visible(self.ledger.results)  # nodes that were started for this saw no check yet
+                    check_visible(self.record.results)  # nodes that were started for this saw no check yet
                     made, broken = self._make(runner, wanted)
             except WorkerLostError as err:
                 made, broken = {}, dict.fromkeys(wanted, err)
@@ -88,28 +88,28 @@ class HonestSide:
         with RayRunner(devices, workers=workers, patience_s=self.options.patience_s) as runner:
             yield runner
 
-    def _make(self, runner: RayRunner, setups: Mapping[str, Setup]) -> tuple[dict[str, Standing], dict[str, Exception]]:
-        recipes, references = self._recipes(runner, setups)
+    def _make(self, runner: RayRunner, trials: Mapping[str, Trial]) -> tuple[dict[str, Baseline], dict[str, Exception]]:
+        recipes, references = self._recipes(runner, trials)
         by_data: dict[Any, dict[bytes, Recipe]] = {}
-        for key, setup in setups.items():
-            wanted = by_data.setdefault(setup.train.data, {})
+        for key, trial in trials.items():
+            wanted = by_data.setdefault(trial.train.data, {})
             wanted |= {recipe.canonical(): recipe for recipe in (recipes[key], references[key])}
         proofs: dict[bytes, HonestProof | Exception] = {}
         for data, wanted in by_data.items():
             proofs |= self._proofs(runner, data, wanted)
-        standings: dict[str, Standing] = {}
+        made: dict[str, Baseline] = {}
         failed: dict[str, Exception] = {}
-        for number, (key, setup) in enumerate(setups.items()):
-            self.on_progress("verifying honest proofs", number, len(setups))
+        for number, (key, trial) in enumerate(trials.items()):
+            self.on_progress("verifying honest proofs", number, len(trials))
             proof, reference = proofs[recipes[key].canonical()], proofs[references[key].canonical()]
             if isinstance(proof, Exception) or isinstance(reference, Exception):
                 failed[key] = proof if isinstance(proof, Exception) else reference  # type: ignore[assignment]
                 continue
             try:
-                standings[key] = storage_retries(self._judge, runner, key, setup, proof, reference)
+                made[key] = storage_retries(self._judge, runner, key, trial, proof, reference)
             except Exception as err:
                 failed[key] = err
-        return standings, failed
+        return made, failed
 
     def _proofs(
         self, runner: RayRunner, data: DataSource, wanted: Mapping[bytes, Recipe]
@@ -118,7 +118,7 @@ class HonestSide:
 
         def make(recipes: Sequence[Recipe]) -> list[HonestProof]:
             return storage_retries(
-                honest_proofs, runner, self.ledger.results, recipes, data, on_progress=self.on_progress
+                honest_proofs, runner, self.record.results, recipes, data, on_progress=self.on_progress
             )
 
         try:
@@ -133,58 +133,51 @@ class HonestSide:
                 found[name] = err
         return found
 
-    def _judge(self, runner: RayRunner, key: str, setup: Setup, proof: HonestProof, reference: HonestProof) -> Standing:
-        study = self._study(setup, proof, reference)
-        outcome = run_honest(runner, study, trial_id=f"trial-{self.ledger.sweep_id}-{key}")
+    def _judge(self, runner: RayRunner, key: str, trial: Trial, proof: HonestProof, reference: HonestProof) -> Baseline:
+        study = self._study(proof, reference)
+        outcome = run_honest(runner, study, trial, trial_id=f"trial-{self.record.sweep_id}-{key}")
         names = {"proof": proof.proof_id, "reference": reference.proof_id, "trial": outcome.row.trial_id}
-        self.ledger.remember("honest", key, names)
+        self.record.write_note("honest", key, names)
         self.on_outcome(outcome)
-        return Standing(study=study, honest=outcome.row)
+        return Baseline(study=study, honest=outcome.row)
 
-    def _recipes(self, runner: RayRunner, setups: Mapping[str, Setup]) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
+    def _recipes(self, runner: RayRunner, trials: Mapping[str, Trial]) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
         """The proofs' recipes and their references', a proof of the next seed where there is one: how often weights are
         recorded does not change them.
         """
         threads, device = runner.request("prover").threads, runner.device("prover")
 
-        def recipe(setup: Setup, **changes: int) -> Recipe:
-            train = replace(setup.train, **changes)  # type: ignore[arg-type]
+        def recipe(train: TrainConfig) -> Recipe:
             return train.recipe(train.data.load(), device=device, threads=threads)
 
-        recipes = {key: recipe(setup) for key, setup in setups.items()}
+        recipes = {key: recipe(trial.train) for key, trial in trials.items()}
         ends = {replace(one, interval=1).canonical(): one for one in recipes.values()}
-        references = {
-            key: recipe(setup, seed=setup.train.seed + 1, interval=setup.train.steps) for key, setup in setups.items()
-        }
+        references = {key: recipe(trial.train.reference()) for key, trial in trials.items()}
         return recipes, {
             key: ends.get(replace(reference, interval=1).canonical(), reference)
             for key, reference in references.items()
         }
 
-    def _recall(self, key: str, setup: Setup) -> Standing | None:
-        """What an earlier run made, if it is all there."""
-        names = self.ledger.recall("honest", key)
+    def _find(self, key: str) -> Baseline | None:
+        """A baseline that an earlier run made, if it is all there."""
+        names = self.record.read_note("honest", key)
         if names is None:
             return None
-        row = read_trial(self.ledger.results, names["trial"])
-        paths, made = ResultsFolder(self.ledger.results), (names["proof"], names["reference"])
+        row = read_trial(self.record.results, names["trial"])
+        paths, made = ResultsFolder(self.record.results), (names["proof"], names["reference"])
         if row is None or row[0].status != "ok" or not all(map(paths.has_proof, made)):
             return None
         proof, reference = (
             HonestProof(folder=folder, manifest=read_manifest(folder), reused=True) for folder in map(paths.proof, made)
         )
-        return Standing(study=self._study(setup, proof, reference), honest=row[0])
+        return Baseline(study=self._study(proof, reference), honest=row[0])
 
-    def _study(self, setup: Setup, proof: HonestProof, reference: HonestProof) -> Study:
+    def _study(self, proof: HonestProof, reference: HonestProof) -> Study:
         return Study(
-            sweep_id=self.ledger.sweep_id,
-            results=self.ledger.results,
-            data=setup.train.data,
+            sweep_id=self.record.sweep_id,
+            results=self.record.results,
             proof=proof,
-            prover_device=setup.prover,
             d_ref=reference_distance(proof.folder, reference.folder),
-            examination=setup.examination,
-            thresholds=setup.thresholds,
             early_stop=self.options.early_stop,
             estimate=self.options.estimate,
             keep=self.options.keep,

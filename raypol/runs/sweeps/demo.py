@@ -4,22 +4,18 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from raypol.cluster.runners import Runner
+from raypol.cluster.runners import ROLES, Runner
 from raypol.core.attacks import find_attack
 from raypol.core.progress import Progress, no_progress
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.replay import Conditions
-from raypol.core.verification.thresholds import RELATIVE
-from raypol.runs.sweeps.record import About, Ledger
-from raypol.runs.trials.honest_proof import HonestProof, honest_proofs, reference_distance
-from raypol.runs.trials.study import Outcome, Study, Trial
-from raypol.runs.trials.trial import run_honest, run_trial
-from raypol.runs.trials.verify import Examination
+from raypol.runs.sweeps.record import About, SweepRecord
+from raypol.runs.trials.study import Study, Trial, TrialOutcome
+from raypol.runs.trials.trial import prepare_study, run_honest, run_trial
 from raypol.store.location import Location
 from raypol.store.results.rows import IntervalRow, TrialRow
 
@@ -46,11 +42,10 @@ _CONCURRENT_TRIALS: Final = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoRun:
-    """What the demo made, in the order of its table."""
+    """The outcomes of the demo, in the order of its table."""
 
     study: Study
-    reference: HonestProof
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrialOutcome, ...]
     """The honest proof first."""
 
 
@@ -77,50 +72,39 @@ def run_demo(
         on_progress: called with steps of the honest training at first, then with finished trials; from this thread.
         on_outcome: handed each row with its intervals as it comes, from this thread.
         sweep_id: name of the run; empty = a new one.
-        command: what was typed to run it, for a report to come.
+        command: the command line, for the report.
     """
+    prover, spoofer, verifier = (str(runner.request(role)) for role in ROLES)
     trials = [
-        Trial(arm=arm, attack=attack, spoof=SpoofConfig(steps=steps, interval=interval, seed=train.seed))
+        Trial(
+            train=train,
+            arm=arm,
+            attack=attack,
+            spoof=SpoofConfig(steps=steps, interval=interval, seed=train.seed),
+            prover=prover,
+            spoofer=spoofer,
+            verifier=verifier,
+        )
         for steps, interval in points
         for arm, attack in arms.items()
     ]
     total = len(trials) + 2
     sweep_id = sweep_id or new_sweep_id()
-    Ledger(results, sweep_id).describe(About(question=QUESTION, num_trials=len(trials), search="demo", command=command))
-    threads = runner.request("prover").threads
-    dataset = train.data.load()
-    device = runner.device("prover")
-    recipe = train.recipe(dataset, device=device, threads=threads)
-    other = replace(train, seed=train.seed + 1, interval=train.steps).recipe(dataset, device=device, threads=threads)
-    proof, reference = honest_proofs(
-        runner,
-        results,
-        [recipe, other],
-        train.data,
-        on_progress=on_progress,
-    )
+    about = About(question=QUESTION, num_trials=len(trials), search="demo", command=command)
+    SweepRecord(results, sweep_id).write_about(about)
+    study = prepare_study(runner, results, train, sweep_id, on_progress=on_progress)
     on_progress("honest proof and reference", 1, total)
-    study = Study(
-        sweep_id=sweep_id,
-        results=results,
-        data=train.data,
-        proof=proof,
-        prover_device=str(runner.request("prover")),
-        d_ref=reference_distance(proof.folder, reference.folder),
-        examination=Examination(conditions=Conditions()),
-        thresholds=RELATIVE,
-    )
-    honest = run_honest(runner, study)
+    honest = run_honest(runner, study, trials[0])
     on_outcome(honest.row, honest.intervals)
     on_progress("honest proof verified", 2, total)
     outcomes = [honest]
-    for done, outcome in enumerate(run_trials(runner, study, trials, honest), start=3):
+    for done, outcome in enumerate(run_concurrently(runner, study, trials, honest), start=3):
         outcomes.append(outcome)
         on_outcome(outcome.row, outcome.intervals)
         on_progress(f"{outcome.row.arm}, T' = {outcome.row.steps}, k = {outcome.row.interval}", done, total)
     order = {(t.arm, t.spoof.steps, t.spoof.interval): i for i, t in enumerate(trials)}
     outcomes[1:] = sorted(outcomes[1:], key=lambda o: order[o.row.arm, o.row.steps, o.row.interval])
-    return DemoRun(study=study, reference=reference, outcomes=tuple(outcomes))
+    return DemoRun(study=study, outcomes=tuple(outcomes))
 
 
 def new_sweep_id() -> str:
@@ -128,11 +112,11 @@ def new_sweep_id() -> str:
     return f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
-def run_trials(runner: Runner, study: Study, trials: list[Trial], honest: Outcome) -> Iterator[Outcome]:
-    """Outcomes as they come; a few trials are in work at once."""
+def run_concurrently(runner: Runner, study: Study, trials: list[Trial], honest: TrialOutcome) -> Iterator[TrialOutcome]:
+    """Run a few trials at once and yield their outcomes as they come."""
     stop = threading.Event()
 
-    def run(trial: Trial) -> Outcome | None:
+    def run(trial: Trial) -> TrialOutcome | None:
         return None if stop.is_set() else run_trial(runner, study, trial, honest.row)
 
     with ThreadPoolExecutor(_CONCURRENT_TRIALS, thread_name_prefix="raypol-trial") as pool:

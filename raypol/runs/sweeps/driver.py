@@ -1,7 +1,7 @@
-"""A sweep: the honest side first, then every trial under Ray Tune, each in a reservation of its own.
+"""The driver of a sweep: the baselines first, then every trial under Ray Tune, each in a reservation of its own.
 
-Nothing is lost and nothing is done twice because a trial is named by its content: whoever runs it looks first whether its row is
-there, then for what an interrupted try finished of it. A killed driver is resumed by running the same sweep again.
+A trial is named by a digest of its content, so nothing is lost and nothing is done twice: a process that is to run it looks first
+for its row, then for what an interrupted try finished. A killed driver is resumed by running the same sweep again.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +14,14 @@ from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.cluster.shared_folder import check_visible
 from raypol.core.progress import Progress, no_progress
-from raypol.runs.sweeps.baselines import HonestSide, Standing
-from raypol.runs.sweeps.design import Point, Setup, controls_beside, searchable
+from raypol.runs.sweeps.baselines import Baseline, BaselineMaker
 from raypol.runs.sweeps.failed_trials import unworked_row
-from raypol.runs.sweeps.live_status import Live
-from raypol.runs.sweeps.plan import Plan
-from raypol.runs.sweeps.record import About, Ledger
+from raypol.runs.sweeps.live_status import LiveStatus
+from raypol.runs.sweeps.plan import SweepPlan
+from raypol.runs.sweeps.points import controls_beside, searchable
+from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.sweeps.success_ranges import Ranges
+from raypol.runs.trials.study import Trial
 from raypol.store.location import Location
 from raypol.store.results.files import write_trial
 from raypol.store.results.rows import IntervalRow, TrialRow
@@ -32,18 +33,18 @@ if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command l
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Events:
-    """Whom to tell; all are called from the driver's thread."""
+    """Callbacks, all from the driver's thread."""
 
     on_progress: Progress = no_progress
     on_row: Callable[[TrialRow, Sequence[IntervalRow]], None] = lambda _row, _intervals: None
-    """Each row as it is finished."""
+    """Called with each row as it is finished, and its intervals."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepRun:
-    """What a sweep found."""
+    """The rows of a sweep."""
 
-    plan: Plan
+    plan: SweepPlan
     rows: tuple[TrialRow, ...]
     """Honest rows first, then trials; those of earlier runs too."""
     resumed: int
@@ -62,22 +63,22 @@ class SweepRun:
         return tuple(row for row in self.rows if not row.is_honest)
 
 
-def run_sweep(
-    plan: Plan,
+def drive_sweep(
+    plan: SweepPlan,
     results: Location,
     *,
     address: str | None = None,
     events: Events | None = None,
     command: str = "",
 ) -> SweepRun:
-    """Run what of a plan is not finished yet.
+    """Run the unfinished trials of a plan.
 
     Args:
         plan: see `plan_sweep`.
-        results: a folder that takes files, and that every node sees.
+        results: a folder that can be written, and that every node sees.
         address: of a running cluster; None starts Ray on this machine for as long as this call lasts.
-        events: whom to tell.
-        command: what was typed to run it, for a report to come.
+        events: callbacks.
+        command: the command line, for the report.
 
     Raises:
         InputError: another sweep lies under this name, a device that the cluster neither has nor can scale to, a node that does
@@ -86,8 +87,8 @@ def run_sweep(
     import ray
 
     events = events or Events()
-    ledger = Ledger(results, plan.sweep_id)
-    ledger.check(plan.asked, must_exist=plan.options.resume == "must")
+    record = SweepRecord(results, plan.sweep_id)
+    record.require_same(plan.asked, must_exist=plan.options.resume == "must")
     started = not ray.is_initialized()
     if started:
         where = "starting Ray on this machine" if address is None else f"connecting to the cluster at {address}"
@@ -98,12 +99,12 @@ def run_sweep(
         for group in groups:
             check_group(group, view.nodes, view.scalable)
         check_visible(results)
-        with ledger.only_driver():
-            ledger.open(plan.asked)
-            ledger.describe(
+        with record.only_driver():
+            record.write_asked(plan.asked)
+            record.write_about(
                 About(question=plan.question, num_trials=plan.num_trials, search=plan.options.search, command=command)
             )
-            return _Driver(plan, ledger, view, {request for group in groups for request in group}, events).run()
+            return _Driver(plan, record, view, {request for group in groups for request in group}, events).run()
     finally:
         if started:
             ray.shutdown()
@@ -111,49 +112,48 @@ def run_sweep(
 
 class _Driver:
     def __init__(
-        self, plan: Plan, ledger: Ledger, view: ClusterView, devices: set[DeviceRequest], events: Events
+        self, plan: SweepPlan, record: SweepRecord, view: ClusterView, devices: set[DeviceRequest], events: Events
     ) -> None:
-        self._plan, self._ledger, self._view, self._events = plan, ledger, view, events
+        self._plan, self._record, self._view, self._events = plan, record, view, events
         self._done, self._total = 0, plan.num_trials
-        self._live = Live(ledger.results, plan.sweep_id)
+        self._live = LiveStatus(record.results, plan.sweep_id)
         self._failed: dict[str, Exception] = {}
         offers = [*view.nodes, *view.scalable.types]
         self._requests = {str(request): resolve(self._one_model(request), offers) for request in devices}
 
     def _one_model(self, request: DeviceRequest) -> DeviceRequest:
-        """Where a cluster has several GPU models, `gpu` means one of them for a whole sweep: times would not compare else."""
+        """The request with the one GPU model that `gpu` means throughout a sweep, so that times compare."""
         if request.kind != "gpu" or request.accelerator:
             return request
         models = gpu_models(self._view.nodes, self._view.scalable)
         if len(models) < 2:
             return request
-        kept = self._ledger.recall("devices", "gpu") or {"model": models[0]}
-        self._ledger.remember("devices", "gpu", kept)
-        self._wait(f"gpu is taken as {kept['model']} throughout; the cluster has {', '.join(models)}")
+        kept = self._record.read_note("devices", "gpu") or {"model": models[0]}
+        self._record.write_note("devices", "gpu", kept)
+        self._show(f"gpu is taken as {kept['model']} throughout; the cluster has {', '.join(models)}")
         return replace(request, accelerator=kept["model"])
 
     def run(self) -> SweepRun:
         from raypol.runs.sweeps.tune_trials import FINISHED
 
         plan = self._plan
-        standing = [row for row in self._ledger.rows() if row.status in FINISHED and not row.is_honest]
-        finished = {row.trial_id for row in standing}
+        earlier = [row for row in self._record.rows() if row.status in FINISHED and not row.is_honest]
+        finished = {row.trial_id for row in earlier}
         self._done = len(finished)
-        self._live.expects(self._total)
-        self._live.found(standing)
-        ways = {"optuna": self._search, "range": self._ranges}
-        with self._live.told():
-            stopped = ways.get(plan.options.search, self._enumerate)(finished)
-            self._live.expects(self._total)
-            self._live.stops(stopped)
-        rows = sorted(self._ledger.rows(), key=lambda row: (not row.is_honest, row.started_at, row.trial_id))
+        self._live.set_num_trials(self._total)
+        self._live.add_resumed(earlier)
+        run = {"optuna": self._search, "range": self._search_ranges}.get(plan.options.search, self._enumerate)
+        with self._live.publishing():
+            stopped = run(finished)
+            self._live.set_num_trials(self._total)
+            self._live.set_stop_reason(stopped)
+        rows = sorted(self._record.rows(), key=lambda row: (not row.is_honest, row.started_at, row.trial_id))
         plan = replace(plan, num_trials=self._total)
         return SweepRun(plan=plan, rows=tuple(rows), resumed=len(finished), stopped=stopped)
 
     def _enumerate(self, finished: set[str]) -> str:
         left = self._unfinished(self._plan.trials, finished)
-        standings = self._honest([setup for _, setup in left])
-        return self._run(standings, left)
+        return self._run(self._baselines(left), left)
 
     def _search(self, finished: set[str]) -> str:
         """Let the searcher propose, then run the controls at the points it visited."""
@@ -161,37 +161,36 @@ class _Driver:
         from raypol.runs.sweeps.tune_trials import run_search
 
         plan = self._plan
-        standings = self._honest(list(plan.setups()))
-        space = searchable(plan.design)
-        known = [found["point"] for found in self._ledger.recall_all("points")]
+        baselines = self._baselines(plan.examples())
+        known = [found["point"] for found in self._record.read_notes("points")]
         self._done = 0  # what is finished passes by again, for the searcher to know it
         stopped = run_search(
-            self._shared(standings),
-            optuna_search(space, known, seed=plan.options.search_seed),
-            space=space,
+            self._shared(baselines),
+            optuna_search(plan.design, known, seed=plan.options.search_seed),
+            space=searchable(plan.design),
             samples=plan.options.samples,
             watcher=self._watcher(),
         )
-        visited = [found["point"] for found in self._ledger.recall_all("points")]
+        visited = [found["point"] for found in self._record.read_notes("points")]
         controls = controls_beside(plan.design, visited)
         self._total = len(visited) + len(controls)
-        self._live.expects(self._total)
+        self._live.set_num_trials(self._total)
         left = self._unfinished(controls, finished)
         self._done = self._total - len(left)
-        return stopped or self._run(standings, left)
+        return stopped or self._run(baselines, left)
 
-    def _ranges(self, finished: set[str]) -> str:
+    def _search_ranges(self, finished: set[str]) -> str:
         """Search the ends of every arm's success range, going on from the rows that are there."""
         from raypol.runs.sweeps.searchers import RangeSearcher
         from raypol.runs.sweeps.tune_trials import run_search
 
         plan = self._plan
         ranges = Ranges(plan.design, plan.sweep_id, plan.options.policy, plan.options.scan_factor)
-        ranges.recall(self._ledger.rows(), failed=False)
+        ranges.take(self._record.rows(), failed=False)
         self._done, stopped = len(finished), ""
         if ranges.proposals():
             stopped = run_search(
-                self._shared(self._honest(list(plan.setups()))),
+                self._shared(self._baselines(plan.examples())),
                 RangeSearcher(ranges),
                 space={},
                 samples=ranges.num_grid,
@@ -200,40 +199,40 @@ class _Driver:
         self._total = ranges.num_trials + len(ranges.proposals())
         return stopped
 
-    def _run(self, standings: dict[str, Standing], left: Sequence[tuple[Point, Setup]]) -> str:
-        from raypol.runs.sweeps.tune_trials import run_points
+    def _run(self, baselines: dict[str, Baseline], left: Sequence[Trial]) -> str:
+        from raypol.runs.sweeps.tune_trials import run_trials
 
-        points = []
-        for point, setup in left:
-            reason = self._failed.get(setup.honest_key())
+        comparable = []
+        for trial in left:
+            reason = self._failed.get(trial.honest_key())
             if reason is None:
-                points.append(point)
+                comparable.append(trial)
             else:
-                row = unworked_row(self._plan.sweep_id, setup, f"its honest proof failed: {reason}")
-                storage_retries(write_trial, self._ledger.results, row, ())
-                self._finished(setup, row, ())
-        if not points:
-            return ""
-        return run_points(self._shared(standings), points, self._watcher())
+                row = unworked_row(self._plan.sweep_id, trial, f"its honest proof failed: {reason}")
+                storage_retries(write_trial, self._record.results, row, ())
+                self._finished(trial, row, ())
+        return run_trials(self._shared(baselines), comparable, self._watcher()) if comparable else ""
 
     def _watcher(self) -> "Watcher":
-        """For trials, which can be run from now on."""
+        """The callbacks for trials, which can run from now on."""
         from raypol.runs.sweeps.tune_trials import Watcher
 
-        self._live.begins()
-        self._wait("running trials")
+        self._live.trials_can_start()
+        self._show("running trials")
         return Watcher(
-            on_finished=self._finished, on_wait=self._wait, on_begun=self._live.began, on_lost=self._live.lost
+            on_finished=self._finished,
+            on_wait=self._show,
+            on_started=self._live.trial_started,
+            on_lost=self._live.trial_lost,
         )
 
-    def _shared(self, standings: dict[str, Standing]) -> "Shared":
+    def _shared(self, baselines: dict[str, Baseline]) -> "Shared":
         from raypol.runs.sweeps.tune_trials import Shared
 
         return Shared(
-            ledger=self._ledger,
-            design=self._plan.design,
+            record=self._record,
             options=self._plan.options,
-            standings=standings,
+            baselines=baselines,
             requests=self._requests,
             simulated_devices=frozenset(
                 name
@@ -242,36 +241,36 @@ class _Driver:
             ),
         )
 
-    def _unfinished(self, trials: Sequence[tuple[Point, Setup]], finished: set[str]) -> list[tuple[Point, Setup]]:
-        return [(point, setup) for point, setup in trials if setup.trial_id(self._plan.sweep_id) not in finished]
+    def _unfinished(self, trials: Sequence[Trial], finished: set[str]) -> list[Trial]:
+        return [trial for trial in trials if trial.trial_id(self._plan.sweep_id) not in finished]
 
-    def _honest(self, setups: Sequence[Setup]) -> dict[str, Standing]:
-        """What trials are compared with; those that cannot be compared get their row in `_run`.
+    def _baselines(self, trials: Sequence[Trial]) -> dict[str, Baseline]:
+        """Baselines by `Trial.honest_key`; trials whose baseline failed get their row in `_run`.
 
         Raises:
-            Exception: why no honest proof could be made at all.
+            Exception: the first error, if no baseline could be made.
         """
-        found, self._failed = HonestSide(
-            ledger=self._ledger,
+        found, self._failed = BaselineMaker(
+            record=self._record,
             options=self._plan.options,
             view=self._view,
             requests=self._requests,
-            on_progress=self._say,
+            on_progress=self._show_count,
             on_outcome=lambda outcome: self._events.on_row(outcome.row, outcome.intervals),
-        ).standings(setups)
+        ).baselines(trials)
         if self._failed and not found:
             raise next(iter(self._failed.values()))
         return found
 
-    def _finished(self, setup: Setup, row: TrialRow, intervals: Sequence[IntervalRow]) -> None:
+    def _finished(self, trial: Trial, row: TrialRow, intervals: Sequence[IntervalRow]) -> None:
         self._done += 1
-        self._live.finished(row)
-        self._wait(f"{row.arm}, T' = {setup.spoof.steps}, k = {setup.spoof.interval}")
+        self._live.trial_finished(row)
+        self._show(str(trial))
         self._events.on_row(row, intervals)
 
-    def _wait(self, what: str) -> None:
-        self._say(what, self._done, self._total)
+    def _show(self, what: str) -> None:
+        self._show_count(what, self._done, self._total)
 
-    def _say(self, what: str, done: int, of: int) -> None:
-        self._live.says(what if (done, of) == (self._done, self._total) else f"{what}: {done}/{of}")
+    def _show_count(self, what: str, done: int, of: int) -> None:
+        self._live.set_activity(what if (done, of) == (self._done, self._total) else f"{what}: {done}/{of}")
         self._events.on_progress(what, done, of)

@@ -1,56 +1,55 @@
 """Rows of trials that no worker could write."""
 
 from raypol.cluster.placement import parse_device
-from raypol.runs.sweeps.design import Setup
 from raypol.runs.trials.environment import commit, versions_text
 from raypol.runs.trials.rows import asked_columns, judging_columns, now
-from raypol.runs.trials.study import Study
+from raypol.runs.trials.study import Study, Trial
 from raypol.store.results.rows import TrialRow
 
 
 def unworked_row(
-    sweep_id: str, setup: Setup, reason: str, *, simulated: bool = False, study: Study | None = None
+    sweep_id: str, trial: Trial, reason: str, *, simulated: bool = False, study: Study | None = None
 ) -> TrialRow:
     """The row of a trial that no worker could write: it never began, or its own process died.
 
     Args:
         sweep_id: of the sweep.
-        setup: what was asked.
+        trial: what was asked.
         reason: why there is no more.
         simulated: a GPU it names is only declared.
         study: what it would have been compared with; None if that could not be made.
     """
-    verifier = parse_device(setup.verifier)
+    verifier = parse_device(trial.verifier)
     environment = study.proof.manifest.environment if study else {}
-    dataset = setup.spoof.dataset or setup.train.dataset
+    dataset = trial.spoof.dataset or trial.train.dataset
     known = study is not None and study.proof.manifest.recipe.dataset == dataset
     return TrialRow(
         sweep_id=sweep_id,
-        trial_id=setup.trial_id(sweep_id),
+        trial_id=trial.trial_id(sweep_id),
         proof_id="",
-        arm=setup.arm,
+        arm=trial.arm,
         dataset=dataset,
-        model=setup.train.model,
-        batch_size=setup.spoof.batch_size or setup.train.batch_size,
-        device=setup.spoofer,
+        model=trial.train.model,
+        batch_size=trial.spoof.batch_size or trial.train.batch_size,
+        device=trial.spoofer,
         device_name="",
         status="error",
         message=reason,
         dataset_sha256=study.proof.manifest.recipe.dataset_sha256 if study and known else "",
-        prover_device=setup.prover,
+        prover_device=trial.prover,
         prover_device_name=environment.get("device", ""),
-        verifier_device=setup.verifier,
+        verifier_device=trial.verifier,
         simulated=simulated or environment.get("simulated") == "true",
-        precision=setup.train.precision,
+        precision=trial.train.precision,
         **judging_columns(
-            setup.examination.conditions,
-            setup.thresholds,
-            setup.train.precision,
+            trial.examination.conditions,
+            trial.thresholds,
+            trial.train.precision,
             verifier.torch_device,
             verifier.threads,
         ),
         started_at=now(),
         versions=versions_text(),
         commit=commit(),
-        **asked_columns(setup.attack, setup.spoof),
+        **asked_columns(trial.attack, trial.spoof),
     )

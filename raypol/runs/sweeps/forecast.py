@@ -25,8 +25,8 @@ from raypol.core.proof import Recipe
 from raypol.core.spoofing.sampling import lead_in
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.training.trainer import Trainer
-from raypol.runs.sweeps.design import Setup
-from raypol.runs.sweeps.plan import Plan
+from raypol.runs.sweeps.plan import SweepPlan
+from raypol.runs.trials.study import Trial
 
 PEAK_TFLOPS: Final[Mapping[str, float]] = {
     "K80": 4.1, "M60": 4.8, "P4": 5.5, "P40": 11.8, "P100": 9.5, "V100": 15.7, "T4": 8.1, "A10": 31.2, "A10G": 31.5, "A30": 10.3,
@@ -174,38 +174,38 @@ class Forecaster:
     _speeds: dict[str, Speed] = field(default_factory=dict)
     _rates: dict[str, float] = field(default_factory=dict)
 
-    def of(self, plan: Plan) -> Forecast:
+    def of(self, plan: SweepPlan) -> Forecast:
         """The forecast of a plan whose trials are all known."""
         lines: dict[tuple[str, ...], Line] = {}
         for line in self._lines(plan):
             key = (line.what, line.of, line.device, line.verifier)
             lines[key] = lines[key] + line if key in lines else line
-        retries = max((getattr(setup.attack, "retries", 0) for setup in plan.setups()), default=0)
+        retries = max((getattr(trial.attack, "retries", 0) for trial in plan.examples()), default=0)
         return Forecast(
             lines=tuple(lines.values()), speeds=dict(self._speeds), retries=retries, steps_per_s=dict(self._rates)
         )
 
-    def _lines(self, plan: Plan) -> Iterator[Line]:
-        setups = list(plan.setups())
-        honest = {setup.honest_key(): setup for setup in setups}
-        trained = {(replace(setup.train, interval=1), setup.prover) for setup in honest.values()}
+    def _lines(self, plan: SweepPlan) -> Iterator[Line]:
+        trials = plan.examples()
+        honest = {trial.honest_key(): trial for trial in trials}
+        trained = {(replace(trial.train, interval=1), trial.prover) for trial in honest.values()}
         references = {
-            (replace(setup.train, interval=1, seed=setup.train.seed + 1), setup.prover) for setup in honest.values()
+            (replace(trial.train, interval=1, seed=trial.train.seed + 1), trial.prover) for trial in honest.values()
         }
-        made = {(setup.train, setup.prover): setup for setup in honest.values()}
-        for (train, prover), setup in made.items():
-            yield self._honest(train, prover, setup, verify=True)
+        made = {(trial.train, trial.prover): trial for trial in honest.values()}
+        for (train, prover), trial in made.items():
+            yield self._honest(train, prover, trial, verify=True)
         for train, prover in sorted(references - trained, key=repr):
             yield replace(
-                self._honest(replace(train, interval=train.steps), prover, setups[0], verify=False),
+                self._honest(replace(train, interval=train.steps), prover, trials[0], verify=False),
                 what="references for d_ref",
             )
-        for setup in setups:
-            yield self._spoof(setup, plan.options.estimate)
+        for trial in trials:
+            yield self._spoof(trial, plan.options.estimate)
 
-    def _honest(self, train: TrainConfig, prover: str, setup: Setup, *, verify: bool) -> Line:
+    def _honest(self, train: TrainConfig, prover: str, trial: Trial, *, verify: bool) -> Line:
         recipe, _, size = self._recipe(train)
-        work, device, judge = self._train_work(train), self._device(prover), self._device(setup.verifier)
+        work, device, judge = self._train_work(train), self._device(prover), self._device(trial.verifier)
         steps_per_s = 1.0 / self._speed(device, train).seconds(work, steps=1, batch_size=recipe.batch_size)
         self._rates[f"{train.model} on {train.dataset}, batch {train.batch_size}, {device}"] = steps_per_s
         return Line(
@@ -223,29 +223,29 @@ class Forecaster:
             verifier=judge if verify else "",
         )
 
-    def _spoof(self, setup: Setup, estimate: int) -> Line:
-        train, spoof = setup.train, setup.spoof
+    def _spoof(self, trial: Trial, estimate: int) -> Line:
+        train, spoof = trial.train, trial.spoof
         honest, shape, size = self._recipe(train)
         recipe = replace(
             honest, steps=spoof.steps, interval=spoof.interval, batch_size=spoof.batch_size or honest.batch_size
         )
-        step, device, judge = self._train_work(train), self._device(setup.spoofer), self._device(setup.verifier)
-        method = method_of(setup.attack)
-        craft = self._craft_work(setup, recipe, shape)
+        step, device, judge = self._train_work(train), self._device(trial.spoofer), self._device(trial.verifier)
+        method = method_of(trial.attack)
+        craft = self._craft_work(trial, recipe, shape)
         follows = (spoof.carry == "exact" and not method.forges_state) or not method.independent
         crafted = float(recipe.steps) if method.independent else float(recipe.interval)  # or in the last interval alone
         share, lead = 1.0, 0
         if 0 < estimate < recipe.num_intervals and method.independent:
             share = estimate / recipe.num_intervals
-            lead = lead_in(method.declare(recipe, setup.attack), spoof, forges_state=method.forges_state)
+            lead = lead_in(method.declare(recipe, trial.attack), spoof, forges_state=method.forges_state)
         B, speed = recipe.batch_size, self._speed(device, train)
-        perturbs = getattr(setup.attack, "crafting", "select") != "select"
+        perturbs = getattr(trial.attack, "crafting", "select") != "select"
         own_points = crafted * B * (math.prod(shape.image_shape) + 48) if perturbs else 0.0
         making = speed.seconds(craft, steps=crafted, batch_size=B)
         if follows:
             making += speed.seconds(step, steps=recipe.steps, batch_size=B)
         return Line(
-            what=setup.arm,
+            what=trial.arm,
             of=f"{train.model} on {half_of(spoof.dataset or train.dataset)[0]}",
             device=device,
             proofs=1,
@@ -273,12 +273,12 @@ class Forecaster:
             self._training[key] = training_work(recipe, shape)
         return self._training[key]
 
-    def _craft_work(self, setup: Setup, recipe: Recipe, shape: Shape) -> Work:
-        train = setup.train
-        chosen: Sequence[Any] = (setup.attack, setup.spoof.carry, setup.spoof.hyperparameters, recipe.batch_size)
+    def _craft_work(self, trial: Trial, recipe: Recipe, shape: Shape) -> Work:
+        train = trial.train
+        chosen: Sequence[Any] = (trial.attack, trial.spoof.carry, trial.spoof.hyperparameters, recipe.batch_size)
         key = repr((train.model, train.dataset, train.optimizer, recipe.interval, *chosen))
         if key not in self._crafting:
-            self._crafting[key] = crafting_work(recipe, shape, setup.spoof, setup.attack)
+            self._crafting[key] = crafting_work(recipe, shape, trial.spoof, trial.attack)
         return self._crafting[key]
 
     def _device(self, spelling: str) -> str:

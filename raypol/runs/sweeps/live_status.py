@@ -32,7 +32,7 @@ from raypol.cluster.metrics import (
     start_series,
 )
 from raypol.core.errors import InputError
-from raypol.runs.sweeps.design import Setup
+from raypol.runs.trials.study import Trial
 from raypol.store.location import Location, atomic_output, reason_of
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
@@ -126,8 +126,8 @@ def read_pulse(results: Location, sweep_id: str) -> Pulse | None:
         raise InputError(f"{place} is not what raypol writes there: {str(err).splitlines()[0]}") from err
 
 
-class Live:
-    """Keeps what is to be told; called from the driver's thread, read by those that write."""
+class LiveStatus:
+    """The state of a running sweep; changed by the driver's thread, published by another."""
 
     def __init__(self, results: Location, sweep_id: str) -> None:
         self._place = _place(results, sweep_id)
@@ -147,8 +147,8 @@ class Live:
         self._finished: deque[tuple[float, int]] = deque(maxlen=_KEPT)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Inside, whoever watches is told every few seconds; how it ended is told at the end."""
+    def publishing(self) -> Iterator[None]:
+        """Publish the state every few seconds inside the block, and at its end how the sweep ended."""
         done = threading.Event()
         writer = threading.Thread(target=self._write_until, args=(done,), name="raypol-live", daemon=True)
         ended = "interrupted"
@@ -169,41 +169,41 @@ class Live:
                     self._running.clear()
                 self._write(ended)
 
-    def says(self, what: str) -> None:
-        """What the driver does now."""
+    def set_activity(self, what: str) -> None:
+        """Set what the driver does now."""
         self._doing = what
 
-    def stops(self, reason: str) -> None:
-        """Why not all trials will be run; empty if they will."""
+    def set_stop_reason(self, reason: str) -> None:
+        """Set why not all trials will be run; empty if they will."""
         self._stopped = reason
 
-    def expects(self, num_trials: int) -> None:
-        """How many trials there are."""
+    def set_num_trials(self, num_trials: int) -> None:
+        """Set the number of trials, finished ones included."""
         with self._lock:
             self._total = num_trials
 
-    def found(self, rows: Iterable[TrialRow]) -> None:
-        """Rows of an earlier run that stand."""
+    def add_resumed(self, rows: Iterable[TrialRow]) -> None:
+        """Count the finished trials of earlier runs."""
         with self._lock:
             self._states |= {row.trial_id: row.status for row in rows}
             self._resumed = len(self._states)
 
-    def begins(self) -> None:
-        """From now on trials can be run."""
+    def trials_can_start(self) -> None:
+        """Note that trials can run from now on."""
         self._phase_at = self._phase_at or time.time()
 
-    def began(self, setup: Setup) -> None:
-        """A trial is in work."""
-        trial_id = setup.trial_id(self._sweep_id)
-        device = setup.spoofer if setup.verifier == setup.spoofer else f"{setup.spoofer} / {setup.verifier}"
+    def trial_started(self, trial: Trial) -> None:
+        """Note that a trial runs, for the first time or again."""
+        trial_id = trial.trial_id(self._sweep_id)
+        device = trial.spoofer if trial.verifier == trial.spoofer else f"{trial.spoofer} / {trial.verifier}"
         with self._lock:
             self._doing = "running trials"
             self._tries[trial_id] += 1
             self._running[trial_id] = RunningTrial(
-                arm=setup.arm,
-                steps=setup.spoof.steps,
-                interval=setup.spoof.interval,
-                seed=setup.spoof.seed,
+                arm=trial.arm,
+                steps=trial.spoof.steps,
+                interval=trial.spoof.interval,
+                seed=trial.spoof.seed,
                 device=device,
                 since=time.time(),
                 tries=self._tries[trial_id],
@@ -212,17 +212,17 @@ class Live:
         if again:
             add_restarted("trial process")
         for state in FINAL:
-            start_series(TRIALS_FINISHED, sweep=self._sweep_id, state=state, arm=setup.arm)
+            start_series(TRIALS_FINISHED, sweep=self._sweep_id, state=state, arm=trial.arm)
 
-    def lost(self, setup: Setup) -> None:
-        """A trial's process or its workers are lost; it will be begun again."""
+    def trial_lost(self, trial: Trial) -> None:
+        """Note that a trial's process or its workers were lost; it will be started again."""
         add_lost("trial process")
         with self._lock:
             self._lost += 1
-            self._running.pop(setup.trial_id(self._sweep_id), None)
+            self._running.pop(trial.trial_id(self._sweep_id), None)
 
-    def finished(self, row: TrialRow) -> None:
-        """A trial has its row."""
+    def trial_finished(self, row: TrialRow) -> None:
+        """Note that a trial has its row."""
         with self._lock:
             self._running.pop(row.trial_id, None)
             self._states[row.trial_id] = row.status
@@ -230,7 +230,7 @@ class Live:
         add(TRIALS_FINISHED, 1, sweep=self._sweep_id, state=row.status, arm=row.arm)
 
     def pulse(self, ended: str = "") -> Pulse:
-        """All of it."""
+        """The state now."""
         with self._lock:
             running = tuple(sorted(self._running.values(), key=lambda trial: trial.since))
             states = Counter(self._states.values())

@@ -1,29 +1,16 @@
 """What a sweep will run, expanded and checked before anything is started."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import PATIENCE_S
 from raypol.core.errors import InputError
-from raypol.runs.sweeps.design import (
-    Design,
-    Point,
-    Search,
-    Setup,
-    SizeName,
-    Sweep,
-    check_space,
-    controls_beside,
-    count_points,
-    describe,
-    expand,
-    honest_points,
-    setup_of,
-)
-from raypol.runs.sweeps.success_ranges import Policy, count_ranges, span_of
-from raypol.runs.trials.study import Keep
+from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
+from raypol.runs.sweeps.points import check_space, controls_beside, count_points, expand, honest_points, trial_at
+from raypol.runs.sweeps.success_ranges import PolicyName, count_ranges, search_grid
+from raypol.runs.trials.study import Keep, Trial
 
 MANY_TRIALS: Final = 10_000
 """More are taken for a mistake until they are confirmed."""
@@ -39,7 +26,7 @@ class SweepOptions:
     samples: int = 0
     """Points of a random or Optuna search; 0 = the design's."""
     search_seed: int = 0
-    policy: Policy = "published"
+    policy: PolicyName = "published"
     """Of a range search: whose success is searched for. The other one's may be asked later in the same sweep."""
     scan_factor: float = 2.0
     """Of a range search: ratio of neighbouring T' in its first scan."""
@@ -59,7 +46,7 @@ class SweepOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class SweepPlan:
     """A sweep, ready to be run."""
 
     sweep_id: str
@@ -67,19 +54,16 @@ class Plan:
     """What the sweep asks, in one sentence."""
     design: Design
     options: SweepOptions
-    trials: tuple[tuple[Point, Setup], ...]
+    trials: tuple[Trial, ...]
     """All of them; empty if a searcher proposes them as it goes."""
     num_trials: int
     """Of a search: at most."""
     asked: Mapping[str, str]
     """Everything that decides numbers, as text by name."""
 
-    def setups(self) -> Iterator[Setup]:
-        """One of each honest side and device set at least."""
-        if self.trials:
-            yield from (setup for _, setup in self.trials)
-        else:
-            yield from (setup_of(self.design, point) for point in honest_points(self.design))
+    def examples(self) -> Sequence[Trial]:
+        """All trials; of a search one at least for each honest side and set of devices."""
+        return self.trials or [trial_at(self.design, point) for point in honest_points(self.design)]
 
     def load_data(self) -> None:
         """Load every dataset that a prover or an adversary uses.
@@ -87,22 +71,19 @@ class Plan:
         Raises:
             InputError: one does not exist here.
         """
-        distinct = dict.fromkeys(
-            data for s in self.setups() for data in (s.train.data, s.train.data.or_named(s.spoof.dataset))
-        )
-        for data in distinct:
+        for data in dict.fromkeys(data for trial in self.examples() for data in (trial.train.data, trial.data)):
             data.load()
 
     def groups(self) -> list[tuple[DeviceRequest, ...]]:
         """Every distinct set of devices that must be had at once: by a trial, and by the honest side."""
         found: dict[tuple[DeviceRequest, ...], None] = {}
-        for setup in self.setups():
-            found[trial_group(setup, self.options.workers)] = None
-            found[honest_group(setup)] = None
+        for trial in self.examples():
+            found[trial_group(trial, self.options.workers)] = None
+            found[honest_group(trial)] = None
         return list(found)
 
 
-def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptions) -> Plan:
+def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptions) -> SweepPlan:
     """Expand a design.
 
     Args:
@@ -126,17 +107,18 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
     )
     if count > MANY_TRIALS and not options.confirmed:
         raise InputError(f"this sweep has up to {count:,} trials; give --yes if that is meant")
-    asked = {"sweep": sweep.name, "size": size, "search": options.search, **describe(design)}
+    asked = {"sweep": sweep.name, "size": size, "search": options.search, **design.as_text()}
     asked |= {"early stop": str(options.early_stop)}
     if options.estimate == 1 or options.estimate < 0:
         raise InputError(f"expected --estimate >= 2 intervals per spoof (0 = all of them), got {options.estimate}")
     if options.estimate:
         asked |= {"estimate": f"{options.estimate} intervals"}
     if options.search == "range":
-        asked |= {"range": repr(span_of(design, options.scan_factor))}
+        # A sweep is resumed by comparing texts: the word is that of the first record.
+        asked |= {"range": repr(search_grid(design, options.scan_factor)).replace("SearchGrid", "Span")}
     elif options.search != "grid":
         asked |= {"samples": str(options.samples), "search seed": str(options.search_seed)}
-    trials: list[tuple[Point, Setup]] = []
+    trials: list[Trial] = []
     if options.search == "optuna":
         if options.early_stop:
             raise InputError("--early-stop leaves Optuna without numbers to compare; choose one of the two")
@@ -145,7 +127,7 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
     elif options.search != "range":
         trials = expand(design, options.search, samples=options.samples, seed=options.search_seed)
         count = len(trials)
-    return Plan(
+    return SweepPlan(
         sweep_id=options.name,
         question=sweep.question,
         design=design,
@@ -156,12 +138,12 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
     )
 
 
-def trial_group(setup: Setup, workers: int) -> tuple[DeviceRequest, ...]:
+def trial_group(trial: Trial, workers: int) -> tuple[DeviceRequest, ...]:
     """The devices that a trial reserves: `workers` of each that it names."""
-    distinct = dict.fromkeys(map(parse_device, (setup.spoofer, setup.verifier)))
+    distinct = dict.fromkeys(map(parse_device, (trial.spoofer, trial.verifier)))
     return tuple(request for request in distinct for _ in range(workers))
 
 
-def honest_group(setup: Setup) -> tuple[DeviceRequest, ...]:
+def honest_group(trial: Trial) -> tuple[DeviceRequest, ...]:
     """The devices that proving and judging the honest proof take."""
-    return tuple(dict.fromkeys(map(parse_device, (setup.prover, setup.verifier))))
+    return tuple(dict.fromkeys(map(parse_device, (trial.prover, trial.verifier))))

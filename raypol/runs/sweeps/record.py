@@ -26,7 +26,7 @@ from raypol.store.results_folder import ResultsFolder
 
 _COMPUTING: Final = ("raypol", "python", "torch", "numpy", "scipy")
 """Packages whose version decides numbers."""
-_BOOKS: Final = ("sweep.json", "about.json", "live.json")
+_FILES: Final = ("sweep.json", "about.json", "live.json")
 _SHOWN: Final = 6
 
 
@@ -44,8 +44,8 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """The books of one sweep."""
+class SweepRecord:
+    """The files of one sweep."""
 
     results: Location
     sweep_id: str
@@ -55,17 +55,17 @@ class Ledger:
         """Where they lie."""
         return ResultsFolder(self.results).sweep(self.sweep_id)
 
-    def check(self, asked: Mapping[str, str], *, must_exist: bool) -> bool:
-        """Compare with what is there; nothing is written. Returns True if there is a sweep to resume.
+    def require_same(self, asked: Mapping[str, str], *, must_exist: bool) -> None:
+        """Compare with the sweep of this name that is there, if any.
 
         Raises:
-            InputError: another configuration lies under this name, or nothing does and something must.
+            InputError: it has another configuration, or there is none and `must_exist`.
         """
         found = self._read("sweep.json")
         if found is None:
             if must_exist:
                 raise InputError(f"nothing to resume: {self.results} holds no sweep named {self.sweep_id!r}")
-            return False
+            return
         now, then = self._content(asked), dict(found)
         changed = [
             f"{key}: {then.get(key, 'absent')} then, {now.get(key, 'absent')} now"
@@ -78,22 +78,21 @@ class Ledger:
                 f"{self.results} holds another sweep named {self.sweep_id!r}; what differs: "
                 f"{'; '.join(changed[:_SHOWN])}{more}. Give --name or --results for a new one"
             )
-        return True
 
-    def recall_sweep(self) -> dict[str, Any] | None:
-        """What was asked; None where nothing is to be seen of this sweep."""
+    def read_asked(self) -> dict[str, Any] | None:
+        """The configuration that the sweep was started with; None where this folder does not show the sweep."""
         return self._read("sweep.json")
 
-    def open(self, asked: Mapping[str, str]) -> None:
-        """Write down what is asked."""
+    def write_asked(self, asked: Mapping[str, str]) -> None:
+        """Write the configuration that a resumed sweep must have too."""
         self._write("sweep.json", self._content(asked))
 
-    def describe(self, about: About) -> None:
-        """Write down what people want to read."""
+    def write_about(self, about: About) -> None:
+        """Write the description for people."""
         self._write("about.json", asdict(about))
 
-    def about(self) -> About:
-        """What `describe` wrote; what is missing or of another kind stays empty."""
+    def read_about(self) -> About:
+        """The description for people; a field that is missing or of another type stays empty."""
         found = self._read("about.json") or {}
         known = {f.name: found[f.name] for f in fields(About) if isinstance(found.get(f.name), type(f.default))}
         return About(**known)
@@ -111,15 +110,15 @@ class Ledger:
         """All rows of the sweep so far."""
         return read_trials(self.results, sweep_id=self.sweep_id)
 
-    def remember(self, kind: str, name: str, content: Mapping[str, Any]) -> None:
-        """Keep a small record."""
+    def write_note(self, kind: str, name: str, content: Mapping[str, Any]) -> None:
+        """Write a small record, replacing one of the same kind and name."""
         self._write(f"{kind}/{name}.json", content)
 
-    def recall(self, kind: str, name: str) -> dict[str, Any] | None:
-        """What `remember` kept; None if nothing."""
+    def read_note(self, kind: str, name: str) -> dict[str, Any] | None:
+        """A record written by `write_note`; None if there is none."""
         return self._read(f"{kind}/{name}.json")
 
-    def recall_all(self, kind: str) -> list[dict[str, Any]]:
+    def read_notes(self, kind: str) -> list[dict[str, Any]]:
         """Every record of a kind."""
         names = [name for name, _ in (self.folder / kind).files() if name.endswith(".json")]
         found = [self._read(f"{kind}/{name}") for name in names]
@@ -152,22 +151,22 @@ class Ledger:
             stream.write(json.dumps(content, indent=1, sort_keys=True).encode())
 
 
-def sweeps_with_books(results: Location) -> list[str]:
-    """Sweeps that were begun in a results folder, rows or none, the one that changed last first."""
+def sweeps_on_record(results: Location) -> list[str]:
+    """Names of the sweeps that were started in a results folder, with or without rows; the last changed first."""
     folder = ResultsFolder(results).sweeps
     selector = fs.FileSelector(folder.path, recursive=False, allow_not_found=True)
     names = [info.base_name for info in folder.filesystem.get_file_info(selector) if info.type == fs.FileType.Directory]
     changed = []
     for name in names:
-        files = folder.filesystem.get_file_info([(folder / name / part).path for part in _BOOKS])
+        files = folder.filesystem.get_file_info([(folder / name / part).path for part in _FILES])
         times = [file.mtime_ns or 0 for file in files if file.type == fs.FileType.File]
         if times:
             changed.append((max(times), name))
     return [name for _, name in sorted(changed, reverse=True)]
 
 
-def sweeps_of_rows(results: Location) -> list[str]:
-    """Sweeps that have rows, books or none, as imports; the one with the newest row first. Opens every trial's file."""
+def sweeps_with_rows(results: Location) -> list[str]:
+    """Names of the sweeps that have rows, also imported ones; the one with the newest row first. Opens every trial's file."""
     newest: dict[str, str] = {}
     for row in read_trials(results):
         newest[row.sweep_id] = max(newest.get(row.sweep_id, ""), row.started_at)

@@ -1,4 +1,4 @@
-"""What proposes the points of a sweep that is searched: Optuna, error against cost (see `tuning.objectives`); a success range."""
+"""The searchers that propose trials to Ray Tune: Optuna, for error against cost, and the search of success ranges."""
 
 import json
 import warnings
@@ -8,18 +8,21 @@ from typing import Any, Final
 from ray.tune.search import Searcher
 
 from raypol.core.errors import InputError
-from raypol.runs.success_range.search import FAILED, Outcome
+from raypol.runs.success_range.search import FAILED, PointOutcome
+from raypol.runs.sweeps.axes import Point
+from raypol.runs.sweeps.design import Design
+from raypol.runs.sweeps.points import searchable, trial_at
 from raypol.runs.sweeps.success_ranges import Ranges
 
 _DRAWS: Final = 200
 """Proposals in a row that are all known, after which a search has seen what there is."""
 
 
-def optuna_search(space: Mapping[str, Any], known: Sequence[Mapping[str, Any]], *, seed: int) -> Any:  # noqa: ANN401
+def optuna_search(design: Design, known: Sequence[Point], *, seed: int) -> Any:  # noqa: ANN401 - Ray is untyped
     """A multi-objective TPE search.
 
     Args:
-        space: axis -> Tune's distribution.
+        design: with the space to search.
         known: points of an earlier run, proposed first: those that are finished are found at once, and the search goes on
             knowing them.
         seed: of the sampler.
@@ -41,15 +44,16 @@ def optuna_search(space: Mapping[str, Any], known: Sequence[Mapping[str, Any]], 
             self._proposed: set[str] = set()
 
         def suggest(self, trial_id: str) -> Any:  # noqa: ANN401 - Ray is untyped
-            """The next point; the search ends when nothing new comes any more."""
+            """The next point with its trial; the search ends when no new point comes."""
             for _ in range(_DRAWS):
-                point = super().suggest(trial_id)
-                text = json.dumps(point, sort_keys=True, default=str)
+                found = super().suggest(trial_id)
+                text = json.dumps(found, sort_keys=True, default=str)
                 if text not in self._proposed:
                     self._proposed.add(text)
-                    return point
+                    return {**found, "trial": trial_at(design, found["point"])} if isinstance(found, dict) else found
             return Searcher.FINISHED
 
+    space = searchable(design)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # A value may be a mapping (see `Design.space`); the study is never stored, the points are in the results folder.
     warnings.filterwarnings("ignore", message="Choices for a categorical distribution")
@@ -64,7 +68,7 @@ def optuna_search(space: Mapping[str, Any], known: Sequence[Mapping[str, Any]], 
 
 
 class RangeSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
-    """The searches as Ray Tune asks for them: a point, None while what is running must be known first, or FINISHED."""
+    """Success range searches as Ray Tune asks for them: a trial, None while a running one must be known first, or FINISHED."""
 
     def __init__(self, ranges: Ranges) -> None:
         super().__init__()
@@ -73,29 +77,28 @@ class RangeSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Tune's name of a trial -> ours."""
 
     def suggest(self, trial_id: str) -> Any:  # noqa: ANN401 - Ray's own
-        """The next point."""
+        """The next trial."""
         running = set(self._running.values())
-        proposals = self._ranges.proposals()
-        for own_id, point in proposals.items():
+        for own_id, trial in self._ranges.proposals().items():
             if own_id not in running:
                 self._running[trial_id] = own_id
-                return {"point": dict(point)}
+                return {"trial": trial}
         return None if running else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """A trial has its row, or was lost too often; one that was only taken off the list says nothing."""
+        """Take the outcome of a trial that has its row or was lost too often; one that never ran has none."""
         own_id = self._running.pop(trial_id, None)
         policy = self._ranges.policy
         if own_id is None:
             return
         if error:
-            self._ranges.record(own_id, Outcome(success=False, bound_by=FAILED))
+            self._ranges.record(own_id, PointOutcome(success=False, bound_by=FAILED))
         elif result and f"success_{policy}" in result:
             won, bound_by = result[f"success_{policy}"], result[f"bound_by_{policy}"]
-            self._ranges.record(own_id, Outcome(success=bool(won), bound_by=bound_by))
+            self._ranges.record(own_id, PointOutcome(success=bool(won), bound_by=bound_by))
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: we resume from rows."""
+        """Write nothing: we resume from rows."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as above."""
+        """Read nothing."""

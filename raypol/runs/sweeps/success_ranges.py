@@ -1,30 +1,33 @@
-"""The success ranges of a sweep: its T' axis is searched instead of run through, for every arm and every other combination.
+"""The success ranges of a sweep: its T' axis is searched, not run through, for every arm and every other combination.
 
-The pure search is in `success_range`; here it is given a sweep's arms, Ray Tune's trials, and the rows in the results folder.
+The pure search is `raypol.runs.success_range`; here it meets a sweep's arms, its trials, and the rows in the results folder.
 """
 
 import json
 from collections.abc import Iterable
-from itertools import product
+from itertools import product, zip_longest
 from typing import Any, Final, Literal
 
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.scoring import Success
-from raypol.runs.success_range.estimate import METHOD, RangeEstimate, estimate
-from raypol.runs.success_range.search import FAILED, Outcome, RangeSearch, SeedRange, Span
-from raypol.runs.sweeps.design import Design, Point, is_drawn, listed, setup_of
+from raypol.runs.success_range.estimate import INTERVAL_METHOD, RangeEstimate, estimate
+from raypol.runs.success_range.search import FAILED, PointOutcome, RangeSearch, SearchGrid, SeedRange
+from raypol.runs.sweeps.axes import Point, is_drawn, listed
+from raypol.runs.sweeps.design import Design
+from raypol.runs.sweeps.points import trial_at
 from raypol.runs.trials.rows import number_of
+from raypol.runs.trials.study import Trial
 from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import TrialRow
 
-Policy = Literal["published", "strict"]
-POLICIES: Final[tuple[Policy, ...]] = ("published", "strict")
+PolicyName = Literal["published", "strict"]
+POLICY_NAMES: Final[tuple[PolicyName, ...]] = ("published", "strict")
 _RATIOS: Final = (*(f"error_{m}" for m in METRICS), "time", "size")
 
 
-def span_of(design: Design, factor: float = 2.0) -> Span:
-    """Where a design searches T': its axis `steps`, as `tune.qrandint(low, high, resolution)`.
+def search_grid(design: Design, factor: float = 2.0) -> SearchGrid:
+    """The T' that a design searches: its axis `steps`, as `tune.qrandint(low, high, resolution)`.
 
     Raises:
         InputError: another kind of axis, a resolution that no k fits.
@@ -37,10 +40,10 @@ def span_of(design: Design, factor: float = 2.0) -> Span:
     sampler = axis.get_sampler()
     quantized = isinstance(sampler, Quantized) and sampler.q > 1
     low, high = int(axis.lower), int(axis.upper) if quantized else int(axis.upper) - 1
-    span = Span(low=low, high=high, resolution=int(sampler.q) if quantized else 1, factor=factor)
+    grid = SearchGrid(low=low, high=high, resolution=int(sampler.q) if quantized else 1, factor=factor)
     for interval in _listed(design, "interval") or [design.spoof.interval]:
-        span.check(interval)
-    return span
+        grid.check(interval)
+    return grid
 
 
 def cases_of(design: Design) -> list[Point]:
@@ -51,12 +54,12 @@ def cases_of(design: Design) -> list[Point]:
     """
     others = [axis for axis in design.space if axis not in ("steps", "seed")]
     lists = [_listed(design, axis) for axis in others]
-    steps = span_of(design).points[0]
+    steps = search_grid(design).points[0]
     found: dict[str, Point] = {}
     for values in product(*lists):
-        for arm in design.all_arms():
+        for arm in design.attacks():
             case = {"arm": arm, **dict(zip(others, values, strict=True))}
-            found.setdefault(repr(setup_of(design, {**case, "steps": steps})), case)
+            found.setdefault(repr(trial_at(design, {**case, "steps": steps})), case)
     return list(found.values())
 
 
@@ -66,39 +69,47 @@ def seeds_of(design: Design) -> list[int]:
 
 
 def count_ranges(design: Design, factor: float = 2.0) -> int:
-    """How many trials a range search takes at most."""
-    return len(cases_of(design)) * len(seeds_of(design)) * span_of(design, factor).at_most()
+    """The number of trials that a range search takes at most."""
+    return len(cases_of(design)) * len(seeds_of(design)) * search_grid(design, factor).at_most()
 
 
 class Ranges:
     """The searches of a sweep, one per case, and which trial is which."""
 
-    def __init__(self, design: Design, sweep_id: str, policy: Policy, factor: float = 2.0) -> None:
+    def __init__(self, design: Design, sweep_id: str, policy: PolicyName, factor: float = 2.0) -> None:
         self.policy = policy
         self._design, self._sweep_id = design, sweep_id
-        self.span = span_of(design, factor)
-        self._cases = [(case, RangeSearch(self.span, seeds_of(design))) for case in cases_of(design)]
-        self._asked: dict[str, tuple[RangeSearch, int, int]] = {}
+        self.grid = search_grid(design, factor)
+        self._cases = [(case, RangeSearch(self.grid, seeds_of(design))) for case in cases_of(design)]
+        self._trials: dict[tuple[int, int, int], tuple[str, Trial]] = {}
+        """(number of the case, T', seed) -> trial, with its id."""
+        self._proposed: dict[str, tuple[int, int, int]] = {}
 
-    def proposals(self) -> dict[str, Point]:
-        """Trial id -> point of every trial that is worth running now; those that run are among them."""
-        found: dict[str, Point] = {}
+    def proposals(self) -> dict[str, Trial]:
+        """Every trial that is worth running now, by id; those that run are among them."""
+        found: dict[str, Trial] = {}
         # In turn, so that no arm waits for another's search to end.
-        lists = [[(case, search, *one) for one in search.proposals()] for case, search in self._cases]
-        for place in range(max(map(len, lists), default=0)):
-            for case, search, steps, seed in (some[place] for some in lists if place < len(some)):
-                point = {**case, "steps": steps, "seed": seed}
-                trial_id = setup_of(self._design, point).trial_id(self._sweep_id)
-                self._asked[trial_id] = (search, steps, seed)
-                found[trial_id] = point
+        lists = [[(number, *one) for one in search.proposals()] for number, (_, search) in enumerate(self._cases)]
+        for keys in zip_longest(*lists):
+            for key in filter(None, keys):
+                trial_id, trial = self._trial(*key)
+                self._proposed[trial_id] = key
+                found[trial_id] = trial
         return found
 
-    def record(self, trial_id: str, outcome: Outcome) -> None:
-        """Take the outcome of a trial that was proposed."""
-        search, steps, seed = self._asked[trial_id]
-        search.record(steps, seed, outcome)
+    def _trial(self, number: int, steps: int, seed: int) -> tuple[str, Trial]:
+        key = (number, steps, seed)
+        if key not in self._trials:
+            trial = trial_at(self._design, {**self._cases[number][0], "steps": steps, "seed": seed})
+            self._trials[key] = trial.trial_id(self._sweep_id), trial
+        return self._trials[key]
 
-    def recall(self, rows: Iterable[TrialRow], *, failed: bool) -> None:
+    def record(self, trial_id: str, outcome: PointOutcome) -> None:
+        """Take the outcome of a trial that was proposed."""
+        number, steps, seed = self._proposed[trial_id]
+        self._cases[number][1].record(steps, seed, outcome)
+
+    def take(self, rows: Iterable[TrialRow], *, failed: bool) -> None:
         """Take the outcomes that are there already, whatever led to them.
 
         Args:
@@ -113,11 +124,14 @@ class Ranges:
 
     def _search_of(self, row: TrialRow) -> RangeSearch | None:
         """The search that a trial belongs to."""
-        for case, search in self._cases:
-            if case["arm"] == row.arm and row.seed in search.seeds and row.steps in self.span.points:
-                setup = setup_of(self._design, {**case, "steps": row.steps, "seed": row.seed})
-                if setup.trial_id(self._sweep_id) == row.trial_id:
-                    return search
+        for number, (case, search) in enumerate(self._cases):
+            if (
+                case["arm"] == row.arm
+                and row.seed in search.seeds
+                and row.steps in self.grid.points
+                and self._trial(number, row.steps, row.seed)[0] == row.trial_id
+            ):
+                return search
         return None
 
     @property
@@ -138,35 +152,37 @@ class Ranges:
         ]
 
 
-def outcome_of(row: TrialRow, policy: Policy) -> Outcome:
-    """What a row says under a policy; `bound_by` of the row itself is of the published one."""
+def outcome_of(row: TrialRow, policy: PolicyName) -> PointOutcome:
+    """The outcome of a row under a policy; `bound_by` of the row itself is of the published one."""
     won = row.success if policy == "published" else row.success_strict
     if row.status == "error" or won is None:
-        return Outcome(success=False, bound_by=FAILED)
+        return PointOutcome(success=False, bound_by=FAILED)
     if row.status == "stopped":
-        return Outcome(success=False, bound_by=row.bound_by or FAILED)
+        return PointOutcome(success=False, bound_by=row.bound_by or FAILED)
     accepted = row.accepted_published if policy == "published" else row.accepted_strict
     rejected = row.rejected_by_published if policy == "published" else row.rejected_by
     ratios = {name: number_of(getattr(row, f"ratio_{name}")) for name in _RATIOS}
     judged = Success(accepted=bool(accepted), rejected_by=rejected or "", ratios=ratios)
-    return Outcome(success=won, bound_by=judged.bound_by)
+    return PointOutcome(success=won, bound_by=judged.bound_by)
 
 
-def verdicts(row: TrialRow) -> dict[str, Any]:
-    """What a trial reports of itself for the search: under each policy whether it succeeded, as 0 or 1, and what binds."""
-    said: dict[str, Any] = {}
-    for policy in POLICIES:
+def reported_outcomes(row: TrialRow) -> dict[str, Any]:
+    """A trial's report to the searcher: under each policy whether it succeeded, as 0 or 1, and what binds."""
+    reported: dict[str, Any] = {}
+    for policy in POLICY_NAMES:
         outcome = outcome_of(row, policy)
-        said |= {f"success_{policy}": float(outcome.success), f"bound_by_{policy}": outcome.bound_by}
-    return said
+        reported |= {f"success_{policy}": float(outcome.success), f"bound_by_{policy}": outcome.bound_by}
+    return reported
 
 
-def range_rows(estimates: Iterable[RangeEstimate], span: Span, sweep_id: str, policy: Policy) -> list[RangeRow]:
+def range_rows(
+    estimates: Iterable[RangeEstimate], grid: SearchGrid, sweep_id: str, policy: PolicyName
+) -> list[RangeRow]:
     """As they are recorded: a row per arm over its seeds, then one per seed."""
-    return [row for one in estimates for row in _rows(one, span, sweep_id, policy)]
+    return [row for one in estimates for row in _rows(one, grid, sweep_id, policy)]
 
 
-def _rows(found: RangeEstimate, span: Span, sweep_id: str, policy: Policy) -> list[RangeRow]:
+def _rows(found: RangeEstimate, grid: SearchGrid, sweep_id: str, policy: PolicyName) -> list[RangeRow]:
     def row(seed: int | None, **own: Any) -> RangeRow:  # noqa: ANN401 - any column
         return RangeRow(
             sweep_id=sweep_id,
@@ -174,9 +190,9 @@ def _rows(found: RangeEstimate, span: Span, sweep_id: str, policy: Policy) -> li
             arm=found.arm,
             axes=json.dumps(dict(found.axes), sort_keys=True, default=str),
             seed=seed,
-            searched_from_steps=span.points[0],
-            searched_to_steps=span.points[-1],
-            resolution_steps=span.resolution,
+            searched_from_steps=grid.points[0],
+            searched_to_steps=grid.points[-1],
+            resolution_steps=grid.resolution,
             **own,
         )
 
@@ -196,17 +212,17 @@ def _rows(found: RangeEstimate, span: Span, sweep_id: str, policy: Policy) -> li
         high_open=high.is_open if high else None,
         high_bound_by=high.bound_by if high else None,
         confidence=low.confidence if low else None,
-        method=METHOD,
+        method=INTERVAL_METHOD,
         num_holes=sum(len(seed.holes) for seed in found.seeds),
         trials=found.trials,
         grid_trials=found.grid,
         failed=found.failed,
         complete=found.is_done,
     )
-    return [over_seeds, *(row(one.seed, **_of_seed(one, span)) for one in found.seeds)]
+    return [over_seeds, *(row(one.seed, **_of_seed(one, grid)) for one in found.seeds)]
 
 
-def _of_seed(one: SeedRange, span: Span) -> dict[str, Any]:
+def _of_seed(one: SeedRange, grid: SearchGrid) -> dict[str, Any]:
     low, high = one.lower, one.upper
     return {
         "num_seeds": 1,
@@ -225,7 +241,7 @@ def _of_seed(one: SeedRange, span: Span) -> dict[str, Any]:
         "method": "bracket of one seed",
         "num_holes": len(one.holes),
         "trials": one.trials,
-        "grid_trials": len(span.points),
+        "grid_trials": len(grid.points),
         "failed": one.failed,
         "complete": one.is_done,
     }

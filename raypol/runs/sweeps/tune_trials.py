@@ -1,6 +1,7 @@
 """The trials of a sweep under Ray Tune: each in a placement group of its own, in processes that go from trial to trial.
 
-Tune schedules; what a trial is, whether it is finished, and where it goes on, is in the results folder.
+Tune's configuration of a trial is `{"trial": Trial}`, with `"point"` beside it where a searcher drew one. Tune only schedules:
+the results folder says which trials are finished and where an interrupted one goes on.
 """
 
 import logging
@@ -10,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -21,12 +22,13 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.ray_runner import RayRunner
 from raypol.cluster.runners import Role
-from raypol.runs.sweeps.baselines import Standing
-from raypol.runs.sweeps.design import Design, Point, Setup, setup_of
+from raypol.runs.sweeps.axes import Point
+from raypol.runs.sweeps.baselines import Baseline
 from raypol.runs.sweeps.failed_trials import unworked_row
 from raypol.runs.sweeps.plan import SweepOptions, trial_group
-from raypol.runs.sweeps.record import Ledger
-from raypol.runs.sweeps.success_ranges import verdicts
+from raypol.runs.sweeps.record import SweepRecord
+from raypol.runs.sweeps.success_ranges import reported_outcomes
+from raypol.runs.trials.study import Trial
 from raypol.runs.trials.trial import run_trial
 from raypol.store.location import Location, write_problem
 from raypol.store.locks import only_maker
@@ -39,11 +41,11 @@ _log = logging.getLogger(__name__)
 FINISHED: Final = ("ok", "stopped")
 """States of a row that are not run again."""
 _MAX_FAILURES: Final = 3
-"""A trial whose process or worker is lost is started again, so often; it goes on where it stood."""
+"""Times that a trial whose process or worker is lost is started again; it goes on where it stood."""
 _PROBE_BYTES: Final = 1 << 20
-"""Storage that does not take so many takes no trial."""
+"""Storage that cannot be given this many cannot be given a trial."""
 _AWAY_S: Final = 90.0
-"""So long a lost trial's storage may be away; trials have waited for it before."""
+"""Time that storage may be away once a trial was lost, which has waited for it before."""
 _MOST_WAITING: Final = 64
 _LOOK_S: Final = 2.0
 _SAY_S: Final = 20.0
@@ -53,47 +55,44 @@ _START_S: Final = 600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watcher:
-    """Whom to tell; all are called from the driver's thread."""
+    """Callbacks, all from the driver's thread."""
 
-    on_finished: Callable[[Setup, TrialRow, Sequence[IntervalRow]], None]
-    """Handed every trial's row and intervals."""
+    on_finished: Callable[[Trial, TrialRow, Sequence[IntervalRow]], None]
+    """Called with every finished trial, its row and intervals."""
     on_wait: Callable[[str], None]
-    """Told what the trials that do not run wait for."""
-    on_begun: Callable[[Setup], None] = lambda _setup: None
-    """A trial has its reservation and is in work."""
-    on_lost: Callable[[Setup], None] = lambda _setup: None
-    """Its process or its workers are lost, and it will be begun again."""
+    """Called with the reason why no trial runs."""
+    on_started: Callable[[Trial], None]
+    """Called when a trial has its reservation and runs."""
+    on_lost: Callable[[Trial], None]
+    """Called when its process or its workers are lost, and it will be started again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shared:
     """What every trial of a sweep is handed, once per process."""
 
-    ledger: Ledger
-    design: Design
+    record: SweepRecord
     options: SweepOptions
-    standings: Mapping[str, Standing]
-    """By `Setup.honest_key`."""
+    baselines: Mapping[str, Baseline]
+    """By `Trial.honest_key`."""
     requests: Mapping[str, DeviceRequest]
     """Device spelling -> what the nodes call it."""
     simulated_devices: frozenset[str] = frozenset()
     """Spellings whose GPUs are only declared."""
-    searched: bool = False
-    """True while a searcher proposes the points: each is written down before it is run."""
 
-    def simulated(self, setup: Setup) -> bool:
+    def is_simulated(self, trial: Trial) -> bool:
         """True if a device of this trial is only declared."""
-        return not self.simulated_devices.isdisjoint((setup.prover, setup.spoofer, setup.verifier))
+        return not self.simulated_devices.isdisjoint((trial.prover, trial.spoofer, trial.verifier))
 
-    def devices(self, setup: Setup) -> dict[Role, DeviceRequest]:
-        """What a trial's roles compute on; nobody proves in a trial."""
-        spoofer, verifier = self.requests[setup.spoofer], self.requests[setup.verifier]
+    def devices(self, trial: Trial) -> dict[Role, DeviceRequest]:
+        """Device of each of a trial's roles; nobody proves in a trial."""
+        spoofer, verifier = self.requests[trial.spoofer], self.requests[trial.verifier]
         return {"prover": spoofer, "spoofer": spoofer, "verifier": verifier}
 
 
-def run_points(shared: Shared, points: Sequence[Point], watcher: Watcher) -> str:
-    """Run these points. Returns why it ended before all were run; empty if it did not."""
-    return _fit(shared, {"point": tune.grid_search([dict(point) for point in points])}, watcher)
+def run_trials(shared: Shared, trials: Sequence[Trial], watcher: Watcher) -> str:
+    """Run these trials. Returns why it ended before all were run; empty if it did not."""
+    return _fit(shared, {"trial": tune.grid_search(list(trials))}, watcher)
 
 
 def run_search(
@@ -104,12 +103,11 @@ def run_search(
     samples: int,
     watcher: Watcher,
 ) -> str:
-    """Run the points that a searcher proposes, of a space of axes or, where that is empty, of its own; see `run_points`."""
+    """Run the trials that a searcher proposes, from a space of axes or, where that is empty, its own; see `run_trials`."""
     wanted = {"point": dict(space)} if space else {}
     # Tune asks a searcher for the next point once the last one has its place, so that it may learn first. One with a space of its
     # own says itself when it must learn; an autoscaler sees all that waits.
     waiting = 0 if space else _MOST_WAITING
-    shared = replace(shared, searched=True)
     return _fit(shared, wanted, watcher, waiting, search_alg=searcher, num_samples=samples)
 
 
@@ -123,8 +121,8 @@ def _fit(
     watch = _Watch(shared, watcher)
     options = shared.options
     trainable = tune.with_resources(
-        tune.with_parameters(_trial, shared=shared),
-        partial(_reservation, design=shared.design, workers=options.workers, requests=dict(shared.requests)),
+        tune.with_parameters(_run_in_process, shared=shared),
+        partial(_reservation, workers=options.workers, requests=dict(shared.requests)),
     )
     with _quiet(waiting):
         tune.Tuner(
@@ -137,7 +135,7 @@ def _fit(
                 **search,
             ),
             run_config=tune.RunConfig(
-                storage_path=(shared.ledger.folder / "tune").address,
+                storage_path=(shared.record.folder / "tune").address,
                 name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}",
                 failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
                 callbacks=[watch],
@@ -149,10 +147,10 @@ def _fit(
 
 
 def _reservation(
-    config: Mapping[str, Any], design: Design, workers: int, requests: Mapping[str, DeviceRequest]
+    config: Mapping[str, Any], workers: int, requests: Mapping[str, DeviceRequest]
 ) -> tune.PlacementGroupFactory:
-    """What a trial reserves: nothing for the process that leads it, then a bundle for each of its workers."""
-    group = trial_group(setup_of(design, config["point"]), workers)
+    """A trial's reservation: nothing for the process that leads it, then a bundle for each of its workers."""
+    group = trial_group(config["trial"], workers)
     return tune.PlacementGroupFactory([{}, *(requests[str(request)].bundle() for request in group)])
 
 
@@ -166,34 +164,31 @@ def _folder_name(trial: Any) -> str:  # noqa: ANN401 - Ray is untyped
 _runners: dict[object, RayRunner] = {}
 
 
-def _trial(config: Mapping[str, Any], *, shared: Shared) -> None:
-    point: Point = config["point"]
-    setup = setup_of(shared.design, point)
-    ledger, trial_id = shared.ledger, setup.trial_id(shared.ledger.sweep_id)
-    if storage_retries(ledger.recall_sweep) is None:
-        raise RuntimeError(f"node {ray.util.get_node_ip_address()} does not see the results folder {ledger.results}")
-    if shared.searched:
-        storage_retries(ledger.remember, "points", trial_id, {"point": plain(point)})
-    with only_maker(ledger.results, [trial_id]):  # a searcher may propose a point that another process has in work
-        found = storage_retries(read_trial, ledger.results, trial_id)
+def _run_in_process(config: Mapping[str, Any], *, shared: Shared) -> None:
+    trial: Trial = config["trial"]
+    record, trial_id = shared.record, trial.trial_id(shared.record.sweep_id)
+    if storage_retries(record.read_asked) is None:
+        raise RuntimeError(f"node {ray.util.get_node_ip_address()} does not see the results folder {record.results}")
+    if point := config.get("point"):  # a resumed search proposes it again
+        storage_retries(record.write_note, "points", trial_id, {"point": json_point(point)})
+    with only_maker(record.results, [trial_id]):  # a searcher may propose a trial that another process is running
+        found = storage_retries(read_trial, record.results, trial_id)
         if found is None or found[0].status not in FINISHED:
-            row, intervals = _run(setup, shared)
-        else:
-            row, intervals = found
-    tune.report(objectives(row, intervals) | verdicts(row))
+            found = _run(trial, shared)
+    tune.report(objectives(*found) | reported_outcomes(found[0]))
 
 
-def _run(setup: Setup, shared: Shared) -> tuple[TrialRow, list[IntervalRow]]:
-    standing = shared.standings[setup.honest_key()]
+def _run(trial: Trial, shared: Shared) -> tuple[TrialRow, list[IntervalRow]]:
+    baseline = shared.baselines[trial.honest_key()]
     group = ray.util.get_current_placement_group()
-    key = (group.id.hex() if group else "", setup.spoofer, setup.verifier)
+    key = (group.id.hex() if group else "", trial.spoofer, trial.verifier)
     try:
         if key not in _runners:
             _close_runners()
             _runners[key] = RayRunner(
-                shared.devices(setup), workers=shared.options.workers, patience_s=shared.options.patience_s
+                shared.devices(trial), workers=shared.options.workers, patience_s=shared.options.patience_s
             )
-        outcome = run_trial(_runners[key], standing.study, setup.trial(shared.ledger.sweep_id), standing.honest)
+        outcome = run_trial(_runners[key], baseline.study, trial, baseline.honest)
     except BaseException:
         _close_runners()
         raise
@@ -211,8 +206,8 @@ def _close_runners() -> None:
 
 
 def objectives(row: TrialRow, intervals: Sequence[IntervalRow]) -> dict[str, float]:
-    """What a search minimises: `error`, the largest share of its threshold that any interval's distance takes, 1 = just
-    accepted; and `cost`, device time over the proof's. NaN where a trial has none.
+    """The quantities that a search minimises: `error`, the largest share of its threshold that any interval's distance takes, 1 =
+    just accepted; and `cost`, device time over the proof's. NaN where a trial has none.
     """
     shares = [one.distance / one.threshold for one in intervals if one.threshold > 0.0]
     cost = row.ratio_time
@@ -220,7 +215,7 @@ def objectives(row: TrialRow, intervals: Sequence[IntervalRow]) -> dict[str, flo
     return {"error": worst, "cost": math.nan if cost is None else cost}
 
 
-def plain(point: Point) -> dict[str, Any]:
+def json_point(point: Point) -> dict[str, Any]:
     """The point without numpy's number types, which JSON does not know."""
     return {axis: value.item() if hasattr(value, "item") else value for axis, value in point.items()}
 
@@ -257,57 +252,56 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         return tune.Callback, ()
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        """A trial is in work, for the first time or again."""
-        self._watcher.on_begun(setup_of(self._shared.design, trial.config["point"]))
+        """Note that a trial runs, for the first time or again."""
+        self._watcher.on_started(trial.config["trial"])
 
     def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        """It was lost, and Tune will start it again, unless the storage is why."""
-        setup = setup_of(self._shared.design, trial.config["point"])
-        if problem := _storage_problem(self._shared.ledger.results):
-            self.stopper.reason = f"{self._shared.ledger.results} takes nothing any more ({problem})"
+        """Note that a trial was lost; Tune will start it again, unless the storage is why."""
+        results = self._shared.record.results
+        if problem := _storage_problem(results):
+            self.stopper.reason = f"{results} cannot be written ({problem})"
         else:
-            spoof = setup.spoof
-            what = f"{setup.arm}, T' = {spoof.steps}, k = {spoof.interval}, seed {spoof.seed}"
-            _log.warning("%s: lost and started again (%s)", what, _last_line(trial))
-            self._watcher.on_lost(setup)
+            _log.warning("%s: lost and started again (%s)", trial.config["trial"], _last_line(trial))
+            self._watcher.on_lost(trial.config["trial"])
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        """A trial reported its row."""
-        setup = setup_of(self._shared.design, trial.config["point"])
-        trial_id = setup.trial_id(self._shared.ledger.sweep_id)
+        """Hand on the row of a trial that reported it."""
+        asked: Trial = trial.config["trial"]
+        trial_id = asked.trial_id(self._shared.record.sweep_id)
         try:
-            found = read_trial(self._shared.ledger.results, trial_id)
+            found = read_trial(self._shared.record.results, trial_id)
         except OSError as err:
             _log.warning("the row of %s cannot be read now: %s", trial_id, err)
             return
         if found is not None:
-            self._watcher.on_finished(setup, *found)
+            self._watcher.on_finished(asked, *found)
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        """A trial's process or its workers were lost too often."""
-        setup = setup_of(self._shared.design, trial.config["point"])
-        shared, standing = self._shared, self._shared.standings.get(setup.honest_key())
-        found = read_trial(shared.ledger.results, setup.trial_id(shared.ledger.sweep_id))
+        """Write the row of a trial whose process or workers were lost too often."""
+        asked: Trial = trial.config["trial"]
+        shared, record = self._shared, self._shared.record
+        baseline = shared.baselines.get(asked.honest_key())
+        found = read_trial(record.results, asked.trial_id(record.sweep_id))
         if found is not None and found[0].status in FINISHED:  # its process died after its work was done
-            self._watcher.on_finished(setup, *found)
+            self._watcher.on_finished(asked, *found)
             return
         reason = f"lost in each of {_MAX_FAILURES + 1} tries: {_last_line(trial)}"
         row = unworked_row(
-            shared.ledger.sweep_id,
-            setup,
-            reason if standing else "its honest proof failed",
-            simulated=shared.simulated(setup),
-            study=standing.study if standing else None,
+            record.sweep_id,
+            asked,
+            reason if baseline else "its honest proof failed",
+            simulated=shared.is_simulated(asked),
+            study=baseline.study if baseline else None,
         )
         try:
-            storage_retries(write_trial, shared.ledger.results, row, ())
+            storage_retries(write_trial, record.results, row, ())
         except OSError as err:
-            self.stopper.reason = f"{shared.ledger.results} takes no rows any more ({err})"
+            self.stopper.reason = f"{record.results} cannot be written ({err})"
             return
-        self._watcher.on_finished(setup, row, ())
+        self._watcher.on_finished(asked, row, ())
 
     def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:  # noqa: ANN401
-        """Tune goes round again: if nothing runs, say what for; if that lasts too long, end."""
+        """If nothing runs, show what is waited for; end the run if that lasts too long."""
         now = time.monotonic()
         if now - self._looked < _LOOK_S:
             return
@@ -319,20 +313,20 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         idle_s, patience_s = now - self._idle_since, self._shared.options.patience_s
         if idle_s < _SAY_S:
             return
-        setups = [setup_of(self._shared.design, trial.config["point"]) for trial in waiting]
-        devices = sorted({name for setup in setups for name in (setup.spoofer, setup.verifier)})
-        said = f"{len(waiting)} trials wait for {', '.join(devices)}"
+        asked: list[Trial] = [trial.config["trial"] for trial in waiting]
+        devices = sorted({name for trial in asked for name in (trial.spoofer, trial.verifier)})
+        wait = f"{len(waiting)} trials wait for {', '.join(devices)}"
         if num_reserved() > 0:  # a busy machine takes its time to start processes
             self._watcher.on_wait("starting workers")
             patience_s += _START_S
         else:
-            self._watcher.on_wait(said)
+            self._watcher.on_wait(wait)
         if idle_s > patience_s:
-            self.stopper.reason = f"{said}, and none could start for {patience_s:g} s"
+            self.stopper.reason = f"{wait}, and none could start for {patience_s:g} s"
 
 
 def _storage_problem(results: Location) -> str:
-    """Why no trial can be written any more; empty if it can, or can again after a while."""
+    """Why no trial can be written; empty if one can, or can again after a while."""
     tries = Retrying(
         retry=retry_if_result(bool),
         wait=wait_fixed(2.0),
@@ -343,7 +337,7 @@ def _storage_problem(results: Location) -> str:
 
 
 def num_reserved() -> int:
-    """How many placement groups this driver holds; the end of a group's id is its job's."""
+    """The number of placement groups that this driver holds; a group's id ends with its job's."""
     job = ray.get_runtime_context().get_job_id()
     groups = ray.util.placement_group_table().items()
     return sum(name.endswith(job) and about["state"] == "CREATED" for name, about in groups)
@@ -360,10 +354,10 @@ def _last_line(trial: Any) -> str:  # noqa: ANN401 - Ray is untyped
 
 @contextmanager
 def _quiet(waiting: int) -> Iterator[None]:
-    """Tune's own tables, loggers and Ctrl-C handling stay out of the way: the rows are the record, the terminal is ours.
+    """Keep Tune's own tables, loggers and Ctrl-C handling out of the way: the rows are the record, the terminal is ours.
 
     Args:
-        waiting: how many trials Tune may queue; 0 = as it thinks best.
+        waiting: number of trials that Tune may queue; 0 = as it thinks best.
     """
     wanted = {
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -25,7 +25,7 @@ class RuledOutError(Exception):
         self.rejected = rejected
 
 
-class Lookout:
+class EarlyStop:
     """Replays a spoof's first intervals while the rest is crafted, and raises as soon as the spoof cannot succeed.
 
     As in successive halving, looks are taken at geometrically growing depths; but a trial is held against the verifier's own
@@ -34,13 +34,14 @@ class Lookout:
     """
 
     @staticmethod
-    def is_sound(runner: Runner, study: Study, trial: Trial) -> bool:
+    def is_sound(runner: Runner, trial: Trial) -> bool:
         """True if a look shows what the verdict will see: every interval is verified, and from the same recorded state."""
         same = runner.request("spoofer") == runner.request("verifier")
-        return study.examination.selection == "all" and (same or trial.spoof.carry != "exact")
+        return trial.examination.selection == "all" and (same or trial.spoof.carry != "exact")
 
-    def __init__(self, runner: Runner, study: Study, honest: TrialRow, recipe: Recipe) -> None:
-        self._runner, self._study, self._honest, self._recipe = runner, study, honest, recipe
+    def __init__(self, runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe) -> None:
+        self._runner, self._trial, self._honest, self._recipe = runner, trial, honest, recipe
+        self._d_ref = study.d_ref
         # A quarter at most: what is replayed here is replayed again at the end.
         self._most = max(1, recipe.num_intervals // _SHARE)
         self._next, self._known = 1, 0
@@ -55,19 +56,18 @@ class Lookout:
         first = min(done, self._most)
         if first < self._next or first <= self._known or done >= self._recipe.num_intervals:
             return
-        study = self._study
         probe = ProbeJob(
             spoof=job,
             first=first,
             known=self._known,
             device=self._runner.device("verifier"),
-            conditions=study.examination.conditions,
+            conditions=self._trial.examination.conditions,
         )
         for replay in self._runner.submit("verifier", run_probe, probe).result():
             self._replays.append(replay)
-            limit = study.thresholds.at(replay.interval.stop / self._recipe.steps, study.d_ref)
+            limit = self._trial.thresholds.at(replay.interval.stop / self._recipe.steps, self._d_ref)
             over = [m for m in METRICS if not replay.error[m] <= limit[m]]
-            normalised = replay.error.normalised(study.d_ref)
+            normalised = replay.error.normalised(self._d_ref)
             worse = [m for m in METRICS if not normalised[m] < number_of(getattr(self._honest, f"error_{m}"))]
             if over or worse:
                 where = f"steps {replay.interval.start} to {replay.interval.stop}"

@@ -11,10 +11,9 @@ from dataclasses import replace
 from statistics import stdev
 from typing import Final, TypeVar
 
-from raypol.cluster.jobs import JudgeJob, SampleJob, SampleOutcome, SpoofJob, run_judge, run_sample
+from raypol.cluster.jobs import JudgeJob, SampleJob, SampleOutcome, run_judge, run_sample
 from raypol.cluster.runners import Runner
 from raypol.core.attacks import method_of
-from raypol.core.datasets.source import DataSource
 from raypol.core.distances import Distances
 from raypol.core.proof import Cost, Recipe
 from raypol.core.seeds import derive_seed
@@ -23,9 +22,9 @@ from raypol.core.spoofing.spoof_config import declare
 from raypol.core.verification.replay import IntervalReplay
 from raypol.core.verification.survey import Survey
 from raypol.core.verification.verifier import Evidence
-from raypol.runs.trials.environment import environment_of
+from raypol.runs.trials.make_spoof import spoof_job
 from raypol.runs.trials.rows import compare, judge, trial_row, with_cost, with_stats
-from raypol.runs.trials.study import Outcome, Study, Trial
+from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.store.proofs.format import Manifest, PointsFormat, Sizes
 from raypol.store.proofs.staging import crafted_intervals
 from raypol.store.results.rows import TrialRow
@@ -42,7 +41,7 @@ def is_estimated(study: Study, trial: Trial, recipe: Recipe) -> bool:
 
 def estimate(
     runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, *, proof_id: str, started: str
-) -> Outcome:
+) -> TrialOutcome:
     """Sample, replay, extrapolate.
 
     Args:
@@ -57,24 +56,14 @@ def estimate(
     Raises:
         InputError: the declared optimizer remembers too long for its state to be brought up.
     """
-    data = study.data.or_named(trial.spoof.dataset)
     wanted = draw_intervals(recipe.num_intervals, max(study.estimate, 2), derive_seed(trial.spoof.seed, "estimate"))
-    base = SpoofJob(
-        results=study.results.address,
-        proof_id=proof_id,
-        target=study.proof.folder.address,
-        attack=trial.attack,
-        spoof=trial.spoof,
-        data=data,
-        device=runner.device("spoofer"),
-        environment=environment_of(runner, "spoofer"),
-    )
-    samples = [SampleJob(spoof=base, wanted=wanted[i : i + _PER_SHARD]) for i in range(0, len(wanted), _PER_SHARD)]
+    job = spoof_job(runner, study.results, proof_id, study.proof.folder, trial.attack, trial.spoof, trial.data)
+    samples = [SampleJob(spoof=job, wanted=wanted[i : i + _PER_SHARD]) for i in range(0, len(wanted), _PER_SHARD)]
     with crafted_intervals(study.results, proof_id):
         made = _all([runner.submit("spoofer", run_sample, sample) for sample in samples])
         found = _all(
             [
-                runner.submit("verifier", run_judge, _judge_job(runner, study, trial, data, sample, one.manifest))
+                runner.submit("verifier", run_judge, _judge_job(runner, study, trial, sample, one.manifest))
                 for sample, one in zip(samples, made, strict=True)
             ]
         )
@@ -89,23 +78,21 @@ def estimate(
     row = replace(row, status="ok", message=message)
     row = with_cost(row, manifest, cost)
     row = with_stats(row, [stats for one in made for stats in one.stats])
-    outcome = judge(row, _evidence(recipe, looked, honest), study)
+    outcome = judge(row, _evidence(recipe, looked, honest), study, trial)
     row = compare(outcome.row, honest, study.proof.manifest, cost, manifest, outcome.verdicts)
     row = replace(row, estimated=True, estimate_confidence=CONFIDENCE, estimate_beyond=j, num_points=None)
     return replace(outcome, row=row)
 
 
-def _judge_job(
-    runner: Runner, study: Study, trial: Trial, data: DataSource, sample: SampleJob, manifest: Manifest
-) -> JudgeJob:
+def _judge_job(runner: Runner, study: Study, trial: Trial, sample: SampleJob, manifest: Manifest) -> JudgeJob:
     return JudgeJob(
         sample=sample,
         manifest=manifest,
         device=runner.device("verifier"),
-        conditions=study.examination.conditions,
-        control=declare(study.proof.manifest.recipe, trial.spoof, data.load()),
+        conditions=trial.examination.conditions,
+        control=declare(study.proof.manifest.recipe, trial.spoof, trial.data.load()),
         control_keeps_state=not method_of(trial.attack).forges_state,
-        accuracy=study.examination.accuracy,
+        accuracy=trial.examination.accuracy,
     )
 
 

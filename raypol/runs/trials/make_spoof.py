@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -16,11 +16,11 @@ from raypol.core.datasets.source import DataSource
 from raypol.core.progress import Progress
 from raypol.core.proof import Cost, Recipe
 from raypol.core.spoofing.search import CraftStats
+from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.runs.trials.environment import environment_of, versions
 from raypol.runs.trials.honest_proof import intervals_written, proof_id_of
-from raypol.runs.trials.study import Trial
 from raypol.runs.trials.verify import shards
-from raypol.store.location import Location
+from raypol.store.location import Location, open_location
 from raypol.store.proofs.format import Manifest
 
 # A device that is in an error state fails every job that follows; its process must go.
@@ -42,15 +42,43 @@ class Forged:
     """True if an interrupted try had finished part of it; device time is complete, wall time is of the last part."""
 
 
-def forge(
+def spoof_job(
     runner: Runner,
     results: Location,
-    *,
     proof_id: str,
     target: Location,
-    trial: Trial,
-    recipe: Recipe,
+    attack: Any,  # noqa: ANN401 - configurations have no common base
+    spoof: SpoofConfig,
     data: DataSource,
+) -> SpoofJob:
+    """Describe the forging of one spoof on the spoofer's device.
+
+    Args:
+        runner: where to work.
+        results: the results folder.
+        proof_id: name of the spoof's folder.
+        target: folder of the proof whose last weights are stolen.
+        attack: the attack's configuration.
+        spoof: the adversary's other choices.
+        data: the adversary's dataset.
+    """
+    return SpoofJob(
+        results=results.address,
+        proof_id=proof_id,
+        target=target.address,
+        attack=attack,
+        spoof=spoof,
+        data=data,
+        device=runner.device("spoofer"),
+        environment=environment_of(runner, "spoofer"),
+    )
+
+
+def forge(
+    runner: Runner,
+    job: SpoofJob,
+    recipe: Recipe,
+    *,
     on_progress: Progress | None = None,
     on_crafted: Callable[[SpoofJob, int], None] | None = None,
 ) -> Forged:
@@ -60,49 +88,36 @@ def forge(
 
     Args:
         runner: where to work.
-        results: the results folder.
-        proof_id: name of the spoof's folder.
-        target: folder of the proof whose last weights are stolen.
-        trial: the attack and its choices.
+        job: see `spoof_job`.
         recipe: what the spoof will declare.
-        data: the adversary's dataset.
         on_progress: called as intervals are crafted, then as they are written; None = the storage is not asked.
         on_crafted: handed the job with the shards that are crafted in order so far, and their number of intervals; what it raises
             ends the forging. With it no more shards are in work than there are workers, so that little is done in vain.
     """
     started = time.perf_counter()
-    base = SpoofJob(
-        results=results.address,
-        proof_id=proof_id,
-        target=target.address,
-        attack=trial.attack,
-        spoof=trial.spoof,
-        data=data,
-        device=runner.device("spoofer"),
-        environment=environment_of(runner, "spoofer"),
-    )
+    results = open_location(job.results)
     crafted: list[SpoofOutcome] = []
     parts: list[tuple[int, int]] = []
     work: list[Future[SpoofOutcome]] = []
     try:
-        if not method_of(trial.attack).sequential(trial.attack, trial.spoof):
+        if not method_of(job.attack).sequential(job.attack, job.spoof):
             parts = shards(recipe.num_intervals, _CRAFTING_SHARDS)
             ahead = len(parts) if on_crafted is None else runner.num_workers("spoofer")
             for number, part in enumerate(parts, start=1):
                 while len(work) < min(number - 1 + ahead, len(parts)):
-                    work.append(runner.submit("spoofer", run_craft, replace(base, shard=parts[len(work)])))
+                    work.append(runner.submit("spoofer", run_craft, replace(job, shard=parts[len(work)])))
                 crafted.append(work[number - 1].result())
                 if on_progress is not None:
                     on_progress("crafting intervals", part[1], recipe.num_intervals)
                 if on_crafted is not None:
                     looked = time.perf_counter()
-                    on_crafted(replace(base, shards=tuple(parts[:number])), part[1])
+                    on_crafted(replace(job, shards=tuple(parts[:number])), part[1])
                     started += time.perf_counter() - looked  # the verifier's time is not the spoof's
-        sealing = runner.submit("spoofer", run_seal, replace(base, shards=tuple(parts)))
+        sealing = runner.submit("spoofer", run_seal, replace(job, shards=tuple(parts)))
         what = "writing intervals" if parts else "crafting and writing intervals"
         while on_progress is not None and not sealing.done():
             with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
-                on_progress(what, intervals_written(results, proof_id), recipe.num_intervals)
+                on_progress(what, intervals_written(results, job.proof_id), recipe.num_intervals)
             wait([sealing], timeout=_POLL_S)
         sealed = sealing.result()
     except BaseException as err:
@@ -120,15 +135,23 @@ def forge(
     )
 
 
-def spoof_id(trial: Trial, target_id: str, device: str, *, sweep_id: str = "") -> str:
-    """Name of the spoof's folder: says nothing about the attack, a verifier must not be told."""
+def spoof_id(arm: str, attack: object, spoof: SpoofConfig, *, target: str, device: str) -> str:
+    """Name of the folder of a spoof that is no trial, which tells a verifier nothing about the attack.
+
+    Args:
+        arm: what the attack was called.
+        attack: its configuration.
+        spoof: the adversary's other choices.
+        target: root hash of the proof whose last weights are stolen.
+        device: model of the spoofer's device.
+    """
     content = {
-        "arm": trial.arm,
-        "attack": repr(trial.attack),
-        "spoof": repr(trial.spoof),
-        "target": target_id,
+        "arm": arm,
+        "attack": repr(attack),
+        "spoof": repr(spoof),
+        "target": target,
         "device": device,
-        "sweep": sweep_id,
+        "sweep": "",
         "versions": versions(),
     }
     return proof_id_of("proof", content)

@@ -20,7 +20,7 @@ from raypol.core.verification.verdict import Verdict
 from raypol.core.verification.verifier import Evidence
 from raypol.runs.trials.environment import commit, versions_text
 from raypol.runs.trials.honest_proof import proof_id_of
-from raypol.runs.trials.study import Outcome, Study, Trial
+from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.store.proofs.format import Manifest
 from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.rows import IntervalRow, TrialRow
@@ -30,12 +30,12 @@ def trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, starte
     """What was asked of a spoof, and where; status "error" until something better is known."""
     asked = asked_columns(trial.attack, trial.spoof)
     row = base_row(
-        runner, study, arm=trial.arm, attack=asked["attack"], recipe=recipe, role="spoofer", started_at=started
+        runner, study, trial, arm=trial.arm, attack=asked["attack"], recipe=recipe, role="spoofer", started_at=started
     )
     dataset = trial.spoof.dataset or recipe.dataset
     return replace(
         row,
-        trial_id=trial.trial_id,
+        trial_id=trial.trial_id(study.sweep_id),
         dataset=dataset,
         dataset_sha256=recipe.dataset_sha256 if recipe.dataset == dataset else "",
         **asked,
@@ -71,7 +71,7 @@ def judging_columns(
 
 
 def base_row(
-    runner: Runner, study: Study, *, arm: str, attack: str, recipe: Recipe, role: Role, started_at: str
+    runner: Runner, study: Study, trial: Trial, *, arm: str, attack: str, recipe: Recipe, role: Role, started_at: str
 ) -> TrialRow:
     """What rows of proofs and spoofs have in common."""
     facts, judge = runner.facts(role), runner.facts("verifier")
@@ -92,23 +92,23 @@ def base_row(
         status="error",
         node=facts.node,
         dataset_sha256=recipe.dataset_sha256,
-        prover_device=study.prover_device,
+        prover_device=trial.prover,
         prover_device_name=study.proof.manifest.environment.get("device", ""),
         verifier_device=str(runner.request("verifier")),
         verifier_device_name=judge.name,
         verifier_node=judge.node,
         simulated=facts.simulated or judge.simulated or study.proof.manifest.environment.get("simulated") == "true",
         precision=recipe.precision,
-        **judging_columns(study.examination.conditions, study.thresholds, recipe.precision, judge.kind, judge.threads),
+        **judging_columns(trial.examination.conditions, trial.thresholds, recipe.precision, judge.kind, judge.threads),
         started_at=started_at,
         versions=versions_text(),
         commit=commit(),
     )
 
 
-def judge(row: TrialRow, evidence: Evidence, study: Study) -> Outcome:
+def judge(row: TrialRow, evidence: Evidence, study: Study, trial: Trial) -> TrialOutcome:
     """Policies, normalised errors and the interval rows."""
-    verdicts = [policy(evidence, study.thresholds, study.d_ref) for policy in (published, strict)]
+    verdicts = [policy(evidence, trial.thresholds, study.d_ref) for policy in (published, strict)]
     replays = evidence.replays
     errors = [replay.error.normalised(study.d_ref) for replay in replays]
     worst, average = largest(errors), mean(errors)
@@ -128,7 +128,7 @@ def judge(row: TrialRow, evidence: Evidence, study: Study) -> Outcome:
     buffers = largest(replay.buffer_error for replay in replays)
     intervals = []
     for replay, movement, bought, normalised in zip(replays, movements, removed, errors, strict=True):
-        limit = study.thresholds.at(replay.interval.stop / evidence.recipe.steps, study.d_ref)
+        limit = trial.thresholds.at(replay.interval.stop / evidence.recipe.steps, study.d_ref)
         intervals += [
             IntervalRow(
                 sweep_id=row.sweep_id,
@@ -169,7 +169,7 @@ def judge(row: TrialRow, evidence: Evidence, study: Study) -> Outcome:
         buffer_error_l2=buffers.l2,
         accuracy_final=accuracies[-1] if accuracies else None,
     )
-    return Outcome(row=row, intervals=tuple(intervals), verdicts=tuple(verdicts))
+    return TrialOutcome(row=row, intervals=tuple(intervals), verdicts=tuple(verdicts))
 
 
 def compare(

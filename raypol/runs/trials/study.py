@@ -1,14 +1,17 @@
-"""What trials are about: one to be made, what all of a run share, and what came of one."""
+"""The values that trials are made of: one trial as asked for, what the trials of one honest proof share, and one outcome."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from raypol.core.attacks import import_path_of
 from raypol.core.datasets.source import DataSource
 from raypol.core.distances import Distances
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.core.verification.thresholds import Thresholds
+from raypol.core.training.train_config import TrainConfig
+from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.core.verification.verdict import Verdict
-from raypol.runs.trials.honest_proof import HonestProof
+from raypol.runs.trials.honest_proof import HonestProof, proof_id_of
 from raypol.runs.trials.verify import Examination
 from raypol.store.location import Location
 from raypol.store.results.rows import IntervalRow, TrialRow
@@ -18,46 +21,74 @@ Keep = Literal["all", "successful", "none"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One spoof to be made and judged."""
+    """One spoof to be made and judged: everything that decides its numbers."""
 
+    train: TrainConfig
+    """The honest training whose proof it is compared with."""
     arm: str
     """Name in tables and figures."""
     attack: Any
     """The attack's configuration, one of `raypol.core.attacks.PRESETS` or its like."""
     spoof: SpoofConfig
     """T', k, trajectory, declared hyperparameters, carry, seed."""
-    trial_id: str = ""
-    """Name of its row; empty = from its content and the study's."""
+    examination: Examination = field(default_factory=lambda: Examination(conditions=Conditions()))
+    thresholds: Thresholds = RELATIVE
+    prover: str = "cpu"
+    """Device as asked for, like the next two."""
+    spoofer: str = "cpu"
+    verifier: str = "cpu"
+
+    @property
+    def data(self) -> DataSource:
+        """The adversary's dataset."""
+        return self.train.data.or_named(self.spoof.dataset)
+
+    def trial_id(self, sweep_id: str) -> str:
+        """Name of its row: a digest of its content and the sweep, the same in every run."""
+        # The words are those of the type that this was when results folders were first written.
+        names = ("examination", "thresholds", "prover", "spoofer", "verifier")
+        parts = {"train": self._train, "arm": self.arm, "attack": self.attack}
+        parts |= {"attack_path": import_path_of(self.attack), "spoof": self.spoof}
+        parts |= {name: getattr(self, name) for name in names}
+        text = ", ".join(f"{name}={part!r}" for name, part in parts.items())
+        return proof_id_of("trial", {"sweep": sweep_id, "setup": f"Setup({text})"})
+
+    def honest_key(self) -> str:
+        """Name of its baseline: the honest proof under the same conditions."""
+        honest = (self._train, self.prover, self.verifier, self.examination, self.thresholds)
+        return proof_id_of("honest", {"key": repr(honest)})
+
+    @property
+    def _train(self) -> TrainConfig:
+        """Without the place of the dataset's files, which another machine has elsewhere."""
+        return replace(self.train, data_dir=None)
+
+    def __str__(self) -> str:
+        return f"{self.arm}, T' = {self.spoof.steps}, k = {self.spoof.interval}, seed {self.spoof.seed}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """What all trials of a run share."""
+    """What all trials beside one honest proof share."""
 
     sweep_id: str
     results: Location
-    data: DataSource
-    """The prover's, and the adversary's where he names no other."""
     proof: HonestProof
-    prover_device: str
-    """As asked for."""
     d_ref: Distances
-    examination: Examination
-    thresholds: Thresholds
     early_stop: bool = False
     """Stop a trial whose first intervals, replayed before the rest is crafted, already rule success out."""
     estimate: int = 0
-    """Craft and replay so many intervals of each spoof, drawn by seed, and extrapolate; 0 = all of them."""
+    """Number of intervals of each spoof that are crafted and replayed, drawn by seed, the rest extrapolated; 0 = all."""
     keep: Keep = "all"
     """Which spoofs stay in the results folder once they are judged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """Everything about one arm: what is recorded, and what figures need."""
+class TrialOutcome:
+    """The rows of a trial, and what figures need beside them."""
 
     row: TrialRow
     intervals: tuple[IntervalRow, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     lost: bool = False
-    """True if a worker or the storage was lost: the trial is worth another try, which goes on where this one stood."""
+    """True if a worker or the storage was lost: another try goes on where this one stood."""

@@ -8,16 +8,19 @@ from raypol.cluster.jobs import spoof_recipe
 from raypol.cluster.runners import Runner
 from raypol.core.attacks import method_of
 from raypol.core.distances import METRICS
+from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Recipe
 from raypol.core.scoring import judge_success, largest, mean
 from raypol.core.spoofing.spoof_config import declare
-from raypol.runs.trials.early_stop import Lookout, RuledOutError
+from raypol.core.training.train_config import TrainConfig
+from raypol.runs.trials.early_stop import EarlyStop, RuledOutError
 from raypol.runs.trials.estimate import estimate, is_estimated
-from raypol.runs.trials.honest_proof import proof_id_of
-from raypol.runs.trials.make_spoof import forge, may_be_resumed, spoof_id
+from raypol.runs.trials.honest_proof import honest_proofs, proof_id_of, reference_distance
+from raypol.runs.trials.make_spoof import forge, may_be_resumed, spoof_job
 from raypol.runs.trials.rows import base_row, compare, judge, now, standing_of, trial_row, with_cost, with_stats
-from raypol.runs.trials.study import Outcome, Study, Trial
+from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.runs.trials.verify import examine_proof
+from raypol.store.location import Location
 from raypol.store.locks import only_maker
 from raypol.store.proofs.staging import crafted_intervals
 from raypol.store.results.files import write_trial
@@ -26,20 +29,40 @@ from raypol.store.results_folder import ResultsFolder
 from raypol.store.retries import storage_retries
 
 
-def run_honest(runner: Runner, study: Study, *, trial_id: str = "") -> Outcome:
+def prepare_study(
+    runner: Runner, results: Location, train: TrainConfig, sweep_id: str, *, on_progress: Progress = no_progress
+) -> Study:
+    """Make or find the honest proof of a training and its reference, whose distance is d_ref.
+
+    Args:
+        runner: where to work.
+        results: the results folder.
+        train: the honest training.
+        sweep_id: name that the rows will have.
+        on_progress: called with trained steps.
+    """
+    dataset, device, threads = train.data.load(), runner.device("prover"), runner.request("prover").threads
+    recipes = [config.recipe(dataset, device=device, threads=threads) for config in (train, train.reference())]
+    proof, reference = honest_proofs(runner, results, recipes, train.data, on_progress=on_progress)
+    d_ref = reference_distance(proof.folder, reference.folder)
+    return Study(sweep_id=sweep_id, results=results, proof=proof, d_ref=d_ref)
+
+
+def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = "") -> TrialOutcome:
     """Judge the honest proof like any other and record it; every spoof is compared with this row.
 
     Args:
         runner: where to work.
         study: with the proof.
+        trial: any trial that is compared with it: says how to judge.
         trial_id: name of its row; empty = from the proof's and the sweep's.
     """
     started = now()
     runner.begin()
     manifest = study.proof.manifest
-    evidence, verify_s = examine_proof(runner, study.proof.folder, study.data, study.examination)
+    evidence, verify_s = examine_proof(runner, study.proof.folder, trial.train.data, trial.examination)
     row = base_row(
-        runner, study, arm="honest", attack=NO_ATTACK, recipe=manifest.recipe, role="prover", started_at=started
+        runner, study, trial, arm="honest", attack=NO_ATTACK, recipe=manifest.recipe, role="prover", started_at=started
     )
     notes = ["proof reused from an earlier run; its times are from then"] if study.proof.reused else []
     if steps := ", ".join(map(str, manifest.taken_up_at)):
@@ -47,7 +70,7 @@ def run_honest(runner: Runner, study: Study, *, trial_id: str = "") -> Outcome:
     row = replace(row, proof_id=study.proof.proof_id, message="; ".join(notes), status="ok", verify_s=verify_s)
     row = replace(row, trial_id=trial_id or row.trial_id)
     row = with_cost(row, manifest, manifest.generation)
-    outcome = judge(row, evidence, study)
+    outcome = judge(row, evidence, study, trial)
     own = standing_of(outcome.row, manifest.generation, manifest)
     ratios = {f"ratio_{name}": 1.0 for name in judge_success(own, own, accepted=True, rejected_by="").ratios}
     outcome = replace(outcome, row=replace(outcome.row, step_equivalents=1.0, **ratios))  # type: ignore[arg-type]
@@ -55,7 +78,7 @@ def run_honest(runner: Runner, study: Study, *, trial_id: str = "") -> Outcome:
     return outcome
 
 
-def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> Outcome:
+def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> TrialOutcome:
     """Forge, verify, score and record one spoof. A trial that fails is a row with status "error", never an exception.
 
     What an earlier, interrupted try finished of it (crafted intervals, the sealed spoof) is not done again.
@@ -65,49 +88,45 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> O
     """
     started = now()
     runner.begin()
-    trial = replace(trial, trial_id=trial.trial_id or _trial_id(study, trial))
     recipe = study.proof.manifest.recipe
     try:
-        recipe = spoof_recipe(recipe, trial.spoof, trial.attack, study.data.or_named(trial.spoof.dataset))
+        recipe = spoof_recipe(recipe, trial.spoof, trial.attack, trial.data)
         outcome = storage_retries(_run_trial, runner, study, trial, honest, recipe, started)
     except RuledOutError as ruled_out:
         outcome = _stopped(runner, study, trial, recipe, started, ruled_out)
     except Exception as err:
         row = trial_row(runner, study, trial, replace(recipe, seed=0), started)
         lines = "".join(traceback.format_exception(err))
-        outcome = Outcome(row=replace(row, status="error", message=f"{type(err).__name__}: {err}\n{lines}"))
+        outcome = TrialOutcome(row=replace(row, status="error", message=f"{type(err).__name__}: {err}\n{lines}"))
         outcome = replace(outcome, lost=may_be_resumed(err))
     storage_retries(write_trial, study.results, outcome.row, outcome.intervals)
     if study.keep == "none" or (study.keep == "successful" and not outcome.row.success):
-        ResultsFolder(study.results).proof(_folder(trial)).remove()
+        ResultsFolder(study.results).proof(_folder(study, trial)).remove()
     return outcome
 
 
-def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, started: str) -> Outcome:
-    proof_id, data = _folder(trial), study.data.or_named(trial.spoof.dataset)
+def _run_trial(
+    runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, started: str
+) -> TrialOutcome:
+    proof_id = _folder(study, trial)
     if is_estimated(study, trial, recipe):
         with only_maker(study.results, [proof_id]):
             return estimate(runner, study, trial, honest, recipe, proof_id=proof_id, started=started)
+    stop_early = study.early_stop and EarlyStop.is_sound(runner, trial)
     with crafted_intervals(study.results, proof_id, keep_if=may_be_resumed):
         with only_maker(study.results, [proof_id]):
             forged = forge(
                 runner,
-                study.results,
-                proof_id=proof_id,
-                target=study.proof.folder,
-                trial=trial,
-                recipe=recipe,
-                data=data,
-                on_crafted=Lookout(runner, study, honest, recipe)
-                if study.early_stop and Lookout.is_sound(runner, study, trial)
-                else None,
+                spoof_job(runner, study.results, proof_id, study.proof.folder, trial.attack, trial.spoof, trial.data),
+                recipe,
+                on_crafted=EarlyStop(runner, study, trial, honest, recipe) if stop_early else None,
             )
         evidence, verify_s = examine_proof(
             runner,
             ResultsFolder(study.results).proof(proof_id),
-            data,
-            study.examination,
-            control=declare(study.proof.manifest.recipe, trial.spoof, data.load()),
+            trial.data,
+            trial.examination,
+            control=declare(study.proof.manifest.recipe, trial.spoof, trial.data.load()),
             control_keeps_state=not method_of(trial.attack).forges_state,
         )
     manifest, cost = forged.manifest, forged.cost
@@ -116,13 +135,13 @@ def _run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow, rec
     row = replace(row, proof_id=proof_id, status="ok", verify_s=verify_s, message=message)
     row = with_cost(row, manifest, cost)
     row = with_stats(row, forged.stats)
-    outcome = judge(row, evidence, study)
+    outcome = judge(row, evidence, study, trial)
     return replace(outcome, row=compare(outcome.row, honest, study.proof.manifest, cost, manifest, outcome.verdicts))
 
 
 def _stopped(
     runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str, ruled_out: RuledOutError
-) -> Outcome:
+) -> TrialOutcome:
     """The row of a trial that was stopped early: its errors are those seen, the final ones could only be larger."""
     row = trial_row(runner, study, trial, recipe, started)
     errors = [replay.error.normalised(study.d_ref) for replay in ruled_out.replays]
@@ -140,7 +159,7 @@ def _stopped(
             "bound_by": "rejected:replay",
         }
     seen = f"stopped after {len(ruled_out.replays)} of {recipe.num_intervals} intervals: {ruled_out}"
-    return Outcome(
+    return TrialOutcome(
         row=replace(
             row,
             **numbers,
@@ -155,17 +174,6 @@ def _stopped(
     )
 
 
-def _trial_id(study: Study, trial: Trial) -> str:
-    content = {
-        "sweep": study.sweep_id,
-        "spoof": spoof_id(trial, study.proof.proof_id, "", sweep_id=study.sweep_id),
-        "examination": repr(study.examination),
-        "thresholds": repr(study.thresholds),
-        **({"estimate": str(study.estimate)} if study.estimate else {}),
-    }
-    return proof_id_of("trial", content)
-
-
-def _folder(trial: Trial) -> str:
-    """Name of the spoof's folder: says nothing about the attack, a verifier must not be told."""
-    return proof_id_of("proof", {"trial": trial.trial_id})
+def _folder(study: Study, trial: Trial) -> str:
+    """Name of the spoof's folder, which tells a verifier nothing about the attack."""
+    return proof_id_of("proof", {"trial": trial.trial_id(study.sweep_id)})

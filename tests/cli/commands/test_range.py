@@ -16,18 +16,16 @@ from raypol.cli.main import main
 from raypol.cli.sweep import run_sweep
 from raypol.cli.sweep_options import RangeSweepCommand
 from raypol.cluster.runners import LocalRunner
-from raypol.core.attacks import find_attack
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.runs.success_range.search import Span
+from raypol.runs.success_range.search import SearchGrid
 from raypol.runs.sweeps.design import Design, Sweep
-from raypol.runs.trials.study import Trial
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from raypol.store.results.files import read_trials
 from raypol.store.results.range_rows import RangeRow, read_ranges
-from tests.studies import TRAIN, on, prepare
+from tests.studies import TRAIN, on, prepare, trial
 
-SPAN = Span(low=10, high=640, resolution=10)
+SPAN = SearchGrid(low=10, high=640, resolution=10)
 RAYPOL = str(Path(sys.executable).parent / "raypol")
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -117,7 +115,7 @@ def test_a_sweep_file_is_searched_as_asked(
     command = RangeSweepCommand(low=100, high=400, resolution=20, seeds=(5,))
     plan = command.plan(SWEEP)
     assert plan.asked["range"] == "Span(low=100, high=400, resolution=20, factor=2.0)"
-    assert {setup.train.seed for setup in plan.setups()} == {5}
+    assert {trial.train.seed for trial in plan.examples()} == {5}
 
 
 def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,14 +173,15 @@ def test_a_range_from_the_command_line_is_that_of_the_grid(searched: tuple[Path,
     assert all(row.complete for row in ranges.values())
 
     with LocalRunner(on()) as runner:
-        study = prepare(runner, results, sweep_id="grid", train=replace(TRAIN, batch_size=128))
-        honest = run_honest(runner, study).row
+        train = replace(TRAIN, batch_size=128)
+        study = prepare(runner, results, sweep_id="grid", train=train)
+        honest = run_honest(runner, study, trial("null", train=train)).row
         for arm in ("infinitesimal", "forged_momentum"):
             wins = []
             for steps in SPAN.points[:9]:
                 asked = SpoofConfig(steps=steps, interval=10, batch_size=4)
-                trial = Trial(arm=arm, attack=find_attack(arm), spoof=asked)
-                wins += [steps] if run_trial(runner, study, trial, honest).row.success else []
+                made = run_trial(runner, study, trial(arm, train=train, spoof=asked), honest)
+                wins += [steps] if made.row.success else []
             assert (ranges[arm].low_steps, ranges[arm].high_steps) == (wins[0], wins[-1]), wins
             assert (ranges[arm].low_open, ranges[arm].high_open) == (wins[0] == 10, wins[-1] == 90)
             assert ranges[arm].high_bound_by == "size"

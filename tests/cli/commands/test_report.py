@@ -10,7 +10,7 @@ import pytest
 from raypol.cli.commands.report import chosen_sweep, write_report
 from raypol.cli.main import main
 from raypol.core.errors import InputError
-from raypol.runs.sweeps.record import About, Ledger
+from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.store.location import open_location
 from tests.report.sweep_rows import ABOUT, draw_blank_figures, folder_with, report_of, rows_of
 
@@ -90,7 +90,7 @@ def test_the_sweep_that_is_meant(tmp_path: Path) -> None:
     assert chosen_sweep(results, "") == ("a", [])
     folder_with(tmp_path, rows_of("b"))
     assert chosen_sweep(results, "a") == ("a", ["b"])
-    Ledger(results, "b").describe(About(question="Later?"))
+    SweepRecord(results, "b").write_about(About(question="Later?"))
     assert chosen_sweep(results, "") == ("b", ["a"])
     with pytest.raises(InputError, match="no sweep 'c'; there are b, a"):
         chosen_sweep(results, "c")

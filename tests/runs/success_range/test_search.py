@@ -10,24 +10,26 @@ from hypothesis import strategies as st
 
 from raypol.core.errors import InputError
 from raypol.runs.success_range.estimate import RangeEstimate, estimate, is_wider, median_rank
-from raypol.runs.success_range.search import FAILED, Outcome, RangeSearch, Span
+from raypol.runs.success_range.search import FAILED, PointOutcome, RangeSearch, SearchGrid
 
-Truth = Callable[[int, int], Outcome]
+Truth = Callable[[int, int], PointOutcome]
 """(T', seed) -> what a trial would say."""
 
 
 def between(low: int, high: int, *, below: str = "rejected:replay,error_l2", above: str = "time") -> Truth:
     """Success for low <= T' <= high, whatever the seed."""
 
-    def truth(steps: int, _seed: int) -> Outcome:
+    def truth(steps: int, _seed: int) -> PointOutcome:
         if low <= steps <= high:
-            return Outcome(success=True, bound_by="time")
-        return Outcome(success=False, bound_by=below if steps < low else above)
+            return PointOutcome(success=True, bound_by="time")
+        return PointOutcome(success=False, bound_by=below if steps < low else above)
 
     return truth
 
 
-def searched(span: Span, seeds: Sequence[int], truth: Truth, *, order: random.Random | None = None) -> RangeSearch:
+def searched(
+    span: SearchGrid, seeds: Sequence[int], truth: Truth, *, order: random.Random | None = None
+) -> RangeSearch:
     """A search run to its end: all proposals at once, or one at a time in any order."""
     search = RangeSearch(span, seeds)
     tried: set[tuple[int, int]] = set()
@@ -48,11 +50,11 @@ def ends(search: RangeSearch) -> list[tuple[int, int] | None]:
 
 
 @st.composite
-def spans(draw: st.DrawFn, most: int = 300) -> Span:
+def spans(draw: st.DrawFn, most: int = 300) -> SearchGrid:
     resolution = draw(st.sampled_from([1, 5, 100]))
     low = draw(st.integers(1, 40)) * resolution
     high = low + draw(st.integers(1, most)) * resolution
-    return Span(low=low, high=high, resolution=resolution, factor=draw(st.sampled_from([1.5, 2.0, 4.0])))
+    return SearchGrid(low=low, high=high, resolution=resolution, factor=draw(st.sampled_from([1.5, 2.0, 4.0])))
 
 
 @given(st.data())
@@ -85,7 +87,7 @@ def test_what_binds_need_not_tell_the_side_where_the_range_holds_a_scanned_point
 
 def test_the_scan_leaves_no_gap_wider_than_its_factor() -> None:
     for low, high, factor in product((1, 3, 100), (120, 200, 5000), (1.3, 2.0, 3.0)):
-        span = Span(low=low, high=high, resolution=1, factor=factor)
+        span = SearchGrid(low=low, high=high, resolution=1, factor=factor)
         scanned = [span.points[position] for position in span.scan()]
         assert (scanned[0], scanned[-1]) == (low, high)
         gaps = pairwise(scanned)
@@ -100,7 +102,7 @@ CHEAP = [(64, 3), (64, 5), (128, 1), (200, 3), (781, 1), (781, 3)]
 def test_takes_five_times_fewer_trials_than_the_grid(points: int, seeds: int, data: st.DataObject) -> None:
     """From 64 T' on with three seeds, from 128 on with one."""
     start = data.draw(st.sampled_from([1, 2, 10]))
-    span = Span(low=start, high=start + points - 1, resolution=1)
+    span = SearchGrid(low=start, high=start + points - 1, resolution=1)
     low, high = sorted(data.draw(st.tuples(*[st.sampled_from(span.points)] * 2)))
     search = searched(span, range(seeds), between(low, high))
     assert search.num_trials * 5 <= search.num_grid
@@ -111,16 +113,16 @@ def test_takes_five_times_fewer_trials_than_the_grid(points: int, seeds: int, da
 def test_noisy_ends_terminate_and_stay_cheap(seed: int, points: int) -> None:
     """Time measured with 5 % of noise: success comes and goes around the upper end."""
     draw = random.Random(seed)
-    span = Span(low=1, high=points, resolution=1)
+    span = SearchGrid(low=1, high=points, resolution=1)
     low = draw.randint(1, points // 3)
     high = draw.randint(2 * low, points)
     noise = {(steps, s): draw.gauss(1.0, 0.05) for steps in span.points for s in range(3)}
 
-    def truth(steps: int, s: int) -> Outcome:
+    def truth(steps: int, s: int) -> PointOutcome:
         if steps < low:
-            return Outcome(success=False, bound_by="error_l2")
+            return PointOutcome(success=False, bound_by="error_l2")
         time = steps * noise[steps, s] / high
-        return Outcome(success=time < 1.0, bound_by="time")
+        return PointOutcome(success=time < 1.0, bound_by="time")
 
     search = searched(span, [0, 1, 2], truth)
     assert search.num_trials * 4 <= search.num_grid
@@ -132,13 +134,13 @@ def test_noisy_ends_terminate_and_stay_cheap(seed: int, points: int) -> None:
 
 
 @given(st.integers(0, 10_000), spans(most=60))
-def test_any_outcomes_at_all_terminate_and_are_told_as_they_are(seed: int, span: Span) -> None:
+def test_any_outcomes_at_all_terminate_and_are_told_as_they_are(seed: int, span: SearchGrid) -> None:
     draw = random.Random(seed)
     reasons = ["error", "rejected:replay", "time,size", "error_l1,time", "rejected:initial_state", FAILED]
-    made: dict[tuple[int, int], Outcome] = {}
+    made: dict[tuple[int, int], PointOutcome] = {}
 
-    def truth(steps: int, s: int) -> Outcome:
-        return made.setdefault((steps, s), Outcome(success=draw.random() < 0.4, bound_by=draw.choice(reasons)))
+    def truth(steps: int, s: int) -> PointOutcome:
+        return made.setdefault((steps, s), PointOutcome(success=draw.random() < 0.4, bound_by=draw.choice(reasons)))
 
     search = searched(span, [0, 1, 2], truth, order=draw if seed % 2 else None)
     for one in search.found():
@@ -156,17 +158,17 @@ def test_any_outcomes_at_all_terminate_and_are_told_as_they_are(seed: int, span:
             assert known[end.success].success
             assert end.failure == (end.success + step if end.success + step in span.points else None)
             if end.failure is not None:
-                assert known[end.failure] == Outcome(success=False, bound_by=end.bound_by)
+                assert known[end.failure] == PointOutcome(success=False, bound_by=end.bound_by)
 
 
 @given(st.integers(0, 10_000))
 def test_the_ends_do_not_depend_on_the_order_in_which_trials_end(seed: int) -> None:
     draw = random.Random(seed)
-    span = Span(low=1, high=90, resolution=1)
+    span = SearchGrid(low=1, high=90, resolution=1)
     low, high = sorted(draw.choices(span.points, k=2))
     shifted = {s: between(low + draw.randint(-3, 3), high + draw.randint(-3, 3)) for s in range(4)}
 
-    def truth(steps: int, s: int) -> Outcome:
+    def truth(steps: int, s: int) -> PointOutcome:
         return shifted[s](steps, s)
 
     at_once, one_by_one = (searched(span, range(4), truth, order=order) for order in (None, draw))
@@ -178,13 +180,13 @@ def test_the_ends_do_not_depend_on_the_order_in_which_trials_end(seed: int) -> N
 
 def test_seeds_whose_ends_lie_elsewhere_are_followed() -> None:
     truths = {0: between(40, 120), 1: between(47, 101), 2: between(38, 190), 3: between(120, 130), 4: between(201, 300)}
-    search = searched(Span(low=1, high=200, resolution=1), range(5), lambda steps, s: truths[s](steps, s))
+    search = searched(SearchGrid(low=1, high=200, resolution=1), range(5), lambda steps, s: truths[s](steps, s))
     assert ends(search) == [(40, 120), (47, 101), (38, 190), (120, 130), None]
     assert [one.trials for one in search.found()][1] < 25
 
 
 def test_trials_that_do_not_depend_on_each_other_are_proposed_at_once() -> None:
-    span = Span(low=10, high=640, resolution=10)
+    span = SearchGrid(low=10, high=640, resolution=10)
     search, truth = RangeSearch(span, [0, 1, 2]), between(30, 400)
     rounds = []
     while proposals := search.proposals():
@@ -198,17 +200,17 @@ def test_trials_that_do_not_depend_on_each_other_are_proposed_at_once() -> None:
 
 
 def test_a_success_beyond_a_failure_is_reported() -> None:
-    def truth(steps: int, _seed: int) -> Outcome:
-        return Outcome(success=30 <= steps <= 70 or steps == 72, bound_by="time" if steps > 70 else "error")
+    def truth(steps: int, _seed: int) -> PointOutcome:
+        return PointOutcome(success=30 <= steps <= 70 or steps == 72, bound_by="time" if steps > 70 else "error")
 
-    (one,) = searched(Span(low=1, high=100, resolution=1), [0], truth).found()
+    (one,) = searched(SearchGrid(low=1, high=100, resolution=1), [0], truth).found()
     assert one.upper is not None
     assert (one.upper.success, one.upper.failure) == (70, 71)
     assert (one.holes, one.islands) == ((71,), (72,))
 
 
 def test_no_success_and_success_everywhere_are_answers_of_their_own() -> None:
-    span = Span(low=8, high=512, resolution=8)
+    span = SearchGrid(low=8, high=512, resolution=8)
     never = estimate("II", searched(span, [0, 1], between(1000, 2000)))
     assert (never.lower, never.upper, never.num_found, never.reason) == (None, None, 0, "rejected:replay,error_l2")
     assert never.trials == 2 * len(span.scan())
@@ -220,17 +222,17 @@ def test_no_success_and_success_everywhere_are_answers_of_their_own() -> None:
 
 
 def test_a_narrow_range_is_found_where_the_error_gives_way_to_the_time() -> None:
-    span = Span(low=1, high=1000, resolution=1)
+    span = SearchGrid(low=1, high=1000, resolution=1)
     assert 137 not in [span.points[p] for p in span.scan()]
     assert ends(searched(span, [0], between(137, 137))) == [(137, 137)]
 
 
 def test_a_search_that_is_not_over_says_so() -> None:
-    search = RangeSearch(Span(low=1, high=100, resolution=1), [0, 1])
+    search = RangeSearch(SearchGrid(low=1, high=100, resolution=1), [0, 1])
     assert [one.is_done for one in search.found()] == [False, False]
     assert not estimate("II", search).is_done
     with pytest.raises(InputError, match="at least one seed"):
-        RangeSearch(Span(low=1, high=100, resolution=1), [])
+        RangeSearch(SearchGrid(low=1, high=100, resolution=1), [])
 
 
 BAD: list[tuple[int, int, int, int, str]] = [
@@ -249,7 +251,7 @@ def test_a_span_that_cannot_be_searched_is_refused(
     low: int, high: int, resolution: int, interval: int, said: str
 ) -> None:
     with pytest.raises(InputError, match=said.replace("(", r"\(")):
-        Span(low=low, high=high, resolution=resolution).check(interval)
+        SearchGrid(low=low, high=high, resolution=resolution).check(interval)
 
 
 # --- over seeds --------------------------------------------------------------------------------------------------------
@@ -267,7 +269,7 @@ def test_ranks_of_the_median_are_those_of_counting_signs() -> None:
 
 
 def test_the_interval_of_an_end_holds_brackets_and_spread() -> None:
-    span = Span(low=10, high=1000, resolution=10)
+    span = SearchGrid(low=10, high=1000, resolution=10)
     truths = {0: between(200, 600), 1: between(180, 640), 2: between(230, 610)}
     found = estimate("III", searched(span, range(3), lambda steps, s: truths[s](steps, s)), {"verifier": "cpu"})
     assert found.lower is not None
@@ -281,10 +283,10 @@ def test_the_interval_of_an_end_holds_brackets_and_spread() -> None:
 
 
 def of(low: int, high: int, *, spread: int = 0) -> RangeEstimate:
-    def truth(steps: int, s: int) -> Outcome:
+    def truth(steps: int, s: int) -> PointOutcome:
         return between(low + spread * (s - 1), high + spread * (s - 1))(steps, s)
 
-    return estimate("x", searched(Span(low=1, high=200, resolution=1), range(3), truth))
+    return estimate("x", searched(SearchGrid(low=1, high=200, resolution=1), range(3), truth))
 
 
 def test_an_attack_is_wider_than_its_control_only_beyond_the_uncertainty() -> None:

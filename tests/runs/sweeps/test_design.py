@@ -16,21 +16,18 @@ from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.thresholds import RELATIVE
-from raypol.runs.sweeps.design import (
-    Design,
-    Search,
-    Sweep,
+from raypol.runs.sweeps.design import Design, Search, Sweep
+from raypol.runs.sweeps.failed_trials import unworked_row
+from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, honest_group, plan_sweep, trial_group
+from raypol.runs.sweeps.points import (
     check_space,
     controls_beside,
     count_points,
-    describe,
     expand,
     honest_points,
     searchable,
-    setup_of,
+    trial_at,
 )
-from raypol.runs.sweeps.failed_trials import unworked_row
-from raypol.runs.sweeps.plan import Plan, SweepOptions, honest_group, plan_sweep, trial_group
 
 TRAIN = TrainConfig(steps=40, interval=10)
 DESIGN = Design(
@@ -44,7 +41,7 @@ def design(**space: Any) -> Design:  # noqa: ANN401 - axes take anything
     return replace(DESIGN, space={name.replace("__", "."): values for name, values in space.items()})
 
 
-def planned(asked: Design, search: Search = "grid", **options: Any) -> Plan:  # noqa: ANN401 - any option
+def planned(asked: Design, search: Search = "grid", **options: Any) -> SweepPlan:  # noqa: ANN401 - any option
     sweep = Sweep(name="test", question="?", paper=asked, smoke=asked)
     return plan_sweep(sweep, "smoke", asked, SweepOptions(name="test", search=search, **options))
 
@@ -53,7 +50,7 @@ def planned(asked: Design, search: Search = "grid", **options: Any) -> Plan:  # 
 
 
 def test_a_grid_runs_every_arm_at_every_point_and_both_controls() -> None:
-    found = [(p["arm"], p["steps"], p["seed"]) for p, _ in expand(DESIGN, "grid", samples=1, seed=0)]
+    found = [(t.arm, t.spoof.steps, t.spoof.seed) for t in expand(DESIGN, "grid", samples=1, seed=0)]
     assert sorted(found) == sorted(
         (arm, steps, seed) for arm in (*CONTROLS, "III", "forged") for steps in (20, 50) for seed in (0, 1)
     )
@@ -61,13 +58,13 @@ def test_a_grid_runs_every_arm_at_every_point_and_both_controls() -> None:
 
 def test_a_control_that_is_declared_is_not_added_again() -> None:
     own = replace(DESIGN, arms={"nothing": find_attack("null"), "III": "iii_loss"})
-    assert list(own.all_arms()) == ["infinitesimal", "nothing", "III"]
+    assert list(own.attacks()) == ["infinitesimal", "nothing", "III"]
 
 
 def test_short_axes_mean_proof_and_spoof_alike() -> None:
-    setup = setup_of(DESIGN, {"arm": "III", "steps": 30, "interval": 5, "seed": 7})
-    assert (setup.train.interval, setup.train.seed, setup.train.steps) == (5, 7, 40)
-    assert (setup.spoof.interval, setup.spoof.seed, setup.spoof.steps) == (5, 7, 30)
+    trial = trial_at(DESIGN, {"arm": "III", "steps": 30, "interval": 5, "seed": 7})
+    assert (trial.train.interval, trial.train.seed, trial.train.steps) == (5, 7, 40)
+    assert (trial.spoof.interval, trial.spoof.seed, trial.spoof.steps) == (5, 7, 30)
 
 
 AXES = [
@@ -84,15 +81,15 @@ AXES = [
 
 @pytest.mark.parametrize(("axis", "value", "read"), AXES, ids=[axis for axis, _, _ in AXES])
 def test_every_field_can_be_an_axis(axis: str, value: object, read: Any) -> None:  # noqa: ANN401 - a lambda
-    setup = setup_of(DESIGN, {"arm": "III", "steps": 20, axis: value})
-    assert read(setup) == value
-    assert not isinstance(read(setup), np.generic)
+    trial = trial_at(DESIGN, {"arm": "III", "steps": 20, axis: value})
+    assert read(trial) == value
+    assert not isinstance(read(trial), np.generic)
 
 
 def test_an_arm_without_the_field_is_run_once_for_all_values_of_the_axis() -> None:
     asked = design(steps=tune.grid_search([20]), attack__alpha=tune.grid_search([0.1, 1.0, 9.0]))
     found = expand(asked, "grid", samples=1, seed=0)
-    assert sorted(p["arm"] for p, _ in found) == ["III", "III", "III", "forged", "infinitesimal", "null"]
+    assert sorted(trial.arm for trial in found) == ["III", "III", "III", "forged", "infinitesimal", "null"]
 
 
 # --- axes that change several fields together ------------------------------------------------------------------------
@@ -103,13 +100,13 @@ SETTINGS = design(setting=tune.grid_search([{}, SETTING]), steps=tune.grid_searc
 
 def test_a_setting_changes_its_fields_together_and_no_others() -> None:
     found = {
-        (p["seed"], bool(p["setting"])): s for p, s in expand(SETTINGS, "grid", samples=1, seed=0) if s.arm == "III"
+        (t.train.seed, t.train.lr == 0.5): t for t in expand(SETTINGS, "grid", samples=1, seed=0) if t.arm == "III"
     }
     assert len(found) == 4
-    for (seed, changed), setup in found.items():
-        plain = setup_of(DESIGN, {"arm": "III", "steps": 20, "seed": seed})
-        assert (setup == plain) is not changed
-        assert (setup.train.lr, setup.train.interval, setup.attack.alpha) == (
+    for (seed, changed), trial in found.items():
+        plain = trial_at(DESIGN, {"arm": "III", "steps": 20, "seed": seed})
+        assert (trial == plain) is not changed
+        assert (trial.train.lr, trial.train.interval, trial.attack.alpha) == (
             (0.5, 5, 0.4) if changed else (plain.train.lr, 10, plain.attack.alpha)
         )
 
@@ -117,19 +114,19 @@ def test_a_setting_changes_its_fields_together_and_no_others() -> None:
 def test_an_axis_of_its_own_wins_over_a_setting_wherever_it_stands() -> None:
     for order in (("setting", "train.lr"), ("train.lr", "setting")):
         values = {"setting": SETTING, "train.lr": 0.7}
-        setup = setup_of(DESIGN, {"arm": "III", "steps": 20, **{axis: values[axis] for axis in order}})
-        assert (setup.train.lr, setup.spoof.interval) == (0.7, 5)
+        trial = trial_at(DESIGN, {"arm": "III", "steps": 20, **{axis: values[axis] for axis in order}})
+        assert (trial.train.lr, trial.spoof.interval) == (0.7, 5)
 
 
 def test_a_setting_that_json_has_carried_names_the_same_trial() -> None:
     drops = {"train.lr_drops": (0.3, 0.6)}
     asked, carried = ({"arm": "null", "setting": value} for value in (drops, json.loads(json.dumps(drops))))
-    assert setup_of(DESIGN, asked).trial_id("s") == setup_of(DESIGN, carried).trial_id("s")
+    assert trial_at(DESIGN, asked).trial_id("s") == trial_at(DESIGN, carried).trial_id("s")
 
 
 def test_a_setting_that_changes_the_proof_is_an_honest_point() -> None:
-    assert len({setup_of(SETTINGS, point).honest_key() for point in honest_points(SETTINGS)}) == 4
-    assert len({repr(s.train.data.or_named(s.spoof.dataset)) for s in planned(OTHER_DATA, "optuna").setups()}) == 2
+    assert len({trial_at(SETTINGS, point).honest_key() for point in honest_points(SETTINGS)}) == 4
+    assert len({repr(trial.data) for trial in planned(OTHER_DATA, "optuna").examples()}) == 2
 
 
 OTHER_DATA = design(
@@ -156,10 +153,10 @@ def test_a_setting_of_what_does_not_exist_is_an_error(setting: dict[str, Any], m
 def test_a_search_draws_where_the_grid_lists() -> None:
     both = replace(DESIGN, drawn={"steps": tune.qrandint(100, 200, 10), "attack.alpha": tune.loguniform(1e-3, 1.0)})
     listed, drawn = planned(both), planned(both, "random", samples=3)
-    assert {setup.spoof.steps for _, setup in listed.trials} == {20, 50}
-    assert all(setup.spoof.steps >= 100 for _, setup in drawn.trials)
-    assert len({setup.attack.alpha for _, setup in drawn.trials if setup.arm == "III"}) == 3
-    assert {setup.train.seed for _, setup in drawn.trials} == {0, 1}
+    assert {trial.spoof.steps for trial in listed.trials} == {20, 50}
+    assert all(trial.spoof.steps >= 100 for trial in drawn.trials)
+    assert len({trial.attack.alpha for trial in drawn.trials if trial.arm == "III"}) == 3
+    assert {trial.train.seed for trial in drawn.trials} == {0, 1}
     assert listed.asked == planned(DESIGN).asked
     assert "axis attack.alpha" in drawn.asked
 
@@ -171,15 +168,12 @@ RANDOM = design(steps=tune.qrandint(20, 100, 10), attack__alpha=tune.loguniform(
 
 def test_a_random_search_is_repeatable_and_runs_all_arms_at_each_drawn_point() -> None:
     first, again, other = (expand(RANDOM, "random", samples=5, seed=seed) for seed in (3, 3, 4))
-    assert [p for p, _ in first] == [p for p, _ in again]
-    assert [p for p, _ in first] != [p for p, _ in other]
-    by_point: dict[tuple[int, float], set[str]] = {}
-    for point, _ in first:
-        by_point.setdefault((point["steps"], point["attack.alpha"]), set()).add(point["arm"])
-    assert len(by_point) == 5
-    assert all("III" in arms for arms in by_point.values())
+    assert first == again
+    assert first != other
+    steps = {arm: [trial.spoof.steps for trial in first if trial.arm == arm] for arm in RANDOM.attacks()}
+    assert len(steps["III"]) == 5
     # null does not depend on alpha, so two points of one T' share it.
-    assert {p["steps"] for p, s in first if s.arm == "null"} == {steps for steps, _ in by_point}
+    assert all(sorted(some) == sorted(set(steps["III"])) for arm, some in steps.items() if arm != "III")
 
 
 def test_a_search_proposes_attacks_and_the_controls_follow() -> None:
@@ -187,7 +181,7 @@ def test_a_search_proposes_attacks_and_the_controls_follow() -> None:
     assert set(space["arm"].categories) == {"III", "forged"}
     assert space["seed"].categories == [0]
     visited = [{"arm": "III", "steps": 20, "attack.alpha": 0.5, "seed": 0}, {"arm": "forged", "steps": 20, "seed": 0}]
-    assert [(setup.arm, setup.spoof.steps) for _, setup in controls_beside(RANDOM, visited)] == [
+    assert [(trial.arm, trial.spoof.steps) for trial in controls_beside(RANDOM, visited)] == [
         ("null", 20),
         ("infinitesimal", 20),
     ]
@@ -201,7 +195,7 @@ def test_the_honest_side_of_a_search_is_known_beforehand() -> None:
         spoofer=tune.grid_search(["cpu", "T4"]),
     )
     points = honest_points(asked)
-    assert len({setup_of(asked, point).honest_key() for point in points}) == 4
+    assert len({trial_at(asked, point).honest_key() for point in points}) == 4
     assert {point["spoofer"] for point in points} == {"cpu", "T4"}
     with pytest.raises(InputError, match=r"axis train\.lr decides the honest proof: expected values to list"):
         honest_points(design(train__lr=tune.uniform(0.1, 0.2)))
@@ -212,29 +206,35 @@ def test_the_honest_side_of_a_search_is_known_beforehand() -> None:
 
 def test_a_trial_is_named_by_what_decides_its_numbers_and_nothing_else() -> None:
     point = {"arm": "III", "steps": 20, "seed": 0}
-    setup = setup_of(DESIGN, point)
-    assert setup.trial_id("a") == setup_of(DESIGN, dict(reversed(point.items()))).trial_id("a")
-    elsewhere = replace(setup, train=replace(setup.train, data_dir="/another/place"))
-    assert elsewhere.trial_id("a") == setup.trial_id("a")
-    assert elsewhere.honest_key() == setup.honest_key()
+    trial = trial_at(DESIGN, point)
+    assert trial.trial_id("a") == trial_at(DESIGN, dict(reversed(point.items()))).trial_id("a")
+    elsewhere = replace(trial, train=replace(trial.train, data_dir="/another/place"))
+    assert elsewhere.trial_id("a") == trial.trial_id("a")
+    assert elsewhere.honest_key() == trial.honest_key()
     others = [
-        replace(setup, arm="III again"),
-        replace(setup, attack=find_attack("iii_loss", alpha=0.5)),
-        replace(setup, spoof=replace(setup.spoof, carry="restart")),
-        replace(setup, spoofer="T4"),
-        replace(setup, verifier="T4"),
-        replace(setup, train=replace(setup.train, seed=9)),
-        replace(setup, thresholds=replace(RELATIVE, l1=0.7)),
+        replace(trial, arm="III again"),
+        replace(trial, attack=find_attack("iii_loss", alpha=0.5)),
+        replace(trial, spoof=replace(trial.spoof, carry="restart")),
+        replace(trial, spoofer="T4"),
+        replace(trial, verifier="T4"),
+        replace(trial, train=replace(trial.train, seed=9)),
+        replace(trial, thresholds=replace(RELATIVE, l1=0.7)),
     ]
-    assert len({setup.trial_id("a"), setup.trial_id("b"), *(other.trial_id("a") for other in others)}) == 9
+    assert len({trial.trial_id("a"), trial.trial_id("b"), *(other.trial_id("a") for other in others)}) == 9
+
+
+def test_names_are_those_of_results_folders_written_before() -> None:
+    """Else a resumed sweep would run everything again."""
+    trial = trial_at(DESIGN, {"arm": "III", "steps": 20, "seed": 0, "spoofer": "T4"})
+    assert (trial.trial_id("a"), trial.honest_key()) == ("trial-6d152f22095a", "honest-6fb608c29e3f")
 
 
 def test_trials_share_the_honest_side_unless_it_differs() -> None:
-    setup = setup_of(DESIGN, {"arm": "III", "steps": 20})
-    same = [replace(setup, arm="null"), replace(setup, spoof=SpoofConfig(steps=30)), replace(setup, spoofer="T4")]
-    other = [replace(setup, prover="T4"), replace(setup, verifier="T4"), replace(setup, train=replace(TRAIN, seed=1))]
-    assert {s.honest_key() for s in same} == {setup.honest_key()}
-    assert len({s.honest_key() for s in (*other, setup)}) == 4
+    trial = trial_at(DESIGN, {"arm": "III", "steps": 20})
+    same = [replace(trial, arm="null"), replace(trial, spoof=SpoofConfig(steps=30)), replace(trial, spoofer="T4")]
+    other = [replace(trial, prover="T4"), replace(trial, verifier="T4"), replace(trial, train=replace(TRAIN, seed=1))]
+    assert {s.honest_key() for s in same} == {trial.honest_key()}
+    assert len({s.honest_key() for s in (*other, trial)}) == 4
 
 
 @given(
@@ -244,10 +244,10 @@ def test_trials_share_the_honest_side_unless_it_differs() -> None:
 )
 def test_a_grid_is_complete_and_free_of_doubles(steps: list[int], seeds: list[int], alphas: list[float]) -> None:
     asked = design(steps=tune.grid_search(steps), seed=tune.grid_search(seeds), attack__alpha=tune.grid_search(alphas))
-    setups = [setup for _, setup in expand(asked, "grid", samples=1, seed=0)]
-    assert len({setup.trial_id("x") for setup in setups}) == len(setups)
-    assert len(setups) == len(steps) * len(seeds) * (len(alphas) + 3)
-    assert count_points(asked, "grid", 1) >= len(setups)
+    trials = expand(asked, "grid", samples=1, seed=0)
+    assert len({trial.trial_id("x") for trial in trials}) == len(trials)
+    assert len(trials) == len(steps) * len(seeds) * (len(alphas) + 3)
+    assert count_points(asked, "grid", 1) >= len(trials)
 
 
 # --- plans -----------------------------------------------------------------------------------------------------------
@@ -292,21 +292,21 @@ def test_a_plan_knows_what_must_be_had_at_once() -> None:
     asked = DESIGN.with_devices(prover=["V100"], spoofer=["T4", "cpu:2"], verifier=["V100"])
     groups = {tuple(map(str, group)) for group in planned(asked, workers=2).groups()}
     assert groups == {("T4", "T4", "V100", "V100"), ("cpu:2", "cpu:2", "V100", "V100"), ("V100",)}
-    setup = setup_of(DESIGN, {"arm": "null", "steps": 20})
-    assert [str(r) for r in trial_group(setup, 3)] == ["cpu"] * 3
-    assert [str(r) for r in honest_group(setup)] == ["cpu"]
+    trial = trial_at(DESIGN, {"arm": "null", "steps": 20})
+    assert [str(r) for r in trial_group(trial, 3)] == ["cpu"] * 3
+    assert [str(r) for r in honest_group(trial)] == ["cpu"]
 
 
 def test_what_is_asked_is_told_in_full() -> None:
     asked = planned(RANDOM, "random", samples=3).asked
     assert asked["axis attack.alpha"] == "Float(0.001, 1.0) LogUniform"
     assert asked["axis steps"] == "Integer(20, 100) Uniform Quantized (q 10)"
-    wider = describe(design(steps=tune.qrandint(20, 100, 20)))["axis steps"]
+    wider = design(steps=tune.qrandint(20, 100, 20)).as_text()["axis steps"]
     assert wider != asked["axis steps"]
     assert (asked["samples"], asked["size"], asked["search"]) == ("3", "smoke", "random")
     assert "train.data_dir" not in asked or asked["train.data_dir"] == "None"
     changed = replace(DESIGN, thresholds=replace(RELATIVE, l2=0.123))
-    assert {k for k, v in describe(changed).items() if describe(DESIGN)[k] != v} == {"thresholds.l2"}
+    assert {k for k, v in changed.as_text().items() if DESIGN.as_text()[k] != v} == {"thresholds.l2"}
 
 
 def test_check_space_takes_what_it_should() -> None:
@@ -324,7 +324,7 @@ def test_a_trial_that_no_worker_could_write_has_a_row_with_all_that_was_asked() 
         "spoof.dataset": "digits/D2",
         "seed": 3,
     }
-    row = unworked_row("s", setup_of(DESIGN, {**point, "verifier": "T4"}), "gone", simulated=True)
+    row = unworked_row("s", trial_at(DESIGN, {**point, "verifier": "T4"}), "gone", simulated=True)
     assert (row.status, row.message, row.simulated, row.proof_id) == ("error", "gone", True, "")
     assert (row.attack, row.steps, row.interval, row.seed, row.alpha, row.objective) == ("iii", 20, 10, 3, 0.25, "loss")
     assert (row.trajectory, row.noise, row.carry, row.dataset) == ("noisy", 0.3, "exact", "digits/D2")

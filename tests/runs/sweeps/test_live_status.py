@@ -12,8 +12,10 @@ import pytest
 from raypol.core.errors import InputError
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.sweeps import live_status
-from raypol.runs.sweeps.design import Design, Setup, setup_of
-from raypol.runs.sweeps.live_status import Live, Pulse, read_pulse
+from raypol.runs.sweeps.design import Design
+from raypol.runs.sweeps.live_status import LiveStatus, Pulse, read_pulse
+from raypol.runs.sweeps.points import trial_at
+from raypol.runs.trials.study import Trial
 from raypol.store.location import Location, open_location
 from raypol.store.results.rows import TrialRow
 from tests.rows import made_row
@@ -21,11 +23,11 @@ from tests.rows import made_row
 DESIGN = Design(train=TrainConfig(steps=40, interval=10, batch_size=32), arms={"null": "null"}, space={})
 
 
-def setup(steps: int) -> Setup:
-    return setup_of(DESIGN, {"arm": "null", "steps": steps})
+def trial(steps: int) -> Trial:
+    return trial_at(DESIGN, {"arm": "null", "steps": steps})
 
 
-def row_of(one: Setup, status: str = "ok") -> TrialRow:
+def row_of(one: Trial, status: str = "ok") -> TrialRow:
     return replace(
         made_row(0), sweep_id="s", trial_id=one.trial_id("s"), arm="null", status=status, intervals_verified=3
     )
@@ -61,27 +63,27 @@ def until(results: Location, what: str) -> Pulse:
         if found is not None and found.doing == what:
             return found
         time.sleep(0.01)
-    raise AssertionError(f"nothing was told of {what!r}")
+    raise AssertionError(f"nothing was live of {what!r}")
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_sweep_from_begin_to_end(results: Location, tmp_path: Path) -> None:
-    first, second, third, fourth = (setup(steps) for steps in (10, 20, 30, 40))
-    told = Live(results, "s")
-    told.expects(4)
-    told.found([row_of(first)])
-    with told.told():
-        told.says("training")
+    first, second, third, fourth = (trial(steps) for steps in (10, 20, 30, 40))
+    live = LiveStatus(results, "s")
+    live.set_num_trials(4)
+    live.add_resumed([row_of(first)])
+    with live.publishing():
+        live.set_activity("training")
         seen = until(results, "training")
         assert seen.states == {"waiting": 3, "running": 0, "ok": 1, "error": 0, "stopped": 0}
         assert (seen.num_trials, seen.resumed, seen.ended, seen.phase_at) == (4, 1, "", 0.0)
 
-        told.begins()
-        told.began(second)
-        told.began(third)
-        told.lost(second)
-        told.began(second)
-        told.says("in work")
+        live.trials_can_start()
+        live.trial_started(second)
+        live.trial_started(third)
+        live.trial_lost(second)
+        live.trial_started(second)
+        live.set_activity("in work")
         seen = until(results, "in work")
         assert seen.states == {"waiting": 1, "running": 2, "ok": 1, "error": 0, "stopped": 0}
         assert [(one.steps, one.interval, one.device, one.tries) for one in seen.running] == [
@@ -91,14 +93,14 @@ def test_a_sweep_from_begin_to_end(results: Location, tmp_path: Path) -> None:
         assert seen.lost == 1
         assert seen.phase_at >= seen.started_at
 
-        told.finished(row_of(second))
-        told.finished(row_of(third, "error"))
-        told.finished(row_of(third, "error"))  # a searcher's point may pass by again
-        told.says("done")
+        live.trial_finished(row_of(second))
+        live.trial_finished(row_of(third, "error"))
+        live.trial_finished(row_of(third, "error"))  # a searcher's point may pass by again
+        live.set_activity("done")
         seen = until(results, "done")
         assert seen.states == {"waiting": 1, "running": 0, "ok": 2, "error": 1, "stopped": 0}
         assert [number for _, number in seen.finished] == [3, 3, 3]
-        told.finished(row_of(fourth, "stopped"))
+        live.trial_finished(row_of(fourth, "stopped"))
     assert pulse(results).ended == "finished"
     assert pulse(results).states["stopped"] == 1
     assert [path.name for path in place(tmp_path).parent.iterdir()] == ["live.json"], "nothing half written is left"
@@ -108,7 +110,7 @@ def test_a_sweep_from_begin_to_end(results: Location, tmp_path: Path) -> None:
 def test_storage_that_is_away_is_said_once_each_time(
     results: Location, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told, away = Live(results, "s"), tmp_path / "away"
+    live, away = LiveStatus(results, "s"), tmp_path / "away"
 
     def warned(times: int) -> None:
         limit = time.monotonic() + 60.0
@@ -117,12 +119,12 @@ def test_storage_that_is_away_is_said_once_each_time(
         time.sleep(0.2)  # ten more pulses
         assert len(caplog.records) == times
 
-    with told.told():
+    with live.publishing():
         for times in (1, 2):
             place(tmp_path).parent.rename(away)
             warned(times)
             away.rename(place(tmp_path).parent)
-            told.says(f"back {times}")
+            live.set_activity(f"back {times}")
             until(results, f"back {times}")
     said = f"live.json cannot be written now ({os.strerror(errno.ENOENT)}); trials wait for the storage"
     assert all(record.getMessage().endswith(said) for record in caplog.records)
@@ -134,9 +136,9 @@ def test_storage_that_is_away_is_said_once_each_time(
 )
 def test_how_it_ended_is_told(results: Location, error: BaseException, said: str) -> None:
     def drive() -> None:
-        told = Live(results, "s")
-        with told.told():
-            told.began(setup(10))
+        live = LiveStatus(results, "s")
+        with live.publishing():
+            live.trial_started(trial(10))
             raise error
 
     with pytest.raises(type(error)):
@@ -146,16 +148,16 @@ def test_how_it_ended_is_told(results: Location, error: BaseException, said: str
 
 
 def test_an_early_end_says_why(results: Location) -> None:
-    told = Live(results, "s")
-    with told.told():
-        told.stops("2 trials wait for T4, and none could start for 900 s")
+    live = LiveStatus(results, "s")
+    with live.publishing():
+        live.set_stop_reason("2 trials wait for T4, and none could start for 900 s")
     assert pulse(results).ended.startswith("ended early: 2 trials wait for T4")
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_folder_that_cannot_be_written_costs_no_trial(tmp_path: Path) -> None:
     (tmp_path / "sweeps").write_text("a file")
-    with Live(open_location(tmp_path), "s").told():
+    with LiveStatus(open_location(tmp_path), "s").publishing():
         time.sleep(0.1)
     assert read_pulse(open_location(tmp_path), "s") is None
 

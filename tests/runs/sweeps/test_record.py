@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raypol.core.errors import InputError
-from raypol.runs.sweeps.record import Ledger
+from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.trials.environment import versions
 from raypol.store.location import open_location
 from raypol.store.results.files import read_trial, read_trials, write_trial
@@ -26,75 +26,75 @@ INTERVAL = IntervalRow(
 )  # fmt: skip
 
 
-def ledger(folder: Path, name: str = "s") -> Ledger:
-    return Ledger(open_location(folder), name)
+def record(folder: Path, name: str = "s") -> SweepRecord:
+    return SweepRecord(open_location(folder), name)
 
 
 # --- what was asked --------------------------------------------------------------------------------------------------
 
 
 def test_a_new_sweep_and_the_same_again(tmp_path: Path) -> None:
-    assert ledger(tmp_path).check(ASKED, must_exist=False) is False
+    record(tmp_path).require_same(ASKED, must_exist=False)
     assert not (tmp_path / "sweeps").exists(), "asking writes nothing"
-    ledger(tmp_path).open(ASKED)
-    assert ledger(tmp_path).check(dict(reversed(ASKED.items())), must_exist=True) is True
+    record(tmp_path).write_asked(ASKED)
+    record(tmp_path).require_same(dict(reversed(ASKED.items())), must_exist=True)
 
 
 def test_another_sweep_under_the_name_is_refused_and_says_what_differs(tmp_path: Path) -> None:
-    ledger(tmp_path).open(ASKED)
+    record(tmp_path).write_asked(ASKED)
     before = (tmp_path / "sweeps" / "s" / "sweep.json").read_bytes()
     with pytest.raises(InputError) as caught:
-        ledger(tmp_path).check({**ASKED, "axis steps": "{'grid_search': [99]}", "new": "1"}, must_exist=False)
+        record(tmp_path).require_same({**ASKED, "axis steps": "{'grid_search': [99]}", "new": "1"}, must_exist=False)
     said = str(caught.value)
     assert "axis steps: {'grid_search': [20, 50]} then, {'grid_search': [99]} now" in said
     assert "new: absent then, 1 now" in said
     assert "size" not in said.partition("what differs")[2]
     assert "--name" in said
     assert (tmp_path / "sweeps" / "s" / "sweep.json").read_bytes() == before
-    assert ledger(tmp_path, "other").check(ASKED, must_exist=False) is False
+    record(tmp_path, "other").require_same(ASKED, must_exist=False)
 
 
 def test_another_version_of_what_computes_is_another_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger(tmp_path).open(ASKED)
+    record(tmp_path).write_asked(ASKED)
     newer = {**versions(), "torch": "99.0", "mlflow": "99.0"}
     monkeypatch.setattr("raypol.runs.sweeps.record.versions", lambda: newer)
     with pytest.raises(InputError, match=r"version of torch: \S+ then, 99\.0 now") as caught:
-        ledger(tmp_path).check(ASKED, must_exist=False)
+        record(tmp_path).require_same(ASKED, must_exist=False)
     assert "mlflow" not in str(caught.value)
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing to resume: .* holds no sweep named 's'"):
-        ledger(tmp_path).check(ASKED, must_exist=True)
+        record(tmp_path).require_same(ASKED, must_exist=True)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "7", '"x"'])
 def test_a_damaged_record_is_one_line(tmp_path: Path, content: str) -> None:
-    ledger(tmp_path).open(ASKED)
+    record(tmp_path).write_asked(ASKED)
     (tmp_path / "sweeps" / "s" / "sweep.json").write_text(content)
     with pytest.raises(InputError, match=r"sweep\.json is not what raypol wrote there") as caught:
-        ledger(tmp_path).check(ASKED, must_exist=False)
+        record(tmp_path).require_same(ASKED, must_exist=False)
     assert "\n" not in str(caught.value)
 
 
 def test_small_records_come_back(tmp_path: Path) -> None:
-    books = ledger(tmp_path)
-    assert books.recall("points", "a") is None
-    assert books.recall_all("points") == []
-    books.remember("points", "a", {"point": {"steps": 20, "attack.alpha": 0.1}})
-    books.remember("points", "b", {"point": {"steps": 30}})
-    books.remember("points", "b", {"point": {"steps": 40}})
-    assert books.recall("points", "b") == {"point": {"steps": 40}}
-    assert len(books.recall_all("points")) == 2
+    books = record(tmp_path)
+    assert books.read_note("points", "a") is None
+    assert books.read_notes("points") == []
+    books.write_note("points", "a", {"point": {"steps": 20, "attack.alpha": 0.1}})
+    books.write_note("points", "b", {"point": {"steps": 30}})
+    books.write_note("points", "b", {"point": {"steps": 40}})
+    assert books.read_note("points", "b") == {"point": {"steps": 40}}
+    assert len(books.read_notes("points")) == 2
 
 
 # --- who may write ---------------------------------------------------------------------------------------------------
 
 HOLD = """
 import sys
-from raypol.runs.sweeps.record import Ledger
+from raypol.runs.sweeps.record import SweepRecord
 from raypol.store.location import open_location
-with Ledger(open_location(sys.argv[1]), "s").only_driver():
+with SweepRecord(open_location(sys.argv[1]), "s").only_driver():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -106,13 +106,13 @@ def test_one_driver_at_a_time_and_a_killed_one_holds_nothing(tmp_path: Path) -> 
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match="another process is running sweep 's'"), ledger(tmp_path).only_driver():
+    with pytest.raises(InputError, match="another process is running sweep 's'"), record(tmp_path).only_driver():
         pass
-    with ledger(tmp_path, "other").only_driver():
+    with record(tmp_path, "other").only_driver():
         pass
     holder.kill()
     holder.wait()
-    with ledger(tmp_path).only_driver():
+    with record(tmp_path).only_driver():
         pass
 
 
@@ -127,7 +127,7 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     write_trial(results, replace(ROW, sweep_id="other", trial_id="trial-2", message="two\nlines"), [])
     (tmp_path / "trials" / "trial-3.parquet.abc.tmp").write_bytes(b"half a file")
     assert [row.trial_id for row in read_trials(results)] == ["trial-1", "trial-2"]
-    assert ledger(tmp_path).rows() == [ROW]
+    assert record(tmp_path).rows() == [ROW]
     found = read_trial(results, "trial-1")
     assert found is not None
     assert found[0] == ROW

@@ -4,14 +4,17 @@ from typing import Any
 
 from ray import tune
 
+from raypol.runs.sweeps.design import Design
+from raypol.runs.sweeps.points import searchable
 from raypol.runs.sweeps.searchers import optuna_search
+from tests.studies import TRAIN
 
-SPACE = {"arm": tune.choice(["III", "II"]), "steps": tune.choice([20, 50])}
+DESIGN = Design(train=TRAIN, arms={"III": "iii", "II": "ii"}, space={"steps": tune.choice([20, 50])})
 
 
 def searcher(known: list[dict[str, Any]], seed: int = 0) -> Any:  # noqa: ANN401 - Ray is untyped
-    made = optuna_search(SPACE, known, seed=seed)
-    made.set_search_properties(None, None, {"point": SPACE})
+    made = optuna_search(DESIGN, known, seed=seed)
+    made.set_search_properties(None, None, {"point": searchable(DESIGN)})
     return made
 
 
@@ -22,6 +25,7 @@ def points(search: Any, most: int) -> list[tuple[str, int]]:  # noqa: ANN401 - R
         if proposed == search.FINISHED:
             break
         found.append((proposed["point"]["arm"], proposed["point"]["steps"]))
+        assert (proposed["trial"].arm, proposed["trial"].spoof.steps) == found[-1]
         search.on_trial_complete(f"trial-{number}", {"error": 1.0, "cost": float(number)})
     return found
 

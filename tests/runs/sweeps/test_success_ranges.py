@@ -12,11 +12,21 @@ from ray.tune.search import Searcher
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.training.train_config import TrainConfig
-from raypol.runs.success_range.search import FAILED, Outcome
-from raypol.runs.sweeps.design import Design, Sweep, setup_of
+from raypol.runs.success_range.search import FAILED, PointOutcome
+from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
+from raypol.runs.sweeps.points import trial_at
 from raypol.runs.sweeps.searchers import RangeSearcher
-from raypol.runs.sweeps.success_ranges import Ranges, cases_of, count_ranges, outcome_of, range_rows, span_of, verdicts
+from raypol.runs.sweeps.success_ranges import (
+    Ranges,
+    cases_of,
+    count_ranges,
+    outcome_of,
+    range_rows,
+    reported_outcomes,
+    search_grid,
+)
+from raypol.runs.trials.study import Trial
 from raypol.store.location import open_location
 from raypol.store.results.range_rows import RangeRow, read_ranges, write_ranges
 from raypol.store.results.rows import TrialRow
@@ -38,36 +48,38 @@ def judged(row: TrialRow, *, time: float = 0.5, **changes: Any) -> TrialRow:  # 
     return replace(row, **{**ratios, **verdict, **won, **changes})
 
 
-OUTCOMES: list[tuple[dict[str, Any], Outcome, Outcome]] = [
-    ({}, Outcome(True, "time"), Outcome(True, "time")),
-    ({"time": 1.5}, Outcome(False, "time"), Outcome(False, "time")),
+OUTCOMES: list[tuple[dict[str, Any], PointOutcome, PointOutcome]] = [
+    ({}, PointOutcome(True, "time"), PointOutcome(True, "time")),
+    ({"time": 1.5}, PointOutcome(False, "time"), PointOutcome(False, "time")),
     (
         {"accepted_strict": False, "success_strict": False, "rejected_by": "optimizer_state"},
-        Outcome(True, "time"),
-        Outcome(False, "rejected:optimizer_state"),
+        PointOutcome(True, "time"),
+        PointOutcome(False, "rejected:optimizer_state"),
     ),
     (
         {"success": False, "success_strict": False, "ratio_error_l2": None},
-        Outcome(False, "error_l2"),
-        Outcome(False, "error_l2"),
+        PointOutcome(False, "error_l2"),
+        PointOutcome(False, "error_l2"),
     ),
     (
         {"status": "stopped", "success": False, "success_strict": False, "bound_by": "rejected:replay"},
-        Outcome(False, "rejected:replay"),
-        Outcome(False, "rejected:replay"),
+        PointOutcome(False, "rejected:replay"),
+        PointOutcome(False, "rejected:replay"),
     ),
-    ({"status": "error", "success": None, "bound_by": None}, Outcome(False, FAILED), Outcome(False, FAILED)),
-    ({"success": None, "success_strict": None}, Outcome(False, FAILED), Outcome(False, FAILED)),
+    ({"status": "error", "success": None, "bound_by": None}, PointOutcome(False, FAILED), PointOutcome(False, FAILED)),
+    ({"success": None, "success_strict": None}, PointOutcome(False, FAILED), PointOutcome(False, FAILED)),
 ]
 
 
 @pytest.mark.parametrize(("changes", "published", "strict"), OUTCOMES)
-def test_what_a_row_says_under_each_policy(changes: dict[str, Any], published: Outcome, strict: Outcome) -> None:
+def test_what_a_row_says_under_each_policy(
+    changes: dict[str, Any], published: PointOutcome, strict: PointOutcome
+) -> None:
     row = judged(made_row(0), **changes)
     assert (outcome_of(row, "published"), outcome_of(row, "strict")) == (published, strict)
-    said = verdicts(row)
+    said = reported_outcomes(row)
     for policy, expected in (("published", published), ("strict", strict)):
-        assert Outcome(bool(said[f"success_{policy}"]), said[f"bound_by_{policy}"]) == expected
+        assert PointOutcome(bool(said[f"success_{policy}"]), said[f"bound_by_{policy}"]) == expected
 
 
 def test_every_arm_and_every_other_value_has_a_range_of_its_own() -> None:
@@ -107,7 +119,7 @@ def test_a_plan_counts_what_the_search_takes_at_most_and_knows_its_bounds() -> N
     plan = plan_sweep(sweep, "smoke", DESIGN, SweepOptions(name="x", search="range"))
     assert plan.num_trials == count_ranges(DESIGN) <= 3 * 2 * 32
     assert plan.trials == ()
-    assert {setup.train.seed for setup in plan.setups()} == {0, 1}
+    assert {trial.train.seed for trial in plan.examples()} == {0, 1}
     finer = plan_sweep(sweep, "smoke", DESIGN, SweepOptions(name="x", search="range", scan_factor=1.5))
     coarser = replace(DESIGN, space={**DESIGN.space, "steps": tune.qrandint(10, 320, 20)})
     other = plan_sweep(sweep, "smoke", coarser, SweepOptions(name="x", search="range"))
@@ -115,7 +127,7 @@ def test_a_plan_counts_what_the_search_takes_at_most_and_knows_its_bounds() -> N
     assert len({str(sorted(p.asked.items())) for p in (plan, finer, other)}) == 3
     assert strict.asked == plan.asked, "the other policy may be asked in the same sweep: its trials are the same"
     drawn = replace(DESIGN, space={"seed": DESIGN.space["seed"]}, drawn={"steps": DESIGN.space["steps"]})
-    assert span_of(drawn) == span_of(DESIGN)
+    assert search_grid(drawn) == search_grid(DESIGN)
     assert plan_sweep(sweep, "smoke", drawn, SweepOptions(name="x", search="range")).num_trials == plan.num_trials
 
 
@@ -124,6 +136,11 @@ def truth(point: dict[str, Any]) -> dict[str, Any]:
     low = 70 if point["arm"] == "null" else 50
     won, bound_by = low <= point["steps"] <= 200, "error_l2" if point["steps"] < low else "time"
     return {f"{what}_{p}": v for p in ("published", "strict") for what, v in (("success", won), ("bound_by", bound_by))}
+
+
+def point_of(proposed: dict[str, Trial]) -> dict[str, Any]:
+    trial = proposed["trial"]
+    return {"arm": trial.arm, "steps": trial.spoof.steps, "seed": trial.spoof.seed}
 
 
 def driven(searcher: RangeSearcher, answer: Callable[[dict[str, Any]], dict[str, Any] | None], at_once: int) -> int:
@@ -136,8 +153,8 @@ def driven(searcher: RangeSearcher, answer: Callable[[dict[str, Any]], dict[str,
             assert not running
             return number
         if asked is not None:
-            assert asked["point"] not in running.values()
-            running[f"tune-{number}"] = asked["point"]
+            assert point_of(asked) not in running.values()
+            running[f"tune-{number}"] = point_of(asked)
             number += 1
             continue
         assert running, "waiting for nothing"
@@ -180,7 +197,7 @@ def rows_of(points: list[dict[str, Any]]) -> list[TrialRow]:
         judged(
             replace(
                 made_row(0),
-                trial_id=setup_of(DESIGN, point).trial_id("sweep"),
+                trial_id=trial_at(DESIGN, point).trial_id("sweep"),
                 arm=point["arm"],
                 steps=point["steps"],
                 seed=point["seed"],
@@ -198,26 +215,29 @@ def test_a_search_goes_on_from_the_rows_that_are_there() -> None:
     def noted(point: dict[str, Any]) -> dict[str, Any]:
         visited.append(point)
         row = rows_of([point])[0]
-        return verdicts(row)
+        return reported_outcomes(row)
 
     whole = Ranges(DESIGN, "sweep", "published")
     driven(RangeSearcher(whole), noted, 2)
     for kept in (0, 1, 7, len(visited) // 2, len(visited)):
         resumed = Ranges(DESIGN, "sweep", "published")
-        resumed.recall(rows_of(visited[:kept]), failed=False)
+        resumed.take(rows_of(visited[:kept]), failed=False)
         assert resumed.num_trials == kept
-        assert driven(RangeSearcher(resumed), lambda point: verdicts(rows_of([point])[0]), 2) == len(visited) - kept
+        assert (
+            driven(RangeSearcher(resumed), lambda point: reported_outcomes(rows_of([point])[0]), 2)
+            == len(visited) - kept
+        )
         assert resumed.estimates() == whole.estimates()
 
 
 def test_a_failed_trial_is_run_again_by_a_resumed_search_and_counted_by_the_answer() -> None:
-    first = RangeSearcher(Ranges(DESIGN, "sweep", "published")).suggest("a")["point"]
-    (row,) = rows_of([first])
+    first = RangeSearcher(Ranges(DESIGN, "sweep", "published")).suggest("a")
+    (row,) = rows_of([point_of(first)])
     failed = replace(row, status="error", success=None, success_strict=None)
     resumed, told = Ranges(DESIGN, "sweep", "published"), Ranges(DESIGN, "sweep", "published")
-    resumed.recall([failed], failed=False)
+    resumed.take([failed], failed=False)
     assert (resumed.num_trials, next(iter(resumed.proposals()))) == (0, row.trial_id)
-    told.recall([failed], failed=True)
+    told.take([failed], failed=True)
     assert (told.num_trials, told.estimates()[0].failed) == (1, 1)
 
 
@@ -227,7 +247,7 @@ def test_trials_that_the_search_did_not_ask_for_are_known_too() -> None:
     driven(RangeSearcher(ranges), truth, 4)
     before = ranges.num_trials
     (row,) = rows_of([{"arm": "null", "steps": 300, "seed": 1}])
-    ranges.recall([replace(row, success=True), replace(row, trial_id="of another sweep")], failed=True)
+    ranges.take([replace(row, success=True), replace(row, trial_id="of another sweep")], failed=True)
     assert ranges.num_trials == before + 1
     assert ranges.estimates()[0].seeds[1].islands == (300,)
 
@@ -237,7 +257,7 @@ def test_ranges_are_recorded_per_arm_and_per_seed(tmp_path: Path) -> None:
     driven(RangeSearcher(ranges), lambda point: {**truth(point), "success_strict": False, "bound_by_strict": "time"}
            if point["arm"] == "infinitesimal" else truth(point), 8)  # fmt: skip
     results, estimates = open_location(tmp_path), ranges.estimates()
-    rows = range_rows(estimates, ranges.span, "sweep", "strict")
+    rows = range_rows(estimates, ranges.grid, "sweep", "strict")
     place = write_ranges(results, "sweep", "strict", rows)
     assert place.path.endswith("ranges/sweep-strict.parquet")
     assert read_ranges(results, sweep_id="sweep") == rows
@@ -257,4 +277,4 @@ def test_ranges_are_recorded_per_arm_and_per_seed(tmp_path: Path) -> None:
 
 def test_a_narrower_training_has_its_own_default_seed() -> None:
     design = Design(train=TrainConfig(steps=40, seed=3), arms={}, space={"steps": tune.qrandint(10, 100, 10)})
-    assert {point["seed"] for point in Ranges(design, "sweep", "published").proposals().values()} == {3}
+    assert {trial.spoof.seed for trial in Ranges(design, "sweep", "published").proposals().values()} == {3}

@@ -1,4 +1,4 @@
-"""What Tune's callbacks decide; whole sweeps: tests/face/test_sweep.py and tests/system."""
+"""What Tune's callbacks decide; whole sweeps: tests/cli/test_sweep.py and tests/system."""
 
 from pathlib import Path
 

@@ -27,7 +27,7 @@ from raypol.runs.tracking.store import open_experiment, tracking_uri
 from raypol.runs.tracking.sync import Synced, one_line, only_writer, sync_sweep
 from raypol.runs.tracking.tracker import Tracker
 from raypol.runs.tracking.views import KEY, charts_link, put_views, table_link
-from raypol.runs.trials.study import Outcome
+from raypol.runs.trials.study import TrialOutcome
 from raypol.store.location import open_location
 from raypol.store.results.columns import columns_of
 from raypol.store.results.files import read_trials, write_trial
@@ -59,16 +59,16 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def failed(recorded: Recorded) -> Outcome:
+def failed(recorded: Recorded) -> TrialOutcome:
     row = replace(
         recorded.spoofs["II"].row, arm="mine", status="error", message="ValueError: no\nTraceback", error_l2=None,
         error_l1=float("nan"), success=None, success_strict=None, proof_id="", trial_id="mine",
     )  # fmt: skip
-    return Outcome(row=row)
+    return TrialOutcome(row=row)
 
 
 @pytest.fixture(scope="module")
-def seen(recorded: Recorded, failed: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(recorded: Recorded, failed: TrialOutcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     """The honest proof, two spoofs and a failure, logged; then summed up, which brings the other rows of the folder too."""
     folder = tmp_path_factory.mktemp("a space, 100%41 and # or ?")
     shutil.copytree(recorded.folder, folder, dirs_exist_ok=True)

@@ -8,7 +8,7 @@ import pytest
 
 from raypol.cluster.runners import LocalRunner
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.runs.trials.study import Outcome, Study
+from raypol.runs.trials.study import Study, TrialOutcome
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from raypol.store.results.files import read_trial
@@ -29,14 +29,14 @@ def estimating(local: LocalRunner, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def honest(local: LocalRunner, estimating: Study) -> TrialRow:
-    return run_honest(local, estimating).row
+    return run_honest(local, estimating, trial("null")).row
 
 
 @pytest.fixture(scope="module")
-def both(honest: TrialRow, estimating: Study, local: LocalRunner) -> Mapping[str, tuple[Outcome, Outcome]]:
+def both(honest: TrialRow, estimating: Study, local: LocalRunner) -> Mapping[str, tuple[TrialOutcome, TrialOutcome]]:
     """Arm -> (estimated, whole)."""
 
-    def of(arm: str) -> tuple[Outcome, Outcome]:
+    def of(arm: str) -> tuple[TrialOutcome, TrialOutcome]:
         asked = trial(arm, spoof=SPOOF)
         whole = run_trial(local, replace(estimating, estimate=0), asked, honest)
         return run_trial(local, estimating, asked, honest), whole
@@ -46,7 +46,7 @@ def both(honest: TrialRow, estimating: Study, local: LocalRunner) -> Mapping[str
 
 @pytest.mark.parametrize("arm", COMPARED)
 def test_what_was_looked_at_is_what_the_whole_spoof_shows(
-    both: Mapping[str, tuple[Outcome, Outcome]], arm: str
+    both: Mapping[str, tuple[TrialOutcome, TrialOutcome]], arm: str
 ) -> None:
     estimated, whole = both[arm]
     seen = {(one.step_from, one.metric): one for one in whole.intervals}
@@ -61,7 +61,7 @@ def test_what_was_looked_at_is_what_the_whole_spoof_shows(
 
 @pytest.mark.parametrize("arm", COMPARED)
 def test_errors_times_and_sizes_are_near_those_of_the_whole(
-    both: Mapping[str, tuple[Outcome, Outcome]], arm: str
+    both: Mapping[str, tuple[TrialOutcome, TrialOutcome]], arm: str
 ) -> None:
     estimated, whole = (outcome.row for outcome in both[arm])
     for metric in ("l1", "l2", "linf", "cos"):
@@ -89,7 +89,9 @@ def marks(row: TrialRow) -> tuple[object, ...]:
     return row.status, row.estimated, row.intervals_verified, row.num_intervals, row.proof_id
 
 
-def test_the_row_says_that_it_is_an_estimate(both: Mapping[str, tuple[Outcome, Outcome]], estimating: Study) -> None:
+def test_the_row_says_that_it_is_an_estimate(
+    both: Mapping[str, tuple[TrialOutcome, TrialOutcome]], estimating: Study
+) -> None:
     estimated, whole = (outcome.row for outcome in both["null"])
     assert marks(estimated) == ("ok", True, 5, 12, "")
     assert marks(replace(whole, proof_id="")) == ("ok", False, 12, 12, "")
@@ -105,7 +107,7 @@ def test_the_row_says_that_it_is_an_estimate(both: Mapping[str, tuple[Outcome, O
 
 
 def test_nothing_is_left_of_an_estimate_but_its_row(
-    both: Mapping[str, tuple[Outcome, Outcome]], estimating: Study
+    both: Mapping[str, tuple[TrialOutcome, TrialOutcome]], estimating: Study
 ) -> None:
     assert both
     staging = Path(estimating.results.path) / ".staging"

@@ -20,7 +20,8 @@ from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.spoofing.method import AttackMethod, Crafted, Scene
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.runs.sweeps.demo import run_trials
+from raypol.core.verification.thresholds import RELATIVE
+from raypol.runs.sweeps.demo import run_concurrently
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.runs.trials.verify import examine_proof
 from raypol.store.location import open_location
@@ -140,7 +141,7 @@ def test_the_rows_agree_with_their_intervals(recorded: Recorded) -> None:
             assert getattr(row, f"jump_{metric}") == pytest.approx(max(i.movement for i in own) / d_ref[metric])
             for i in own:
                 assert i.normalised == pytest.approx(i.distance / d_ref[metric])
-                assert i.threshold == pytest.approx(getattr(recorded.study.thresholds, metric) * d_ref[metric])
+                assert i.threshold == pytest.approx(getattr(RELATIVE, metric) * d_ref[metric])
                 assert i.passed == (i.distance <= i.threshold)
         accuracies = {i.step_to: i.accuracy for i in outcome.intervals}
         assert row.accuracy_final == accuracies[row.steps]
@@ -212,7 +213,7 @@ def test_how_a_number_was_obtained_is_in_its_row(recorded: Recorded) -> None:
     assert (row.trajectory, row.initial, row.noise, row.carry) == ("linear", "strict", 0.0, "exact")
     assert (row.replay_augmentation, row.replay_precision) == ("fresh", "float32")
     assert (row.replay_device, row.replay_threads) == ("cpu", 1)
-    slack = recorded.study.thresholds
+    slack = RELATIVE
     assert (row.threshold_kind, row.threshold_l1, row.threshold_late) == ("relative", slack.l1, None)
     assert (row.is_ok, row.is_honest, row.is_control) == (True, False, False)
     assert recorded.honest.row.is_honest
@@ -243,10 +244,13 @@ def test_what_has_no_value_is_null_and_not_nan(fresh: Fresh) -> None:
 
 
 def test_a_spoof_from_other_data_uses_those_alone_and_is_judged_with_them(local: LocalRunner, tmp_path: Path) -> None:
-    study = prepare(local, open_location(tmp_path), train=replace(TRAIN, dataset="digits/D1"))
-    honest = run_honest(local, study).row
-    forged = replace(SHORT, dataset="digits/D2")
-    row = run_trial(local, study, trial("III-invisible", spoof=forged), honest).row
+    train, forged = replace(TRAIN, dataset="digits/D1"), replace(SHORT, dataset="digits/D2")
+    study, asked = (
+        prepare(local, open_location(tmp_path), train=train),
+        trial("III-invisible", train=train, spoof=forged),
+    )
+    honest = run_honest(local, study, asked).row
+    row = run_trial(local, study, asked, honest).row
     assert (row.status, row.message) == ("ok", "")
     assert (honest.dataset, row.dataset) == ("digits/D1", "digits/D2")
     ours, theirs = load_dataset("digits/D2"), load_dataset("digits/D1")
@@ -261,11 +265,10 @@ def test_a_spoof_from_other_data_uses_those_alone_and_is_judged_with_them(local:
     assert int((stored.pixels.int() - originals.int()).abs().max()) <= 8
     assert int((stored.pixels.int() - theirs.pixels[stored.sources].int()).abs().max()) > 8
 
-    own, examination = study.data.or_named(forged.dataset), study.examination
-    evidence, _ = examine_proof(local, folder, own, examination)
+    evidence, _ = examine_proof(local, folder, asked.data, asked.examination)
     assert not evidence.survey.hashes
     with pytest.raises(InputError, match="the proof is about dataset 'digits/D2'; expected 'digits/D1'"):
-        examine_proof(local, folder, study.data, examination)
+        examine_proof(local, folder, train.data, asked.examination)
 
 
 def test_other_data_that_do_not_exist_are_a_failed_trial(fresh: Fresh) -> None:
@@ -322,7 +325,7 @@ def test_the_other_trials_go_on(local: LocalRunner, fresh: Fresh) -> None:
         trial("unknown", attack=object()),
         trial("III-loss"),
     ]
-    outcomes = {o.row.arm: o.row for o in run_trials(local, fresh.study, trials, fresh.honest)}
+    outcomes = {o.row.arm: o.row for o in run_concurrently(local, fresh.study, trials, fresh.honest)}
     assert {arm: row.status for arm, row in outcomes.items()} == {
         "raises": "error",
         "null": "ok",
@@ -334,7 +337,7 @@ def test_the_other_trials_go_on(local: LocalRunner, fresh: Fresh) -> None:
 
 
 def test_who_stops_listening_stops_the_trials(local: LocalRunner, fresh: Fresh) -> None:
-    outcomes = run_trials(
+    outcomes = run_concurrently(
         local, fresh.study, [trial("null", spoof=replace(SHORT, seed=i)) for i in range(12)], fresh.honest
     )
     next(outcomes)
@@ -397,14 +400,14 @@ def test_trials_that_differ_in_anything_have_rows_of_their_own(fresh: Fresh, cha
 def test_trials_at_once_are_the_same_as_one_after_the_other(tmp_path: Path) -> None:
     """In one process all threads share torch's generator, which dropout draws from."""
     train = replace(TRAIN, model="tests.scenes:smooth_dropout_net")
-    trials = [trial("III-loss", spoof=replace(SHORT, seed=seed)) for seed in range(4)]
+    trials = [trial("III-loss", train=train, spoof=replace(SHORT, seed=seed)) for seed in range(4)]
 
     def roots(folder: Path, *, at_once: bool) -> dict[int, str]:
         with LocalRunner(on()) as runner:
             study = prepare(runner, open_location(folder), train=train)
-            honest = run_honest(runner, study)
+            honest = run_honest(runner, study, trials[0])
             found = (
-                run_trials(runner, study, trials, honest)
+                run_concurrently(runner, study, trials, honest)
                 if at_once
                 else (run_trial(runner, study, t, honest.row) for t in trials)
             )
