@@ -18,8 +18,8 @@ from raypol.figures import save
 from raypol.figures.inputs import Material, read_material
 from raypol.figures.over_training.data import choose
 from raypol.figures.series import settings_of
-from raypol.figures.style.arms import is_control
-from raypol.figures.style.page import real
+from raypol.figures.style.arms import HONEST, is_control
+from raypol.figures.style.axes import real
 
 __all__ = ["PLOTS", "Material", "Plot", "draw_all", "read_material"]
 
@@ -52,7 +52,7 @@ def draw_all(material: Material, folder: Path) -> list[Path]:
     drawn: list[Path] = []
     for plot in PLOTS:
         if plot.applies(material):
-            drawn += save.save(plot.draw(material), folder / plot.name)
+            drawn += save.save_figure(plot.draw(material), folder / plot.name)
     return drawn
 
 

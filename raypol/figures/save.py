@@ -27,7 +27,7 @@ __all__ = [
     "before_after",
     "cost_against_error",
     "error_over_training",
-    "save",
+    "save_figure",
     "six_panels",
     "time_per_device",
     "verdict_matrix",
@@ -36,12 +36,14 @@ __all__ = [
 DPI: Final = 160
 
 
-def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
+def save_figure(figure: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
     """Write STEM.png and STEM.pdf (or one of them), each as a whole or not at all; the same figure gives the same bytes.
 
     Raises:
         InputError: the folder cannot be written.
     """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # as it is laid out now, in every kind of file
     written = []
     for kind in kinds:
         content = io.BytesIO()

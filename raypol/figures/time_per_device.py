@@ -1,6 +1,7 @@
 """Spoof time per device, with the proof's as a line (Zhang et al. 2022, arXiv:2108.09454, figure 11)."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -8,64 +9,43 @@ from typing import Any, Final, Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from raypol.core.errors import InputError
+from raypol.core.errors import reject_choice
 from raypol.figures.series import settings_of
-from raypol.figures.six_panels.text import not_measured
-from raypol.figures.style.arms import ArmStyle, in_order, styles_of
-from raypol.figures.style.axes import Scale, apply_scale, choose_scale, number
-from raypol.figures.style.markers import (
-    MARKER_PT,
-    fill_of,
-    is_not_measured,
-    is_strict_apart,
-    look_of,
-    marker_look,
-    sign_entries,
-)
-from raypol.figures.style.page import (
-    FAINT,
-    INK,
-    SMALL,
-    TEXT,
-    Band,
-    Entry,
-    band,
-    enumerate_briefly,
-    lay_out,
-    plain_axes,
-    real,
-    shortened,
-)
+from raypol.figures.style.arms import HONEST, ArmStyle, in_order, styles_of
+from raypol.figures.style.axes import Band, Scale, apply_scale, band, choose_scale, height_of, number, real
+from raypol.figures.style.markers import draw_markers, marker_look, sign_entries
+from raypol.figures.style.notes import note_names, note_not_measured, row_name
+from raypol.figures.style.page import INK, SMALL, Entry, new_page, plain_axes, say_empty, shortened
 from raypol.store.results.rows import TrialRow
 
 By = Literal["device", "device_name"]
 
-MOST_PANELS: Final = 9
+_MOST_PANELS: Final = 9
 """Settings and T' that are shown."""
-MOST_DEVICES: Final = 12
+_MOST_DEVICES: Final = 12
 _PER_ROW: Final = 3
-_PANEL_IN: Final = 2.7
-_LABEL_LINE_IN: Final = 0.14
-_DEVICE_IN: Final = 0.98
+_PAGE_IN: Final = 16.8
+"""Widest page."""
 _LABEL_PITCH: Final = 0.12
 """Of the height of a panel: lines closer than this share a label."""
 _LINES: Final = ("-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Panel:
+class DevicePanel:
+    """The times of one T' of one setting."""
+
     title: str
     points: dict[str, dict[str, list[TrialRow]]]
     """Spoofs by arm and device."""
     proofs: dict[str, list[TrialRow]]
     """Honest rows by their device."""
 
-    def values(self) -> list[float]:
-        """All times."""
-        spoofs = [some for by_device in self.points.values() for some in by_device.values()]
-        return [real(row.device_s) for some in (*spoofs, *self.proofs.values()) for row in some]
+    @property
+    def groups(self) -> list[list[TrialRow]]:
+        """The spoofs of each marker."""
+        return [some for by_device in self.points.values() for some in by_device.values()]
 
 
 def time_per_device(rows: Sequence[TrialRow], *, by: By = "device") -> Figure:
@@ -79,49 +59,52 @@ def time_per_device(rows: Sequence[TrialRow], *, by: By = "device") -> Figure:
         by: device: as asked for (cpu, V100); device_name: as the driver reports it.
     """
     if by not in ("device", "device_name"):
-        raise InputError(f"expected by 'device' or 'device_name', got {by!r}")
-    panels = _panels(rows, by)
-    shown = _spread(panels, MOST_PANELS)
-    devices = _devices(rows, by)
-    drawn = devices[:MOST_DEVICES]
-    arms = [arm for panel in shown for arm in panel.points]
-    styles = styles_of(arms)
-    proofs = list(dict.fromkeys(device for panel in shown for device in panel.proofs))
-    columns = min(_PER_ROW, max(len(shown), 1))
-    width = max(2.6, _DEVICE_IN * len(drawn)) if columns > 1 else max(4.5, _DEVICE_IN * len(drawn))
-    columns = max(1, min(columns, int(16.8 / (width + 1.6))))
+        reject_choice("grouping", by, ("device", "device_name"))
+    panels = device_panels(rows, by)
+    shown = panels
+    if len(panels) > _MOST_PANELS:  # at even distances, the first and the last among them
+        shown = [panels[round(i * (len(panels) - 1) / (_MOST_PANELS - 1))] for i in range(_MOST_PANELS)]
+    devices = list(dict.fromkeys(getattr(row, by) for row in rows if row.arm != HONEST and row.status == "ok"))
+    labels = {device: _label(device, rows, by) for device in devices[:_MOST_DEVICES]}
+    styles = styles_of([arm for panel in shown for arm in panel.points])
+    proofs = {
+        device: _LINES[i % len(_LINES)] for i, device in enumerate(dict.fromkeys(d for p in shown for d in p.proofs))
+    }
+    width = max(2.6 if len(shown) > 1 else 4.5, 0.98 * len(labels)) + 1.5
+    columns = max(1, min(_PER_ROW, len(shown), int(_PAGE_IN / width)))
     lines = -(-max(len(shown), 1) // columns)
-    labels = [_label(device, rows, by) for device in drawn]
-    under = 0.2 + _LABEL_LINE_IN * max((label.count("\n") + 1 for label in labels), default=1)
-    pitch = _PANEL_IN + under + 0.3
-    page = lay_out(
-        columns * (width + 1.6) + 0.4,
-        lines * pitch,
+    figure, body = new_page(
+        columns * width,
+        lines * (3.1 + 0.14 * max((label.count("\n") + 1 for label in labels.values()), default=1)),
         title="Generation time per device" if rows else "No trials",
-        subtitle=" / ".join(s.name for s in settings_of(rows)),
+        subtitle=" / ".join(setting.name for setting in settings_of(rows)),
         entries=[
-            [_arm_entry(arm, style) for arm, style in styles.items()],
-            [_proof_entry(device, i) for i, device in enumerate(proofs)],
-            sign_entries(some for panel in shown for by_device in panel.points.values() for some in by_device.values()),
+            [(Line2D([], [], **marker_look(style)), arm) for arm, style in styles.items()],
+            [_proof_entry(device, line) for device, line in proofs.items()],
+            sign_entries(some for panel in shown for some in panel.groups),
         ],
-        notes=_notes(rows, panels, shown, devices),
+        notes=[
+            *_notes(rows, panels, shown),
+            *note_names("Not drawn", devices[_MOST_DEVICES:]),
+        ],
     )
-    scale = choose_scale([value for panel in shown for value in panel.values()], clip=False)
-    for i, panel in enumerate(shown):
-        left, bottom = (i % columns) * (width + 1.6) + 0.75, (lines - 1 - i // columns) * pitch + under
-        ax = page.axes(left, bottom, width, _PANEL_IN)
+    times = (row.device_s for panel in shown for some in (*panel.groups, *panel.proofs.values()) for row in some)
+    scale = choose_scale(map(real, times), clip=False)
+    axes = body.subplots(lines, columns, squeeze=False).flat
+    for ax, panel in zip(axes, shown, strict=False):
         assert scale is not None, "panels have points"
-        _draw(ax, panel, drawn, labels, styles, proofs, scale)
+        _draw(ax, panel, labels, styles, proofs, scale)
+    for ax in axes[max(len(shown), 1) :]:
+        ax.remove()
     if not shown:
-        ax = page.axes(0.75, under, width, _PANEL_IN)
-        plain_axes(ax)
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.text(0.5, 0.5, "no times", transform=ax.transAxes, ha="center", va="center", color=FAINT, fontsize=TEXT)
-    return page.figure
+        plain_axes(axes[0])
+        axes[0].set_xticks([])
+        say_empty(axes[0], "no times")
+    return figure
 
 
-def _panels(rows: Sequence[TrialRow], by: By) -> list[_Panel]:
+def device_panels(rows: Sequence[TrialRow], by: By) -> list[DevicePanel]:
+    """The rows with a time by setting, T', arm and device."""
     found = []
     settings = settings_of(rows)
     for setting in settings:
@@ -129,161 +112,111 @@ def _panels(rows: Sequence[TrialRow], by: By) -> list[_Panel]:
         for row in setting.honest:
             if not math.isnan(real(row.device_s)):
                 proofs.setdefault(getattr(row, by), []).append(row)
-        timed = [row for row in setting.spoofs if not math.isnan(real(row.device_s))]
-        for steps in sorted({row.steps for row in timed}):
-            points: dict[str, dict[str, list[TrialRow]]] = {}
-            for row in timed:
-                if row.steps == steps:
-                    points.setdefault(row.arm, {}).setdefault(getattr(row, by), []).append(row)
-            subject = f"{setting.name}, " if len(settings) > 1 else ""
-            ordered = {arm: points[arm] for arm in in_order(points)}
-            found.append(_Panel(f"{subject}T' = {steps:,}", ordered, proofs))
+        points: dict[int, dict[str, dict[str, list[TrialRow]]]] = {}
+        for row in setting.spoofs:
+            if not math.isnan(real(row.device_s)):
+                by_arm = points.setdefault(row.steps, {})
+                by_arm.setdefault(row.arm, {}).setdefault(getattr(row, by), []).append(row)
+        subject = f"{setting.name}, " if len(settings) > 1 else ""
+        for steps, by_arm in sorted(points.items()):
+            ordered = {arm: by_arm[arm] for arm in in_order(by_arm)}
+            found.append(DevicePanel(f"{subject}T' = {steps:,}", ordered, proofs))
     return found
 
 
-def _spread(panels: Sequence[_Panel], most: int) -> list[_Panel]:
-    """All, or so many at even distances, the first and the last among them."""
-    if len(panels) <= most:
-        return list(panels)
-    return [panels[round(i * (len(panels) - 1) / (most - 1))] for i in range(most)]
-
-
-def _devices(rows: Sequence[TrialRow], by: By) -> list[str]:
-    """Those of the spoofs, in the order in which they come."""
-    return list(dict.fromkeys(getattr(row, by) for row in rows if not row.is_honest and row.is_ok))
-
-
 def _label(device: str, rows: Sequence[TrialRow], by: By) -> str:
-    own = [row for row in rows if getattr(row, by) == device and not row.is_honest and row.is_ok]
+    """A device's name as its driver reports it, in two short lines at most, below the name that was asked for."""
+    own = [row for row in rows if getattr(row, by) == device and row.arm != HONEST and row.status == "ok"]
     lines = [shortened(device or "not recorded", 18)]
     names = {row.device_name for row in own} - {device, ""}
     if by == "device" and len(names) == 1:
-        lines += _wrapped(names.pop())
+        lines += textwrap.wrap(shortened(names.pop(), 34), 17, max_lines=2, placeholder="...")
     if any(row.simulated for row in own):
         lines.append("(simulated)" if all(row.simulated for row in own) else "(partly simulated)")
     return "\n".join(lines)
 
 
-def _wrapped(name: str, letters: int = 17) -> list[str]:
-    """A device's name in two short lines at most."""
-    lines = [""]
-    for word in name.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > letters:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-    kept = [shortened(line, letters) for line in lines[:2]]
-    return kept[:1] + [shortened(" ".join(lines[1:]), letters)] * (len(lines) > 1)
-
-
 def _draw(
     ax: Axes,
-    panel: _Panel,
-    devices: Sequence[str],
-    labels: Sequence[str],
+    panel: DevicePanel,
+    labels: Mapping[str, str],
     styles: Mapping[str, ArmStyle],
-    proofs: Sequence[str],
+    proofs: Mapping[str, Any],
     scale: Scale,
 ) -> None:
-    plain_axes(ax)
+    plain_axes(ax, title=shortened(panel.title, 60), y="generation time (device s)")
     ax.grid(visible=False, axis="x")
-    ax.set_title(
-        shortened(panel.title, 60), loc="left", fontsize=TEXT + 0.5, fontweight="bold", color=INK, parse_math=False
-    )
-    ax.set_ylabel("generation time (device s)", fontsize=TEXT - 0.5, color=INK)
-    ax.set_xlim(-0.5, len(devices) - 0.5)
-    ax.xaxis.set_major_locator(FixedLocator(range(len(devices))))
-    ax.xaxis.set_major_formatter(FixedFormatter(list(labels)))
+    ax.set_xlim(-0.5, len(labels) - 0.5)
+    ax.set_xticks(range(len(labels)), list(labels.values()), parse_math=False)
     ax.tick_params(axis="x", length=0, labelsize=SMALL)
-    for text in ax.get_xticklabels():
-        text.set_parse_math(False)
-    honest = {device: band(real(row.device_s) for row in some) for device, some in panel.proofs.items()}
-    apply_scale(ax, scale, below=False, above=False)
-    for i in range(len(devices) - 1):
+    apply_scale(ax, scale)
+    for i in range(len(labels) - 1):
         ax.axvline(i + 0.5, color="#E4E4E4", linewidth=0.6, zorder=0)
-    _draw_proofs(ax, honest, proofs)
+    _draw_proofs(
+        ax, {device: band(real(row.device_s) for row in some) for device, some in panel.proofs.items()}, proofs
+    )
     pitch = 0.8 / max(len(panel.points), 1)
+    places = {device: i for i, device in enumerate(labels)}
     for i, (arm, by_device) in enumerate(panel.points.items()):
-        for device, some in by_device.items():
-            value = band(real(row.device_s) for row in some)
-            if device not in devices:
-                continue
-            x = devices.index(device) + (i - (len(panel.points) - 1) / 2) * pitch
-            low, y, high = (min(max(v, scale.low), scale.high) for v in (value.low, value.median, value.high))
-            ax.vlines([x], [low], [high], color=styles[arm].colour, linewidth=1.2)
-            kinds = [fill_of(some), *["ring"] * is_not_measured(some), *["strike"] * is_strict_apart(some)]
-            for kind in kinds:
-                look, zorder = look_of(kind, styles[arm], MARKER_PT)
-                ax.plot([x], [y], **look, zorder=zorder, clip_on=False, gid=f"{arm}:{kind}")
+        points = []
+        for device in by_device.keys() & places.keys():
+            x = places[device] + (i - (len(panel.points) - 1) / 2) * pitch
+            value = band(real(row.device_s) for row in by_device[device])
+            points.append((x, scale.clip(value.median), by_device[device]))
+            ax.vlines([x], [scale.clip(value.low)], [scale.clip(value.high)], color=styles[arm].colour, linewidth=1.2)
+        draw_markers(ax, sorted(points, key=lambda point: point[0]), styles[arm], gid=arm)
 
 
-def _draw_proofs(ax: Axes, honest: Mapping[str, Band], proofs: Sequence[str]) -> None:
+def _draw_proofs(ax: Axes, honest: Mapping[str, Band], lines: Mapping[str, Any]) -> None:
     places: list[tuple[float, str]] = []
     for device, value in honest.items():
         if not math.isfinite(value.median):
             continue
-        line = _LINES[proofs.index(device) % len(_LINES)]
-        ax.axhline(value.median, color="black", linewidth=1.5, linestyle=line, zorder=2.5, gid=f"honest:{device}")
+        ax.axhline(value.median, color="black", lw=1.5, linestyle=lines[device], zorder=2.5, gid=f"honest:{device}")
         if value.low < value.high:
             ax.axhspan(value.low, value.high, color="black", alpha=0.08, lw=0)
-        at = float(ax.transAxes.inverted().transform(ax.transData.transform((0.0, value.median)))[1])
-        places.append((min(max(at, 0.05), 0.95), device))
+        places.append((min(max(height_of(ax, value.median), 0.05), 0.95), device))
     groups: list[list[tuple[float, str]]] = []  # lines too close for a label each share one
     for at, device in sorted(places):
         if groups and at - groups[-1][-1][0] < _LABEL_PITCH:
             groups[-1].append((at, device))
         else:
             groups.append([(at, device)])
-    look: dict[str, Any] = {"va": "center", "color": INK, "fontsize": SMALL - 0.5, "parse_math": False}
     for group in groups:
-        of_group = {device: number(honest[device].median, 3) for _, device in reversed(group)}
-        if len(honest) == 1:
-            said = "\n".join(["honest", *of_group.values()])
-        else:
-            own = [f"{shortened(device, 9)} {time}" for device, time in of_group.items()]
-            more = [f"and {len(own) - 3} more"] if len(own) > 3 else []
-            said = "\n".join(["honest", *own[:3], *more])
-        ax.text(1.02, (group[0][0] + group[-1][0]) / 2, said, transform=ax.transAxes, **look)
+        times = {device: number(honest[device].median, 3) for _, device in reversed(group)}
+        said = list(times.values())
+        if len(honest) > 1:
+            said = [f"{shortened(device, 9)} {time}" for device, time in times.items()]
+        more = [f"and {len(said) - 3} more"] if len(said) > 3 else []
+        look: dict[str, Any] = {"va": "center", "color": INK, "fontsize": SMALL - 0.5, "parse_math": False}
+        at = (group[0][0] + group[-1][0]) / 2
+        ax.text(1.02, at, "\n".join(["honest", *said[:3], *more]), transform=ax.transAxes, **look)
 
 
-def _arm_entry(arm: str, style: ArmStyle) -> Entry:
-    return Line2D([], [], **marker_look(style, "filled")), arm
+def _proof_entry(device: str, line: Any) -> Entry:  # noqa: ANN401 - a line style
+    handle = Line2D([], [], color="black", linewidth=1.5, linestyle=line)
+    return handle, f"honest proof on {device or 'a device not recorded'}"
 
 
-def _proof_entry(device: str, place: int) -> Entry:
-    line = Line2D([], [], color="black", linewidth=1.5, linestyle=_LINES[place % len(_LINES)])
-    return line, f"honest proof on {device or 'a device not recorded'}"
-
-
-def _notes(
-    rows: Sequence[TrialRow], panels: Sequence[_Panel], shown: Sequence[_Panel], devices: Sequence[str]
-) -> list[str]:
-    ok = [row for row in rows if row.is_ok]
+def _notes(rows: Sequence[TrialRow], panels: Sequence[DevicePanel], shown: Sequence[DevicePanel]) -> list[str]:
+    ok = [row for row in rows if row.status == "ok"]
     notes = []
     if shown:
         notes.append("Device seconds: summed over actors, start-up, loading and verification apart.")
-        counts = [len(some) for panel in shown for by_device in panel.points.values() for some in by_device.values()]
-        if max(counts) > 1:
-            notes.append(
-                f"Up to {max(counts)} rows share a marker: their median, a line from the smallest to the largest."
-            )
+        most = max(len(some) for panel in shown for some in panel.groups)
+        if most > 1:
+            notes.append(f"Up to {most} rows share a marker: their median, a line from the smallest to the largest.")
     else:
         notes.append("Missing: spoofs with status ok and a time.")
     if not any(panel.proofs for panel in panels):
         notes.append("Missing: an honest row with status ok and a time; there is no line to compare with.")
-    untimed = [f"{row.arm} at T' = {row.steps:,}" for row in ok if not row.is_honest and math.isnan(real(row.device_s))]
-    if untimed:
-        notes.append(f"Without a time, not drawn: {enumerate_briefly(untimed)}.")
-    beyond = [
-        f"{row.arm} at T' = {row.steps:,}" for row in ok if row.device_s is not None and not 0 < row.device_s < math.inf
-    ]
-    if beyond:
-        notes.append(f"Zero or infinite, drawn at the edge: {enumerate_briefly(beyond)}.")
-    notes += not_measured(ok)
+    untimed = (row_name(row) for row in ok if row.arm != HONEST and math.isnan(real(row.device_s)))
+    notes += note_names("Without a time, not drawn", untimed)
+    at_edge = (row_name(row) for row in ok if row.device_s is not None and not 0 < row.device_s < math.inf)
+    notes += note_names("Zero or infinite, drawn at the edge", at_edge)
+    notes += note_not_measured(ok)
     if len(shown) < len(panels):
         notes.append(
-            f"{len(panels) - len(shown)} of {len(panels)} panels are left out; shown are T' at even distances."
+            f"{len(panels) - len(shown)} of {len(panels)} panels are left out: shown are T' at even distances."
         )
-    if len(devices) > MOST_DEVICES:
-        notes.append(f"Not drawn: {enumerate_briefly(devices[MOST_DEVICES:])}.")
     return notes

@@ -1,7 +1,7 @@
-"""Attack against verifier policy: what share of trials each policy accepts, how many succeed, and by which check others fall."""
+"""Attack against verifier policy: which share of trials each policy accepts, how many succeed, and which checks reject."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,17 +12,17 @@ from matplotlib.patches import Rectangle
 
 from raypol.figures.series import Setting, by_variant, settings_of
 from raypol.figures.style.arms import HONEST, in_order, is_control
-from raypol.figures.style.page import FAINT, INK, SMALL, TEXT, enumerate_briefly, lay_out, shortened
+from raypol.figures.style.notes import list_briefly, note_merged, note_names
+from raypol.figures.style.page import FAINT, INK, SMALL, TEXT, add_heading, new_page, shortened
 from raypol.store.results.rows import TrialRow
 
-MOST_ARMS: Final = 40
-MOST_SETTINGS: Final = 4
+_MOST_ARMS: Final = 40
+_MOST_SETTINGS: Final = 4
 _ROW_IN: Final = 0.3
-_CELL_IN: Final = 1.15
-_NAMES_IN: Final = 2.85
-_WORDS_IN: Final = 2.75
-_HEAD_IN: Final = 0.75
-_NAME_LETTERS: Final = 39
+_HEAD: Final = 2.2
+"""Height of the column titles, in rows."""
+_WORDS: Final = 2.4
+"""Width of the checks that reject, in cells."""
 _COLOURS: Final = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#9CC7E4", "#0B4F83"])
 """White to dark blue: told apart under every kind of colour vision, and in grey."""
 
@@ -31,7 +31,7 @@ _COLOURS: Final = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#9CC7E
 class _Column:
     policy: str
     title: str
-    says: Callable[[TrialRow], bool | None]
+    verdict: Callable[[TrialRow], bool | None]
 
 
 _COLUMNS: Final = (
@@ -43,11 +43,18 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class VerdictBlock:
+    """The trials of one setting."""
+
     setting: Setting
     rows: dict[str, list[TrialRow]]
     """By arm, trials of every status."""
     merged: list[str]
+
+    @property
+    def shown(self) -> dict[str, list[TrialRow]]:
+        """The arms that are drawn."""
+        return dict(list(self.rows.items())[:_MOST_ARMS])
 
 
 def verdict_matrix(rows: Sequence[TrialRow]) -> Figure:
@@ -60,95 +67,79 @@ def verdict_matrix(rows: Sequence[TrialRow]) -> Figure:
         rows: any rows of a results folder.
     """
     settings = settings_of(rows) or [Setting("", "", ())]
-    blocks = [_block(setting) for setting in settings[:MOST_SETTINGS]]
+    blocks = [verdict_block(setting) for setting in settings[:_MOST_SETTINGS]]
     several = len(blocks) > 1
-    heights = [_HEAD_IN + 0.25 * several + _ROW_IN * max(min(len(b.rows), MOST_ARMS), 1) + 0.15 for b in blocks]
-    width = _NAMES_IN + len(_COLUMNS) * _CELL_IN + 2 * _WORDS_IN + 0.4
-    title = (
-        "Attack against verifier policy"
-        if several or not rows
-        else f"{settings[0].name}: attack against verifier policy"
-    )
-    page = lay_out(
-        width,
-        sum(heights),
-        title=title if rows else "No trials",
-        notes=_notes(blocks, rows, [s.name for s in settings[MOST_SETTINGS:]]),
-    )
-    top = page.body[3]
-    for block, height in zip(blocks, heights, strict=True):
+    heights = [_ROW_IN * (_HEAD + max(len(block.shown), 1)) + 0.1 + 0.25 * several for block in blocks]
+    title = "Attack against verifier policy"
+    if not several:
+        title = f"{settings[0].name}: attack against verifier policy" if rows else "No trials"
+    hidden = [arm for block in blocks for arm in list(block.rows)[_MOST_ARMS:]]
+    hidden += [setting.name for setting in settings[_MOST_SETTINGS:]]
+    notes = [*_notes(blocks, rows), *note_names("Not drawn", hidden)]
+    figure, body = new_page(13.0, sum(heights), title=title, notes=notes)
+    grid = body.add_gridspec(len(blocks), 1, height_ratios=heights)
+    for i, block in enumerate(blocks):
+        part = body.add_subfigure(grid[i])
         if several:
-            page.text(0.0, top - 0.2, block.setting.name, size=TEXT + 0.5, weight="bold")
-        shown = dict(list(block.rows.items())[:MOST_ARMS])
-        ax = page.axes(0.0, top - height + 0.15, page.body[2], height - 0.15 - 0.25 * several)
-        _draw(ax, shown)
-        top -= height
-    return page.figure
+            add_heading(part, block.setting.name, size=TEXT + 0.5, weight="bold")
+        _draw(part.subplots(), block.shown)
+    return figure
 
 
-def _block(setting: Setting) -> _Block:
-    curves = by_variant(setting.rows, most=MOST_ARMS - 1)
+def verdict_block(setting: Setting) -> VerdictBlock:
+    """The trials of a setting by arm."""
+    curves = by_variant(setting.rows, most=_MOST_ARMS - 1)
     found: dict[str, list[TrialRow]] = {}
     for row in curves.rows:
         found.setdefault(row.arm, []).append(row)
-    return _Block(setting, {arm: found[arm] for arm in in_order(found)}, curves.merged)
+    return VerdictBlock(setting, {arm: found[arm] for arm in in_order(found)}, curves.merged)
 
 
-def _draw(ax: Axes, by_arm: dict[str, list[TrialRow]]) -> None:
-    """In inches: the axes are as wide and high as their limits say."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None, "the axes are on a page"
-    box = ax.get_position()
-    width, height = box.width * figure.get_size_inches()[0], box.height * figure.get_size_inches()[1]
-    ax.set_axis_off()
-    ax.set_xlim(0.0, width)
-    ax.set_ylim(height, 0.0)
+def _draw(ax: Axes, by_arm: Mapping[str, list[TrialRow]]) -> None:
+    """A cell is 1 wide and 1 high, the first row is at 0; arms are the ticks."""
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.set_xlim(0.0, len(_COLUMNS) + 2 * _WORDS)
+    ax.set_ylim(max(len(by_arm), 1) - 0.5, -_HEAD - 0.5)
+    ax.set_xticks([])
+    names = [_name(arm, rows) for arm, rows in by_arm.items()]
+    ax.set_yticks(range(len(names)), names, ha="left", fontsize=SMALL + 0.5, color=INK, parse_math=False)
+    letters = max(map(len, names), default=0)
+    ax.tick_params(axis="y", length=0, pad=(SMALL + 0.5) * 0.62 * letters + 6)
     small: dict[str, Any] = {"fontsize": SMALL + 0.5, "va": "center", "parse_math": False}
     for i, column in enumerate(_COLUMNS):
-        ax.text(_NAMES_IN + (i + 0.5) * _CELL_IN, 0.56, column.title, ha="center", color=INK, **small)
+        ax.text(i + 0.5, -0.9, column.title, ha="center", color=INK, **small)
     for i, policy in enumerate(("published", "strict")):
-        middle = _NAMES_IN + (2 * i + 1) * _CELL_IN
-        ax.text(middle, 0.22, policy, ha="center", va="center", fontsize=TEXT, fontweight="bold", color=INK)
-        ax.plot([middle - 0.95 * _CELL_IN, middle + 0.95 * _CELL_IN], [0.38, 0.38], color=FAINT, linewidth=0.7)
-    first = _NAMES_IN + len(_COLUMNS) * _CELL_IN + 0.2
-    for i, policy in enumerate(("published", "strict")):
-        ax.text(first + i * _WORDS_IN, 0.56, f"{policy} rejects by", ha="left", color=FAINT, **small)
+        ax.text(2 * i + 1, -2.0, policy, ha="center", va="center", fontsize=TEXT, fontweight="bold", color=INK)
+        ax.plot([2 * i + 0.05, 2 * i + 1.95], [-1.5, -1.5], color=FAINT, linewidth=0.7)
+        left = len(_COLUMNS) + 0.15 + i * _WORDS
+        ax.text(left, -0.9, f"{policy} rejects by", ha="left", color=FAINT, **small)
+        name = ("rejected_by_published", "rejected_by")[i]
+        for y, (arm, rows) in enumerate(by_arm.items()):
+            ax.text(left, y, shortened(_reasons(rows, name), 44), ha="left", color=FAINT, gid=f"{arm}:{name}", **small)
     if not by_arm:
-        ax.text(0.05, _HEAD_IN + _ROW_IN / 2, "no trials", ha="left", color=FAINT, **small)
-    for i, (arm, rows) in enumerate(by_arm.items()):
-        y = _HEAD_IN + (i + 0.5) * _ROW_IN
-        name = "honest proof" if arm == HONEST else f"{arm} (control)" if is_control(arm) else arm
-        marked = [word for word in ("simulated", "estimated") if any(getattr(row, word) for row in rows)]
-        ax.text(
-            0.05,
-            y,
-            shortened(" ".join([name, *(f"[{w[:3]}.]" for w in marked)]), _NAME_LETTERS),
-            ha="left",
-            color=INK,
-            **small,
-        )
-        for j, column in enumerate(_COLUMNS):
-            honest_success = arm == HONEST and column.title == "succeeded"
-            _draw_cell(ax, _NAMES_IN + j * _CELL_IN, y, [] if honest_success else rows, column, gid=f"{arm}:{j}")
-        for j, name in enumerate(("rejected_by_published", "rejected_by")):
-            said = shortened(_reasons(rows, name), 46)
-            ax.text(first + j * _WORDS_IN, y, said, ha="left", color=FAINT, gid=f"{arm}:{name}", **small)
+        ax.text(0.05, 0, "no trials", ha="left", color=FAINT, **small)
+    for y, (arm, rows) in enumerate(by_arm.items()):
+        for x, column in enumerate(_COLUMNS):
+            is_counted = arm != HONEST or column.title == "accepted"
+            _draw_cell(ax, x, y, list(map(column.verdict, rows)) if is_counted else [], gid=f"{arm}:{x}")
 
 
-def _draw_cell(ax: Axes, left: float, middle: float, rows: Sequence[TrialRow], column: _Column, *, gid: str) -> None:
-    said = [answer for answer in map(column.says, rows) if answer is not None]
-    place = (left + 0.02, middle - _ROW_IN / 2 + 0.015)
-    size = (_CELL_IN - 0.04, _ROW_IN - 0.03)
-    if not said:
-        ax.add_patch(Rectangle(place, *size, facecolor="#F3F3F3", lw=0))
-        text, colour = "-", FAINT
-    else:
-        share = sum(said) / len(said)
-        ax.add_patch(Rectangle(place, *size, facecolor=_COLOURS(share), edgecolor="#D5D5D5", lw=0.5))
-        # Rounded, but never to all or none where it is not.
-        rounded = "<1%" if 0.0 < share < 0.005 else ">99%" if 0.995 <= share < 1.0 else f"{share:.0%}"
-        text, colour = f"{rounded} of {len(said):,}", "white" if share > 0.6 else INK
-    ax.text(left + _CELL_IN / 2, middle, text, ha="center", va="center", fontsize=SMALL + 0.5, color=colour, gid=gid)
+def _name(arm: str, rows: Sequence[TrialRow]) -> str:
+    name = "honest proof" if arm == HONEST else f"{arm} (control)" if is_control(arm) else arm
+    marks = [f"[{word[:3]}.]" for word in ("simulated", "estimated") if any(getattr(row, word) for row in rows)]
+    return shortened(" ".join([name, *marks]), 39)
+
+
+def _draw_cell(ax: Axes, x: int, y: int, verdicts: Sequence[bool | None], *, gid: str) -> None:
+    known = [verdict for verdict in verdicts if verdict is not None]
+    share = sum(known) / len(known) if known else 0.0
+    # Rounded, but never to all or none where it is not.
+    rounded = "<1%" if 0.0 < share < 0.005 else ">99%" if 0.995 <= share < 1.0 else f"{share:.0%}"
+    text, colour = (f"{rounded} of {len(known):,}", "white" if share > 0.6 else INK) if known else ("-", FAINT)
+    face, edge = (_COLOURS(share), "#D5D5D5") if known else ("#F3F3F3", "none")
+    ax.add_patch(Rectangle((x + 0.02, y - 0.45), 0.96, 0.9, facecolor=face, edgecolor=edge, lw=0.5))
+    ax.text(x + 0.5, y, text, ha="center", va="center", fontsize=SMALL + 0.5, color=colour, gid=gid)
 
 
 def _reasons(rows: Sequence[TrialRow], column: str) -> str:
@@ -157,23 +148,20 @@ def _reasons(rows: Sequence[TrialRow], column: str) -> str:
     return ", ".join(f"{check.replace('_', ' ')} {count:,}" for check, count in found.most_common(4))
 
 
-def _notes(blocks: Sequence[_Block], rows: Sequence[TrialRow], left_out: Sequence[str]) -> list[str]:
-    notes = []
-    num_honest = sum(row.is_honest for row in rows)
-    if rows:
-        notes.append(
-            "Share of the trials with a verdict, and their number: all T', k and seeds together. Accepted: every check of the "
-            "policy passed. Succeeded: accepted, all four errors below the honest proof's, less time and less storage."
-        )
-    else:
-        notes.append("Missing: rows.")
+def _notes(blocks: Sequence[VerdictBlock], rows: Sequence[TrialRow]) -> list[str]:
+    if not rows:
+        return ["Missing: rows."]
+    notes = [
+        "Share of the trials with a verdict, and their number: all T', k and seeds together. Accepted: every check of the "
+        "policy passed. Succeeded: accepted, all four errors below the honest proof's, less time and less storage."
+    ]
+    num_honest = sum(row.arm == HONEST for row in rows)
+    drawn = [row for block in blocks for some in block.rows.values() for row in some]
     for status, meaning in (("error", "failed"), ("stopped", "stopped early, they did not succeed")):
-        counts = Counter(
-            row.arm for block in blocks for some in block.rows.values() for row in some if row.status == status
-        )
+        counts = Counter(row.arm for row in drawn if row.status == status)
         proofs = counts.pop(HONEST, 0)
         if counts:
-            of = enumerate_briefly([f"{arm} {counts[arm]:,}" for arm in in_order(counts)])
+            of = list_briefly(f"{arm} {counts[arm]:,}" for arm in in_order(counts))
             notes.append(f"{counts.total():,} of {len(rows) - num_honest:,} trials {meaning}: {of}.")
         if proofs:
             notes.append(f"{proofs:,} of {num_honest:,} honest proofs {meaning.partition(',')[0]}.")
@@ -181,10 +169,4 @@ def _notes(blocks: Sequence[_Block], rows: Sequence[TrialRow], left_out: Sequenc
         count = sum(bool(getattr(row, word)) for row in rows)
         if count:
             notes.append(f"[{word[:3]}.]: {word} rows among them, {count:,} in all.")
-    merged = sorted({name for block in blocks for name in block.merged})
-    if merged:
-        notes.append(f"Put together: rows that differ in {', '.join(merged)}.")
-    hidden = [arm for block in blocks for arm in list(block.rows)[MOST_ARMS:]]
-    if hidden or left_out:
-        notes.append(f"Not drawn: {enumerate_briefly([*hidden, *left_out])}.")
-    return notes
+    return [*notes, *note_merged(name for block in blocks for name in block.merged)]

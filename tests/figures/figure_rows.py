@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -78,12 +78,21 @@ def fills(ax: Axes, arm: str) -> dict[float, str]:
     }
 
 
+def parts_of(figure: Figure) -> list[Figure | SubFigure]:
+    """The figure and the subfigures in it, however deep."""
+    found: list[Figure | SubFigure] = [figure]
+    for part in found:
+        found += part.subfigs
+    return found
+
+
 def words(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in figure.texts)
+    return "\n".join(text.get_text() for part in parts_of(figure) for text in part.texts)
 
 
 def legend(figure: Figure) -> list[str]:
-    return [text.get_text().strip() for part in figure.legends for text in part.get_texts() if text.get_text().strip()]
+    texts = [text.get_text().strip() for part in parts_of(figure) for one in part.legends for text in one.get_texts()]
+    return [text for text in texts if text]
 
 
 def texts(figure: Figure) -> Iterator[tuple[str, Bbox]]:
@@ -101,8 +110,10 @@ def assert_well_laid(figure: Figure) -> None:
         if box.width > 0 and figure.bbox.overlaps(box):
             inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
             assert inside, f"{text!r} is cut off"
-    parts: list[tuple[str, Bbox]] = [(text.get_text(), text.get_window_extent()) for text in figure.texts]
-    parts += [("legend", part.get_window_extent()) for part in figure.legends]
+    parts: list[tuple[str, Bbox]] = []
+    for one in parts_of(figure):
+        parts += [(text.get_text(), text.get_window_extent()) for text in one.texts if text.get_text()]
+        parts += [("legend", part.get_window_extent()) for part in one.legends]
     for ax in figure.axes:
         tight = ax.get_tightbbox()
         assert tight is not None

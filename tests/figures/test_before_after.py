@@ -25,10 +25,10 @@ def test_three_rows_of_images_per_arm() -> None:
     figure = save.before_after([pairs])
     shown = images(figure)
     assert len(shown) == 9
-    # Drawn column by column: original, crafted, difference.
+    # Drawn row by row: originals, crafted, differences.
     assert shown[0] == pytest.approx(pairs.originals[0, 0].numpy())
-    assert shown[1] == pytest.approx(pairs.crafted[0, 0].numpy())
-    assert shown[2] == pytest.approx((pairs.crafted - pairs.originals)[0, 0].numpy() * 15.0, abs=1e-6)
+    assert shown[3] == pytest.approx(pairs.crafted[0, 0].numpy())
+    assert shown[6] == pytest.approx((pairs.crafted - pairs.originals)[0, 0].numpy() * 15.0, abs=1e-6)
     names = [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()]
     assert names == ["original", "crafted", "R × 15"]
     assert [ax.get_title() for ax in figure.axes if ax.get_title().startswith("label")] == [

@@ -119,7 +119,8 @@ def test_what_applies_is_drawn_the_same_twice(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(save, "DPI", 40)  # coarse: the bytes of a fine PDF and PNG are compared in test_figures
     given = MATERIALS["everything"]
     first, second = (
-        [save.save(plot.draw(given), tmp_path / run / plot.name, kinds=("png",))[0] for plot in PLOTS] for run in "ab"
+        [save.save_figure(plot.draw(given), tmp_path / run / plot.name, kinds=("png",))[0] for plot in PLOTS]
+        for run in "ab"
     )
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
@@ -131,7 +132,7 @@ def test_all_that_applies_is_drawn_as_png_and_pdf(tmp_path: Path, monkeypatch: p
         saved.append(stem)
         return [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
 
-    monkeypatch.setattr(save, "save", noted)
+    monkeypatch.setattr(save, "save_figure", noted)
     drawn = draw_all(MATERIALS["everything"], tmp_path)
     assert [stem.name for stem in saved] == list(NAMES)
     assert len(drawn) == 2 * len(NAMES)

@@ -61,7 +61,7 @@ def test_one_metric_alone() -> None:
     ax = save.cost_against_error([honest_row(), at("II", 0.5, 0.4)], error="l1").axes[0]
     assert xy(lines(ax, "II:filled")[0]) == ([0.5], [0.2])
     assert ax.get_ylabel() == "error, l1 (proof's = 1)"
-    with pytest.raises(InputError, match="expected error 'largest' or one of l1, l2, linf, cos, got 'l3'"):
+    with pytest.raises(InputError, match="unknown error 'l3'; possible: cos, l1, l2, largest, linf"):
         save.cost_against_error([], error="l3")  # type: ignore[arg-type]
 
 
@@ -138,5 +138,5 @@ def test_bad_rows_draw_and_say_what_is_missing(case: str) -> None:
 def test_ten_thousand_trials_draw_soon(tmp_path: Path) -> None:
     rows = [at(ATTACKS[i % 8], 0.001 * i + 0.01, 10.0 / (i + 1), seed=i) for i in range(10_000)]
     begun = time.process_time()
-    save.save(save.cost_against_error([honest_row(), *rows]), tmp_path / "x", kinds=("png",))
+    save.save_figure(save.cost_against_error([honest_row(), *rows]), tmp_path / "x", kinds=("png",))
     assert time.process_time() - begun < 5.0

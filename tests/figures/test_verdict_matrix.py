@@ -109,5 +109,5 @@ def test_bad_rows_draw_and_say_what_is_missing(case: str) -> None:
 def test_ten_thousand_trials_draw_soon(tmp_path: Path) -> None:
     rows = [judged(ATTACKS[i % 8], 60, seed=i) for i in range(10_000)]
     begun = time.process_time()
-    save.save(save.verdict_matrix(rows), tmp_path / "x", kinds=("png",))
+    save.save_figure(save.verdict_matrix(rows), tmp_path / "x", kinds=("png",))
     assert time.process_time() - begun < 5.0

@@ -75,7 +75,7 @@ class OnProof:
         """Save the picture, if one is asked for, and say where."""
         if self.out:
             path = Path(self.out)
-            save.save(figure, path.with_suffix(""), kinds=[path.suffix[1:]])
+            save.save_figure(figure, path.with_suffix(""), kinds=[path.suffix[1:]])
             OUT.print(f"picture: {path}", soft_wrap=True)
 
 

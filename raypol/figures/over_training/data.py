@@ -1,20 +1,27 @@
 """Interval rows for figures over training progress: whose are shown, and their values by progress."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import zip_longest
 from typing import Any, Final
 
+from raypol.core.distances import Metric
 from raypol.figures.series import Setting, by_variant, settings_of
-from raypol.figures.style.arms import HONEST
+from raypol.figures.style.arms import HONEST, in_order
+from raypol.figures.style.axes import real
 from raypol.store.results.rows import IntervalRow, TrialRow
 
 Cell = IntervalRow | Mapping[str, Any]
 """An interval row, or a mapping of the columns that a figure needs."""
+Cells = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Interval rows by trial."""
+Curve = Mapping[float, float]
+"""Value by progress, which is in (0, 1]."""
 
 _COLUMNS: Final = tuple(field.name for field in fields(IntervalRow))
-MOST_SEEDS: Final = 20
+_MOST_SEEDS: Final = 20
 """Trials of one curve beyond this are not looked at: their median and band are known by then."""
 
 
@@ -32,19 +39,16 @@ class Chosen:
     merged: list[str]
     """What varies and has no curves of its own."""
 
-    @property
-    def intervals(self) -> list[int]:
-        """Every k of the spoofs."""
-        return sorted({row.interval for row in self.rows if not row.is_honest})
+    def describe(self) -> str:
+        """T and k of proof and spoofs."""
+        proofs = dict.fromkeys(f"T = {row.steps:,}, k = {row.interval}" for row in self.setting.honest)
+        intervals = sorted({row.interval for row in self.rows if row.arm != HONEST})
+        spoofs = [f"T' = {self.steps:,}, k = {k}" for k in intervals]
+        return f"Proof: {' / '.join(proofs) or 'missing'}.  Spoofs: {' / '.join(spoofs) or 'missing'}."
 
 
 def choose(setting: Setting, steps: int | None = None) -> Chosen:
-    """The honest proofs, and the spoofs of one T': the one that most arms have, of several the largest.
-
-    Args:
-        setting: whose.
-        steps: T'; None = as said.
-    """
+    """The honest proofs, and the spoofs of one T': `steps`, or the one that most arms have, of several the largest."""
     spoofs = setting.spoofs
     arms_at = Counter(s for _, s in {(row.arm, row.steps) for row in spoofs})
     most = max(arms_at.values(), default=0)
@@ -71,17 +75,36 @@ def by_trial(cells: Iterable[Cell], trials: Iterable[str]) -> dict[str, list[Map
     return found
 
 
+def curves_of(block: Chosen, cells: Cells, column: str, metric: Metric | None = None) -> dict[str, list[Curve]]:
+    """The values of a column by progress, for each arm's trials; missing ones are passed over, infinite ones stay.
+
+    Args:
+        block: whose.
+        cells: interval rows of its trials.
+        column: of IntervalRow.
+        metric: of the rows; None = any, for columns that are the same in all.
+    """
+    found: dict[str, list[Curve]] = {}
+    for row in block.rows:
+        own = (cell for cell in cells.get(row.trial_id, ()) if metric is None or cell["metric"] == metric)
+        values = {cell["step_to"] / row.steps: real(cell.get(column)) for cell in own}
+        curve = {at: value for at, value in sorted(values.items()) if not math.isnan(value)}
+        if curve:
+            found.setdefault(row.arm, []).append(curve)
+    return {arm: found[arm] for arm in in_order(found)}
+
+
 def _mapping(cell: IntervalRow) -> dict[str, Any]:
     return {name: getattr(cell, name) for name in _COLUMNS}
 
 
 def _few(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """At most so many of each curve, and of each of its seeds in turn."""
+    """At most 20 of each curve, one of each seed in turn."""
     found: dict[str, dict[int, list[TrialRow]]] = {}
     for row in rows:
         found.setdefault(row.arm, {}).setdefault(row.seed, []).append(row)
     chosen = []
     for seeds in found.values():
         in_turn = [row for some in zip_longest(*seeds.values()) for row in some if row is not None]
-        chosen += in_turn[:MOST_SEEDS]
+        chosen += in_turn[:_MOST_SEEDS]
     return chosen

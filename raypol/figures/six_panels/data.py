@@ -1,4 +1,4 @@
-"""The rows of the six panels, sorted out: which belong to one point, what no update at all would measure, what is missing."""
+"""Data of the six panels: the rows of each point, what no update at all would measure, success ranges, scales."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,10 +7,9 @@ from typing import Final
 
 from raypol.core.distances import METRICS, Metric
 from raypol.figures.series import Setting, by_variant, moving
-from raypol.figures.six_panels.success_ranges import Span, spans_of
-from raypol.figures.style.arms import in_order, is_control
-from raypol.figures.style.axes import Scale, choose_scale
-from raypol.figures.style.page import band, real
+from raypol.figures.six_panels.success_ranges import ArmRange, arm_ranges
+from raypol.figures.style.arms import HONEST, in_order, is_control
+from raypol.figures.style.axes import Place, Scale, band, choose_scale, real
 from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import TrialRow
 
@@ -64,7 +63,7 @@ class Jump:
 
 
 @dataclass(slots=True)
-class Sorted:
+class SettingPanels:
     """One setting's rows."""
 
     setting: Setting
@@ -72,7 +71,7 @@ class Sorted:
     points: dict[str, dict[int, list[TrialRow]]]
     """Spoofs by arm and T', both in order."""
     jumps: list[Jump]
-    spans: list[Span]
+    ranges: list[ArmRange]
     merged: list[str]
     """What varies and has no curves of its own."""
     tried: list[int]
@@ -105,13 +104,11 @@ class Sorted:
         jumps = [value for jump in self.jumps for value in jump.of(panel).values()]
         return [*map(panel.value, [*self.honest, *self.spoofs]), *jumps]
 
-    def beyond(self, place: str) -> bool:
-        """True if some panel has values below, or above, its axis."""
-        return any(
-            scale is not None and any(scale.place(v) == place for v in self.values(panel) if not math.isnan(v))
-            for panel in PANELS
-            for scale in (self.scales[panel.name],)
-        )
+    def places_beyond(self) -> list[Place]:
+        """Below, above or both, if some panel has values there."""
+        scaled = [(panel, scale) for panel in PANELS if (scale := self.scales[panel.name]) is not None]
+        found = {place for panel, scale in scaled for place in scale.beyond(self.values(panel))}
+        return sorted(found, reverse=True)
 
     def unjoined(self) -> dict[str, list[str]]:
         """Arms between whose points no line is drawn, with what differs from point to point."""
@@ -124,8 +121,8 @@ class Sorted:
         return found
 
 
-def sort_out(setting: Setting, ranges: Sequence[RangeRow] = ()) -> Sorted:
-    """Put the rows of one setting in order."""
+def setting_panels(setting: Setting, ranges: Sequence[RangeRow] = ()) -> SettingPanels:
+    """The six panels of a setting."""
     curves = by_variant([row for row in setting.rows if row.status in ("ok", "stopped")])
     shown = [row for row in curves.rows if row.is_ok]
     loose: dict[str, dict[int, list[TrialRow]]] = {}
@@ -133,13 +130,13 @@ def sort_out(setting: Setting, ranges: Sequence[RangeRow] = ()) -> Sorted:
         if not row.is_honest:
             loose.setdefault(row.arm, {}).setdefault(row.steps, []).append(row)
     points = {arm: dict(sorted(loose[arm].items())) for arm in in_order(loose)}
-    spoofs = [row for row in curves.rows if not row.is_honest]
-    found = Sorted(
+    spoofs = [row for row in curves.rows if row.arm != HONEST]
+    found = SettingPanels(
         setting=setting,
         honest=[row for row in shown if row.is_honest],
         points=points,
         jumps=_jumps(points),
-        spans=spans_of(spoofs, ranges),
+        ranges=arm_ranges(spoofs, ranges),
         merged=curves.merged,
         tried=sorted({row.steps for row in spoofs}) if points else [],
     )

@@ -24,7 +24,7 @@ class Segment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
+class ArmRange:
     """The success range of one arm, in T'."""
 
     arm: str
@@ -45,7 +45,7 @@ class Span:
         return (self.segments[0].low, self.segments[-1].high) if self.segments else None
 
 
-def spans_of(rows: Sequence[TrialRow], ranges: Sequence[RangeRow] = ()) -> list[Span]:
+def arm_ranges(rows: Sequence[TrialRow], ranges: Sequence[RangeRow] = ()) -> list[ArmRange]:
     """The success ranges against the published verifier, in the order of legends.
 
     Args:
@@ -54,9 +54,9 @@ def spans_of(rows: Sequence[TrialRow], ranges: Sequence[RangeRow] = ()) -> list[
             they are passed over.
     """
     found = {span.arm: span for span in _searched(ranges)}
-    known = tuple(f"{row.arm}," for row in ranges if row.policy == "published")
+    searched = tuple(f"{row.arm}," for row in ranges if row.policy == "published")
     for arm, by_steps in _judged(rows).items():
-        if not f"{arm},".startswith(known):
+        if not f"{arm},".startswith(searched):
             found[arm] = _tried(arm, by_steps)
     return [found[arm] for arm in in_order(found)]
 
@@ -81,13 +81,13 @@ def _judged(rows: Sequence[TrialRow]) -> dict[str, dict[int, list[TrialRow]]]:
     return found
 
 
-def _tried(arm: str, by_steps: Mapping[int, list[TrialRow]]) -> Span:
+def _tried(arm: str, by_steps: Mapping[int, list[TrialRow]]) -> ArmRange:
     """From the T' that were tried."""
     steps = sorted(by_steps)
     shares = [sum(row.success is True for row in by_steps[s]) / len(by_steps[s]) for s in steps]
     wins = [i for i, share in enumerate(shares) if share > 0.0]
     if not wins:
-        return Span(arm=arm, segments=(), below=_closest(by_steps))
+        return ArmRange(arm=arm, segments=(), below=_closest(by_steps))
     segments: list[Segment] = []
     for i in wins:
         neighbour = i + 1 < len(steps) and shares[i + 1] > 0.0
@@ -101,7 +101,7 @@ def _tried(arm: str, by_steps: Mapping[int, list[TrialRow]]) -> Span:
     above = "largest T' tried" if last == len(steps) - 1 else _common(by_steps[steps[last + 1]])
     uncertain = [(float(steps[first - 1]), float(steps[first]))] if first else []
     uncertain += [(float(steps[last]), float(steps[last + 1]))] if last < len(steps) - 1 else []
-    return Span(arm=arm, segments=_joined(segments), below=below, above=above, uncertain=tuple(uncertain))
+    return ArmRange(arm=arm, segments=_joined(segments), below=below, above=above, uncertain=tuple(uncertain))
 
 
 def _joined(segments: Sequence[Segment]) -> tuple[Segment, ...]:
@@ -134,7 +134,7 @@ def _commonest(rows: Sequence[TrialRow]) -> str:
     return min(failed, key=lambda name: (-failed[name], name), default="")
 
 
-def _searched(ranges: Sequence[RangeRow]) -> list[Span]:
+def _searched(ranges: Sequence[RangeRow]) -> list[ArmRange]:
     published = [row for row in ranges if row.policy == "published" and row.seed is None]
     parsed = {id(row): _axes(row) for row in published}
     found = []
@@ -154,14 +154,14 @@ def _axes(row: RangeRow) -> dict[str, object]:
     return axes if isinstance(axes, dict) else {}
 
 
-def _from_search(arm: str, row: RangeRow) -> Span:
+def _from_search(arm: str, row: RangeRow) -> ArmRange:
     if row.low_steps is None or row.high_steps is None:
         tried = f"{row.searched_from_steps:,} to {row.searched_to_steps:,} searched"
-        return Span(arm=arm, segments=(), below=tried, searched=True)
+        return ArmRange(arm=arm, segments=(), below=tried, searched=True)
     pairs = ((row.low_from_steps, row.low_to_steps), (row.high_from_steps, row.high_to_steps))
     uncertain = tuple((low, high) for low, high in pairs if low is not None and high is not None and low < high)
     whole = row.num_found == row.num_seeds and not row.num_holes
-    return Span(
+    return ArmRange(
         arm=arm,
         segments=(Segment(low=row.low_steps, high=row.high_steps, whole=whole),),
         below="bound of the search" if row.low_open else say_conditions(row.low_bound_by or ""),

@@ -1,6 +1,5 @@
 """What the six panels say in words: titles, legend, footnotes."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -8,29 +7,37 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.typing import LineStyleType
 
-from raypol.figures.series import say_proofs
-from raypol.figures.six_panels.data import PANELS, Sorted
-from raypol.figures.six_panels.panel import STRIP_COLOUR
+from raypol.figures.six_panels.data import PANELS, SettingPanels
 from raypol.figures.style.arms import HONEST, JUMP, ArmStyle, style_of
+from raypol.figures.style.axes import STRIP_COLOUR
 from raypol.figures.style.markers import is_not_measured, marker_look, sign_entries
-from raypol.figures.style.page import Entry, enumerate_briefly
+from raypol.figures.style.notes import (
+    SPREAD,
+    UNITS,
+    note_left_out,
+    note_merged,
+    note_names,
+    note_no_proof,
+    note_not_measured,
+    note_proofs,
+    row_name,
+)
+from raypol.figures.style.page import Entry
 from raypol.store.results.rows import TrialRow
 
-TICKS_WITH_K: Final = 4
+_TICKS_WITH_K: Final = 4
 """Among more T' than this some ticks may go without a label, and k with it."""
-
 _JUMP_LINES: Final[tuple[LineStyleType, ...]] = (
     style_of(JUMP).line,
     (0, (1.5, 1.5)),
     (0, (9, 2, 2, 2)),
     (0, (4, 1.5, 1, 1.5, 1, 1.5)),
 )
-
 _LISTED: Final = 12
 """T' that a footnote lists."""
 
 
-def titles(block: Sorted) -> tuple[str, str]:
+def titles(block: SettingPanels) -> tuple[str, str]:
     """What a setting's panels are about, and under which conditions."""
     rows = block.setting.rows
     if block.honest:
@@ -49,7 +56,7 @@ def titles(block: Sorted) -> tuple[str, str]:
     )
 
 
-def step_labels(block: Sorted) -> dict[int, str]:
+def step_labels(block: SettingPanels) -> dict[int, str]:
     """T', with k where it differs."""
     with_interval = len({row.interval for row in block.spoofs}) > 1
     labels = {}
@@ -60,13 +67,13 @@ def step_labels(block: Sorted) -> dict[int, str]:
     return labels
 
 
-def legend(blocks: Sequence[Sorted], styles: Mapping[str, ArmStyle]) -> tuple[list[Entry], list[Entry]]:
+def legend(blocks: Sequence[SettingPanels], styles: Mapping[str, ArmStyle]) -> tuple[list[Entry], list[Entry]]:
     """Lines, and what the markers say."""
     entries: list[Entry] = []
     arms = {arm for block in blocks for arm in block.arms}
     for arm in (arm for arm in styles if arm in arms):
         style = styles[arm]
-        look = {**marker_look(style, "filled"), "linestyle": style.line}
+        look = {**marker_look(style), "linestyle": style.line}
         entries.append((Line2D([], [], linewidth=1.1, **look), arm))
     honest = [row for block in blocks for row in block.honest]
     if honest:
@@ -75,13 +82,13 @@ def legend(blocks: Sequence[Sorted], styles: Mapping[str, ArmStyle]) -> tuple[li
     for label, style in dict.fromkeys(look for block in blocks for look in jump_looks(block, styles)):
         entries.append((Line2D([], [], color=style.colour, linewidth=1.0, linestyle=style.line), label))
     signs = sign_entries(rows for block in blocks for rows in block.groups)
-    where = " or ".join(place for place in ("below", "above") if any(block.beyond(place) for block in blocks))
+    where = " or ".join(dict.fromkeys(place for block in blocks for place in block.places_beyond()))
     if where:
         signs.append((Patch(facecolor=STRIP_COLOUR, edgecolor="#CCCCCC"), f"{where} the axis; values beside it"))
     return entries, signs
 
 
-def jump_looks(block: Sorted, styles: Mapping[str, ArmStyle]) -> list[tuple[str, ArmStyle]]:
+def jump_looks(block: SettingPanels, styles: Mapping[str, ArmStyle]) -> list[tuple[str, ArmStyle]]:
     """Name and look of each jump: by the setting that its arms alone have, in grey where several arms share it."""
     grey = style_of(JUMP)
     settings = [[set(arm.split(", ")[1:]) for arm in jump.arms] for jump in block.jumps]
@@ -101,7 +108,7 @@ def jump_looks(block: Sorted, styles: Mapping[str, ArmStyle]) -> list[tuple[str,
     return looks
 
 
-def notes(blocks: Sequence[Sorted], rows: Sequence[TrialRow], *, shaded: bool, strip: bool) -> list[str]:
+def notes(blocks: Sequence[SettingPanels], rows: Sequence[TrialRow], *, shaded: bool, strip: bool) -> list[str]:
     """Footnotes: what is drawn, and what is not.
 
     Args:
@@ -112,100 +119,63 @@ def notes(blocks: Sequence[Sorted], rows: Sequence[TrialRow], *, shaded: bool, s
     """
     every = [row for block in blocks for row in block.spoofs]
     honest = [row for block in blocks for row in block.honest]
-    said = say_proofs([block.setting for block in blocks])
+    said = note_proofs([block.setting for block in blocks])
     if every:
         said.append(
-            "Error: the largest over the verified intervals, divided by d_ref, the distance of two honest runs. A "
-            "spoof succeeds if the published verifier accepts it and it lies below the honest line in all six panels. "
-            "MB: 10^6 bytes."
+            f"{UNITS} The largest over the verified intervals is shown. A spoof succeeds if the published verifier accepts it "
+            "and it lies below the honest line in all six panels. Markers of one T' are set side by side. MB: 10^6 bytes."
         )
-        said.append(f"Markers of one T' are set side by side{_spread(blocks)}.")
+    if any(len(rows) > 1 for block in blocks for rows in block.groups):
+        said.append(SPREAD)
     if strip:
         said.append(_about_strip(blocks, shaded=shaded))
     for block in blocks:
         ks = {row.interval for row in block.spoofs}
-        if len(ks) > 1 and len(block.steps) > TICKS_WITH_K:
+        if len(ks) > 1 and len(block.steps) > _TICKS_WITH_K:
             said.append(f"k by T': {'; '.join(_steps_with(block, k) for k in sorted(ks))}.")
-    merged = sorted({name for block in blocks for name in block.merged})
-    if merged:
-        said.append(f"Put together in one band, too many to tell apart: rows that differ in {', '.join(merged)}.")
+    said += note_merged(name for block in blocks for name in block.merged)
     unjoined = {arm: differs for block in blocks for arm, differs in block.unjoined().items()}
-    if unjoined:
-        of = enumerate_briefly([f"{arm} ({', '.join(differs)})" for arm, differs in unjoined.items()])
-        said.append(f"No line where more than T' differs from point to point: {of}.")
-    if any(not block.honest for block in blocks):
-        where = "" if len(blocks) < 2 else f" of {_each(b.setting.name for b in blocks if not b.honest)}"
-        said.append(f"Missing: an honest row with status ok{where}; there is no line to compare with.")
+    said += note_names(
+        "No line where more than T' differs from point to point",
+        (f"{arm} ({', '.join(differs)})" for arm, differs in unjoined.items()),
+    )
+    said += note_no_proof([block.setting for block in blocks])
     if not every:
         said.append("Missing: spoofs with status ok.")
-    lost = [lacking for block in blocks for lacking in _lacking(block)]
-    if lost:
-        said.append(f"Without a value, not drawn: {enumerate_briefly(lost)}.")
-    unjudged = [named(row) for row in every if row.success is None]
-    if unjudged:
-        said.append(f"Success not judged, drawn hollow: {enumerate_briefly(unjudged)}.")
-    said += not_measured([*honest, *every])
-    left_out = [row for row in rows if not row.is_ok]
-    if left_out:
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(r.status for r in left_out).items()))
-        names = enumerate_briefly([named(row) for row in left_out])
-        said.append(f"Left out, {len(left_out)} of {len(rows)} rows ({counts}): {names}.")
-    return said
+    said += note_names("Without a value, not drawn", (lacking for block in blocks for lacking in _lacking(block)))
+    said += note_names("Success not judged, drawn hollow", (row_name(row) for row in every if row.success is None))
+    return [*said, *note_not_measured([*honest, *every]), *note_left_out(rows)]
 
 
-def not_measured(rows: Sequence[TrialRow]) -> list[str]:
-    """A footnote each on simulated and estimated rows."""
-    said = []
-    for word, meaning in (
-        ("simulated", "not measured on that device"),
-        ("estimated", "from a sample of the intervals"),
-    ):
-        told = [named(row) for row in rows if getattr(row, word)]
-        if told:
-            said.append(f"{word.capitalize()}, {meaning}: {enumerate_briefly(told)}.")
-    return said
-
-
-def named(row: TrialRow) -> str:
-    """A row in a footnote."""
-    symbol = "T" if row.is_honest else "T'"
-    return f"{row.arm} at {symbol} = {row.steps:,}"
-
-
-def _lacking(block: Sorted) -> list[str]:
+def _lacking(block: SettingPanels) -> list[str]:
     found = []
     for row in [*block.honest, *block.spoofs]:
         names = [panel.name for panel in PANELS if panel.value(row) != panel.value(row)]
         if names:
-            found.append(f"{named(row)} ({', '.join(names)})")
+            found.append(f"{row_name(row)} ({', '.join(names)})")
     return found
 
 
-def _about_strip(blocks: Sequence[Sorted], *, shaded: bool) -> str:
-    spans = [span for block in blocks for span in block.spans]
+def _about_strip(blocks: Sequence[SettingPanels], *, shaded: bool) -> str:
+    ranges = [one for block in blocks for one in block.ranges]
     said = "Success range: T' that succeed against the published verifier"
-    said += ", found by search, ends are medians over seeds" if any(s.searched for s in spans) else ", of those tried"
-    if any(not segment.whole for span in spans for segment in span.segments):
+    said += (
+        ", found by search, ends are medians over seeds" if any(one.searched for one in ranges) else ", of those tried"
+    )
+    if any(not segment.whole for one in ranges for segment in one.segments):
         said += "; pale where only some seeds do"
-    if any(span.uncertain for span in spans):
+    if any(one.uncertain for one in ranges):
         said += "; an end lies somewhere on its dotted line"
     return said + (". Attacks' ranges are shaded in the panels." if shaded else ".")
 
 
-def _steps_with(block: Sorted, k: int) -> str:
+def _steps_with(block: SettingPanels, k: int) -> str:
     steps = sorted({row.steps for row in block.spoofs if row.interval == k})
     others = {row.steps for row in block.spoofs if row.interval != k}
     if len(steps) > _LISTED and not any(steps[0] <= other <= steps[-1] for other in others):
         return f"k = {k} from {steps[0]:,} to {steps[-1]:,}"
     listed = " ".join(f"{s:,}" for s in steps[:_LISTED])
     return f"k = {k} at {listed}" + (f" and {len(steps) - _LISTED} more" if len(steps) > _LISTED else "")
-
-
-def _spread(blocks: Sequence[Sorted]) -> str:
-    most = max((len(rows) for block in blocks for rows in block.groups), default=1)
-    if most == 1:
-        return ""
-    return f"; where several rows share arm and T' (up to {most}): their median, band from the smallest to the largest"
 
 
 def _each(values: Iterable[str]) -> str:

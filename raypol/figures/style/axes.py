@@ -1,15 +1,17 @@
 """Scales that suit their values: linear or log, ticks at round numbers, room for what lies far beyond the rest."""
 
 import math
-from collections.abc import Callable, Iterable
+import statistics
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from raypol.figures.style.page import CHARACTER_IN
+from raypol.figures.style.page import CHARACTER_IN, FAINT, SMALL
 
 _MANY_TIMES: Final = 4.0
 """Values whose largest is this many times the smallest get a log axis."""
@@ -21,8 +23,31 @@ _EACH_TICK: Final = 12
 """Among more T' than this ticks are at round numbers instead of at each T'."""
 _EACH_MARK: Final = 30
 """Among more T' than this no tick marks each."""
-STRIP: Final = 0.085
+_STRIP: Final = 0.085
 """Height of the strip for values beyond the axis, as a part of the panel's."""
+STRIP_COLOUR: Final = "#F0F0F0"
+
+Place = Literal["inside", "below", "above"]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Median, smallest and largest of some values; NaN ones are passed over, all NaN gives NaN."""
+
+    median: float
+    low: float
+    high: float
+
+
+def band(values: Iterable[float]) -> Band:
+    """The band of values that belong to one point."""
+    known = [v for v in values if not math.isnan(v)]
+    return Band(statistics.median(known), min(known), max(known)) if known else Band(math.nan, math.nan, math.nan)
+
+
+def real(value: float | None) -> float:
+    """A metric, NaN where there is none."""
+    return math.nan if value is None else float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +58,30 @@ class Scale:
     high: float
     kind: Literal["linear", "log"]
 
-    def place(self, value: float) -> Literal["inside", "below", "above"]:
+    def place(self, value: float) -> Place:
         """Where a value lies; NaN lies nowhere and must not be asked about."""
         assert not math.isnan(value), "missing values are not placed"
         return "below" if value < self.low else "above" if value > self.high else "inside"
 
-    def limits(self, *, below: bool, above: bool) -> tuple[float, float]:
+    def clip(self, value: float) -> float:
+        """The nearest value on the axis."""
+        return min(max(value, self.low), self.high)
+
+    def beyond(self, values: Iterable[float]) -> dict[Place, list[float]]:
+        """The values below and above the axis, if there are any; NaN is passed over."""
+        found: dict[Place, list[float]] = {}
+        for value in values:
+            if not math.isnan(value) and (place := self.place(value)) != "inside":
+                found.setdefault(place, []).append(value)
+        return found
+
+    def limits(self, strips: Collection[Place] = ()) -> tuple[float, float]:
         """Axis limits with air around the values, and room for the strips that are needed."""
         first, last = (math.log10(self.low), math.log10(self.high)) if self.kind == "log" else (self.low, self.high)
-        bottom, top = 0.06 + STRIP * below, 0.06 + STRIP * above
+        bottom, top = 0.06 + _STRIP * ("below" in strips), 0.06 + _STRIP * ("above" in strips)
         span = (last - first) or max(abs(last) * 0.2, 1e-12 if self.kind == "linear" else 0.2)
-        middle = (first + last) / 2
         whole = span / (1.0 - bottom - top)
-        start = middle - span / 2 - whole * bottom
+        start = (first + last) / 2 - span / 2 - whole * bottom
         return (10.0**start, 10.0 ** (start + whole)) if self.kind == "log" else (start, start + whole)
 
 
@@ -74,18 +110,17 @@ def choose_scale(values: Iterable[float], keep: Iterable[float] = (), *, clip: b
     return Scale(low, high, "log" if high >= _MANY_TIMES * low else "linear")
 
 
-def apply_scale(ax: Axes, scale: Scale, *, below: bool, above: bool, horizontal: bool = False) -> None:
-    """Limits, and ticks at round numbers; none in the strips, where the axis means nothing.
+def apply_scale(ax: Axes, scale: Scale, strips: Collection[Place] = (), *, horizontal: bool = False) -> None:
+    """Set limits, and ticks at round numbers; none in the strips, where the axis means nothing.
 
     Args:
         ax: whose value axis is set.
         scale: what is on it.
-        below: there is a strip below the axis, above: above it.
-        above: as said.
+        strips: at which edges values lie that are beyond the axis.
         horizontal: the value axis is that of x.
     """
     axis, side = (ax.xaxis, "bottom") if horizontal else (ax.yaxis, "left")
-    limits = scale.limits(below=below, above=above)
+    limits = scale.limits(strips)
     if scale.kind == "log":
         (ax.set_xscale if horizontal else ax.set_yscale)("log")
         decades = math.log10(limits[1] / limits[0])
@@ -95,13 +130,40 @@ def apply_scale(ax: Axes, scale: Scale, *, below: bool, above: bool, horizontal:
     else:
         major, minor = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]), NullLocator()
     (ax.set_xlim if horizontal else ax.set_ylim)(*limits)
-    edges = ax.transData.inverted().transform(ax.transAxes.transform([(0, STRIP * below), (0, 1 - STRIP * above)]))
-    first, last = limits if horizontal else (float(edges[0][1]), float(edges[1][1]))
+    edges = (_STRIP * ("below" in strips), 1 - _STRIP * ("above" in strips))
+    first, last = limits if horizontal else (value_at(ax, edges[0]), value_at(ax, edges[1]))
     for locator, set_locator in ((major, axis.set_major_locator), (minor, axis.set_minor_locator)):
         set_locator(FixedLocator([tick for tick in locator.tick_values(*limits) if first < tick < last]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_minor_formatter(NullFormatter())
     ax.spines[side].set_bounds(first, last)
+
+
+def strip_middle(place: Place) -> float:
+    """The middle of a strip, as a part of the panel's height."""
+    return _STRIP / 2 if place == "below" else 1.0 - _STRIP / 2
+
+
+def draw_strips(ax: Axes, beyond: dict[Place, list[float]]) -> None:
+    """Shade the strips at the edges, name them on the left and give their values on the right."""
+    look: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "color": FAINT, "linespacing": 0.9}
+    for place, values in beyond.items():
+        middle = strip_middle(place)
+        corner = (0.0, middle - _STRIP / 2)
+        ax.add_patch(Rectangle(corner, 1.0, _STRIP, facecolor=STRIP_COLOUR, zorder=0.6, transform=ax.transAxes))
+        ax.text(-0.02, middle, f"{place}\naxis", ha="right", fontsize=SMALL - 1, **look)
+        low, high = number(min(values), 1), number(max(values), 1)
+        ax.text(1.02, middle, low if low == high else f"{low} to\n{high}", fontsize=SMALL - 0.5, **look)
+
+
+def height_of(ax: Axes, value: float) -> float:
+    """The height of a value, as a part of the panel's."""
+    return float(ax.transAxes.inverted().transform(ax.transData.transform((ax.get_xlim()[0], value)))[1])
+
+
+def value_at(ax: Axes, height: float) -> float:
+    """The value at a height, given as a part of the panel's."""
+    return float(ax.transData.inverted().transform(ax.transAxes.transform((0.0, height)))[1])
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -138,7 +200,8 @@ def apply_steps(ax: Axes, labels: dict[int, str]) -> None:
         ax.set_xlim(10 ** (first - air), 10 ** (first + span + air))
     else:
         ax.set_xlim(first - air, first + span + air)
-    inches = ax.get_window_extent().width / ax.figure.dpi * span / (span + 2 * air)
+    # The page is laid out when it is drawn, with somewhat other widths than now.
+    inches = 0.85 * ax.get_window_extent().width / ax.figure.dpi * span / (span + 2 * air)
     needed = 0.08 + CHARACTER_IN * 1.15 * max(len(line) for label in labels.values() for line in label.split("\n"))
     at: list[int] = steps
     if len(steps) > _EACH_TICK:

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from raypol.figures.style.page import INK, SMALL
+
 _READABLE: Final = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 """Amplifications, times powers of ten."""
 
@@ -26,6 +28,16 @@ def show_image(ax: Axes, values: npt.NDArray[np.float64], *, signed: bool = Fals
         interpolation="nearest",
         aspect="equal",
     )
+
+
+def add_scale(image: Any, ax: Axes, factor: float) -> None:  # noqa: ANN401 - matplotlib's
+    """Put the scale of a difference that is shown `factor` times beside its image."""
+    figure = ax.get_figure(root=False)
+    assert figure is not None, "the axes are on a page"
+    bar = figure.colorbar(image, ax=ax, ticks=[-1.0, 0.0, 1.0], aspect=9, pad=0.04, panchor=False)
+    bar.ax.set_yticklabels([in_255(sign / factor) for sign in (-1.0, 0.0, 1.0)], fontsize=SMALL - 1, color=INK)
+    bar.ax.tick_params(length=2, pad=1)
+    bar.outline.set_visible(False)
 
 
 def readable(largest: float) -> float:

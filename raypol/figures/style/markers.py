@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Transform
 
 from raypol.figures.style.arms import ArmStyle
 from raypol.figures.style.page import FAINT, INK, Entry
@@ -11,60 +13,39 @@ from raypol.store.results.rows import TrialRow
 
 MARKER_PT: Final = 5.5
 
-Fill = Literal["filled", "half", "hollow"]
-
-RING: Final[dict[str, Any]] = {
-    "marker": "o",
-    "markersize": MARKER_PT + 3.5,
-    "markerfacecolor": "none",
-    "markeredgecolor": INK,
-    "markeredgewidth": 0.7,
-    "linestyle": "none",
-}
-STRIKE: Final[dict[str, Any]] = {
-    "marker": (2, 0, -45),
-    "markersize": 2.1 * MARKER_PT,
-    "markeredgecolor": INK,
-    "markeredgewidth": 1.0,
-    "linestyle": "none",
-}
+Sign = Literal["filled", "half", "hollow", "ring", "strike"]
 
 
-def look_of(kind: str, style: ArmStyle, size: float = MARKER_PT) -> tuple[dict[str, Any], float]:
-    """Matplotlib's options for markers of a kind (a fill, ring or strike) and their zorder."""
-    if kind == "ring":
-        return {**RING, "markersize": size + 3.5}, 3.5
-    if kind == "strike":
-        return {**STRIKE, "markersize": 2.1 * size}, 5
-    fill: Fill = "filled" if kind == "filled" else "half" if kind == "half" else "hollow"
-    return marker_look(style, fill, size), 4
-
-
-def marker_look(style: ArmStyle, fill: Fill, size: float = MARKER_PT) -> dict[str, Any]:
+def marker_look(style: ArmStyle, sign: Sign = "filled", size: float = MARKER_PT) -> dict[str, Any]:
     """Matplotlib's options for a marker without a line."""
+    edge = {"markeredgecolor": INK, "linestyle": "none"}
+    if sign == "ring":
+        return {**edge, "marker": "o", "markersize": size + 3.5, "markerfacecolor": "none", "markeredgewidth": 0.7}
+    if sign == "strike":
+        return {**edge, "marker": (2, 0, -45), "markersize": 2.1 * size, "markeredgewidth": 1.0}
     return {
         "color": style.colour,
         "marker": style.marker,
         "markersize": size,
         "markeredgewidth": 0.2 * size,
         "markeredgecolor": style.colour,
-        "markerfacecolor": "white" if fill == "hollow" else style.colour,
+        "markerfacecolor": "white" if sign == "hollow" else style.colour,
         "markerfacecoloralt": "white",
-        "fillstyle": "left" if fill == "half" else "full",
+        "fillstyle": "left" if sign == "half" else "full",
         "linestyle": "none",
     }
 
 
-def fill_of(rows: Sequence[TrialRow]) -> Fill:
-    """Filled if the spoofs of these rows succeed, half if some do, else hollow."""
+def signs_of(rows: Sequence[TrialRow]) -> list[Sign]:
+    """The parts of the marker of these rows: filled if the spoofs succeed, half if some do, else hollow; ring; strike."""
     succeeded = [row.success is True for row in rows]
-    return "filled" if all(succeeded) else "half" if any(succeeded) else "hollow"
-
-
-def is_strict_apart(rows: Sequence[TrialRow]) -> bool:
-    """True if the spoof succeeds against the published verifier only."""
     strict = [row.success_strict for row in rows if row.success]
-    return bool(strict) and all(value is False for value in strict)
+    signs: list[Sign] = ["filled" if all(succeeded) else "half" if any(succeeded) else "hollow"]
+    if is_not_measured(rows):
+        signs.append("ring")
+    if strict and all(value is False for value in strict):
+        signs.append("strike")
+    return signs
 
 
 def is_not_measured(rows: Sequence[TrialRow]) -> bool:
@@ -72,25 +53,55 @@ def is_not_measured(rows: Sequence[TrialRow]) -> bool:
     return any(row.simulated or row.estimated for row in rows)
 
 
+def draw_markers(
+    ax: Axes,
+    points: Iterable[tuple[float, float, Sequence[TrialRow]]],
+    style: ArmStyle,
+    *,
+    gid: str,
+    size: float = MARKER_PT,
+    transform: Transform | None = None,
+) -> None:
+    """Draw a marker per point; those that look alike are one artist: thousands of them are drawn in no time.
+
+    Args:
+        ax: the axes.
+        points: x, y and the rows that share the marker.
+        style: of the arm.
+        gid: with the sign, the artists' id.
+        size: points.
+        transform: of x and y; None = that of the axes' data.
+    """
+    alike: dict[Sign, list[tuple[float, float]]] = {}
+    for x, y, rows in points:
+        for sign in signs_of(rows):
+            alike.setdefault(sign, []).append((x, y))
+    for sign, places in alike.items():
+        xs, ys = zip(*places, strict=True)
+        look = {**marker_look(style, sign, size), "zorder": {"ring": 3.5, "strike": 5}.get(sign, 4)}
+        ax.plot(xs, ys, **look, transform=transform or ax.transData, clip_on=False, gid=f"{gid}:{sign}")
+
+
 def sign_entries(groups: Iterable[Sequence[TrialRow]]) -> list[Entry]:
-    """What the legend says of the markers that are drawn.
+    """Legend entries for the signs of the markers that are drawn.
 
     Args:
         groups: the rows of each marker.
     """
-    every = list(groups)
-    if not every:
+    seen = {sign for rows in groups for sign in signs_of(rows)}
+    if not seen:
         return []
+    texts: dict[Sign, str] = {
+        "filled": "filled: spoof succeeds",
+        "hollow": "hollow: it does not",
+        "half": "half: some of its rows do",
+        "strike": "struck out: succeeds under published alone",
+        "ring": "ring: simulated or estimated",
+    }
     grey = ArmStyle(FAINT, "o", "-")
-    signs: list[Entry] = [
-        (Line2D([], [], **marker_look(grey, "filled")), "filled: spoof succeeds"),
-        (Line2D([], [], **marker_look(grey, "hollow")), "hollow: it does not"),
+    handles = {sign: Line2D([], [], **marker_look(grey, sign)) for sign in texts}
+    return [
+        ((handles["filled"], handles[sign]) if sign == "strike" else handles[sign], text)
+        for sign, text in texts.items()
+        if sign in seen or sign in ("filled", "hollow")
     ]
-    if any(fill_of(rows) == "half" for rows in every):
-        signs.append((Line2D([], [], **marker_look(grey, "half")), "half: some of its rows do"))
-    if any(map(is_strict_apart, every)):
-        struck = (Line2D([], [], **marker_look(grey, "filled")), Line2D([], [], **STRIKE))
-        signs.append((struck, "struck out: succeeds under published alone"))
-    if any(map(is_not_measured, every)):
-        signs.append((Line2D([], [], **RING), "ring: simulated or estimated"))
-    return signs

@@ -1,63 +1,99 @@
-"""What the figures share: pages measured in inches, legends, footnotes, bands, text."""
+"""Pages: title, axes, legend and footnotes, placed by matplotlib's constrained layout so that nothing overlaps."""
 
-import math
-import statistics
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.textpath import text_to_path
 
 INK: Final = "#222222"
 FAINT: Final = "#666666"
 SMALL: Final = 7.5
 """Points; footnotes and numbers in the margin."""
 TEXT: Final = 9.0
-_LINE_IN: Final = 0.155
-"""Height of a line of small text, in inches."""
-CHARACTER_IN: Final = 0.056
+CHARACTER_IN: Final = 0.058
 """Width of an average character of small text, in inches; on the safe side."""
 
 Entry = tuple[Artist | tuple[Artist, ...], str]
 """Handle (several are drawn over each other) and label of a legend."""
 
 _BLANK: Final[Entry] = (Line2D([], [], linestyle="none"), " ")
-_LABELS: Final = (60, 52, 44, 38, 32, 27, 22)
-"""Letters of a legend's labels, as many as fit."""
-_LEGEND_PT: Final = 8.0
+_LABELS: Final = ((60, 60), (44, 60), (32, 60), (22, 60), (22, 22))
+"""Letters of a legend's labels, in its first group (names that users give) and in the others: the most that fit."""
 _HANDLE_IN: Final = 0.68
 """Width of a legend's handle with the space around it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
-    """Median, smallest and largest of some values; NaN ones are passed over, all NaN gives NaN."""
+def new_page(
+    width: float,
+    height: float,
+    *,
+    title: str,
+    subtitle: str = "",
+    entries: Sequence[Sequence[Entry]] = (),
+    notes: Sequence[str] = (),
+) -> tuple[Figure, SubFigure]:
+    """A figure and its body, the room between title and legend.
 
-    median: float
-    low: float
-    high: float
+    Args:
+        width: inches.
+        height: of the body, in inches; what stands around it makes the page higher.
+        title: bold; wrapped if long.
+        subtitle: small, below the title.
+        entries: of the legend, in groups that start a column each.
+        notes: footnotes.
+    """
+    head = _wrap(title, width, TEXT + 2)
+    under = _wrap(subtitle, width)
+    foot = [line for note in notes for line in _wrap(note, width, indent="   ")]
+    columns = _columns([list(group) for group in entries if group], width - 0.4)
+    rows = max(map(len, columns), default=0)
+    height += 0.23 * len(head) + 0.17 * len(under) + 0.145 * len(foot) + 0.19 * rows + 0.3
+    figure = Figure(figsize=(width, height), facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06))
+    body = figure.add_subfigure(figure.add_gridspec(1, 1)[0])
+    add_heading(figure, title, size=TEXT + 2, weight="bold")
+    if under:
+        add_heading(body, subtitle)
+    if foot:
+        look = {"fontsize": SMALL, "color": FAINT, "parse_math": False}
+        figure.supxlabel("\n".join(foot), x=0.12 / width, ha="left", **look)
+    if columns:
+        legend = body.legend(
+            [handle for column in columns for handle, _ in column],
+            [label for column in columns for _, label in column],
+            loc="outside lower center",
+            ncols=len(columns),
+            fontsize=TEXT - 1,
+            frameon=False,
+            handlelength=3.2,
+            columnspacing=1.6,
+            labelspacing=0.35,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return figure, body
 
 
-def band(values: Iterable[float]) -> Band:
-    """The band of values that belong to one point."""
-    known = [v for v in values if not math.isnan(v)]
-    return Band(statistics.median(known), min(known), max(known)) if known else Band(math.nan, math.nan, math.nan)
+def add_heading(part: Figure | SubFigure, text: str, *, size: float = SMALL, weight: str = "normal") -> None:
+    """Put a line or more on top of a page or of a part of it, at the left edge."""
+    width = part.bbox.width / part.get_figure(root=True).dpi
+    lines = [wrapped for line in text.split("\n") for wrapped in _wrap(line, width, size)]
+    look = {"fontsize": size, "fontweight": weight, "color": INK, "parse_math": False}
+    part.suptitle("\n".join(lines), x=0.12 / width, ha="left", **look)
 
 
-def real(value: float | None) -> float:
-    """A metric, NaN where there is none."""
-    return math.nan if value is None else float(value)
+def _wrap(text: str, width: float, size: float = SMALL, *, indent: str = "") -> list[str]:
+    """The text in lines that fit `width` inches."""
+    letters = int((width - 0.3) / CHARACTER_IN * SMALL / size)
+    return textwrap.wrap(printable(text), letters, subsequent_indent=indent)
 
 
-def plain_axes(ax: Axes) -> None:
-    """The look of all axes with numbers."""
+def plain_axes(ax: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
+    """Give axes with numbers their look, a bold title and labels."""
     ax.grid(visible=True, color="#E4E4E4", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.tick_params(labelsize=SMALL + 0.5, colors=INK, which="major")
@@ -65,125 +101,34 @@ def plain_axes(ax: Axes) -> None:
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         ax.spines[side].set_color(FAINT)
+    ax.set_title(printable(title), loc="left", fontsize=TEXT + 0.5, fontweight="bold", color=INK, parse_math=False)
+    ax.set_xlabel(x, fontsize=TEXT - 0.5, color=INK)
+    ax.set_ylabel(y, fontsize=TEXT - 0.5, color=INK)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A figure in inches: title lines on top, a body for axes, legend and footnotes below it; nothing can overlap."""
-
-    figure: Figure
-    body: tuple[float, float, float, float]
-    """Left, bottom, width, height in inches."""
-
-    def axes(self, left: float, bottom: float, width: float, height: float) -> Axes:
-        """Axes at a place in the body, inches."""
-        total_w, total_h = self.figure.get_size_inches()
-        x, y = self.body[0] + left, self.body[1] + bottom
-        return self.figure.add_axes((x / total_w, y / total_h, width / total_w, height / total_h))
-
-    def text(self, left: float, bottom: float, text: str, *, size: float = TEXT, weight: str = "normal") -> None:
-        """A line of text at a place in the body, inches."""
-        total_w, total_h = self.figure.get_size_inches()
-        x, y = (self.body[0] + left) / total_w, (self.body[1] + bottom) / total_h
-        self.figure.text(
-            x, y, printable(text), fontsize=size, fontweight=weight, color=INK, va="bottom", parse_math=False
-        )
+def say_empty(ax: Axes, text: str) -> None:
+    """Say in the middle of axes that there is nothing to draw."""
+    ax.set_yticks([])
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=FAINT, fontsize=TEXT)
 
 
-def lay_out(
-    width: float,
-    body_height: float,
-    *,
-    title: str,
-    subtitle: str = "",
-    entries: Sequence[Sequence[Entry]] = (),
-    notes: Sequence[str] = (),
-) -> Page:
-    """A page of the given width whose height follows from what is on it.
-
-    Args:
-        width: inches.
-        body_height: inches for the axes and their labels.
-        title: first line, bold; wrapped if long.
-        subtitle: further lines, small.
-        entries: of the legend, in groups that start a column each.
-        notes: footnotes.
-    """
-    margin = 0.2
-    per_line = int((width - 2 * margin) / CHARACTER_IN)
-    head = textwrap.wrap(printable(title), int(per_line * SMALL / (TEXT + 2)))
-    under = textwrap.wrap(printable(subtitle), per_line)
-    foot = [line for note in notes for line in textwrap.wrap(printable(note), per_line, subsequent_indent="   ")]
-    columns = _columns([group for group in entries if group], width - 2 * margin)
-    legend_height = 0.19 * len(columns[0]) + 0.12 if columns else 0.0
-    foot_height = _LINE_IN * len(foot) + 0.1 * bool(foot)
-    head_height = 0.22 * len(head) + 0.17 * len(under) + 0.1
-    height = margin / 2 + foot_height + legend_height + body_height + head_height + margin / 2
-    figure = Figure(figsize=(width, height), facecolor="white")
-    y = height - margin / 2
-    for text, size, weight, step in [(t, TEXT + 2, "bold", 0.22) for t in head] + [
-        (t, SMALL + 0.5, "normal", 0.17) for t in under
-    ]:
-        figure.text(
-            margin / width, y / height, text, fontsize=size, fontweight=weight, color=INK, va="top", parse_math=False
-        )
-        y -= step
-    y = margin / 2 + foot_height - 0.08
-    for line in foot:
-        figure.text(margin / width, y / height, line, fontsize=SMALL, color=FAINT, va="top", parse_math=False)
-        y -= _LINE_IN
-    if columns:
-        handles: list[Any] = [handle for column in columns for handle, _ in column]
-        legend = figure.legend(
-            handles,
-            [label for column in columns for _, label in column],
-            loc="lower center",
-            bbox_to_anchor=(0.5, (margin / 2 + foot_height) / height),
-            borderaxespad=0.0,
-            ncols=len(columns),
-            fontsize=_LEGEND_PT,
-            frameon=False,
-            handlelength=3.2,
-            columnspacing=1.6,
-            labelspacing=0.35,
-        )
-        for entry in legend.get_texts():
-            entry.set_parse_math(False)
-    return Page(figure, (margin, margin / 2 + foot_height + legend_height, width - 2 * margin, body_height))
-
-
-def _columns(groups: Sequence[Sequence[Entry]], width: float) -> list[list[Entry]]:
+def _columns(groups: Sequence[list[Entry]], width: float) -> list[list[Entry]]:
     """The groups in as few rows as fit the width, each group in columns of its own, padded to equal length.
 
-    Where that is too wide the groups behind the first share columns; then labels of the first group are cut (names that
-    users give), then all.
+    Where that is too wide the groups behind the first share columns.
     """
-    ways = [groups, [groups[0], [entry for group in groups[1:] for entry in group]]] if len(groups) > 2 else [groups]
+    merged = [*groups[:1], [entry for group in groups[1:] for entry in group]]
     columns: list[list[Entry]] = []
-    for first_letters, letters in (*((some, _LABELS[0]) for some in _LABELS), (_LABELS[-1], _LABELS[-1])):
-        for way in ways:
-            cut = [
-                [(handle, _entry_label(label, letters if i else first_letters)) for handle, label in group]
-                for i, group in enumerate(way)
-            ]
-            for rows in range(1, max(map(len, way), default=0) + 1):
-                columns = [
-                    [*group[first : first + rows], *[_BLANK] * (rows - len(group[first : first + rows]))]
-                    for group in cut
-                    for first in range(0, len(group), rows)
-                ]
-                if sum(_HANDLE_IN + max(_width(label) for _, label in column) for column in columns) <= width:
+    for letters in _LABELS:
+        for some in (groups, merged):
+            cut = [[(one, _entry_label(label, letters[i > 0])) for one, label in group] for i, group in enumerate(some)]
+            for rows in range(1, max(map(len, some), default=0) + 1):
+                starts = [(group, first) for group in cut for first in range(0, len(group), rows)]
+                columns = [(group[first : first + rows] + [_BLANK] * rows)[:rows] for group, first in starts]
+                across = sum(max(len(label) for _, label in column) for column in columns)
+                if _HANDLE_IN * len(columns) + CHARACTER_IN * (TEXT - 1) / SMALL * across <= width:
                     return columns
     return columns
-
-
-@lru_cache(maxsize=1024)
-def _width(label: str) -> float:
-    """Inches of a label in a legend."""
-    if not label.isascii():  # fonts may lack its letters
-        return CHARACTER_IN * _LEGEND_PT / SMALL * len(label)
-    points, _, _ = text_to_path.get_text_width_height_descent(label, FontProperties(size=_LEGEND_PT), ismath=False)
-    return 1.03 * float(points) / 72.0  # hinting differs with resolution
 
 
 def _entry_label(label: str, letters: int) -> str:
@@ -201,10 +146,3 @@ def shortened(text: str, letters: int) -> str:
     """The text in one line, cut with an ellipsis if it is longer."""
     text = printable(text)
     return text if len(text) <= letters else f"{text[: letters - 3].rstrip()}..."
-
-
-def enumerate_briefly(names: Sequence[str], *, most: int = 6) -> str:
-    """Names joined by semicolons, each once, the first few of many."""
-    distinct = list(dict.fromkeys(names))
-    rest = len(distinct) - most
-    return "; ".join(distinct[:most]) + (f"; and {rest} more" if rest > 0 else "")

@@ -95,11 +95,11 @@ def test_seeds_become_a_median_over_progress() -> None:
     ("rows", "known", "said"),
     [
         ([], [], "No trials"),
-        (demo_rows(), [], "Missing: accuracies of honest"),
+        (demo_rows(), [], "Missing accuracies: honest"),
         ([row("II")], [row("II")], "Missing: an honest row"),
         ([honest_row()], [honest_row()], "Spoofs: missing"),
-        ([honest_row(), row("II"), row("III-loss", status="error")], [honest_row(), row("II")], "T' = 60 of III-loss"),
-        ([honest_row(status="error"), row("II", status="error")], [], "No trials"),
+        ([honest_row(), row("II"), row("III-loss", status="error")], [honest_row(), row("II")], "at T' = 60: III-loss"),
+        ([honest_row(status="error"), row("II", status="error")], [], "Missing: an honest row"),
     ],
     ids=["nothing", "no intervals", "no honest row", "honest alone", "an error", "only errors"],
 )

@@ -98,7 +98,7 @@ def test_the_length_that_most_arms_have_is_shown_and_another_can_be_asked_for() 
     asked = save.error_over_training(interval_rows(rows), rows, metrics=["l1"], steps=400)
     assert "T' = 400" in words(asked)
     assert "II" in legend(asked)
-    assert "no row with status ok at T' = 400 of null" in words(asked)
+    assert "No row with status ok at T' = 400: null" in words(asked)
 
 
 def test_what_is_far_below_the_thresholds_is_counted_and_named() -> None:
@@ -147,8 +147,8 @@ BAD: dict[str, tuple[list[TrialRow], dict[str, Any], str]] = {
     "no honest row": ([row("II")], {}, "Missing: an honest row"),
     "honest alone": ([honest_row()], {}, "Spoofs: missing"),
     "only errors": ([row("II", status="error"), honest_row(status="error")], {}, "Missing: an honest row"),
-    "no values": (two(), NONE, "Missing: intervals of honest; II"),
-    "NaN": (two(), dict.fromkeys(NONE, math.nan), "Missing: intervals of honest; II"),
+    "no values": (two(), NONE, "Missing intervals: honest; II"),
+    "NaN": (two(), dict.fromkeys(NONE, math.nan), "Missing intervals: honest; II"),
     "infinite": (two(), {"distance": math.inf, "normalised": math.inf}, "Missing: thresholds in units of d_ref"),
     "exact replay": (two(), {"distance": 0.0, "normalised": 0.0}, "Missing: thresholds in units of d_ref"),
     "no threshold": (two(), {"threshold": None}, "Missing: thresholds"),
@@ -167,4 +167,4 @@ def test_bad_rows_draw_and_say_what_is_missing(case: str) -> None:
 def test_intervals_of_other_trials_are_passed_over() -> None:
     rows = two()
     figure = save.error_over_training(interval_rows([row("II", trial_id="another")]), rows)
-    assert "Missing: intervals of honest; II." in words(figure)
+    assert "Missing intervals: honest; II." in words(figure)

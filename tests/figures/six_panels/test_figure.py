@@ -496,7 +496,7 @@ def test_ten_thousand_rows_draw_soon_and_stay_readable(tmp_path: Path) -> None:
     assert len(rows) == 9600
     begun = time.process_time()
     figure = save.six_panels([honest_row(), *rows])
-    save.save(figure, tmp_path / "panels", kinds=("png",))
+    save.save_figure(figure, tmp_path / "panels", kinds=("png",))
     assert time.process_time() - begun < 5.0
     assert_well_laid(figure)
     for ax in panels(figure):
