@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from raypol.core.errors import InputError
 from raypol.figures.image_pairs import ImagePairs
 from raypol.figures.style.images import add_scale, in_255, picture, readable, show_image, strongest
 from raypol.figures.style.notes import note_names
-from raypol.figures.style.page import FAINT, INK, SMALL, TEXT, add_heading, new_page
+from raypol.figures.style.page import FAINT, SMALL, new_page, plain_axes, shortened
 
 
 def before_after(pairs: Sequence[ImagePairs], *, amplification: float | None = None) -> Figure:
@@ -33,36 +34,38 @@ def before_after(pairs: Sequence[ImagePairs], *, amplification: float | None = N
     rows = -(-len(blocks) // columns)
     cells = max([4, *(len(pair.labels) for pair in blocks)])  # of one size, whatever there is
     figure, body = new_page(
-        columns * (1.05 * cells + 1.6),
-        rows * 3.4 or 0.2,
+        columns * (0.9 * cells + 1.7),
+        rows * 3.3 or 0.2,
         title="Crafted points, before and after" if blocks else "No crafted points: no spoof here has data of its own",
         notes=notes,
     )
-    grid = body.add_gridspec(max(rows, 1), columns)
-    for i, pair in enumerate(blocks):
-        _draw_block(body.add_subfigure(grid[i // columns, i % columns]), pair, cells, amplification)
+    axes = body.subplots(max(rows, 1), columns, squeeze=False).flat
+    for ax, pair in zip(axes, blocks, strict=False):
+        _draw_block(ax, pair, cells, amplification)
+    for ax in axes[len(blocks) :]:
+        ax.remove()
     return figure
 
 
-def _draw_block(part: SubFigure, pair: ImagePairs, columns: int, amplification: float | None) -> None:
-    """One arm: a heading, three rows of images, and the scale of the difference."""
+def _draw_block(ax: Axes, pair: ImagePairs, cells: int, amplification: float | None) -> None:
+    """One arm: three rows of images with room for `cells` in each, and the scale of the difference."""
     R_nCHW = (pair.crafted - pair.originals).double()
     largest = float(R_nCHW.abs().max())
     factor = amplification or readable(largest)
-    add_heading(
-        part,
-        f"{pair.arm}, T' = {pair.steps:,}: largest |R| = {in_255(largest)}",
-        size=TEXT + 0.5,
-        weight="bold",
-    )
-    names = ("original", "crafted", f"R × {factor:g}" + (", cut off" if largest * factor > 1.0 + 1e-9 else ""))
-    axes = part.subplots(3, columns, squeeze=False)
-    for ax in axes[:, len(pair.labels) :].flat:
-        ax.set_axis_off()
+    cut_off = ", cut off" if largest * factor > 1.0 + 1e-9 else ""
+    name = f"{pair.arm}, " if len(pair.arm) <= 22 else f"{shortened(pair.arm, 50)},\n"
+    plain_axes(ax, title=f"{name}T' = {pair.steps:,}: largest |R| = {in_255(largest)}")
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    height, width = (1.07 * size for size in pair.originals.shape[2:])
     for i in range(len(pair.labels)):
-        axes[0, i].set_title(f"label {int(pair.labels[i])}", fontsize=SMALL, color=FAINT, pad=2)
         shown = (picture(pair.originals[i]), picture(pair.crafted[i]), strongest(R_nCHW[i]) * factor)
-        image = [show_image(axes[j, i], values, signed=j == 2) for j, values in enumerate(shown)][2]
-    for ax, name in zip(axes[:, 0], names, strict=True):
-        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=SMALL + 0.5, color=INK, labelpad=6)
-    add_scale(image, axes[2, len(pair.labels) - 1], factor)
+        for j, values in enumerate(shown):
+            image = show_image(ax, values, signed=j == 2, corner=(i * width, j * height))
+    ax.set(xlim=(0, cells * width), ylim=(3 * height, 0), anchor="NW")
+    labels = [f"label {int(label)}" for label in pair.labels]
+    ax.set_xticks([(i + 0.47) * width for i in range(len(labels))], labels, fontsize=SMALL, color=FAINT)
+    ax.xaxis.tick_top()
+    ax.set_yticks([(j + 0.47) * height for j in range(3)], ["original", "crafted", f"R × {factor:g}{cut_off}"])
+    add_scale(image, factor)

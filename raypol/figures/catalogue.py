@@ -18,7 +18,6 @@ from raypol.figures import save
 from raypol.figures.inputs import Material, read_material
 from raypol.figures.over_training.data import choose
 from raypol.figures.series import settings_of
-from raypol.figures.style.arms import HONEST, is_control
 from raypol.figures.style.axes import real
 
 __all__ = ["PLOTS", "Material", "Plot", "draw_all", "read_material"]
@@ -108,7 +107,7 @@ def _of_spoofs(material: Material) -> str:
 def _fraction(material: Material) -> str:
     """How many trials succeed, in captions."""
     judged = [row for row in material.rows if not row.is_honest and row.success is not None]
-    attacks = [row for row in judged if not is_control(row.arm)]
+    attacks = [row for row in judged if not row.is_control]
     published, strict = sum(row.success is True for row in attacks), sum(row.success_strict is True for row in attacks)
     return f"Of {len(attacks):,} trials of attacks {published:,} succeed against published, {strict:,} against strict."
 

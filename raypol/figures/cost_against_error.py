@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from raypol.core.distances import METRICS, Metric
 from raypol.core.errors import reject_choice
 from raypol.figures.series import Setting, by_variant, settings_of
-from raypol.figures.style.arms import HONEST, ArmStyle, is_control, styles_of
+from raypol.figures.style.arms import HONEST, ArmStyle, styles_of
 from raypol.figures.style.axes import (
     Place,
     apply_scale,
@@ -176,8 +176,9 @@ def _draw_front(ax: Axes, front: Sequence[Costed], colour: str, width: float, gi
 
 
 def _legend(blocks: Sequence[CostBlock], styles: Mapping[str, ArmStyle]) -> list[list[Entry]]:
+    controls = {arm for block in blocks for arm, some in block.points.items() if some[0][1].is_control}
     arms: list[Entry] = [
-        (Line2D([], [], **marker_look(style)), f"{arm} (control)" if is_control(arm) else arm)
+        (Line2D([], [], **marker_look(style)), f"{arm} (control)" if arm in controls else arm)
         for arm, style in styles.items()
     ]
     lines: list[Entry] = []
@@ -201,7 +202,7 @@ def _notes(blocks: Sequence[CostBlock], rows: Sequence[TrialRow]) -> list[str]:
     at_edge = (row.arm for (x, _), row in drawn if not 0.0 < x < math.inf)
     notes += note_names("Zero or infinite time, drawn at the edge", at_edge)
     notes += note_names("Without a value, not drawn", (name for block in blocks for name in block.lost))
-    notes += note_not_measured([row for row in rows if row.status == "ok"])
+    notes += note_not_measured([row for row in rows if row.is_ok])
     return [*notes, *note_left_out(rows), *_note_front(drawn)]
 
 

@@ -1,7 +1,7 @@
 """Pictures of the relatives: a point before and after, and a point as its gradient gives it away."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def perturbed_picture(result: Perturbed, title: str) -> Figure:
         ]
         for ax, (over, _, under) in zip(axes, shown, strict=True):
             _add_captions(ax, over, under)
-        add_scale(drawn[1], axes[1], factor)
+        add_scale(drawn[1], factor)
     return figure
 
 
@@ -87,11 +87,21 @@ def _draw_trace(ax: Axes, trace: Sequence[float], marked: list[int]) -> None:
     if scale is not None:
         apply_scale(ax, scale)
     ax.plot(range(len(trace)), trace, color="#0072B2", linewidth=1.1)
-    dots = {"linestyle": "none", "marker": "o", "markersize": 4, "color": INK, "zorder": 4, "clip_on": False}
+    dots: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": "o",
+        "markersize": 4,
+        "color": INK,
+        "zorder": 4,
+        "clip_on": False,
+    }
     ax.plot(marked, [trace[at] for at in marked], **dots)
 
 
 def _add_captions(ax: Axes, over: str, under: str) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
     ax.set_title(over, fontsize=SMALL + 0.5, color=INK, pad=3, parse_math=False)
     ax.set_xlabel(under, fontsize=SMALL, color=FAINT, labelpad=3, parse_math=False)
 

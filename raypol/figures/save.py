@@ -1,4 +1,4 @@
-"""The figures: data in, a matplotlib Figure out, and how one is saved. Each has a module of its own; here is where to find them.
+"""Where to find the figures, each in a module of its own, and how one is saved.
 
 No pyplot: a figure needs no display, and is gone when nobody holds it.
 """
@@ -37,28 +37,28 @@ DPI: Final = 160
 
 
 def save_figure(figure: Figure, stem: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
-    """Write STEM.png and STEM.pdf (or one of them), each as a whole or not at all; the same figure gives the same bytes.
+    """Write STEM.png and STEM.pdf, or one of them, each as a whole or not at all; the same rows give the same bytes.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # as it is laid out now, in every kind of file
     written = []
-    for kind in kinds:
-        content = io.BytesIO()
-        # Type 42: text in the PDF stays text, and publishers take it. No date: the same figure, the same file.
-        with mpl.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
-            # A name in a script that the font does not have is drawn as boxes; nobody could do anything about it here.
-            warnings.filterwarnings("ignore", message="Glyph .* missing")
-            metadata = {"CreationDate": None} if kind == "pdf" else {}
-            figure.savefig(content, format=kind, dpi=DPI, metadata=metadata)
-        path = stem.with_name(f"{stem.name}.{kind}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_output(open_location(path)) as stream:
-                stream.write(content.getvalue())
-        except OSError as err:
-            raise InputError(f"cannot write the figure {path}: {err.strerror or err}") from err
-        written.append(path)
+    # Type 42: text in the PDF stays text, and publishers take it. No date: the same figure, the same file.
+    with mpl.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+        # A name in a script that the font does not have is drawn as boxes; nobody could do anything about it here.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")  # one layout for every kind of file
+        for kind in kinds:
+            content = io.BytesIO()
+            figure.savefig(content, format=kind, dpi=DPI, metadata={"CreationDate": None} if kind == "pdf" else {})
+            path = stem.with_name(f"{stem.name}.{kind}")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_output(open_location(path)) as stream:
+                    stream.write(content.getvalue())
+            except OSError as err:
+                raise InputError(f"cannot write the figure {path}: {err.strerror or err}") from err
+            written.append(path)
     return written

@@ -45,59 +45,7 @@ def settings_of(rows: Sequence[TrialRow]) -> list[Setting]:
     return [Setting(dataset, model, tuple(some)) for (dataset, model), some in found.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """Something that a sweep may vary beside arm, T' and seed."""
-
-    name: str
-    value: Callable[[TrialRow], Any]
-    say: Callable[[Any], str]
-
-
-def _column(name: str, say: Callable[[Any], str] = str) -> _Axis:
-    return _Axis(name, lambda row: getattr(row, name), say)
-
-
-def _word(column: str, key: str, title: str) -> _Axis:
-    """One of the words that a column like `replay` is made of."""
-    return _Axis(title, lambda row: _words(getattr(row, column)).get(key, ""), lambda value: f"{title} {value}")
-
-
-@lru_cache(maxsize=256)
-def _words(text: str) -> Mapping[str, str]:
-    parts = [word.partition("=") for word in text.split()]
-    return {key if mark else "": value if mark else key for key, mark, value in parts}
-
-
-def say_limit(limit: float | None) -> str:
-    """A limit on a pixel's change."""
-    return "linf free" if limit is None else f"linf {limit * 255:.3g}/255"
-
-
-_AXES: Final = (
-    _column("device"),
-    _column("prover_device", lambda value: f"proof on {value}"),
-    _column("verifier_device", lambda value: f"judged on {value}"),
-    _column("interval", lambda value: f"k {value}"),
-    _column("objective"),
-    _column("crafting"),
-    _column("alpha", lambda value: "no alpha" if value is None else f"alpha {value:g}"),
-    _column("linf_limit", say_limit),
-    _column("trajectory", lambda value: f"{value} path"),
-    _column("noise", lambda value: f"noise {value or 0.0:g}"),
-    _column("noise_decay", lambda value: f"decay {value or 0.0:g}"),
-    _column("iterations", lambda value: f"{value} iterations"),
-    _column("batch_size", lambda value: f"batch {value}"),
-    _column("hyperparameters", lambda value: f"lr {value}"),
-    _column("carry", lambda value: f"carry {value}"),
-    _column("initial", lambda value: f"W_0 {value}"),
-    _column("precision"),
-    _word("replay", "augmentation", "augmentation"),
-    _word("replay", "precision", "replay in"),
-    _word("replay", "threads", "replay threads"),
-    _word("thresholds", "", "delta"),
-    *(_word("thresholds", key, f"delta {key}") for key in ("l1", "l2", "linf", "cos", "late")),
-)
+_AXES: Final = tuple(column for column in columns_of(TrialRow) if column.variant)
 """In the order in which they are tried: what a figure is about comes first."""
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from raypol.core.errors import reject_choice
 from raypol.figures.series import settings_of
-from raypol.figures.style.arms import HONEST, ArmStyle, in_order, styles_of
+from raypol.figures.style.arms import ArmStyle, in_order, styles_of
 from raypol.figures.style.axes import Band, Scale, apply_scale, band, choose_scale, height_of, number, real
 from raypol.figures.style.markers import draw_markers, marker_look, sign_entries
 from raypol.figures.style.notes import note_names, note_not_measured, row_name
@@ -64,7 +64,7 @@ def time_per_device(rows: Sequence[TrialRow], *, by: By = "device") -> Figure:
     shown = panels
     if len(panels) > _MOST_PANELS:  # at even distances, the first and the last among them
         shown = [panels[round(i * (len(panels) - 1) / (_MOST_PANELS - 1))] for i in range(_MOST_PANELS)]
-    devices = list(dict.fromkeys(getattr(row, by) for row in rows if row.arm != HONEST and row.status == "ok"))
+    devices = list(dict.fromkeys(getattr(row, by) for row in rows if not row.is_honest and row.is_ok))
     labels = {device: _label(device, rows, by) for device in devices[:_MOST_DEVICES]}
     styles = styles_of([arm for panel in shown for arm in panel.points])
     proofs = {
@@ -126,7 +126,7 @@ def device_panels(rows: Sequence[TrialRow], by: By) -> list[DevicePanel]:
 
 def _label(device: str, rows: Sequence[TrialRow], by: By) -> str:
     """A device's name as its driver reports it, in two short lines at most, below the name that was asked for."""
-    own = [row for row in rows if getattr(row, by) == device and row.arm != HONEST and row.status == "ok"]
+    own = [row for row in rows if getattr(row, by) == device and not row.is_honest and row.is_ok]
     lines = [shortened(device or "not recorded", 18)]
     names = {row.device_name for row in own} - {device, ""}
     if by == "device" and len(names) == 1:
@@ -199,7 +199,7 @@ def _proof_entry(device: str, line: Any) -> Entry:  # noqa: ANN401 - a line styl
 
 
 def _notes(rows: Sequence[TrialRow], panels: Sequence[DevicePanel], shown: Sequence[DevicePanel]) -> list[str]:
-    ok = [row for row in rows if row.status == "ok"]
+    ok = [row for row in rows if row.is_ok]
     notes = []
     if shown:
         notes.append("Device seconds: summed over actors, start-up, loading and verification apart.")
@@ -210,7 +210,7 @@ def _notes(rows: Sequence[TrialRow], panels: Sequence[DevicePanel], shown: Seque
         notes.append("Missing: spoofs with status ok and a time.")
     if not any(panel.proofs for panel in panels):
         notes.append("Missing: an honest row with status ok and a time; there is no line to compare with.")
-    untimed = (row_name(row) for row in ok if row.arm != HONEST and math.isnan(real(row.device_s)))
+    untimed = (row_name(row) for row in ok if not row.is_honest and math.isnan(real(row.device_s)))
     notes += note_names("Without a time, not drawn", untimed)
     at_edge = (row_name(row) for row in ok if row.device_s is not None and not 0 < row.device_s < math.inf)
     notes += note_names("Zero or infinite, drawn at the edge", at_edge)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from raypol.figures.series import Setting, by_variant, settings_of
-from raypol.figures.style.arms import HONEST, in_order, is_control
+from raypol.figures.style.arms import HONEST, in_order
 from raypol.figures.style.notes import list_briefly, note_merged, note_names
 from raypol.figures.style.page import FAINT, INK, SMALL, TEXT, add_heading, new_page, shortened
 from raypol.store.results.rows import TrialRow
@@ -126,7 +126,7 @@ def _draw(ax: Axes, by_arm: Mapping[str, list[TrialRow]]) -> None:
 
 
 def _name(arm: str, rows: Sequence[TrialRow]) -> str:
-    name = "honest proof" if arm == HONEST else f"{arm} (control)" if is_control(arm) else arm
+    name = "honest proof" if arm == HONEST else f"{arm} (control)" if rows[0].is_control else arm
     marks = [f"[{word[:3]}.]" for word in ("simulated", "estimated") if any(getattr(row, word) for row in rows)]
     return shortened(" ".join([name, *marks]), 39)
 
@@ -155,7 +155,7 @@ def _notes(blocks: Sequence[VerdictBlock], rows: Sequence[TrialRow]) -> list[str
         "Share of the trials with a verdict, and their number: all T', k and seeds together. Accepted: every check of the "
         "policy passed. Succeeded: accepted, all four errors below the honest proof's, less time and less storage."
     ]
-    num_honest = sum(row.arm == HONEST for row in rows)
+    num_honest = sum(row.is_honest for row in rows)
     drawn = [row for block in blocks for some in block.rows.values() for row in some]
     for status, meaning in (("error", "failed"), ("stopped", "stopped early, they did not succeed")):
         counts = Counter(row.arm for row in drawn if row.status == status)

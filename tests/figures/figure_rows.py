@@ -87,7 +87,8 @@ def parts_of(figure: Figure) -> list[Figure | SubFigure]:
 
 
 def words(figure: Figure) -> str:
-    return "\n".join(text.get_text() for part in parts_of(figure) for text in part.texts)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    return "\n".join([*titles, *(text.get_text() for part in parts_of(figure) for text in part.texts)])
 
 
 def legend(figure: Figure) -> list[str]:

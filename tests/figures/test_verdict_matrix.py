@@ -71,7 +71,7 @@ def test_honest_proofs_are_no_trials_of_the_notes() -> None:
 
 def test_controls_and_what_was_not_measured_are_marked() -> None:
     figure = save.verdict_matrix([judged("null", 60, simulated=True), judged("II", 60, estimated=True)])
-    texts = [text.get_text() for text in figure.axes[0].texts]
+    texts = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert "null (control) [sim.]" in texts
     assert "II [est.]" in texts
     assert "[sim.]: simulated rows among them, 1 in all." in words(figure)

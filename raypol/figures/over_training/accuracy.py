@@ -49,6 +49,7 @@ def accuracy_over_progress(intervals: Iterable[Cell], rows: Sequence[TrialRow]) 
         plain_axes(ax, x=PROGRESS, y="test accuracy (%)")
         ax.set_xlim(0.0, 1.04)
         ax.set_ylim(0.0, 104.0)
+        ax.set_yticks(range(0, 101, 20))
         draw_curves(ax, found, styles, _PER_CENT, unit=100.0)
         if not found:
             say_empty(ax, "no accuracies")

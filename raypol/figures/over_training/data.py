@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from raypol.core.distances import Metric
 from raypol.figures.series import Setting, by_variant, settings_of
-from raypol.figures.style.arms import HONEST, in_order
+from raypol.figures.style.arms import in_order
 from raypol.figures.style.axes import real
 from raypol.store.results.rows import IntervalRow, TrialRow
 
@@ -42,7 +42,7 @@ class Chosen:
     def describe(self) -> str:
         """T and k of proof and spoofs."""
         proofs = dict.fromkeys(f"T = {row.steps:,}, k = {row.interval}" for row in self.setting.honest)
-        intervals = sorted({row.interval for row in self.rows if row.arm != HONEST})
+        intervals = sorted({row.interval for row in self.rows if not row.is_honest})
         spoofs = [f"T' = {self.steps:,}, k = {k}" for k in intervals]
         return f"Proof: {' / '.join(proofs) or 'missing'}.  Spoofs: {' / '.join(spoofs) or 'missing'}."
 
@@ -55,7 +55,7 @@ def choose(setting: Setting, steps: int | None = None) -> Chosen:
     shown = steps if steps is not None else max((s for s, count in arms_at.items() if count == most), default=0)
     at = [row for row in spoofs if row.steps == shown]
     curves = by_variant([*setting.honest, *at])
-    absent = {row.arm for row in setting.rows} - {row.arm for row in at} - {HONEST}
+    absent = {row.arm for row in setting.rows if not row.is_honest} - {row.arm for row in at}
     return Chosen(setting, shown, _few(curves.rows), sorted(absent), curves.merged)
 
 

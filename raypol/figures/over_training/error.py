@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from raypol.core.distances import METRICS, Metric
 from raypol.core.errors import InputError
-from raypol.core.verification.policies import Thresholds
+from raypol.core.verification.thresholds import Thresholds
 from raypol.figures.over_training.data import Cell, Cells, Chosen, Curve, by_trial, choose, curves_of
 from raypol.figures.over_training.lines import (
     PROGRESS,
@@ -30,9 +30,9 @@ from raypol.figures.style.page import FAINT, SMALL, Entry, plain_axes, say_empty
 from raypol.store.results.rows import TrialRow
 
 _MOST_SETTINGS: Final = 4
-_JUDGED: Final = {"color": "#B00020", "lw": 1.4, "ls": (0, (6, 2))}
+_JUDGED: Final[dict[str, Any]] = {"color": "#B00020", "lw": 1.4, "ls": (0, (6, 2))}
 """Look of the threshold that rows were judged by; no arm has its colour."""
-_OTHER: Final = {"color": "#B00020", "lw": 1.0, "ls": (0, (1, 1.5))}
+_OTHER: Final[dict[str, Any]] = {"color": "#B00020", "lw": 1.0, "ls": (0, (1, 1.5))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def _legend(blocks: Sequence[Sequence[ErrorPanel]], styles: Mapping[str, ArmStyl
     drawn = in_order({arm for panels in blocks for panel in panels for arm in panel.curves})
     rules = [rule for panels in blocks for panel in panels for rule in panel.rules]
     lines: list[Entry] = []
-    kinds = " / ".join(dict.fromkeys(rule.text.partition(" ")[0] or "unnamed" for rule in rules))
+    kinds = " / ".join(dict.fromkeys(rule.kind or "unnamed" for rule in rules))
     if kinds:
         lines.append((Line2D([], [], **_JUDGED), f"threshold that judged: {kinds}"))
     others = " / ".join(dict.fromkeys(rule.other[0] for rule in rules if rule.other))

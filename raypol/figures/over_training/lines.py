@@ -102,14 +102,14 @@ def draw_curves(
         ys = [b.median if scale.place(b.median) == "inside" else math.nan for b in bands]
         drawn.append((arm, xs, np.asarray(ys)))
     to_height = ax.transData + ax.transAxes.inverted()
-    heights = [to_height.transform(np.column_stack([xs, ys]))[:, 1] for _, xs, ys in drawn]
-    for i, (arm, xs, ys) in enumerate(drawn):
+    heights = [to_height.transform(np.column_stack([at, values]))[:, 1] for _, at, values in drawn]
+    for i, (arm, at, values) in enumerate(drawn):
         same = [
             j
-            for j, (other, other_xs, _) in enumerate(drawn)
-            if other != HONEST and other_xs == xs and np.allclose(heights[j], heights[i], 0.0, _APART, equal_nan=True)
+            for j, (other, other_at, _) in enumerate(drawn)
+            if other != HONEST and other_at == at and np.allclose(heights[j], heights[i], 0.0, _APART, equal_nan=True)
         ]
-        _draw_line(ax, arm, xs, ys, styles[arm], rank=same.index(i) if i in same else 0, count=len(same))
+        _draw_line(ax, arm, at, values, styles[arm], rank=same.index(i) if i in same else 0, count=len(same))
 
 
 def _draw_line(

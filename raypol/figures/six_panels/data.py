@@ -8,7 +8,7 @@ from typing import Final
 from raypol.core.distances import METRICS, Metric
 from raypol.figures.series import Setting, by_variant, moving
 from raypol.figures.six_panels.success_ranges import ArmRange, arm_ranges
-from raypol.figures.style.arms import HONEST, in_order, is_control
+from raypol.figures.style.arms import in_order
 from raypol.figures.style.axes import Place, Scale, band, choose_scale, real
 from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import TrialRow
@@ -47,13 +47,9 @@ class Jump:
     """What no update at all would measure, on one trajectory that some arms share."""
 
     arms: list[str]
+    """Attacks before controls: it has the colour of the first."""
     values: dict[int, Jumps]
     """By T'."""
-
-    @property
-    def named_after(self) -> str:
-        """The arm whose colour it has where there are several: an attack if it can be."""
-        return next((arm for arm in self.arms if not is_control(arm)), self.arms[0])
 
     def of(self, panel: Panel) -> dict[int, float]:
         """The values that belong in a panel, by T'; none in those of time and size."""
@@ -130,7 +126,7 @@ def setting_panels(setting: Setting, ranges: Sequence[RangeRow] = ()) -> Setting
         if not row.is_honest:
             loose.setdefault(row.arm, {}).setdefault(row.steps, []).append(row)
     points = {arm: dict(sorted(loose[arm].items())) for arm in in_order(loose)}
-    spoofs = [row for row in curves.rows if row.arm != HONEST]
+    spoofs = [row for row in curves.rows if not row.is_honest]
     found = SettingPanels(
         setting=setting,
         honest=[row for row in shown if row.is_honest],
@@ -149,7 +145,8 @@ def setting_panels(setting: Setting, ranges: Sequence[RangeRow] = ()) -> Setting
 def _jumps(points: dict[str, dict[int, list[TrialRow]]]) -> list[Jump]:
     """Arms that share a trajectory share one dashed line; the most common trajectory first."""
     found: list[Jump] = []
-    for arm, by_steps in points.items():
+    attacks_first = sorted(points.items(), key=lambda item: next(iter(item[1].values()))[0].is_control)
+    for arm, by_steps in attacks_first:
         values = {
             steps: tuple(band(real(getattr(row, f"jump_{m}")) for row in rows).median for m in METRICS)
             for steps, rows in by_steps.items()

@@ -14,7 +14,7 @@ from raypol.figures.six_panels.panel import draw_panel
 from raypol.figures.six_panels.range_strip import draw_ranges, strip_height
 from raypol.figures.six_panels.success_ranges import ArmRange
 from raypol.figures.six_panels.text import legend, notes, step_labels, titles
-from raypol.figures.style.arms import ArmStyle, family_of, is_control, styles_of
+from raypol.figures.style.arms import ArmStyle, family_of, styles_of
 from raypol.figures.style.notes import note_names
 from raypol.figures.style.page import TEXT, add_heading, new_page, shortened
 from raypol.store.results.range_rows import RangeRow
@@ -92,7 +92,7 @@ def _shaded(block: SettingPanels) -> list[ArmRange]:
     """The ranges of attacks that are shaded in the panels: all or, if they were too many to tell apart, none."""
     if not strip_height(block):
         return []
-    found = [one for one in block.ranges if one.ends and not is_control(one.arm)]
+    found = [one for one in block.ranges if one.ends and not one.is_control]
     return found if len({family_of(one.arm) or one.arm for one in found}) <= _MOST_SHADED else []
 
 

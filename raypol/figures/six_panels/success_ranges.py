@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raypol.core.distances import METRICS
 from raypol.figures.style.arms import in_order
@@ -38,6 +38,7 @@ class ArmRange:
     """Between which T' the ends lie."""
     searched: bool = False
     """True if a range search found it."""
+    is_control: bool = False
 
     @property
     def ends(self) -> tuple[float, float] | None:
@@ -53,12 +54,13 @@ def arm_ranges(rows: Sequence[TrialRow], ranges: Sequence[RangeRow] = ()) -> lis
         ranges: of the same; an arm that is in them is not looked up in the rows. If only the strict verifier's were searched,
             they are passed over.
     """
-    found = {span.arm: span for span in _searched(ranges)}
+    found = {one.arm: one for one in _searched(ranges)}
     searched = tuple(f"{row.arm}," for row in ranges if row.policy == "published")
     for arm, by_steps in _judged(rows).items():
         if not f"{arm},".startswith(searched):
             found[arm] = _tried(arm, by_steps)
-    return [found[arm] for arm in in_order(found)]
+    controls = {row.arm for row in rows if row.is_control}
+    return [replace(found[arm], is_control=arm in controls) for arm in in_order(found)]
 
 
 def say_conditions(conditions: str) -> str:

@@ -102,8 +102,8 @@ def jump_looks(block: SettingPanels, styles: Mapping[str, ArmStyle]) -> list[tup
             name = "jump (no update)"
         else:
             more = f" and {len(jump.arms) - 1} more" if len(jump.arms) > 1 else ""
-            name = f"jump (no update) of {jump.named_after}{more}"
-        colour = styles[jump.named_after].colour if i and len(jump.arms) == 1 else grey.colour
+            name = f"jump (no update) of {jump.arms[0]}{more}"
+        colour = styles[jump.arms[0]].colour if i and len(jump.arms) == 1 else grey.colour
         looks.append((name, ArmStyle(colour, "", _JUMP_LINES[i % len(_JUMP_LINES)])))
     return looks
 

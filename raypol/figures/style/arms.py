@@ -12,8 +12,6 @@ from typing import Final
 
 from matplotlib.typing import LineStyleType
 
-from raypol.core.scoring import CONTROLS
-
 HONEST: Final = "honest"
 JUMP: Final = "jump"
 
@@ -60,11 +58,6 @@ def family_of(arm: str) -> str | None:
         alias for alias in _ALIASES if plain.startswith(alias) and not plain[len(alias) : len(alias) + 1].isalnum()
     ]
     return _ALIASES[max(found, key=len)] if found else None
-
-
-def is_control(arm: str) -> bool:
-    """True for null and infinitesimal, whatever is varied with them."""
-    return family_of(arm) in CONTROLS
 
 
 def style_of(arm: str) -> ArmStyle:

@@ -1,11 +1,13 @@
 """How images and perturbations are shown: what imshow takes, and what is said about it."""
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from raypol.figures.style.page import INK, SMALL
@@ -14,27 +16,31 @@ _READABLE: Final = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 """Amplifications, times powers of ten."""
 
 
-def show_image(ax: Axes, values: npt.NDArray[np.float64], *, signed: bool = False) -> Any:  # noqa: ANN401 - matplotlib's
-    """Draw pixels in [0, 1], or signed differences in [-1, 1], without ticks; returns what a colour bar needs."""
-    ax.set_xticks([])
-    ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set(color="#BBBBBB", linewidth=0.5)
+def show_image(
+    ax: Axes, values: npt.NDArray[np.float64], *, signed: bool = False, corner: tuple[float, float] = (0.0, 0.0)
+) -> AxesImage:
+    """Draw pixels in [0, 1], or signed differences in [-1, 1], a unit each, with their upper left corner at `corner`."""
+    (left, top), (height, width) = corner, values.shape[:2]
+    ax.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="#BBBBBB", linewidth=1.0))
     return ax.imshow(
         values,
         cmap="RdBu_r" if signed else "gray",
         vmin=-1.0 if signed else 0.0,
         vmax=1.0,
         interpolation="nearest",
-        aspect="equal",
+        extent=(left, left + width, top + height, top),
     )
 
 
-def add_scale(image: Any, ax: Axes, factor: float) -> None:  # noqa: ANN401 - matplotlib's
-    """Put the scale of a difference that is shown `factor` times beside its image."""
-    figure = ax.get_figure(root=False)
-    assert figure is not None, "the axes are on a page"
-    bar = figure.colorbar(image, ax=ax, ticks=[-1.0, 0.0, 1.0], aspect=9, pad=0.04, panchor=False)
+def add_scale(image: AxesImage, factor: float) -> None:
+    """Put a scale to the right of a difference that is shown `factor` times; the limits of its axes are set."""
+    ax, (left, right, bottom, top) = image.axes, image.get_extent()
+    figure = image.get_figure(root=False)
+    assert ax is not None, "the image is on a page"
+    assert figure is not None, "the image is on a page"
+    x = [right + share * (right - left) for share in (0.07, 0.16)]
+    (x0, y0), (x1, y1) = (ax.transData - ax.transAxes).transform([(x[0], bottom), (x[1], top)])
+    bar = figure.colorbar(image, cax=ax.inset_axes((x0, y0, x1 - x0, y1 - y0)), ticks=[-1.0, 0.0, 1.0])
     bar.ax.set_yticklabels([in_255(sign / factor) for sign in (-1.0, 0.0, 1.0)], fontsize=SMALL - 1, color=INK)
     bar.ax.tick_params(length=2, pad=1)
     bar.outline.set_visible(False)

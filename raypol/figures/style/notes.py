@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from raypol.figures.series import Setting
-from raypol.figures.style.arms import HONEST
 from raypol.store.results.rows import TrialRow
 
 SPREAD: Final = "Several rows: their median, band from the smallest to the largest."
@@ -27,7 +26,7 @@ def note_names(text: str, names: Iterable[str]) -> list[str]:
 
 def row_name(row: TrialRow) -> str:
     """A row in a footnote."""
-    symbol = "T" if row.arm == HONEST else "T'"
+    symbol = "T" if row.is_honest else "T'"
     return f"{row.arm} at {symbol} = {row.steps:,}"
 
 
@@ -41,7 +40,7 @@ def note_not_measured(rows: Sequence[TrialRow]) -> list[str]:
 
 def note_left_out(rows: Sequence[TrialRow]) -> list[str]:
     """A footnote on the rows that failed or were stopped early."""
-    left_out = [row for row in rows if row.status != "ok"]
+    left_out = [row for row in rows if not row.is_ok]
     counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(r.status for r in left_out).items()))
     return note_names(f"Left out, {len(left_out)} of {len(rows)} rows ({counts})", map(row_name, left_out))
 

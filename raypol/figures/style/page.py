@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -62,8 +62,9 @@ def new_page(
         look = {"fontsize": SMALL, "color": FAINT, "parse_math": False}
         figure.supxlabel("\n".join(foot), x=0.12 / width, ha="left", **look)
     if columns:
+        handles: list[Any] = [handle for column in columns for handle, _ in column]
         legend = body.legend(
-            [handle for column in columns for handle, _ in column],
+            handles,
             [label for column in columns for _, label in column],
             loc="outside lower center",
             ncols=len(columns),
@@ -101,7 +102,14 @@ def plain_axes(ax: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         ax.spines[side].set_color(FAINT)
-    ax.set_title(printable(title), loc="left", fontsize=TEXT + 0.5, fontweight="bold", color=INK, parse_math=False)
+    ax.set_title(
+        "\n".join(map(printable, title.split("\n"))),
+        loc="left",
+        fontsize=TEXT + 0.5,
+        fontweight="bold",
+        color=INK,
+        parse_math=False,
+    )
     ax.set_xlabel(x, fontsize=TEXT - 0.5, color=INK)
     ax.set_ylabel(y, fontsize=TEXT - 0.5, color=INK)
 

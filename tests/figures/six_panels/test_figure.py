@@ -450,7 +450,7 @@ def test_too_many_variants_are_put_together_and_it_is_said() -> None:
     rows = [row("III", alpha=0.1 * i, noise=0.01 * j, trajectory="noisy") for i in range(1, 8) for j in range(1, 8)]
     figure = save.six_panels([honest_row(), *rows])
     assert len([entry for entry in legend(figure) if entry.startswith("III")]) == 7
-    assert "Put together in one band, too many to tell apart: rows that differ in noise." in words(figure)
+    assert "Put together, too many to tell apart: rows that differ in noise." in words(figure)
 
 
 def test_points_that_differ_in_more_than_length_are_not_joined() -> None:

@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from raypol.core.scoring import CONTROLS
 from raypol.figures import save
-from raypol.figures.style.arms import STYLES, family_of, in_order, is_control, style_of, styles_of
+from raypol.figures.style.arms import STYLES, family_of, in_order, style_of, styles_of
 from tests.figures.figure_rows import ATTACKS, accuracies, demo_rows, honest_row, lines, row
 from tests.figures.six_panels.test_figure import panels
 
@@ -73,7 +72,6 @@ def test_an_attack_has_one_colour_under_all_its_names(arm: str, attack: str | No
     assert family_of(arm) == attack
     if attack is not None:
         assert style_of(arm).colour == STYLES[attack].colour
-        assert is_control(arm) == (attack in CONTROLS)
     else:
         assert style_of(arm).colour not in {style.colour for style in STYLES.values()}
 
