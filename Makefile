@@ -5,7 +5,7 @@ RESULTS ?= results/demo
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test lint format types layers pytest test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench docs clean
+.PHONY: help demo test lint format types layers pytest test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench docs generate clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -29,7 +29,7 @@ types: .venv/.ready  ## mypy --strict over package, sweeps, tests and benchmarks
 layers: .venv/.ready  ## import-linter: imports point down only
 	$(BIN)/lint-imports
 
-pytest: .venv/.ready  ## the test suite alone: two processes for what runs in one thread, then what starts Ray
+pytest: .venv/.ready  ## the test suite alone: single-threaded tests in two processes, then the tests that start Ray
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist loadfile
 	$(BIN)/pytest -m "ray and not slow and not machine and not browser"
 
@@ -57,13 +57,13 @@ metrics-test: .venv/.ready  ## every panel of the Grafana dashboard on a real Pr
 autoscaler-test: .venv/.ready  ## Ray's autoscaler starts the node types of cluster.yaml, simulated on this machine
 	$(BIN)/pytest -m machine tests/system/test_autoscaler.py
 
-slow-test: .venv/.ready  ## what takes too long for `make test`: interrupted sweeps, every smoke sweep (about 20 minutes)
+slow-test: .venv/.ready  ## tests that take too long for `make test`: interrupted sweeps, every smoke sweep (about 20 minutes)
 	$(BIN)/pytest -m "slow and not machine"
 
 chaos: .venv/.ready  ## a sweep while actors, workers, nodes and its driver are killed: nothing lost, doubled or changed (about 15 minutes)
 	$(BIN)/python -m benchmarks.chaos
 
-overhead: .venv/.ready  ## what Tune, actors, Parquet and MLflow add to a trial (about 3 minutes)
+overhead: .venv/.ready  ## time that Tune, actors, Parquet and MLflow add to a trial (about 3 minutes)
 	$(BIN)/python -m benchmarks.overhead
 
 bench: .venv/.ready  ## the four ratios the README quotes (about 5 minutes)
@@ -71,6 +71,10 @@ bench: .venv/.ready  ## the four ratios the README quotes (about 5 minutes)
 
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
 	$(BIN)/python -m benchmarks.paper_scale
+
+generate: .venv/.ready  ## write the pages made from code: docs/commands.md from --help, docs/results.md from the columns
+	$(BIN)/python docs/generate_commands.py
+	$(BIN)/python -m raypol.store.results.describe > docs/results.md
 
 docs: .venv/.docs-ready  ## the pages of docs/ as HTML in site/; a broken link or anchor is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

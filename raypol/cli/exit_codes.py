@@ -22,31 +22,31 @@ _FRAME: Final = re.compile(r"\x1b\[[0-9;]*m|[─-╿]|(?<=\s)-{8,}(?=\s|$)")  # 
 
 
 def parse(kind: Any, program: str, description: str, arguments: Sequence[str], *, help_words: str = "") -> Any:  # noqa: ANN401
-    """The command behind the arguments; a wrong one becomes one line and exit code 2.
+    """Parse a command line; a wrong one becomes one line and exit code 2.
 
     Args:
         kind: a dataclass, or a union of subcommands.
-        program: as the user typed it.
-        description: heads the help.
-        arguments: without the program.
-        help_words: what to type for the help that explains the mistake; empty = the program's.
+        program: name of the program as the user typed it.
+        description: first paragraph of the help.
+        arguments: words after the program's name.
+        help_words: command whose --help explains the mistake; empty = the program.
     """
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences Ray's notice about CPU-only actors
-    said = io.StringIO()
+    complaint = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(complaint):
             return tyro.cli(kind, prog=program, description=description, args=arguments)
     except SystemExit as end:
         if end.code != 2:  # --help
-            sys.stderr.write(said.getvalue())
+            sys.stderr.write(complaint.getvalue())
             raise
-        fail(f"{usage_error(said.getvalue())}; see {help_words or program} --help")
+        fail(f"{usage_error(complaint.getvalue())}; see {help_words or program} --help")
         sys.exit(2)
 
 
 def guarded(run: Callable[[], int], *, debug: bool) -> int:
-    """Run a command: 2 for bad input, 130 for Ctrl-C, 3 for what is nobody's input."""
+    """Run a command; returns its exit code, 2 for bad input, 130 for Ctrl-C, 3 for any other failure."""
     if debug:
         logging.getLogger("raypol").setLevel(logging.DEBUG)
     try:
@@ -57,7 +57,7 @@ def guarded(run: Callable[[], int], *, debug: bool) -> int:
         fail(str(err))
         return 2
     except KeyboardInterrupt:
-        ERR.print("interrupted; what was finished is kept, run the same command again to go on", style="yellow")
+        ERR.print("interrupted; finished work is kept, run the same command again to go on", style="yellow")
         return 130
     except Exception:
         # Python's own exit code for this is 1, which would say that a proof was rejected.
@@ -66,18 +66,18 @@ def guarded(run: Callable[[], int], *, debug: bool) -> int:
 
 
 def fail(message: str) -> None:
-    """The one line that says what is wrong."""
+    """Print the one line that says what is wrong."""
     line = terminal_text(f"error: {' '.join(message.split())}")
     line.stylize("red")
     ERR.print(line, soft_wrap=True)
 
 
 def usage_error(box: str) -> str:
-    """The complaint of tyro, a box of several lines, as one line without its title and its reference to --help."""
+    """Tyro's complaint, a box of several lines, as one line without its title and its reference to --help."""
     lines = [_FRAME.sub("", line).strip() for line in box.splitlines()[1:]]
     parts = [" ".join(part).rstrip(".") for ruled, part in groupby(lines, key=lambda line: not line) if not ruled]
     parts = [part for part in parts if not part.startswith("For full helptext")]
-    said = [part for part in parts if not part.startswith("Perhaps you meant:")]
-    nearest = " ".join(part for part in parts if part not in said)
+    problems = [part for part in parts if not part.startswith("Perhaps you meant:")]
+    nearest = " ".join(part for part in parts if part not in problems)
     options = dict.fromkeys(re.findall(r"(?<!\S)--(?!help\b)[a-z][a-z0-9-]*(?=[ ,])", nearest))
-    return "; ".join([*said, f"perhaps you meant {' or '.join(options)}"] if options else said)
+    return "; ".join([*problems, f"perhaps you meant {' or '.join(options)}"] if options else problems)

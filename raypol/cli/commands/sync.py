@@ -1,15 +1,13 @@
-"""`raypol sync`: bring to MLflow what it lacks of a results folder."""
+"""`raypol sync`: bring rows of a results folder to MLflow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Annotated, Final
+from typing import Final
 
-import tyro
-
-from raypol.cli.console import ERR, OUT
+from raypol.cli.console import ERR, OUT, first_names
 from raypol.cli.exit_codes import fail
-from raypol.cli.options import Debug
+from raypol.cli.options import Debug, ReadResults
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.runs.sweeps.record import SweepRecord
@@ -19,18 +17,16 @@ from raypol.store.location import Location, open_location
 from raypol.store.results.files import read_trials
 from raypol.store.results.rows import TrialRow
 
-_SHOWN: Final = 6
 _FAILED: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncCommand:
-    """Bring to MLflow what it lacks of a results folder: rows finished while it was away. A second time adds nothing.
+    """Bring the rows of a results folder to MLflow that it lacks: those finished while it was away. A second time adds nothing.
     Exit code 0 everything is there, 2 bad input, 3 MLflow is away or another process is writing the same runs.
     """
 
-    results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
-    """Results folder: a local path, s3://... or gs://..."""
+    results: ReadResults
     sweep: str = ""
     """Name of one sweep in it; empty = all."""
     tracking_uri: str = ""
@@ -53,8 +49,8 @@ class SyncCommand:
                     raise
                 fail(f"{sweep_id} did not get to MLflow at {uri} ({one_line(err)})")
                 return _FAILED
-            said = f"{experiment}, sweep {sweep_id}: {done.logged} logged, {done.present} were there already"
-            OUT.print(said, soft_wrap=True)
+            counts = f"{done.logged} logged, {done.present} were there already"
+            OUT.print(f"{experiment}, sweep {sweep_id}: {counts}", soft_wrap=True)
             tables[experiment] = done.table
         OUT.print(f"MLflow: {ui_command(uri)}", soft_wrap=True)
         for experiment, table in tables.items():
@@ -63,7 +59,7 @@ class SyncCommand:
 
 
 def experiment_of(results: Location, sweep_id: str) -> str:
-    """The MLflow experiment of a sweep: sweeps and demos name theirs, rows of other origin share one."""
+    """Name of a sweep's MLflow experiment; rows that neither a sweep nor a demo wrote share one."""
     asked = SweepRecord(results, sweep_id).read_asked() or {}
     if "sweep" in asked:
         return f"raypol-{asked['sweep']}"
@@ -71,10 +67,10 @@ def experiment_of(results: Location, sweep_id: str) -> str:
 
 
 def _sweeps(results: Location, wanted: str) -> Mapping[str, list[TrialRow]]:
-    """Rows by sweep.
+    """Rows by sweep: of the wanted one, or of all.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no rows.
     """
     if not results.exists():
         raise InputError(f"no such results folder: {results}")
@@ -87,8 +83,5 @@ def _sweeps(results: Location, wanted: str) -> Mapping[str, list[TrialRow]]:
     if not wanted:
         return sweeps
     if wanted not in sweeps:
-        more = f" and {len(sweeps) - _SHOWN} more" if len(sweeps) > _SHOWN else ""
-        raise InputError(
-            f"{results} holds no rows of sweep {wanted!r}; there are {', '.join([*sweeps][:_SHOWN])}{more}"
-        )
+        raise InputError(f"{results} holds no rows of sweep {wanted!r}; there are {first_names(sweeps)}")
     return {wanted: sweeps[wanted]}
