@@ -41,14 +41,13 @@ def blocks(page: Path, language: str = "", mark: str = "") -> list[Block]:
     return [b for b in found if language in ("", b.language) and mark in ("", b.mark)]
 
 
-def prose(page: Path) -> str:
-    """A page without its fenced blocks and inline code."""
+def prose(page: Path, *, code: bool = True) -> str:
+    """A page without its fenced blocks, and without inline code if `code` is false."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    return re.sub(r"`[^`\n]*`", "", text)
+    return text if code else re.sub(r"`[^`\n]*`", "", text)
 
 
 def anchors(page: Path) -> set[str]:
     """Anchors of a page's headings, as the site and GitHub make them."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
     return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
