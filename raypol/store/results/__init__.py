@@ -1,1 +1,1 @@
-"""Results of trials as Parquet: rows, the descriptions of their columns, files, queries."""
+"""Rows of results in Parquet."""
