@@ -128,13 +128,11 @@ def check_requests(
         if not any(offer.fits(request) for offer in offers)
     }
     if missing:
-        who = (
-            "no live node offers"
-            if not scalable.types
-            else "no live node and no type that the autoscaler can start offers"
-        )
+        who = "no live node and no type that the autoscaler can start" if scalable.types else "no live node"
         hints = sorted(filter(None, (_near(request, offers) for request in missing.values())))
-        raise InputError("; ".join([f"{who} {', '.join(sorted(missing))}", describe_nodes(nodes, scalable), *hints]))
+        raise InputError(
+            "; ".join([f"{who} offers {', '.join(sorted(missing))}", describe_nodes(nodes, scalable), *hints])
+        )
 
 
 def check_group(
@@ -297,29 +295,22 @@ def offers_from_ray(
     """
     offers = []
     for node in nodes:
-        if not node.get("Alive"):
-            continue
-        free = None if available is None else available.get(str(node.get("NodeID")), {})
-        offer = offer_from_resources(
-            str(node.get("NodeManagerHostname") or node.get("NodeID", "?")),
-            node.get("Resources", {}),
-            node.get("Labels", {}),
-        )
-        offers.append(
-            replace(
-                offer,
-                free_cpus=None if free is None else float(free.get("CPU", 0.0)),
-                free_gpus=None if free is None else float(free.get("GPU", 0.0)),
-                node_type=(offer.labels or {}).get(_TYPE_LABEL, ""),
-            )
-        )
+        if node.get("Alive"):
+            free = None if available is None else available.get(str(node.get("NodeID")), {})
+            name = str(node.get("NodeManagerHostname") or node.get("NodeID", "?"))
+            offers.append(offer_from_resources(name, node.get("Resources", {}), node.get("Labels"), free=free))
     return offers
 
 
 def offer_from_resources(
-    name: str, resources: Mapping[str, float], labels: Mapping[str, str] | None = None, *, count: int = 1
+    name: str,
+    resources: Mapping[str, float],
+    labels: Mapping[str, str] | None = None,
+    *,
+    free: Mapping[str, float] | None = None,
+    count: int = 1,
 ) -> NodeOffer:
-    """Convert Ray's resources and labels of a node or a type of nodes."""
+    """Convert Ray's resources and labels of a node or a type of nodes; `free` are its unused resources."""
     models = (key.removeprefix(_ACCELERATOR_PREFIX) for key in resources if key.startswith(_ACCELERATOR_PREFIX))
     return NodeOffer(
         name=name,
@@ -328,6 +319,9 @@ def offer_from_resources(
         accelerators=tuple(sorted(models)),
         memory_bytes=int(resources.get("memory", 0)),
         labels=dict(labels or {}),
+        free_cpus=None if free is None else float(free.get("CPU", 0.0)),
+        free_gpus=None if free is None else float(free.get("GPU", 0.0)),
+        node_type=(labels or {}).get(_TYPE_LABEL, ""),
         count=count,
     )
 

@@ -19,14 +19,14 @@ _log = logging.getLogger(__name__)
 What = Literal["worker", "trial process"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MetricSpec:
     """Name and meaning of a metric."""
 
     name: str
     kind: Literal["counter", "gauge"]
-    about: str
     tags: tuple[str, ...]
+    about: str
 
     @property
     def exported(self) -> str:
@@ -35,64 +35,37 @@ class MetricSpec:
 
 
 INTERVALS: Final = MetricSpec(
-    name="raypol_intervals",
-    kind="counter",
-    about="Intervals that workers crafted or replayed. A verifier is not told the attack: replays count under none.",
-    tags=("work", "accelerator", "attack"),
+    "raypol_intervals",
+    "counter",
+    ("work", "accelerator", "attack"),
+    "Intervals that workers crafted or replayed. A verifier is not told the attack: replays count under none.",
 )
 DEVICE_SECONDS: Final = MetricSpec(
-    name="raypol_device_seconds",
-    kind="counter",
-    about="Seconds that workers spent on jobs, loading and storing included; a worker on half a GPU counts half.",
-    tags=("role", "accelerator", "attack"),
+    "raypol_device_seconds",
+    "counter",
+    ("role", "accelerator", "attack"),
+    "Seconds that workers spent on jobs, loading and storing included; a worker on half a GPU counts half.",
 )
-STORE_BYTES: Final = MetricSpec(
-    name="raypol_store_bytes", kind="counter", about="Bytes of proofs and shards written.", tags=("role",)
-)
+STORE_BYTES: Final = MetricSpec("raypol_store_bytes", "counter", ("role",), "Bytes of proofs and shards written.")
 LOST: Final = MetricSpec(
-    name="raypol_lost",
-    kind="counter",
-    about="Workers and processes of trials that died or whose node did.",
-    tags=("what",),
+    "raypol_lost", "counter", ("what",), "Workers and processes of trials that died or whose node did."
 )
-RESTARTED: Final = MetricSpec(
-    name="raypol_restarted", kind="counter", about="Lost workers and processes that came back.", tags=("what",)
-)
+RESTARTED: Final = MetricSpec("raypol_restarted", "counter", ("what",), "Lost workers and processes that came back.")
 SHARDS_WAITING: Final = MetricSpec(
-    name="raypol_shards_waiting",
-    kind="gauge",
-    about="Jobs of running trials that wait for a worker.",
-    tags=("accelerator",),
+    "raypol_shards_waiting", "gauge", ("accelerator",), "Jobs of running trials that wait for a worker."
 )
 TRIALS: Final = MetricSpec(
-    name="raypol_trials",
-    kind="gauge",
-    about="Trials by state: waiting, running, ok, error, stopped.",
-    tags=("sweep", "state"),
+    "raypol_trials", "gauge", ("sweep", "state"), "Trials by state: waiting, running, ok, error, stopped."
 )
 TRIALS_FINISHED: Final = MetricSpec(
-    name="raypol_trials_finished",
-    kind="counter",
-    about="Trials that this driver saw finish.",
-    tags=("sweep", "state", "arm"),
+    "raypol_trials_finished", "counter", ("sweep", "state", "arm"), "Trials that this driver saw finish."
 )
 OLDEST_TRIAL: Final = MetricSpec(
-    name="raypol_oldest_trial_seconds",
-    kind="gauge",
-    about="Age of the trial that has run longest; 0 if none runs.",
-    tags=("sweep",),
+    "raypol_oldest_trial_seconds", "gauge", ("sweep",), "Age of the trial that has run longest; 0 if none runs."
 )
 EXPORTED_METRICS: Final = (
-    INTERVALS,
-    DEVICE_SECONDS,
-    STORE_BYTES,
-    LOST,
-    RESTARTED,
-    SHARDS_WAITING,
-    TRIALS,
-    TRIALS_FINISHED,
-    OLDEST_TRIAL,
-)
+    INTERVALS, DEVICE_SECONDS, STORE_BYTES, LOST, RESTARTED, SHARDS_WAITING, TRIALS, TRIALS_FINISHED, OLDEST_TRIAL
+)  # fmt: skip
 
 Values = Mapping[tuple[str, ...], float]
 """Values of a gauge by its tags, in the order of its specification."""

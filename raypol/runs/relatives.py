@@ -1,4 +1,4 @@
-"""The relatives of the attacks on a proof's model: from a folder's recorded weights and its dataset's points to the outcome."""
+"""Running relatives of the attacks (adversarial and unadversarial examples, DLG) on a proof's recorded model."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,6 @@ from torch import Tensor
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
 from raypol.core.progress import Progress, no_progress
-from raypol.core.proof import Checkpoint
 from raypol.core.relatives.adversarial import Adversarial, adversarial_example
 from raypol.core.relatives.dlg import DLG, Recovered, recover, shared_gradient
 from raypol.core.relatives.perturbing import Perturbed
@@ -28,7 +27,7 @@ class Subject:
     """`Location.address` of the proof's folder."""
     data: DataSource
     step: int | None
-    """Recorded step whose weights are taken; None = the last."""
+    """Recorded step of the weights; None = the last."""
     indices: tuple[int, ...]
     split: Split
     device: str
@@ -36,7 +35,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Leak:
-    """A point, and what its gradient told."""
+    """A point, and its recovery from its gradient."""
 
     truth: Tensor
     """(C, H, W) in [0, 1]."""
@@ -45,17 +44,18 @@ class Leak:
 
 
 def run_perturbing(job: tuple[Subject, Adversarial | Unadversarial], on_progress: Progress = no_progress) -> Perturbed:
-    """Craft an example of each point; progress counts evaluations, of how many at most."""
+    """Craft an example of each point; progress counts evaluations."""
     subject, config = job
     trainer = recorded_trainer(subject)
     X, y = pick_points(trainer, subject.indices, subject.split)
+    on_evaluation = _bounded(on_progress, config.iterations)
     if isinstance(config, Adversarial):
-        return adversarial_example(trainer, X, y, config, on_evaluation=_bounded(on_progress, config.iterations))
-    return unadversarial_example(trainer, X, y, config, on_evaluation=_bounded(on_progress, config.iterations))
+        return adversarial_example(trainer, X, y, config, on_evaluation=on_evaluation)
+    return unadversarial_example(trainer, X, y, config, on_evaluation=on_evaluation)
 
 
 def run_leaking(job: tuple[Subject, DLG], on_progress: Progress = no_progress) -> Leak:
-    """Take the gradient of the first point, and recover the point from it; progress counts evaluations, of how many at most."""
+    """Recover the first point from its gradient; progress counts evaluations."""
     subject, config = job
     trainer = recorded_trainer(subject)
     X, y = pick_points(trainer, subject.indices[:1], subject.split)
@@ -67,12 +67,12 @@ def run_leaking(job: tuple[Subject, DLG], on_progress: Progress = no_progress) -
 
 
 def _bounded(on_progress: Progress, most: int) -> OnEvaluation:
-    """L-BFGS looks at its limit after a line search and may pass it by some evaluations."""
+    """Progress with a limit: L-BFGS checks its own only after a line search, and may exceed it by some evaluations."""
     return lambda count: on_progress("evaluations of the search, at most", min(count, most), most)
 
 
 def recorded_trainer(subject: Subject) -> Trainer:
-    """The proof's model at a recorded step, with its own normalisation; the optimizer's state stays where it is.
+    """Load a proof's model at a recorded step, with its own normalisation, without the optimizer's state.
 
     Raises:
         InputError: not a readable proof, no weights of that step, or those of another model.
@@ -86,10 +86,6 @@ def recorded_trainer(subject: Subject) -> Trainer:
     trainer = Trainer(proof.recipe, subject.data.load(), subject.device)
     checkpoint = proof.checkpoint(recorded.index(step))
     reject_foreign(checkpoint, trainer.model)
-    trainer.load(_weights_of(checkpoint, trainer))
+    # The model's own index tables: a forged table would send its lookups anywhere.
+    trainer.load(replace(checkpoint, buffers={**checkpoint.buffers, **trainer.tables}, optimizer_state={}))
     return trainer
-
-
-def _weights_of(checkpoint: Checkpoint, trainer: Trainer) -> Checkpoint:
-    # The model's own index tables: a forged one would send its lookups anywhere.
-    return replace(checkpoint, buffers={**checkpoint.buffers, **trainer.tables}, optimizer_state={})

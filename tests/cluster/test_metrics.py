@@ -82,7 +82,7 @@ def test_names_are_distinct_and_described() -> None:
 
 def test_what_ray_refuses_is_dropped(ray_session: ModuleType) -> None:
     assert ray_session.is_initialized()
-    wrong = MetricSpec(name="raypol_wrong", kind="counter", about="Takes a tag.", tags=("sweep",))
+    wrong = MetricSpec("raypol_wrong", "counter", ("sweep",), "Takes a tag.")
     add(wrong, 1.0)  # the tag is missing
     add(wrong, 1.0, other="x")
     add(wrong, float("nan"), sweep="s")

@@ -1,7 +1,7 @@
-"""A raypol proof becomes a folder that the published verifier reads as it is, one checkpoint in memory at a time.
+"""Export of a raypol proof as a folder for the published verifier, one checkpoint in memory at a time.
 
-That layout says less than a proof does. What it cannot express is returned, shown and written beside the files; where the
-folder would say something else than the proof, it is made only if the caller accepts that.
+That layout records less than a proof. The missing parts are returned, shown and written beside the files; a folder that would
+contradict the proof is written only if the caller accepts that.
 """
 
 import shlex
@@ -24,34 +24,34 @@ from raypol.core.proof import MAX_STEPS, Recipe, ScheduleConfig
 from raypol.core.training.optimizers import learning_rates
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.survey import Survey, survey
-from raypol.runs.published.published_defaults import DATASETS, OTHER_DATASET, RESNET20, TRANSFORMS
+from raypol.runs.published.published_defaults import OTHER_DATASET, PUBLISHED_DATASETS, RESNET20, TRANSFORMS
 from raypol.runs.trials.verify import check_names
 from raypol.store.location import Location
 from raypol.store.proofs.reader import ParquetProof
-from raypol.store.published.folder import new_folder, new_indices, printed_hash, write_state
+from raypol.store.published.folder import new_folder, printed_hash
 
 NOTE_NAME: Final = "NOT_EXPORTED.txt"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gap:
-    """Something of a proof that the published layout does not say."""
+    """Part of a proof that the published layout does not record."""
 
     part: str
     what: str
     false: bool = False
-    """The folder would say something else than the proof, so that the published verifier could not replay it."""
+    """True if the folder would contradict the proof, so that the published verifier could not replay it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
-    """What was written."""
+    """Result of an export."""
 
     gaps: tuple[Gap, ...]
     command: str
-    """That judges the folder with the published code."""
+    """Command that judges the folder with the published code."""
     import_command: str
-    """That reads the folder back."""
+    """Command that reads the folder back."""
 
 
 def export_published(
@@ -69,7 +69,7 @@ def export_published(
         proof: folder of the proof; its names must be allowed (`allow_names`).
         target: folder to be made.
         data: the public dataset.
-        lossy: also if the folder cannot say what the proof says.
+        lossy: also if the layout cannot express the proof.
         with_hash: write hash.txt; without it the published verifier stops before it replays anything.
         on_progress: called as checkpoints are written and images printed.
 
@@ -86,7 +86,7 @@ def export_published(
     false = [gap for gap in found if gap.false]
     if false and not lossy:
         raise InputError(
-            f"the published layout cannot say what this proof says: {'; '.join(f'{gap.part}: {gap.what}' for gap in false)}; "
+            f"the published layout cannot express this proof: {'; '.join(f'{gap.part}: {gap.what}' for gap in false)}; "
             "give --lossy to export the rest (its verifier will then not reproduce the proof)"
         )
     trainer = Trainer(
@@ -115,11 +115,11 @@ def export_published(
 
 
 def expressed_schedule(recipe: Recipe) -> ScheduleConfig | None:
-    """The recipe's learning rates as a MultiStepLR or constant, None if no such schedule gives exactly these."""
+    """The recipe's learning rates as a MultiStepLR or constant; None if no such schedule gives exactly these."""
     schedule = recipe.schedule
     if schedule.name == "constant":
         return ScheduleConfig()
-    rates = learning_rates(recipe)  # the options are ones that torch takes
+    rates = learning_rates(recipe)  # raises if torch refuses the options
     milestones = schedule.options.get("milestones")
     if schedule.name != "MultiStepLR" or isinstance(milestones, str) or not isinstance(milestones, Sequence):
         return None
@@ -136,63 +136,52 @@ def expressed_schedule(recipe: Recipe) -> ScheduleConfig | None:
 def gaps(
     recipe: Recipe, dataset: Dataset, num_points: int, schedule: ScheduleConfig | None, *, asserted: Sequence[str] = ()
 ) -> list[Gap]:
-    """What the published layout, or the verifier that reads it, does not have of a proof."""
-    built_in = DATASETS.get(recipe.dataset, OTHER_DATASET)
+    """List the parts of a proof that the published layout, or its verifier, does not have."""
+    built_in = PUBLISHED_DATASETS.get(recipe.dataset, OTHER_DATASET)
     flag, transform = built_in.flag or recipe.dataset, recipe.transform
-    found = [
-        Gap(
-            part="root and hashes",
-            what="hash.txt binds 3.5 % of a colour image's pixels, no label, index or checkpoint",
-        ),
-        Gap(
-            part="names", what=f"model {recipe.model}, dataset {recipe.dataset} and its SHA-256: flags of the verifier"
-        ),
-        Gap(part="k and B", what=f"{recipe.interval} and {recipe.batch_size}: flags of the verifier"),
-        Gap(part="generation", what="cost, versions and device"),
-    ]
+    found: list[Gap] = []
+
+    def lacks(part: str, what: str, *, false: bool = False) -> None:
+        found.append(Gap(part=part, what=what, false=false))
+
+    lacks("root and hashes", "hash.txt binds 3.5 % of a colour image's pixels, no label, index or checkpoint")
+    lacks("names", f"model {recipe.model}, dataset {recipe.dataset} and its SHA-256: flags of the verifier")
+    lacks("k and B", f"{recipe.interval} and {recipe.batch_size}: flags of the verifier")
+    lacks("generation", "cost, versions and device")
     if (recipe.model, dataset.image_shape[0], dataset.num_classes) != RESNET20:
-        found.append(
-            Gap(part="model", what=f"the verifier has no {recipe.model} with these tensor names; add it to model.py")
-        )
+        lacks("model", f"the verifier has no {recipe.model} with these tensor names; add it to model.py")
     if not built_in.flag:
-        found.append(Gap(part="dataset", what=f"the verifier loads no {recipe.dataset}; add it to utils.py"))
+        lacks("dataset", f"the verifier loads no {recipe.dataset}; add it to utils.py")
     if transform != TRANSFORMS[built_in.transform]:
-        what = f"{_words(transform)}; for {flag} the verifier has {_words(TRANSFORMS[built_in.transform])}; change utils.py"
-        found.append(Gap(part="transform", what=what))
+        theirs = _words(TRANSFORMS[built_in.transform])
+        lacks("transform", f"{_words(transform)}; for {flag} the verifier has {theirs}; change utils.py")
     if transform.is_random:
-        found.append(Gap(part="augmentation", what=f"the draws of seed {recipe.seed}; the verifier makes its own"))
+        lacks("augmentation", f"the draws of seed {recipe.seed}; the verifier makes its own")
     if recipe.optimizer.name != built_in.optimizer:
-        what = f"{recipe.optimizer.name}; for {flag} the verifier has {built_in.optimizer}; change train.py"
-        found.append(Gap(part="optimizer", what=what))
-    if recipe.channels_last:
-        found.append(
-            Gap(part="channels_last", what="the verifier uses torch's default memory format, which rounds differently")
+        lacks(
+            "optimizer", f"{recipe.optimizer.name}; for {flag} the verifier has {built_in.optimizer}; change train.py"
         )
+    if recipe.channels_last:
+        lacks("channels_last", "the verifier uses torch's default memory format, which rounds differently")
     if recipe.precision in ("tf32", "bf16"):
-        found.append(Gap(part="precision", what=f"{recipe.precision}; the verifier computes as torch does by default"))
+        lacks("precision", f"{recipe.precision}; the verifier computes as torch does by default")
     if recipe.precision == "float64":
-        found.append(Gap(part="precision", what="float64; the verifier's model has float32 weights", false=True))
+        lacks("precision", "float64; the verifier's model has float32 weights", false=True)
     if asserted:
-        found.append(Gap(part="asserted", what=f"that {', '.join(asserted)[:200]} were asserted at an earlier import"))
+        lacks("asserted", f"that {', '.join(asserted)[:200]} were asserted at an earlier import")
     if num_points:
-        what = f"{num_points}, which no index of the dataset names; with --lossy: the points that they were made from"
-        found.append(Gap(part="own points", what=what, false=True))
+        what = f"{num_points}, which no index of the dataset names; with --lossy: the points from which they were made"
+        lacks("own points", what, false=True)
     if schedule is None:
         name = f"{'stretched ' if recipe.schedule.base_steps else ''}{recipe.schedule.name}"
         what = f"{name} is no MultiStepLR; with --lossy: each checkpoint's learning rate, constant in its interval"
-        found.append(Gap(part="schedule", what=what, false=True))
+        lacks("schedule", what, false=True)
     elif schedule != recipe.schedule:
-        what = (
-            f"stretched from {recipe.schedule.base_steps} steps; written as milestones {schedule.options['milestones']}"
-        )
-        found.append(Gap(part="schedule", what=what))
+        milestones = schedule.options["milestones"]
+        lacks("schedule", f"stretched from {recipe.schedule.base_steps} steps; written as milestones {milestones}")
     if schedule is not None and schedule.name != "constant" and not built_in.scheduled:
-        what = f"for {flag} the verifier keeps the learning rate inside an interval; change train.py"
-        found.append(Gap(part="schedule", what=what))
+        lacks("schedule", f"for {flag} the verifier keeps the learning rate inside an interval; change train.py")
     return found
-
-
-# --- the files -----------------------------------------------------------------------------------------------------
 
 
 def _write_checkpoints(
@@ -202,15 +191,17 @@ def _write_checkpoints(
     schedule: ScheduleConfig | None,
     on_progress: Progress,
 ) -> list[Gap]:
-    """model_step_<t> from torch's own objects, and indices.npy; returns what the proof's own verifier would find wrong."""
+    """Write model_step_<t> from torch's own objects, and indices.npy; returns what raypol's verifier would find wrong."""
     recipe, optimizer = source.recipe, trainer.optimizer
     scheduler = None
     if schedule is not None and schedule.name == "MultiStepLR":
         options = cast("dict[str, Any]", dict(schedule.options))
         scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, **options)
-        optimizer.step()  # without gradients it changes nothing, and keeps the scheduler from warning
+        optimizer.step()  # without gradients it changes nothing, but keeps the scheduler from warning
     rates = learning_rates(recipe) if schedule is None else None
-    indices = new_indices(folder, recipe.steps, recipe.batch_size)
+    indices: np.memmap[Any, Any] = np.lib.format.open_memmap(
+        folder / "indices.npy", mode="w+", dtype=np.int64, shape=(recipe.steps, recipe.batch_size)
+    )
     steps = recipe.checkpoint_steps()
     found = Survey()
     for position, step in enumerate(steps):
@@ -227,29 +218,22 @@ def _write_checkpoints(
         if rates is not None:
             for group in optimizer.param_groups:
                 group["lr"] = float(rates[min(step, recipe.steps - 1)])
-        write_state(
-            folder,
-            step,
-            net=trainer.model.state_dict(),
-            optimizer=optimizer.state_dict(),
-            scheduler=None if scheduler is None else scheduler.state_dict(),
-        )
+        state = {"net": trainer.model.state_dict(), "optimizer": optimizer.state_dict()}
+        state |= {} if scheduler is None else {"scheduler": scheduler.state_dict()}
+        torch.save(state, folder / f"model_step_{step}")
         on_progress("writing checkpoints", position + 1, len(steps))
-    cast("np.memmap[Any, Any]", indices).flush()
+    indices.flush()
     wrong = (*found.finite[:1], *found.hashes[:1])
     return [Gap(part="already false", what=f"{problem}; the layout does not show it") for problem in wrong]
 
 
 def _dataset_indices(source: ParquetProof, start: int, stop: int, num_points: int) -> npt.NDArray[np.int64]:
-    """Of these steps; an own point is named by the dataset's point that it was made from."""
+    """Indices of these steps; one of the proof's own points becomes the dataset's point from which it was made."""
     rows = np.stack([record.indices for record in source.batches(start, stop)])
     own = rows >= num_points
     if own.any():
         rows[own] = source.points(rows[own] - num_points).sources.numpy()
     return rows
-
-
-# --- words ---------------------------------------------------------------------------------------------------------
 
 
 def _words(transform: Transform) -> str:
@@ -258,7 +242,7 @@ def _words(transform: Transform) -> str:
 
 
 def _verify_command(recipe: Recipe, target: Path) -> str:
-    built_in = DATASETS.get(recipe.dataset)
+    built_in = PUBLISHED_DATASETS.get(recipe.dataset)
     return (
         f"python verify.py --model {recipe.model} --dataset {built_in.flag if built_in else recipe.dataset} "
         f"--batch-size {recipe.batch_size} --save-freq {recipe.interval} --q 0 --model-dir {shlex.quote(str(target))}"
@@ -292,7 +276,7 @@ def _note(exported: Exported, root: str) -> str:
     lines = [
         f"Exported by raypol from the proof with root {root}.",
         "",
-        "What this layout does not say of the proof:",
+        "Parts of the proof that this layout does not record:",
         *(f"- {gap.part}: {gap.what}{' [LOST]' if gap.false else ''}" for gap in exported.gaps),
         "",
         f"Judge it with the published code:  {exported.command}",

@@ -1,4 +1,4 @@
-"""What whoever imports a proof says about it: the part that its folder does not record."""
+"""Options of an import: claims about a proof that its folder does not record."""
 
 from dataclasses import dataclass, replace
 
@@ -10,17 +10,17 @@ from raypol.runs.published.published_defaults import TRANSFORMS, TransformName
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claims:
-    """What a folder of the published code does not record, or what it must agree with."""
+    """Claims about a folder of the published code; those that the folder records must agree with it."""
 
     dataset: str
-    """The prover's dataset: a built-in one, or an own one by import path (my_pkg.data:load)."""
+    """The prover's dataset: built-in, or your own by import path (my_pkg.data:load)."""
     model: str
-    """The prover's model: a built-in one with the folder's tensor names, or an own one by import path
+    """The prover's model: built-in with the folder's tensor names, or your own by import path
     (my_pkg.models:make_net)."""
     transform: TransformName | None = None
     """How pixels became inputs. The published code's own: cifar10 (crop after padding 4, mirror, ImageNet's mean and std),
     cifar100 (the same, rotation by 15 degrees, its own mean and std), mnist ((x - 0.5) / 0.5); or identity
-    (pixels in [0, 1] as they are). The next five replace parts of it, or say all of it."""
+    (pixels in [0, 1] as they are). The next five options replace parts of it, or all of it."""
     crop_padding: int | None = None
     """Zero padding in pixels before a random crop; 0 = no crop."""
     horizontal_flip: bool | None = None
@@ -28,13 +28,13 @@ class Claims:
     rotation_degrees: float | None = None
     """Largest angle of a random rotation; 0 = none."""
     mean: tuple[float, ...] | None = None
-    """Per channel, subtracted from pixels in [0, 1]."""
+    """Mean of each channel, subtracted from pixels in [0, 1]."""
     std: tuple[float, ...] | None = None
-    """Per channel, divides after that."""
+    """Divisor of each channel after that."""
     optimizer: str = "SGD"
-    """Class in torch.optim; the published code has SGD, and Adam for other datasets than CIFAR and MNIST."""
+    """Class in torch.optim; the published code has SGD, and Adam for datasets other than CIFAR and MNIST."""
     lr: float | None = None
-    """Initial learning rate. This and the next four: needed only where the folder records none, checked where it does."""
+    """Initial learning rate. Like the next four: needed only if the folder records none, else compared with it."""
     momentum: float | None = None
     """SGD's momentum."""
     weight_decay: float | None = None
@@ -42,22 +42,22 @@ class Claims:
     milestones: tuple[int, ...] | None = None
     """Steps after which the learning rate falls."""
     gamma: float | None = None
-    """What it is multiplied with at each."""
+    """Factor of the learning rate at each milestone."""
     interval: int | None = None
-    """k, if you know it. It is found from the names, but where a folder has few checkpoints one that is missing may not show."""
+    """k, if known. Otherwise it follows from the file names, where a missing one of few checkpoints may go unnoticed."""
     data_dir: str | None = None
     """Folder of the dataset's files; None = its usual place."""
 
     @property
     def data(self) -> DataSource:
-        """Where the dataset comes from."""
+        """Source of the dataset."""
         return DataSource(name=self.dataset, folder=self.data_dir)
 
     def declared_transform(self) -> Transform:
-        """All that the flags say about the pixels.
+        """Transform that the options describe.
 
         Raises:
-            InputError: they say nothing.
+            InputError: they describe none.
         """
         parts = ("crop_padding", "horizontal_flip", "rotation_degrees", "mean", "std")
         given = {name: getattr(self, name) for name in parts if getattr(self, name) is not None}

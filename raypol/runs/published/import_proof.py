@@ -1,7 +1,7 @@
-"""A proof folder of the published PoL code becomes a raypol proof, one checkpoint in memory at a time.
+"""Import of a proof folder of the published PoL code, one checkpoint in memory at a time.
 
-What the folder records is taken from it; a flag that says otherwise is an error. What it does not record is asked for, and
-the proof's manifest says that it was asserted.
+Facts that the folder records are taken from it; a contradicting claim is an error. Facts that it does not record must be
+claimed, and the proof's manifest lists them as asserted.
 """
 
 from dataclasses import dataclass, replace
@@ -51,8 +51,8 @@ def import_published(
 
     Args:
         source: the folder.
-        results: the proof goes to RESULTS/proofs/imported-<beginning of its root>; made once the folder looks right.
-        claims: what the folder does not record.
+        results: gets the proof, as proofs/imported-<beginning of its root>.
+        claims: facts that the folder does not record.
         on_progress: called as checkpoints are read.
 
     Raises:
@@ -100,7 +100,7 @@ def import_published(
 
 
 def _declare(model_name: str, dataset: Dataset) -> tuple[Declared, dict[str, torch.Tensor]]:
-    """What the model's state dict has, and the buffers that it leaves out."""
+    """Tensors of the model's state dict, and the buffers that it leaves out."""
     model = build_model(model_name, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
     net = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
     buffers = dict(model.named_buffers())
@@ -114,7 +114,7 @@ def _declare(model_name: str, dataset: Dataset) -> tuple[Declared, dict[str, tor
 
 
 def _records(found: PublishedFolder, dataset: Dataset, start: int, stop: int) -> list[BatchRecord]:
-    """I as it is recorded, H computed from the dataset."""
+    """Recorded indices I, and hashes H computed from the dataset."""
     digests = dataset.point_digests
     return [
         BatchRecord(step, indices, hashing.step_digest(step, digests[indices]))

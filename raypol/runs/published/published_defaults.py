@@ -1,7 +1,7 @@
-"""What the published PoL code (Jia et al. 2021) has built in, where a raypol proof declares it.
+"""Built-in choices of the published PoL code (Jia et al. 2021, arXiv:2103.05633) that a raypol proof declares.
 
-Its verifier is given a model's and a dataset's name, and from the dataset's name it knows the transform, the class of the
-optimizer and whether the learning rate is scheduled. All numbers of the optimizer come from the proof's files.
+Its verifier is given the names of model and dataset. The dataset's name determines the transform, the class of the optimizer
+and whether the learning rate is scheduled. All numbers of the optimizer come from the proof's files.
 """
 
 from dataclasses import dataclass
@@ -34,17 +34,17 @@ class BuiltIn:
     transform: TransformName
     optimizer: Literal["SGD", "Adam"]
     scheduled: bool
-    """Whether its verifier goes on with a MultiStepLR inside an interval."""
+    """Whether the verifier goes on with a MultiStepLR inside an interval."""
 
 
-DATASETS: Final[dict[str, BuiltIn]] = {
+PUBLISHED_DATASETS: Final[dict[str, BuiltIn]] = {
     "cifar10": BuiltIn(flag="CIFAR10", transform="cifar10", optimizer="SGD", scheduled=True),
     "cifar100": BuiltIn(flag="CIFAR100", transform="cifar100", optimizer="SGD", scheduled=True),
     "fashion_mnist": BuiltIn(flag="FashionMNIST", transform="mnist", optimizer="Adam", scheduled=False),
 }
 """By raypol's name."""
 OTHER_DATASET: Final = BuiltIn(flag="", transform="cifar10", optimizer="Adam", scheduled=False)
-"""What it does with a name that it has no case for."""
+"""Its choices for any other name."""
 
 RESNET20: Final = ("resnet20", 3, 10)
-"""Name, input channels and classes of the one model that both have under the same tensor names."""
+"""Name, input channels and classes of the one model that has the same tensor names in both codes."""

@@ -1,4 +1,4 @@
-"""The update rule of a published folder: what its files record, held against what the flags say and against each other."""
+"""Update rule of a published folder: its files compared with the claims and with each other."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ from raypol.runs.published.import_options import Claims
 from raypol.store.published.state import State
 
 _IMPLEMENTATION: Final = {"foreach", "fused", "capturable", "differentiable"}
-"""Options of torch's optimizers that choose a kernel, not a rule."""
+"""Options of torch's optimizers that choose a kernel, not the rule."""
 _SAME_RATE: Final = 1e-9
 """Relative: another torch version may multiply a rate in another order."""
 
 
 def rule_of(start: State, claims: Claims) -> tuple[OptimizerConfig, ScheduleConfig, tuple[str, ...]]:
-    """Optimizer, schedule, and the parts of the recipe that nothing but the flags says."""
+    """Optimizer, schedule, and the names of the parts of the recipe that only the claims determine."""
     flags = {"lr": claims.lr, "momentum": claims.momentum, "weight_decay": claims.weight_decay}
     given = {name: value for name, value in flags.items() if value is not None}
     asserted = ["dataset", "model", "loss", "transform", "seed", "optimizer.name"]
@@ -47,7 +47,7 @@ def rule_of(start: State, claims: Claims) -> tuple[OptimizerConfig, ScheduleConf
 
 
 def _recorded_options(start: State, name: str) -> dict[str, Scalar]:
-    """The constructor's arguments, as far as they are not its defaults."""
+    """Arguments of the constructor that differ from its defaults."""
     assert start.options is not None
     defaults = _defaults(name)
     recorded = {k: v for k, v in start.options.items() if k not in {*_IMPLEMENTATION, "initial_lr"}}
@@ -68,7 +68,7 @@ def _recorded_options(start: State, name: str) -> dict[str, Scalar]:
 
 
 def _defaults(name: str) -> Mapping[str, object]:
-    """Options of an optimizer's constructor with their defaults."""
+    """Default options of an optimizer's constructor."""
     optimizer = build_optimizer(OptimizerConfig(name=name, options={"lr": 1e-3}), [nn.Parameter(torch.zeros(1))])
     return optimizer.defaults
 
@@ -99,9 +99,9 @@ def _agree(start: State, name: str, recorded: object, claimed: object) -> None:
 
 
 def check_rule(state: State, start: State, lr: float) -> None:
-    """One proof declares one rule: every checkpoint must have that of the first, at the place of its own step.
+    """Refuse a checkpoint whose update rule is not that of the first at its own step: a proof declares one rule.
 
-    The published verifier loads what each file says and looks at none of it, so a file that says lr 0 reproduces itself.
+    The published verifier loads each file's rule without a check, so that a file with lr 0 reproduces itself.
     """
     if (state.options is None) != (start.options is None) or (state.schedule is None) != (start.schedule is None):
         raise InputError(f"{state.file} and {start.file} do not record the same parts of optimizer and scheduler")

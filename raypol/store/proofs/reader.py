@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from raypol.core import hashing
 from raypol.core.errors import InputError, first_line
-from raypol.core.proof import BatchRecord, Checkpoint, Points, Recipe
+from raypol.core.proof import BatchRecord, Checkpoint, Points
 from raypol.store.location import Location
 from raypol.store.proofs.format import (
     BATCHES,
@@ -76,31 +76,13 @@ class ParquetProof:
         """Open a proof; a given manifest is trusted, not read and checked again."""
         self.folder = folder
         self.manifest = manifest or read_manifest(folder)
-        self._batch_file: _ParquetFile | None = None
-        self._point_file: _ParquetFile | None = None
+        self.recipe = self.manifest.recipe
+        self.root = self.manifest.root
+        self.checkpoint_steps = self.manifest.checkpoint_steps
+        self.num_points = self.manifest.points.count
         self._checkpoint = lru_cache(maxsize=2)(self._read_checkpoint)
         self._batch_group = lru_cache(maxsize=4)(self._read_batch_group)
         self._point_group = lru_cache(maxsize=8)(self._read_point_group)
-
-    @property
-    def recipe(self) -> Recipe:
-        """See ProofSource."""
-        return self.manifest.recipe
-
-    @property
-    def root(self) -> str:
-        """See ProofSource."""
-        return self.manifest.root
-
-    @property
-    def checkpoint_steps(self) -> Sequence[int]:
-        """See ProofSource."""
-        return self.manifest.checkpoint_steps
-
-    @property
-    def num_points(self) -> int:
-        """See ProofSource."""
-        return self.manifest.points.count
 
     def checkpoint(self, position: int) -> Checkpoint:
         """See ProofSource. Two files stay cached, for an interval's end is the next one's start; tensors are copies."""
@@ -142,8 +124,6 @@ class ParquetProof:
     def batches(self, start: int, stop: int) -> list[BatchRecord]:
         """See ProofSource."""
         with self._damage("batches.parquet"):
-            if self._batch_file is None:
-                self._batch_file = self._open("batches.parquet", BATCHES)
             records: list[BatchRecord] = []
             for group, first, last in _groups_between(self._batch_file.groups, start, stop):
                 records += self._batch_group(group)[first:last]
@@ -152,12 +132,10 @@ class ParquetProof:
     def points(self, indices: npt.NDArray[np.int64]) -> Points:
         """See ProofSource."""
         with self._damage("points.parquet"):
-            if self._point_file is None:
-                self._point_file = self._open("points.parquet", points_schema(self.manifest.points))
             rows = np.cumsum([0, *(group.num_rows for group in self._point_file.groups)])
-            if rows[-1] != self.manifest.points.count:
+            if rows[-1] != self.num_points:
                 raise InputError(
-                    f"{self.folder}: the manifest says {self.manifest.points.count} points, points.parquet has {rows[-1]}"
+                    f"{self.folder}: the manifest says {self.num_points} points, points.parquet has {rows[-1]}"
                 )
             group_of = np.searchsorted(rows, indices, side="right") - 1
             parts, order = [], []
@@ -167,6 +145,14 @@ class ParquetProof:
                 order.append(places)
         every = concatenate(parts)
         return take(every, np.argsort(np.concatenate(order)))
+
+    @cached_property
+    def _batch_file(self) -> _ParquetFile:
+        return self._open("batches.parquet", BATCHES)
+
+    @cached_property
+    def _point_file(self) -> _ParquetFile:
+        return self._open("points.parquet", points_schema(self.manifest.points))
 
     def _open(self, name: str, schema: pa.Schema) -> _ParquetFile:
         target = self.folder / name
@@ -200,7 +186,6 @@ class ParquetProof:
             raise InputError(f"{self.folder}/{name}: not a readable Parquet file ({first_line(err)})") from err
 
     def _read_batch_group(self, group: int) -> list[BatchRecord]:
-        assert self._batch_file is not None
         table = self._batch_file.read(group)
         _reject_nulls(table, f"{self.folder}/batches.parquet")
         indices = table.column("indices").combine_chunks()
@@ -214,7 +199,6 @@ class ParquetProof:
         ]
 
     def _read_point_group(self, group: int) -> Points:
-        assert self._point_file is not None
         table = self._point_file.read(group)
         _reject_nulls(table, f"{self.folder}/points.parquet")
         raw = b"".join(table.column("pixels").to_pylist())

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,7 +24,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
@@ -39,7 +38,7 @@ _INDICES_AT_ONCE: Final = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PublishedFolder:
-    """A folder whose file names and indices are in order."""
+    """A folder whose file names and indices are valid."""
 
     folder: Path
     interval: int
@@ -63,7 +62,7 @@ class PublishedFolder:
         return np.ascontiguousarray(self.indices[start:stop], dtype=np.int64)
 
     def state(self, step: int, declared: Declared) -> State:
-        """What model_step_<step> says.
+        """Content of model_step_<step>.
 
         Raises:
             InputError: see `State` and `read_torch_file`.
@@ -73,15 +72,15 @@ class PublishedFolder:
 
 
 def open_published(folder: Path, num_points: int, *, interval: int | None = None) -> PublishedFolder:
-    """Look at the names and the indices of a folder; no checkpoint is read yet.
+    """Check the names and indices of a folder; no checkpoint is read yet.
 
     Args:
         folder: where the files lie.
         num_points: N, size of the declared dataset.
-        interval: k, if it is known; None = from the names.
+        interval: k, if known; None = from the names.
 
     Raises:
-        InputError: a file is missing, or an index cannot be one of the dataset.
+        InputError: a file is missing, or an index is outside the dataset.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder with model_step_<t> files and indices.npy")
@@ -91,8 +90,8 @@ def open_published(folder: Path, num_points: int, *, interval: int | None = None
         raise InputError(f"cannot list {folder}: {err.strerror}") from err
     if "indices.npy" not in found:
         raise InputError(
-            f"{folder}: indices.npy is missing; without the indices of every step no interval can be replayed (the "
-            "folders that the AE4PoL code writes have none)"
+            f"{folder}: indices.npy is missing; without the indices of every step no interval can be replayed (folders of "
+            "the code of Zhang et al. 2022 have none)"
         )
     indices = _read_indices(folder / "indices.npy", num_points)
     names = sorted(name for name in found if name.startswith("model_step_"))
@@ -109,7 +108,7 @@ def open_published(folder: Path, num_points: int, *, interval: int | None = None
 
 
 def _interval_of(folder: Path, steps: list[int], total: int, known: int | None) -> int:
-    """k, from the smallest gap between checkpoints if it is not known; every other must then be there."""
+    """k, from the smallest gap between checkpoints if it is not known; every other checkpoint must exist."""
     if 0 not in steps:
         raise InputError(f"{folder}: model_step_0 is missing")
     if total not in steps:
@@ -117,9 +116,9 @@ def _interval_of(folder: Path, steps: list[int], total: int, known: int | None) 
     if steps[-1] > total:
         raise InputError(f"{folder}: indices.npy has {total} steps, model_step_{steps[-1]} lies behind them")
     gaps = [later - earlier for earlier, later in pairwise(steps)]
-    interval = known or min(gaps[:-1], default=gaps[-1])  # the last may be shorter
+    interval = known or min(gaps[:-1], default=gaps[-1])  # the last interval may be shorter
     there = set(steps)
-    # One by one: indices.npy may claim any number of steps, the first that is missing is soon found.
+    # One by one: indices.npy may claim any number of steps, but the first missing checkpoint is soon found.
     missing = next((step for step in range(0, total, interval) if step not in there), None)
     if missing is not None:
         raise InputError(
@@ -155,18 +154,15 @@ def _read_indices(path: Path, num_points: int) -> npt.NDArray[Any]:
     return indices
 
 
-# --- writing -------------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder that appears at `target` when the block ends well, and leaves nothing when not.
+    """Yield a folder that appears at `target` if the block ends without an error.
 
     Raises:
-        InputError: something is at `target` already, or it cannot be written.
+        InputError: `target` exists, or cannot be written.
     """
     if os.path.lexists(target):
-        raise InputError(f"{target} is there already; expected the name of a new folder")
+        raise InputError(f"{target} exists already; expected the name of a new folder")
     staging = target.absolute().parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
     try:
         staging.mkdir(parents=True)
@@ -180,16 +176,8 @@ def new_folder(target: Path) -> Iterator[Path]:
         raise
 
 
-def new_indices(folder: Path, steps: int, batch_size: int) -> npt.NDArray[np.int64]:
-    """indices.npy, (T, B), to be filled in."""
-    array: npt.NDArray[np.int64] = np.lib.format.open_memmap(
-        folder / "indices.npy", mode="w+", dtype=np.int64, shape=(steps, batch_size)
-    )
-    return array
-
-
 def printed_hash(dataset: Dataset, on_progress: Progress = no_progress) -> str:
-    """The published hash of a dataset: SHA-256 over each training image as Python prints it, hex.
+    """Published hash of a dataset: SHA-256 in hex over each training image as Python prints it.
 
     torchvision holds colour images as numpy arrays (H, W, C), which print as their corners (3.5 % of 32x32x3, and no label),
     and gray ones as tensors (H, W). About 0.2 ms per colour image, 1.6 ms per gray one.
@@ -206,16 +194,3 @@ def printed_hash(dataset: Dataset, on_progress: Progress = no_progress) -> str:
                 on_progress(what, done, len(images))
     on_progress(what, len(images), len(images))
     return digest.hexdigest()
-
-
-def write_state(
-    folder: Path,
-    step: int,
-    *,
-    net: Mapping[str, Any],
-    optimizer: Mapping[str, Any],
-    scheduler: Mapping[str, Any] | None,
-) -> None:
-    """One model_step file, as torch itself writes it."""
-    state = {"net": net, "optimizer": optimizer}
-    torch.save(state if scheduler is None else {**state, "scheduler": scheduler}, folder / f"model_step_{step}")

@@ -1,6 +1,6 @@
-"""What one model_step file of the published layout says: its content compared with the declared model, name by name.
+"""Content of a model_step file of the published layout, compared with the declared model name by name.
 
-Everything in it is the adversary's word. Containers are looked at with `dict`'s own methods and shown by their type only.
+The adversary may have written all of it. Containers are read with `dict`'s own methods and shown by their type only.
 """
 
 import math
@@ -26,18 +26,18 @@ _SEVERAL_GPUS: Final = "module."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declared:
-    """What a folder's tensors are held against: the declared model."""
+    """The declared model, with which a folder's tensors are compared."""
 
     model: str
     net: Kinds
-    """Of its state dict."""
+    """Tensors of its state dict."""
     parameters: tuple[str, ...]
     buffers: tuple[str, ...]
-    """Those of the state dict; the rest of it are other names of the same tensors."""
+    """Buffers of the state dict; its remaining names mean the same tensors again."""
 
     @property
     def budget(self) -> Budget:
-        """What a checkpoint of it may need."""
+        """Bounds on a checkpoint of the model."""
         sizes = {name: math.prod(shape) * dtype.itemsize for name, (shape, dtype) in self.net.items()}
         learned = sum(sizes.get(name, 0) for name in self.parameters)
         numbers = 16 * len(self.parameters)  # step counters
@@ -49,10 +49,10 @@ class Declared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MultiStep:
-    """The recorded state of a MultiStepLR."""
+    """Recorded state of a MultiStepLR."""
 
     milestones: tuple[int, ...]
-    """In steps; a step may come twice."""
+    """In steps; a step may occur twice."""
     gamma: float
     base_lr: float
     last_step: int
@@ -60,25 +60,25 @@ class MultiStep:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class State:
-    """What one model_step file says, checked against the declared model but for the optimizer's own tensors."""
+    """Content of a model_step file, checked against the declared model except for the optimizer's tensors."""
 
     file: str
     step: int
     net: Mapping[str, Tensor]
     options: Mapping[str, object] | None
-    """Of the optimizer's one group of parameters: numbers, strings, None and tuples of numbers. None: it records no optimizer."""
+    """Options of the optimizer's only group: numbers, strings, None, tuples of numbers. None: no optimizer recorded."""
     optimizer_state: Mapping[str, Tensor | int | float]
     """By "parameter name/state key"."""
     schedule: MultiStep | None
-    """None: it records no scheduler."""
+    """None: no scheduler recorded."""
     several_gpus: bool
 
     def checkpoint(self, declared: Declared, kinds: Kinds, fixed_buffers: Mapping[str, Tensor]) -> Checkpoint:
-        """As raypol records it.
+        """Convert to raypol's checkpoint.
 
         Args:
             declared: the model.
-            kinds: what the declared optimizer's state has after a step.
+            kinds: tensors of the declared optimizer's state after a step.
             fixed_buffers: buffers that a state dict leaves out.
 
         Raises:
@@ -103,7 +103,7 @@ class State:
 
 
 def parse_state(file: str, step: int, raw: object, declared: Declared) -> State:
-    """The content of model_step_<step>, as `read_torch_file` gave it.
+    """Check the content of model_step_<step> that `read_torch_file` returned.
 
     Raises:
         InputError: an entry, name, shape or dtype that the declared model does not have.
@@ -118,7 +118,7 @@ def parse_state(file: str, step: int, raw: object, declared: Declared) -> State:
     options: dict[str, object] | None = None
     state: dict[str, Tensor | int | float] = {}
     if "optimizer" in parts:
-        # Numbered as the published model has its parameters, which is the order of its state dict.
+        # Numbered in the order of the published model's parameters, which is that of its state dict.
         order = [name for name in net if name in set(declared.parameters)]
         options, state = _optimizer(file, parts["optimizer"], order)
     return State(
@@ -206,7 +206,7 @@ def _schedule(file: str, raw: object) -> MultiStep:
 
 
 def _items(file: str, what: str, raw: object) -> dict[str, Any]:
-    """A dict with string keys. `dict.items`: a forged OrderedDict may carry attributes that hide its methods."""
+    """Check for a dict with string keys. `dict.items`: a forged OrderedDict may have attributes that hide its methods."""
     if not isinstance(raw, dict):
         raise InputError(f"{file}: expected {what} to be a dict, got {shown(raw)}")
     found = dict(dict.items(raw))

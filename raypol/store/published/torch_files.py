@@ -1,11 +1,11 @@
 """Reading a file of torch.save that may come from an adversary: checked statically, then read without unpickling code.
 
-Such a file is a zip archive of a pickle (`data.pkl`) and the raw bytes of each storage (`data/<key>`). Three things go wrong
-with a hostile one even where torch.load runs no code (`weights_only=True`): a member unfolds to any size, the pickle names
-constructors that allocate or loop, and a storage claims more bytes than its member has, which torch before 2.10, and later
-ones with `mmap=True`, read past the end. So members are bounded before they are read, the pickle's instructions are walked
-without being obeyed, and torch is given an archive packed here from the members that were checked: what was checked is what
-is read, however two zip readers may differ.
+Such a file is a zip archive of a pickle (`data.pkl`) and the raw bytes of each storage (`data/<key>`). A hostile file is
+dangerous in three ways even where torch.load runs no code (`weights_only=True`): a member unpacks to any size, the pickle names
+constructors that allocate or loop, and a storage claims more bytes than its member has, so that torch before 2.10, and later
+versions with `mmap=True`, read past the end. So members are bounded before they are read, the pickle's instructions are checked
+without being executed, and torch is given an archive packed here from the checked members: torch reads exactly the checked
+bytes, even if its zip reader differs from ours.
 """
 
 import io
@@ -44,7 +44,7 @@ _GLOBALS: Final = {
     "torch._utils _rebuild_tensor_v2",
     *(f"torch {name}" for name in _STORAGES),
 }
-"""All that the states of a model, an optimizer and a scheduler are built from."""
+"""All constructors in the states of a model, an optimizer and a scheduler."""
 _LITERALS: Final = {"BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "GLOBAL"}
 _PUTS: Final = {"BINPUT", "LONG_BINPUT"}
 _GETS: Final = {"BINGET", "LONG_BINGET"}
@@ -54,7 +54,7 @@ _OTHERS: Final = {
     *("SETITEM", "SETITEMS", "APPEND", "APPENDS", "BINPERSID", "REDUCE", "BUILD"),
 }
 _INSTRUCTIONS: Final = _LITERALS | _PUTS | _GETS | _OTHERS
-"""Those that torch.save writes."""
+"""Instructions that torch.save writes."""
 _PROTOCOL: Final = 2
 
 _MEMBER: Final = re.compile(r"[^/]+/(data\.pkl|byteorder|version|data/\d{1,9}|\.\S*)", re.ASCII)
@@ -67,19 +67,19 @@ _MAX_SHOWN: Final = 80
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """What a file may hold at the most: what the declared model and optimizer need."""
+    """Bounds on a file's content: the needs of the declared model and optimizer."""
 
     tensor_bytes: int
     tensors: int
 
     @property
     def pickle_bytes(self) -> int:
-        """Of the instructions that put the tensors together."""
+        """Bound on the pickle that puts the tensors together."""
         return _SLACK // 4 + _PICKLE_PER_TENSOR * self.tensors
 
 
 def read_torch_file(path: Path, budget: Budget) -> Any:  # noqa: ANN401 - the caller checks what came
-    """What `torch.save` wrote: dicts, lists, numbers, strings and CPU tensors, whose structure is the caller's to check.
+    """Read dicts, lists, numbers, strings and CPU tensors that `torch.save` wrote; the caller checks their structure.
 
     Raises:
         InputError: not such a file, damaged, larger than the budget, or one that carries code.
@@ -87,7 +87,7 @@ def read_torch_file(path: Path, budget: Budget) -> Any:  # noqa: ANN401 - the ca
     try:
         if not path.is_file():
             raise InputError(f"{path}: expected a file")
-        with warnings.catch_warnings(action="ignore"):  # what a forger makes torch or pickletools say
+        with warnings.catch_warnings(action="ignore"):  # warnings that a forged file causes in torch or pickletools
             packed = _checked(path, budget)
             return torch.load(packed, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as err:
@@ -101,18 +101,18 @@ def read_torch_file(path: Path, budget: Budget) -> Any:  # noqa: ANN401 - the ca
 
 
 def shown(value: object) -> str:
-    """What a hostile file says, fit for one line of a message; containers by their type only, they may nest without end."""
+    """Value from a hostile file, fit for one line of a message; containers by their type only, for they may nest without end."""
     text = repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def short_line(said: object) -> str:
-    """The first line of what another library says of a hostile file, cut to a bounded length."""
+    """First line of another library's message about a hostile file, cut to a bounded length."""
     return first_line(said)[: 2 * _MAX_SHOWN]
 
 
 def _checked(path: Path, budget: Budget) -> io.BytesIO:
-    """An archive of the checked members alone."""
+    """Pack an archive of the checked members only."""
     most = budget.tensor_bytes + budget.pickle_bytes + _SLACK
     size = path.stat().st_size
     if size > most:
@@ -122,7 +122,7 @@ def _checked(path: Path, budget: Budget) -> io.BytesIO:
         if raw.read(2) != b"PK":
             raise InputError(
                 f"{path}: expected a zip archive, as torch.save writes since torch 1.6; an older file must be saved anew by "
-                "whoever trusts it"
+                "someone who trusts it"
             )
         with zipfile.ZipFile(_BoundedReads(raw)) as archive, zipfile.ZipFile(packed, "w") as out:
             members = _members(path, archive, budget)
@@ -137,7 +137,7 @@ def _checked(path: Path, budget: Budget) -> io.BytesIO:
 
 
 class _BoundedReads:
-    """A file of which no single read gives much: the directory of a hostile archive may have any length."""
+    """File with bounded reads: the directory of a hostile archive may have any length."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -148,7 +148,7 @@ class _BoundedReads:
 
 
 def _members(path: Path, archive: zipfile.ZipFile, budget: Budget) -> dict[str, zipfile.ZipInfo]:
-    """What torch.load needs of the archive, by name inside its top folder."""
+    """Members that torch.load needs, by name inside the archive's top folder."""
     found: dict[str, zipfile.ZipInfo] = {}
     infos = archive.infolist()
     if len(infos) > 2 * budget.tensors + _MEMBERS_BESIDE:
@@ -162,11 +162,11 @@ def _members(path: Path, archive: zipfile.ZipFile, budget: Budget) -> dict[str, 
             raise InputError(f"{path}: two members {shown(name)}")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
             raise InputError(
-                f"{path}: member {name} is compressed ({info.compress_size} bytes that unfold to {info.file_size}); "
+                f"{path}: member {name} is compressed ({info.compress_size} bytes that unpack to {info.file_size}); "
                 "torch.save stores what it writes as it is"
             )
         if name.startswith("."):
-            continue  # alignment and identity of the writer
+            continue  # alignment, and the writer's identity
         most = budget.tensor_bytes if name.startswith("data/") else budget.pickle_bytes
         if info.file_size > most:
             raise InputError(
@@ -182,13 +182,13 @@ def _members(path: Path, archive: zipfile.ZipFile, budget: Budget) -> dict[str, 
 
 
 def _walk(path: Path, pickled: bytes, sizes: Mapping[str, int]) -> None:
-    """Go through the pickle's instructions without obeying them: no code, and no storage beyond its member.
+    """Check the pickle's instructions without executing them: no code, and no storage larger than its member.
 
-    A storage is named by a tuple of literals directly before the instruction that fetches it. The literals, or what was
-    kept of them in the memo, are all that this needs to follow.
+    A tuple of literals directly before the instruction that fetches a storage names it. Only literals, and those kept in the
+    memo, need to be followed.
     """
     memo: dict[int, object] = {}
-    recent: list[object] = []  # what the latest instructions pushed, as far as it is a literal
+    recent: list[object] = []  # values that the latest instructions pushed, None unless literal
     try:
         for op, argument, _ in pickletools.genops(pickled):
             if op.name in _PUTS:
@@ -197,14 +197,12 @@ def _walk(path: Path, pickled: bytes, sizes: Mapping[str, int]) -> None:
             if op.name == "GLOBAL" and argument not in _GLOBALS:
                 name = str(argument).replace(" ", ".")
                 raise InputError(
-                    f"{path}: carries code: its pickle calls {shown(name)}; nothing of it was run. Expected tensors, "
+                    f"{path}: carries code: its pickle calls {shown(name)}; none of it was run. Expected tensors, "
                     "numbers and dicts only"
                 )
             if op.name not in _INSTRUCTIONS or (op.name == "PROTO" and argument != _PROTOCOL):
                 said = f"{op.name} {'' if argument is None else shown(argument)}".rstrip()
-                raise InputError(
-                    f"{path}: its pickle says {said}, which torch.save does not write; nothing of it was run"
-                )
+                raise InputError(f"{path}: its pickle says {said}, which torch.save does not write; none of it was run")
             if op.name == "BINPERSID":
                 _check_storage(path, recent[-7:], sizes)
             pushed = argument if op.name in _LITERALS else None
@@ -220,7 +218,7 @@ def _walk(path: Path, pickled: bytes, sizes: Mapping[str, int]) -> None:
 
 
 def _check_storage(path: Path, literals: list[object], sizes: Mapping[str, int]) -> None:
-    """(MARK, "storage", type, key, device, number of elements, TUPLE): as many bytes as the member has?"""
+    """Compare the size in (MARK, "storage", type, key, device, number of elements, TUPLE) with that of the member."""
     if len(literals) == 7:
         mark, what, kind, key, _, count, closing = literals
         itemsize = _STORAGES.get(str(kind).removeprefix("torch "))

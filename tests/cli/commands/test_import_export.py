@@ -135,7 +135,7 @@ def empty(folder: Path) -> None:
         (lambda folder: (folder / "model_step_7").unlink(), "model_step_7 is missing"),
         (lambda folder: (folder / "indices.npy").unlink(), "indices.npy is missing"),
         (other_model, "model_step_3: has no tensor '0.weight' (and 8 more); is tests.scenes:smooth_net its model?"),
-        (code_in, "model_step_6: carries code: its pickle calls 'posix.system'; nothing of it was run"),
+        (code_in, "model_step_6: carries code: its pickle calls 'posix.system'; none of it was run"),
         (bomb, "is compressed"),
         (cut("model_step_6"), "model_step_6: not a readable zip archive"),
         (indices(lambda rows: rows.astype(np.float64)), "indices.npy: expected integers, got 'float64'"),
@@ -187,7 +187,7 @@ def test_an_export_needs_the_names_typed_and_a_free_place(run: Run, published: P
     code, _, err = run("export", folder, tmp_path / "out")
     assert (code, "code outside raypol" in err) == (2, True)
     code, _, err = run("export", folder, published, *NAMES)
-    assert (code, "is there already; expected the name of a new folder" in err) == (2, True)
+    assert (code, "exists already; expected the name of a new folder" in err) == (2, True)
     code, _, err = run("export", folder, published / "hash.txt" / "out", *NAMES)
     assert (code, "cannot write to" in err) == (2, True)
     assert {path.name for path in tmp_path.iterdir()} == {"published", "r"}

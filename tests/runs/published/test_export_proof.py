@@ -189,7 +189,7 @@ def test_own_points_are_refused_or_lost(tmp_path: Path) -> None:
     spoof = forge(attack, stolen, DATA, SHORT).proof
     assert spoof.num_points > 0
     folder = write(spoof, tmp_path / "results")
-    with pytest.raises(InputError, match=r"cannot say what this proof says: own points: .*; give --lossy"):
+    with pytest.raises(InputError, match=r"cannot express this proof: own points: .*; give --lossy"):
         export_published(folder, tmp_path / "out", SOURCE)
     assert not (tmp_path / "out").exists()
     done = export_published(folder, tmp_path / "out", SOURCE, lossy=True)
@@ -254,7 +254,7 @@ def test_a_target_that_is_there_is_not_touched(tmp_path: Path) -> None:
     _, folder = made(RECIPE, tmp_path)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
-    with pytest.raises(InputError, match="out is there already"):
+    with pytest.raises(InputError, match="out exists already"):
         export_published(folder, tmp_path / "out", SOURCE)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 

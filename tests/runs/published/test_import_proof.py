@@ -251,7 +251,7 @@ def test_a_folder_that_contradicts_itself_is_refused(tmp_path: Path, step: int, 
 
 
 def test_a_folder_with_weights_alone_is_imported_on_the_users_word(tmp_path: Path) -> None:
-    """As the AE4PoL attacks would leave it, had they recorded their indices: no optimizer, momentum lost at every checkpoint."""
+    """As Zhang et al. 2022 would leave it, had they recorded indices: no optimizer, momentum lost at every checkpoint."""
     prove(tmp_path / "proof", DATA, model=SMOOTH, milestones=None)
     for step in (0, 3, 6, 7):
         edit(tmp_path / "proof", step, lambda state: state.pop("optimizer"))

@@ -331,7 +331,7 @@ def test_a_new_folder_is_there_as_a_whole_or_not(tmp_path: Path) -> None:
         (staging / "x").touch()
         assert not (tmp_path / "a" / "b").exists()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
-    with pytest.raises(InputError, match="is there already"), new_folder(tmp_path / "a" / "b"):
+    with pytest.raises(InputError, match="exists already"), new_folder(tmp_path / "a" / "b"):
         pass
     with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "c") as staging:
         (staging / "x").write_text(str(1 // 0))
@@ -340,7 +340,7 @@ def test_a_new_folder_is_there_as_a_whole_or_not(tmp_path: Path) -> None:
 
 def test_a_dangling_link_is_something_that_is_there(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="is there already"), new_folder(tmp_path / "link"):
+    with pytest.raises(InputError, match="exists already"), new_folder(tmp_path / "link"):
         pass
 
 
