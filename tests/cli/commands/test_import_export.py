@@ -79,7 +79,7 @@ def test_unknown_crops_are_said_to_be(run: Run, published: Path, tmp_path: Path)
     assert "verify with --augmentation fresh" in out
     folder = out.splitlines()[-1]
     _, out, _ = run("verify", folder, *NAMES)
-    assert "--augmentation fresh is what can be asked" in " ".join(out.split())
+    assert "its crops and flips are not known: use --augmentation fresh" in " ".join(out.split())
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------
