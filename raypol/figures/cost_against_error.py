@@ -13,8 +13,8 @@ from matplotlib.patches import Patch
 
 from raypol.core.distances import METRICS, Metric
 from raypol.core.errors import reject_choice
-from raypol.figures.series import Setting, by_variant, settings_of
-from raypol.figures.style.arms import HONEST, ArmStyle, styles_of
+from raypol.figures.series import Series, Setting, by_variant, settings_of
+from raypol.figures.style.arms import HONEST, ArmStyle, in_order, styles_of
 from raypol.figures.style.axes import (
     Place,
     apply_scale,
@@ -53,7 +53,7 @@ class CostBlock:
     error: Error
     is_relative: bool
     """True if both axes are in units of the honest proof's."""
-    points: dict[str, list[tuple[Costed, TrialRow]]]
+    points: dict[Series, list[tuple[Costed, TrialRow]]]
     """By arm."""
     lost: list[str]
     """Trials without a value."""
@@ -109,10 +109,10 @@ def cost_against_error(rows: Sequence[TrialRow], *, error: Error = "largest") ->
 def cost_block(setting: Setting, error: Error) -> CostBlock:
     """Cost and error of the spoofs of a setting."""
     curves = by_variant(setting.spoofs)
-    is_relative = any(row.ratio_time is not None for row in curves.rows)
-    points: dict[str, list[tuple[Costed, TrialRow]]] = {}
+    is_relative = any(row.ratio_time is not None for row in setting.spoofs)
+    points: dict[Series, list[tuple[Costed, TrialRow]]] = {}
     lost = []
-    for row in curves.rows:
+    for series, row in ((series, row) for series, rows in curves.series.items() for row in rows):
         if is_relative:
             names = METRICS if error == "largest" else (error,)
             ratios = [real(getattr(row, f"ratio_error_{name}")) for name in names]
@@ -120,10 +120,10 @@ def cost_block(setting: Setting, error: Error) -> CostBlock:
         else:
             at = (real(row.device_s), real(getattr(row, f"error_{'l2' if error == 'largest' else error}")))
         if any(map(math.isnan, at)):
-            lost.append(row_name(row))
+            lost.append(row_name(row, series))
         else:
-            points.setdefault(row.arm, []).append((at, row))
-    return CostBlock(setting, error, is_relative, {arm: points[arm] for arm in styles_of(points)}, lost)
+            points.setdefault(series, []).append((at, row))
+    return CostBlock(setting, error, is_relative, {arm: points[arm] for arm in in_order(points)}, lost)
 
 
 def front_of(points: Iterable[Costed]) -> list[Costed]:
@@ -193,26 +193,26 @@ def _legend(blocks: Sequence[CostBlock], styles: Mapping[str, ArmStyle]) -> list
 
 
 def _notes(blocks: Sequence[CostBlock], rows: Sequence[TrialRow]) -> list[str]:
-    drawn = [pair for block in blocks for some in block.points.values() for pair in some]
+    drawn = [(arm, *pair) for block in blocks for arm, some in block.points.items() for pair in some]
     notes = ["Missing: spoofs with status ok, a time and an error."]
     if drawn:
         notes = ["A marker per trial. Error: the largest over the verified intervals. Time: device seconds."]
         if not all(block.is_relative for block in blocks):
             notes.append("Missing: an honest row to compare with; axes are absolute.")
-    at_edge = (row.arm for (x, _), row in drawn if not 0.0 < x < math.inf)
+    at_edge = (arm for arm, (x, _), _ in drawn if not 0.0 < x < math.inf)
     notes += note_names("Zero or infinite time, drawn at the edge", at_edge)
     notes += note_names("Without a value, not drawn", (name for block in blocks for name in block.lost))
     notes += note_not_measured([row for row in rows if row.is_ok])
     return [*notes, *note_left_out(rows), *_note_front(drawn)]
 
 
-def _note_front(drawn: Sequence[tuple[Costed, TrialRow]]) -> list[str]:
+def _note_front(drawn: Sequence[tuple[Series, Costed, TrialRow]]) -> list[str]:
     """A footnote on what lies on the front of the trials that the strict verifier accepts."""
-    accepted = [(at, row) for at, row in drawn if row.accepted_strict]
-    front = set(front_of(at for at, _ in accepted))
-    on_it = sorted(((at, row) for at, row in accepted if at in front), key=lambda pair: pair[0])
+    accepted = [one for one in drawn if one[2].accepted_strict]
+    front = set(front_of(at for _, at, _ in accepted))
+    on_it = sorted((one for one in accepted if one[1] in front), key=lambda one: one[1])
     if len(on_it) > _LISTED:
-        counts = Counter(row.arm for _, row in on_it)
+        counts = Counter(arm for arm, _, _ in on_it)
         return [f"On the strict front: {list_briefly(f'{arm} {n:,}' for arm, n in counts.most_common())} trials."]
-    listed = (f"{row_name(row)} ({number(x, 2)}, {number(y, 2)})" for (x, y), row in on_it)
+    listed = (f"{row_name(row, arm)} ({number(x, 2)}, {number(y, 2)})" for arm, (x, y), row in on_it)
     return note_names("On the strict front (time, error)", listed)

@@ -108,9 +108,9 @@ def _pairs(
     """Of each arm's longest spoof with points of its own; what cannot be shown is noted."""
     found: list[ImagePairs] = []
     datasets: dict[str, Dataset | None] = {}
-    for row in _shown(rows):
+    for name, row in _shown(rows):
         if not row.num_points:
-            found.append(_no_pairs(row))
+            found.append(_no_pairs(name, row))
             continue
         if row.dataset not in datasets:
             datasets[row.dataset] = _load(row.dataset, data_dir, notes, own_code=own_code)
@@ -120,33 +120,30 @@ def _pairs(
         try:
             pair = pick_pairs(row, ResultsFolder(results).proof(row.proof_id), dataset)
         except _UNREADABLE as err:
-            notes.append(f"images of {row.arm} at T' = {row.steps:,}: {first_line(err)}")
+            notes.append(f"images of {name} at T' = {row.steps:,}: {first_line(err)}")
             continue
-        found += [pair] if pair is not None else []
+        found += [replace(pair, arm=name)] if pair is not None else []
     return found
 
 
-def _shown(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """One spoof of each arm; where there are several datasets, arms say which."""
+def _shown(rows: Sequence[TrialRow]) -> list[tuple[str, TrialRow]]:
+    """One spoof of each curve, by name; where there are several datasets, names say which."""
     settings = settings_of(rows)
     chosen = []
     for setting in settings:
         crafted = [row for row in setting.spoofs if row.num_points or row.crafting]
-        longest: dict[str, TrialRow] = {}
-        for row in by_variant(crafted).rows:
-            best = longest.get(row.arm)
-            if best is None or (bool(row.num_points), row.steps) > (bool(best.num_points), best.steps):
-                longest[row.arm] = row
-        chosen += [(setting.name, longest[arm]) for arm in in_order(longest)]
-    several = len({name for name, _ in chosen}) > 1
-    return [replace(row, arm=f"{row.arm}, {name}") if several else row for name, row in chosen]
+        series = by_variant(crafted).series
+        longest = {arm: max(series[arm], key=lambda row: (bool(row.num_points), row.steps)) for arm in in_order(series)}
+        chosen += [(setting.name, arm, row) for arm, row in longest.items()]
+    several = len({name for name, _, _ in chosen}) > 1
+    return [(f"{arm}, {name}" if several else arm, row) for name, arm, row in chosen]
 
 
-def _no_pairs(row: TrialRow) -> ImagePairs:
+def _no_pairs(name: str, row: TrialRow) -> ImagePairs:
     """Of an attack that found nothing better than the points as they are."""
     none = torch.zeros((0, 1, 1, 1))
     labels = torch.zeros(0, dtype=torch.int64)
-    return ImagePairs(arm=row.arm, steps=row.steps, originals=none, crafted=none, labels=labels)
+    return ImagePairs(arm=name, steps=row.steps, originals=none, crafted=none, labels=labels)
 
 
 def _load(name: str, data_dir: str | Path | None, notes: list[str], *, own_code: bool) -> Dataset | None:

@@ -1,7 +1,7 @@
 """Which rows belong on one curve: rows are split by dataset and model, and arms by whatever else varies at one T' and seed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from raypol.core.datasets.load import half_of
@@ -49,50 +49,71 @@ _AXES: Final = tuple(column for column in columns_of(TrialRow) if column.variant
 """In the order in which they are tried: what a figure is about comes first."""
 
 
+class Series(str):
+    """A curve: an arm, and what its rows have that other rows of the arm at one T' and seed have not. As text both, in words."""
+
+    arm: str
+    """Name of the arm alone."""
+    variant: tuple[str, ...]
+    """As ("alpha 0.1", "k 10")."""
+
+    def __new__(cls, arm: str, variant: tuple[str, ...] = ()) -> "Series":
+        """The text is "III, alpha 0.1, k 10"."""
+        made = super().__new__(cls, ", ".join([arm, *variant]))
+        made.arm, made.variant = arm, variant
+        return made
+
+
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Rows whose arms bear what else varies: "III, alpha 0.1"."""
+    """Rows by the curve that they belong on."""
 
-    rows: list[TrialRow]
+    series: dict[Series, list[TrialRow]]
     merged: list[str]
-    """Names of what varies too and has no curves of its own: there would be too many."""
+    """Titles of columns that vary too and have no curves of their own: there would be too many."""
+
+    @property
+    def spoofs(self) -> dict[Series, list[TrialRow]]:
+        """The curves but that of the honest proofs."""
+        return {series: rows for series, rows in self.series.items() if not rows[0].is_honest}
 
 
 def by_variant(rows: Sequence[TrialRow], *, most: int = MOST_CURVES) -> Curves:
-    """Give rows of one arm, T' and seed that differ in something else an arm each.
+    """Give rows of one arm, T' and seed that differ in something else a curve each.
 
     Args:
-        rows: of one setting; honest ones stay as they are.
-        most: how many arms there may be.
+        rows: of one setting; honest ones share a curve.
+        most: how many curves of spoofs there may be.
     """
     spoofs = [row for row in rows if not row.is_honest]
-    labels = {id(row): row.arm for row in spoofs}
+    variants: dict[int, tuple[str, ...]] = {id(row): () for row in rows}
     merged = []
     for axis in _AXES:
-        arms = _torn(spoofs, labels, axis)
+        arms = _varying(spoofs, variants, axis)
         if not arms:
             continue
-        tried = {
-            id(row): f"{labels[id(row)]}, {axis.name_curve(value)}"
-            if row.arm in arms or value is not None
-            else labels[id(row)]
-            for row, value in ((row, getattr(row, axis.name)) for row in spoofs)
-        }
-        if len(set(tried.values())) <= max(most, len({row.arm for row in spoofs})):
-            labels = tried
+        tried = dict(variants)
+        for row in spoofs:
+            value = getattr(row, axis.name)
+            if row.arm in arms or value is not None:
+                tried[id(row)] = (*variants[id(row)], axis.name_curve(value))
+        if len({(row.arm, tried[id(row)]) for row in spoofs}) <= max(most, len({row.arm for row in spoofs})):
+            variants = tried
         else:
             merged.append(axis.title)
-    named = [row if labels.get(id(row), row.arm) == row.arm else replace(row, arm=labels[id(row)]) for row in rows]
-    return Curves(named, merged)
+    found: dict[Series, list[TrialRow]] = {}
+    for row in rows:
+        found.setdefault(Series(row.arm, variants[id(row)]), []).append(row)
+    return Curves(found, merged)
 
 
-def _torn(rows: Sequence[TrialRow], labels: Mapping[int, str], axis: Column) -> set[str]:
+def _varying(rows: Sequence[TrialRow], variants: Mapping[int, tuple[str, ...]], axis: Column) -> set[str]:
     """The arms with two values of an axis at one T' and seed. Where there are some, all that have the axis are named by it."""
-    seen: dict[tuple[str, int, int], Any] = {}
+    seen: dict[tuple[object, ...], Any] = {}
     arms: set[str] = set()
     for row in rows:
         value = getattr(row, axis.name)
-        if seen.setdefault((labels[id(row)], row.steps, row.seed), value) != value:
+        if seen.setdefault((row.arm, variants[id(row)], row.steps, row.seed), value) != value:
             arms.add(row.arm)
     return arms
 

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from raypol.figures.series import Setting, by_variant, settings_of
+from raypol.figures.series import Series, Setting, by_variant, settings_of
 from raypol.figures.style.arms import HONEST, in_order
 from raypol.figures.style.notes import list_briefly, note_merged, note_names
 from raypol.figures.style.page import FAINT, INK, SMALL, TEXT, add_heading, new_page, shortened
@@ -47,12 +47,12 @@ class VerdictBlock:
     """The trials of one setting."""
 
     setting: Setting
-    rows: dict[str, list[TrialRow]]
+    rows: dict[Series, list[TrialRow]]
     """By arm, trials of every status."""
     merged: list[str]
 
     @property
-    def shown(self) -> dict[str, list[TrialRow]]:
+    def shown(self) -> dict[Series, list[TrialRow]]:
         """The arms that are drawn."""
         return dict(list(self.rows.items())[:_MOST_ARMS])
 
@@ -73,7 +73,7 @@ def verdict_matrix(rows: Sequence[TrialRow]) -> Figure:
     title = "Attack against verifier policy"
     if not several:
         title = f"{settings[0].name}: attack against verifier policy" if rows else "No trials"
-    hidden = [arm for block in blocks for arm in list(block.rows)[_MOST_ARMS:]]
+    hidden: list[str] = [arm for block in blocks for arm in list(block.rows)[_MOST_ARMS:]]
     hidden += [setting.name for setting in settings[_MOST_SETTINGS:]]
     notes = [*_notes(blocks, rows), *note_names("Not drawn", hidden)]
     figure, body = new_page(13.0, sum(heights), title=title, notes=notes)
@@ -89,13 +89,10 @@ def verdict_matrix(rows: Sequence[TrialRow]) -> Figure:
 def verdict_block(setting: Setting) -> VerdictBlock:
     """The trials of a setting by arm."""
     curves = by_variant(setting.rows, most=_MOST_ARMS - 1)
-    found: dict[str, list[TrialRow]] = {}
-    for row in curves.rows:
-        found.setdefault(row.arm, []).append(row)
-    return VerdictBlock(setting, {arm: found[arm] for arm in in_order(found)}, curves.merged)
+    return VerdictBlock(setting, {arm: curves.series[arm] for arm in in_order(curves.series)}, curves.merged)
 
 
-def _draw(ax: Axes, by_arm: Mapping[str, list[TrialRow]]) -> None:
+def _draw(ax: Axes, by_arm: Mapping[Series, list[TrialRow]]) -> None:
     """A cell is 1 wide and 1 high, the first row is at 0; arms are the ticks."""
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -156,9 +153,9 @@ def _notes(blocks: Sequence[VerdictBlock], rows: Sequence[TrialRow]) -> list[str
         "policy passed. Succeeded: accepted, all four errors below the honest proof's, less time and less storage."
     ]
     num_honest = sum(row.is_honest for row in rows)
-    drawn = [row for block in blocks for some in block.rows.values() for row in some]
+    drawn = [(arm, row) for block in blocks for arm, some in block.rows.items() for row in some]
     for status, meaning in (("error", "failed"), ("stopped", "stopped early, they did not succeed")):
-        counts = Counter(row.arm for row in drawn if row.status == status)
+        counts: Counter[str] = Counter(arm for arm, row in drawn if row.status == status)
         proofs = counts.pop(HONEST, 0)
         if counts:
             of = list_briefly(f"{arm} {counts[arm]:,}" for arm in in_order(counts))

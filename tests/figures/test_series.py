@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from raypol.figures.series import by_variant, moving, settings_of
+from raypol.figures.series import Series, by_variant, moving, settings_of
 from tests.figures.figure_rows import honest_row, row
 
 
 def arms(rows: list[Any], **options: Any) -> list[str]:  # noqa: ANN401
-    return sorted({found.arm for found in by_variant(rows, **options).rows})
+    return sorted(by_variant(rows, **options).series)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_every_arm_with_the_axis_is_named_by_it() -> None:
 def test_too_many_curves_are_merged() -> None:
     rows = [row("III", alpha=0.1 * i, noise=0.1 * j) for i in range(1, 5) for j in range(1, 5)]
     found = by_variant(rows, most=6)
-    assert len({r.arm for r in found.rows}) == 4
+    assert len(found.series) == 4
     assert found.merged == ["noise"]
     assert by_variant(rows, most=16).merged == []
 
@@ -71,10 +71,24 @@ def test_many_arms_alone_are_not_merged() -> None:
 
 def test_the_honest_proof_keeps_its_name_and_rows_stay_as_they_were() -> None:
     rows = [honest_row(device="cpu"), honest_row(device="T4"), row("II", device="cpu"), row("II", device="T4")]
-    found = by_variant(rows).rows
-    assert [r.arm for r in found[:2]] == ["honest", "honest"]
-    assert rows[2].arm == "II"
-    assert [r.trial_id for r in found] == [r.trial_id for r in rows]
+    found = by_variant(rows).series
+    assert {series: (series.arm, series.variant) for series in found} == {
+        "honest": ("honest", ()),
+        "II, cpu": ("II", ("cpu",)),
+        "II, T4": ("II", ("T4",)),
+    }
+    assert found[Series("honest")] == rows[:2]
+    assert [own for some in found.values() for own in some] == rows
+    assert list(by_variant(rows).spoofs) == ["II, cpu", "II, T4"]
+
+
+def test_a_name_with_commas_is_an_arm_and_no_variant() -> None:
+    rows = [row("III, alpha 0.1", alpha=a) for a in (0.1, 0.2)] + [row("III", alpha=0.1)]
+    assert [(series.arm, series.variant) for series in by_variant(rows).series] == [
+        ("III, alpha 0.1", ("alpha 0.1",)),
+        ("III, alpha 0.1", ("alpha 0.2",)),
+        ("III", ("alpha 0.1",)),
+    ]
 
 
 def test_settings_are_datasets_and_models_halves_together() -> None:

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from raypol.core.distances import Metric
-from raypol.figures.series import Setting, by_variant, settings_of
+from raypol.figures.series import Series, Setting, by_variant, settings_of
 from raypol.figures.style.arms import in_order
 from raypol.figures.style.axes import real
 from raypol.store.results.rows import IntervalRow, TrialRow
@@ -32,12 +32,17 @@ class Chosen:
     setting: Setting
     steps: int
     """T' of the spoofs; 0 if there are none."""
-    rows: list[TrialRow]
-    """Honest ones and spoofs, arms named by what varies."""
+    series: dict[Series, list[TrialRow]]
+    """The honest proofs and the spoofs, by curve."""
     absent: list[str]
     """Arms without a row at this T'."""
     merged: list[str]
     """What varies and has no curves of its own."""
+
+    @property
+    def rows(self) -> list[TrialRow]:
+        """All that are shown."""
+        return [row for rows in self.series.values() for row in rows]
 
     def describe(self) -> str:
         """T and k of proof and spoofs."""
@@ -56,7 +61,8 @@ def choose(setting: Setting, steps: int | None = None) -> Chosen:
     at = [row for row in spoofs if row.steps == shown]
     curves = by_variant([*setting.honest, *at])
     absent = {row.arm for row in setting.rows if not row.is_honest} - {row.arm for row in at}
-    return Chosen(setting, shown, _few(curves.rows), sorted(absent), curves.merged)
+    few = {series: _few(rows) for series, rows in curves.series.items()}
+    return Chosen(setting, shown, few, sorted(absent), curves.merged)
 
 
 def needed(rows: Sequence[TrialRow]) -> list[str]:
@@ -75,7 +81,7 @@ def by_trial(cells: Iterable[Cell], trials: Iterable[str]) -> dict[str, list[Map
     return found
 
 
-def curves_of(block: Chosen, cells: Cells, column: str, metric: Metric | None = None) -> dict[str, list[Curve]]:
+def curves_of(block: Chosen, cells: Cells, column: str, metric: Metric | None = None) -> dict[Series, list[Curve]]:
     """The values of a column by progress, for each arm's trials; missing ones are passed over, infinite ones stay.
 
     Args:
@@ -84,14 +90,14 @@ def curves_of(block: Chosen, cells: Cells, column: str, metric: Metric | None = 
         column: of IntervalRow.
         metric: of the rows; None = any, for columns that are the same in all.
     """
-    found: dict[str, list[Curve]] = {}
-    for row in block.rows:
+    found: dict[Series, list[Curve]] = {}
+    for series, row in ((series, row) for series, rows in block.series.items() for row in rows):
         own = (cell for cell in cells.get(row.trial_id, ()) if metric is None or cell["metric"] == metric)
         values = {cell["step_to"] / row.steps: real(cell.get(column)) for cell in own}
         curve = {at: value for at, value in sorted(values.items()) if not math.isnan(value)}
         if curve:
-            found.setdefault(row.arm, []).append(curve)
-    return {arm: found[arm] for arm in in_order(found)}
+            found.setdefault(series, []).append(curve)
+    return {series: found[series] for series in in_order(found)}
 
 
 def _mapping(cell: IntervalRow) -> dict[str, Any]:
@@ -99,12 +105,8 @@ def _mapping(cell: IntervalRow) -> dict[str, Any]:
 
 
 def _few(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """At most 20 of each curve, one of each seed in turn."""
-    found: dict[str, dict[int, list[TrialRow]]] = {}
+    """At most 20 of a curve, one of each seed in turn."""
+    seeds: dict[int, list[TrialRow]] = {}
     for row in rows:
-        found.setdefault(row.arm, {}).setdefault(row.seed, []).append(row)
-    chosen = []
-    for seeds in found.values():
-        in_turn = [row for some in zip_longest(*seeds.values()) for row in some if row is not None]
-        chosen += in_turn[:_MOST_SEEDS]
-    return chosen
+        seeds.setdefault(row.seed, []).append(row)
+    return [row for some in zip_longest(*seeds.values()) for row in some if row is not None][:_MOST_SEEDS]

@@ -22,7 +22,7 @@ from raypol.figures.over_training.lines import (
     notes_over_training,
     page_over_training,
 )
-from raypol.figures.series import Setting, settings_of
+from raypol.figures.series import Series, Setting, settings_of
 from raypol.figures.style.arms import HONEST, ArmStyle, in_order, styles_of
 from raypol.figures.style.axes import Scale, apply_scale, choose_scale, real
 from raypol.figures.style.notes import UNITS, list_briefly, note_names
@@ -53,7 +53,7 @@ class ErrorPanel:
     """Errors and thresholds of one setting in one metric."""
 
     metric: Metric
-    curves: dict[str, list[Curve]]
+    curves: dict[Series, list[Curve]]
     """By arm."""
     rules: list[Rule]
 
@@ -93,7 +93,7 @@ def error_over_training(
     settings = settings_of(rows) or [Setting("", "", ())]
     blocks = [choose(setting, steps) for setting in settings[:_MOST_SETTINGS]]
     cells = by_trial(intervals, [row.trial_id for block in blocks for row in block.rows])
-    styles = styles_of([row.arm for block in blocks for row in block.rows])
+    styles = styles_of([series for block in blocks for series in block.series])
     panels = [error_panels(block, cells, metrics) for block in blocks]
     figure, axes = page_over_training(
         blocks,
@@ -186,7 +186,7 @@ def _draw_panel(ax: Axes, panel: ErrorPanel, styles: Mapping[str, ArmStyle], sca
     _count_beyond(ax, panel.curves, scale)
 
 
-def _count_beyond(ax: Axes, curves: Mapping[str, Sequence[Curve]], scale: Scale) -> None:
+def _count_beyond(ax: Axes, curves: Mapping[Series, Sequence[Curve]], scale: Scale) -> None:
     """Say how many errors the axis does not reach, and whose."""
     beyond = {arm: scale.beyond(v for curve in several for v in curve.values()) for arm, several in curves.items()}
     said = []
@@ -214,7 +214,7 @@ def _legend(blocks: Sequence[Sequence[ErrorPanel]], styles: Mapping[str, ArmStyl
 
 
 def _notes(blocks: Sequence[Chosen], panels: Sequence[Sequence[ErrorPanel]]) -> list[str]:
-    curves: list[dict[str, list[Curve]]] = [
+    curves: list[dict[Series, list[Curve]]] = [
         {arm: several for panel in reversed(found) for arm, several in panel.curves.items()} for found in panels
     ]
     rules = [rule for found in panels for panel in found for rule in panel.rules]

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from raypol.figures.over_training.data import Chosen, Curve
+from raypol.figures.series import Series
 from raypol.figures.style.arms import HONEST, ArmStyle, in_order
 from raypol.figures.style.axes import Scale, band
 from raypol.figures.style.notes import (
@@ -78,7 +79,12 @@ def page_over_training(
 
 
 def draw_curves(
-    ax: Axes, curves: Mapping[str, Sequence[Curve]], styles: Mapping[str, ArmStyle], scale: Scale, *, unit: float = 1.0
+    ax: Axes,
+    curves: Mapping[Series, Sequence[Curve]],
+    styles: Mapping[str, ArmStyle],
+    scale: Scale,
+    *,
+    unit: float = 1.0,
 ) -> None:
     """Draw the median of each arm's curves and a band from the smallest to the largest.
 
@@ -91,7 +97,7 @@ def draw_curves(
         scale: what is beyond it is not drawn.
         unit: by which values are multiplied.
     """
-    drawn: list[tuple[str, list[float], npt.NDArray[np.float64]]] = []
+    drawn: list[tuple[Series, list[float], npt.NDArray[np.float64]]] = []
     for arm, several in curves.items():
         xs = sorted({x for curve in several for x in curve})
         bands = [band(unit * curve[x] for curve in several if x in curve) for x in xs]
@@ -142,7 +148,7 @@ def entries_over_training(arms: Sequence[str], styles: Mapping[str, ArmStyle]) -
 
 
 def notes_over_training(
-    blocks: Sequence[Chosen], curves: Sequence[Mapping[str, Collection[Curve]]], *, what: str
+    blocks: Sequence[Chosen], curves: Sequence[Mapping[Series, Collection[Curve]]], *, what: str
 ) -> list[str]:
     """Footnotes on what is drawn, and on what should be and cannot.
 
@@ -158,7 +164,7 @@ def notes_over_training(
         notes.append(SPREAD)
     for block, found in zip(blocks, curves, strict=True):
         where = f" in {block.setting.name}" if len(blocks) > 1 else ""
-        notes += note_names(f"Missing {what}{where}", in_order({row.arm for row in block.rows} - found.keys()))
+        notes += note_names(f"Missing {what}{where}", in_order(block.series.keys() - found.keys()))
         notes += note_names(f"No row with status ok at T' = {block.steps:,}{where}", in_order(block.absent))
     notes += note_no_proof([block.setting for block in blocks])
     notes += note_merged(name for block in blocks for name in block.merged)

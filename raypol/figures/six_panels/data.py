@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from raypol.core.distances import METRICS, Metric
-from raypol.figures.series import Setting, by_variant, moving
+from raypol.figures.series import Series, Setting, by_variant, moving
 from raypol.figures.six_panels.success_ranges import ArmRange, arm_ranges
 from raypol.figures.style.arms import in_order
 from raypol.figures.style.axes import Place, Scale, band, choose_scale, real
@@ -46,7 +46,7 @@ Jumps = tuple[float, ...]
 class Jump:
     """What no update at all would measure, on one trajectory that some arms share."""
 
-    arms: list[str]
+    arms: list[Series]
     """Attacks before controls: it has the colour of the first."""
     values: dict[int, Jumps]
     """By T'."""
@@ -64,7 +64,7 @@ class SettingPanels:
 
     setting: Setting
     honest: list[TrialRow]
-    points: dict[str, dict[int, list[TrialRow]]]
+    points: dict[Series, dict[int, list[TrialRow]]]
     """Spoofs by arm and T', both in order."""
     jumps: list[Jump]
     ranges: list[ArmRange]
@@ -76,7 +76,7 @@ class SettingPanels:
     """By panel."""
 
     @property
-    def arms(self) -> list[str]:
+    def arms(self) -> list[Series]:
         """In the order of legends."""
         return list(self.points)
 
@@ -86,9 +86,14 @@ class SettingPanels:
         return [rows for by_steps in self.points.values() for rows in by_steps.values()]
 
     @property
+    def named_spoofs(self) -> list[tuple[Series, TrialRow]]:
+        """All that are drawn."""
+        return [(arm, row) for arm, by_steps in self.points.items() for rows in by_steps.values() for row in rows]
+
+    @property
     def spoofs(self) -> list[TrialRow]:
         """All that are drawn."""
-        return [row for rows in self.groups for row in rows]
+        return [row for _, row in self.named_spoofs]
 
     @property
     def steps(self) -> list[int]:
@@ -106,7 +111,7 @@ class SettingPanels:
         found = {place for panel, scale in scaled for place in scale.beyond(self.values(panel))}
         return sorted(found, reverse=True)
 
-    def unjoined(self) -> dict[str, list[str]]:
+    def unjoined(self) -> dict[Series, list[str]]:
         """Arms between whose points no line is drawn, with what differs from point to point."""
         found = {}
         for arm, by_steps in self.points.items():
@@ -120,21 +125,19 @@ class SettingPanels:
 def setting_panels(setting: Setting, ranges: Sequence[RangeRow] = ()) -> SettingPanels:
     """The six panels of a setting."""
     curves = by_variant([row for row in setting.rows if row.status in ("ok", "stopped")])
-    shown = [row for row in curves.rows if row.is_ok]
-    loose: dict[str, dict[int, list[TrialRow]]] = {}
-    for row in shown:
-        if not row.is_honest:
-            loose.setdefault(row.arm, {}).setdefault(row.steps, []).append(row)
-    points = {arm: dict(sorted(loose[arm].items())) for arm in in_order(loose)}
-    spoofs = [row for row in curves.rows if not row.is_honest]
+    points: dict[Series, dict[int, list[TrialRow]]] = {}
+    for series in in_order(curves.spoofs):
+        for row in sorted(curves.spoofs[series], key=lambda row: row.steps):
+            if row.is_ok:
+                points.setdefault(series, {}).setdefault(row.steps, []).append(row)
     found = SettingPanels(
         setting=setting,
-        honest=[row for row in shown if row.is_honest],
+        honest=setting.honest,
         points=points,
         jumps=_jumps(points),
-        ranges=arm_ranges(spoofs, ranges),
+        ranges=arm_ranges(curves.spoofs, ranges),
         merged=curves.merged,
-        tried=sorted({row.steps for row in spoofs}) if points else [],
+        tried=sorted({row.steps for rows in curves.spoofs.values() for row in rows}) if points else [],
     )
     for panel in PANELS:
         keep = map(panel.value, found.honest)
@@ -142,7 +145,7 @@ def setting_panels(setting: Setting, ranges: Sequence[RangeRow] = ()) -> Setting
     return found
 
 
-def _jumps(points: dict[str, dict[int, list[TrialRow]]]) -> list[Jump]:
+def _jumps(points: dict[Series, dict[int, list[TrialRow]]]) -> list[Jump]:
     """Arms that share a trajectory share one dashed line; the most common trajectory first."""
     found: list[Jump] = []
     attacks_first = sorted(points.items(), key=lambda item: next(iter(item[1].values()))[0].is_control)

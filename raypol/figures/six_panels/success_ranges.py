@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raypol.core.distances import METRICS
+from raypol.figures.series import Series
 from raypol.figures.style.arms import in_order
 from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import TrialRow
@@ -27,7 +28,7 @@ class Segment:
 class ArmRange:
     """The success range of one arm, in T'."""
 
-    arm: str
+    arm: Series
     segments: tuple[Segment, ...]
     """Ascending; none = no T' that was tried succeeds."""
     below: str
@@ -46,21 +47,25 @@ class ArmRange:
         return (self.segments[0].low, self.segments[-1].high) if self.segments else None
 
 
-def arm_ranges(rows: Sequence[TrialRow], ranges: Sequence[RangeRow] = ()) -> list[ArmRange]:
+def arm_ranges(spoofs: Mapping[Series, Sequence[TrialRow]], ranges: Sequence[RangeRow] = ()) -> list[ArmRange]:
     """The success ranges against the published verifier, in the order of legends.
 
     Args:
-        rows: spoofs of one setting, those that were stopped early too.
+        spoofs: of one setting, those that were stopped early too.
         ranges: of the same; an arm that is in them is not looked up in the rows. If only the strict verifier's were searched,
             they are passed over.
     """
     found = {one.arm: one for one in _searched(ranges)}
-    searched = tuple(f"{row.arm}," for row in ranges if row.policy == "published")
-    for arm, by_steps in _judged(rows).items():
-        if not f"{arm},".startswith(searched):
-            found[arm] = _tried(arm, by_steps)
-    controls = {row.arm for row in rows if row.is_control}
-    return [replace(found[arm], is_control=arm in controls) for arm in in_order(found)]
+    searched = {row.arm for row in ranges if row.policy == "published"}
+    for series, rows in spoofs.items():
+        judged: dict[int, list[TrialRow]] = {}
+        for row in rows:
+            if row.success is not None and row.status in ("ok", "stopped"):
+                judged.setdefault(row.steps, []).append(row)
+        if judged and series.arm not in searched:
+            found[series] = _tried(series, judged)
+    controls = {series.arm for series, rows in spoofs.items() if rows[0].is_control}
+    return [replace(found[series], is_control=series.arm in controls) for series in in_order(found)]
 
 
 def say_conditions(conditions: str) -> str:
@@ -74,16 +79,7 @@ def say_conditions(conditions: str) -> str:
     return "; ".join(said).replace("_", " ") or "not recorded"
 
 
-def _judged(rows: Sequence[TrialRow]) -> dict[str, dict[int, list[TrialRow]]]:
-    """Rows with a verdict, by arm and T'."""
-    found: dict[str, dict[int, list[TrialRow]]] = {}
-    for row in rows:
-        if row.success is not None and row.status in ("ok", "stopped"):
-            found.setdefault(row.arm, {}).setdefault(row.steps, []).append(row)
-    return found
-
-
-def _tried(arm: str, by_steps: Mapping[int, list[TrialRow]]) -> ArmRange:
+def _tried(arm: Series, by_steps: Mapping[int, list[TrialRow]]) -> ArmRange:
     """From the T' that were tried."""
     steps = sorted(by_steps)
     shares = [sum(row.success is True for row in by_steps[s]) / len(by_steps[s]) for s in steps]
@@ -144,7 +140,7 @@ def _searched(ranges: Sequence[RangeRow]) -> list[ArmRange]:
         same = [parsed[id(other)] for other in published if other.arm == row.arm]
         varied = [axis for axis in parsed[id(row)] if len({repr(axes.get(axis)) for axes in same}) > 1]
         parts = [f"{axis.rpartition('.')[2]} {parsed[id(row)][axis]}" for axis in varied]
-        found.append(_from_search(", ".join([row.arm, *parts]), row))
+        found.append(_from_search(Series(row.arm, tuple(parts)), row))
     return found
 
 
@@ -156,7 +152,7 @@ def _axes(row: RangeRow) -> dict[str, object]:
     return axes if isinstance(axes, dict) else {}
 
 
-def _from_search(arm: str, row: RangeRow) -> ArmRange:
+def _from_search(arm: Series, row: RangeRow) -> ArmRange:
     if row.low_steps is None or row.high_steps is None:
         tried = f"{row.searched_from_steps:,} to {row.searched_to_steps:,} searched"
         return ArmRange(arm=arm, segments=(), below=tried, searched=True)

@@ -91,13 +91,13 @@ def legend(blocks: Sequence[SettingPanels], styles: Mapping[str, ArmStyle]) -> t
 def jump_looks(block: SettingPanels, styles: Mapping[str, ArmStyle]) -> list[tuple[str, ArmStyle]]:
     """Name and look of each jump: by the setting that its arms alone have, in grey where several arms share it."""
     grey = style_of(JUMP)
-    settings = [[set(arm.split(", ")[1:]) for arm in jump.arms] for jump in block.jumps]
+    settings = [[set(series.variant) for series in jump.arms] for jump in block.jumps]
     looks = []
     for i, jump in enumerate(block.jumps):
         others = [words for j, some in enumerate(settings) if j != i for words in some]
         own = set.intersection(*settings[i]).difference(*others) if len(jump.arms) > 1 and others else set()
         if own:
-            name = ", ".join(["jump", *(word for word in jump.arms[0].split(", ") if word in own)])
+            name = ", ".join(["jump", *(word for word in jump.arms[0].variant if word in own)])
         elif i == 0:
             name = "jump (no update)"
         else:
@@ -143,16 +143,19 @@ def notes(blocks: Sequence[SettingPanels], rows: Sequence[TrialRow], *, shaded: 
     if not every:
         said.append("Missing: spoofs with status ok.")
     said += note_names("Without a value, not drawn", (lacking for block in blocks for lacking in _lacking(block)))
-    said += note_names("Success not judged, drawn hollow", (row_name(row) for row in every if row.success is None))
+    said += note_names(
+        "Success not judged, drawn hollow",
+        (row_name(row, name) for block in blocks for name, row in block.named_spoofs if row.success is None),
+    )
     return [*said, *note_not_measured([*honest, *every]), *note_left_out(rows)]
 
 
 def _lacking(block: SettingPanels) -> list[str]:
     found = []
-    for row in [*block.honest, *block.spoofs]:
-        names = [panel.name for panel in PANELS if panel.value(row) != panel.value(row)]
-        if names:
-            found.append(f"{row_name(row)} ({', '.join(names)})")
+    for name, row in [*(("", row) for row in block.honest), *block.named_spoofs]:
+        missing = [panel.name for panel in PANELS if panel.value(row) != panel.value(row)]
+        if missing:
+            found.append(f"{row_name(row, name)} ({', '.join(missing)})")
     return found
 
 

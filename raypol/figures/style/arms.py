@@ -8,9 +8,13 @@ protan and tritan vision no two attacks come closer than a CIELAB distance of 16
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from matplotlib.typing import LineStyleType
+
+from raypol.figures.series import Series
+
+A = TypeVar("A", bound=str)
 
 HONEST: Final = "honest"
 JUMP: Final = "jump"
@@ -53,7 +57,7 @@ _MARKERS: Final = (*_OTHER_MARKERS, "o", "s", "D", "^", "v", "P", "X", "p", "H")
 
 def family_of(arm: str) -> str | None:
     """The attack in `STYLES` that an arm's name begins with; None for an own one."""
-    plain = arm.lower().replace("_", "-").removeprefix("zhang2022-")
+    plain = _plain(arm)
     found = [
         alias for alias in _ALIASES if plain.startswith(alias) and not plain[len(alias) : len(alias) + 1].isalnum()
     ]
@@ -91,7 +95,7 @@ def styles_of(arms: Iterable[str]) -> dict[str, ArmStyle]:
     return styles
 
 
-def in_order(arms: Iterable[str]) -> list[str]:
+def in_order(arms: Iterable[A]) -> list[A]:
     """Each arm once: attacks as in `STYLES`, each with its variants by name, then the others by name."""
     known = list(STYLES)
 
@@ -104,4 +108,9 @@ def in_order(arms: Iterable[str]) -> list[str]:
 
 def _is_plain(arm: str) -> bool:
     """True for the bare name of an attack."""
-    return arm.lower().replace("_", "-").removeprefix("zhang2022-") in _ALIASES
+    return _plain(arm) in _ALIASES and not (isinstance(arm, Series) and arm.variant)
+
+
+def _plain(arm: str) -> str:
+    """The spelling that `_ALIASES` has, of a series that of its arm."""
+    return (arm.arm if isinstance(arm, Series) else arm).lower().replace("_", "-").removeprefix("zhang2022-")

@@ -24,10 +24,10 @@ def note_names(text: str, names: Iterable[str]) -> list[str]:
     return [f"{text}: {listed}."] if listed else []
 
 
-def row_name(row: TrialRow) -> str:
-    """A row in a footnote."""
+def row_name(row: TrialRow, arm: str = "") -> str:
+    """A row in a footnote, by its arm's name or a name that says more."""
     symbol = "T" if row.is_honest else "T'"
-    return f"{row.arm} at {symbol} = {row.steps:,}"
+    return f"{arm or row.arm} at {symbol} = {row.steps:,}"
 
 
 def note_not_measured(rows: Sequence[TrialRow]) -> list[str]:
