@@ -1,7 +1,7 @@
-"""What a step costs before anybody makes it: floating-point operations and kernel launches, counted by running it small.
+"""Cost of a step before it is made: floating-point operations and kernel launches, counted by running it small.
 
-Nothing is assumed about an architecture or an attack: the real code runs on a few random points of the dataset's shape, under a
-mode that counts what torch dispatches. Operations grow with the points, launches with the steps.
+Nothing is assumed about an architecture or an attack: the code itself runs on a few random points of the dataset's shape, under
+a mode that counts what torch dispatches. Operations grow with the points, launches with the steps.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,24 +24,24 @@ from raypol.core.spoofing.spoof_config import SpoofConfig, declare
 from raypol.core.training.trainer import Trainer
 
 _POINTS: Final = 2
-"""Per batch: the fewest that batch norm takes."""
+"""Points per batch: the fewest that batch norm takes."""
 _STEPS: Final = 2
-"""Per interval: the fewest that show what one search for many batches costs."""
+"""Steps per interval: the fewest that show the cost of one search for several batches."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Of one step: floating-point operations per point of its batch, and operations launched, whatever the batch."""
+class StepCost:
+    """Floating-point operations of one step per point of its batch, and operations that it launches, whatever the batch."""
 
     flops: float
     launches: float
 
-    def __add__(self, other: "Work") -> "Work":
-        return Work(self.flops + other.flops, self.launches + other.launches)
+    def __add__(self, other: "StepCost") -> "StepCost":
+        return StepCost(self.flops + other.flops, self.launches + other.launches)
 
-    def times(self, factor: float) -> "Work":
-        """So many times as much."""
-        return Work(self.flops * factor, self.launches * factor)
+    def times(self, factor: float) -> "StepCost":
+        """The cost times a factor."""
+        return StepCost(self.flops * factor, self.launches * factor)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
@@ -55,40 +55,40 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
 
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self._formulas = flop_registry
-        self._seen = Work(0.0, 0.0)
-        self._aside = Work(0.0, 0.0)
+        self._seen = StepCost(0.0, 0.0)
+        self._paused = StepCost(0.0, 0.0)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         formula = self._formulas.get(func._overloadpacket)
-        self._seen += Work(float(formula(*args, **kwargs, out_val=out)) if formula else 0.0, 1.0)
+        self._seen += StepCost(float(formula(*args, **kwargs, out_val=out)) if formula else 0.0, 1.0)
         return out
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What is done inside is not counted."""
+    def pause(self) -> Iterator[None]:
+        """Leave out what is done inside."""
         before = self._seen
         yield
-        self._aside += self._seen + before.times(-1.0)
+        self._paused += self._seen + before.times(-1.0)
 
-    def per_step(self) -> Work:
-        """Of one of the steps of one small interval."""
-        found = self._seen + self._aside.times(-1.0)
-        return Work(found.flops / (_STEPS * _POINTS), found.launches / _STEPS)
+    def per_step(self) -> StepCost:
+        """Cost of one of the steps of the small interval."""
+        found = self._seen + self._paused.times(-1.0)
+        return StepCost(found.flops / (_STEPS * _POINTS), found.launches / _STEPS)
 
 
 @dataclass(slots=True, eq=False)
 class _CountedScene(Scene):
-    """A scene that takes what is not the adversary's out of the count as well."""
+    """A scene that leaves what is off the clock out of the count too."""
 
     counter: _Counter | None = None
 
     @contextmanager
-    def uncounted(self) -> Iterator[None]:
+    def off_the_clock(self) -> Iterator[None]:
         """See Scene."""
         assert self.counter is not None
-        with Scene.uncounted(self), self.counter.aside():
+        with self.trainer.off_the_clock(), self.counter.pause():
             yield
 
 
@@ -108,8 +108,8 @@ def tiny_recipe(recipe: Recipe, dataset: Dataset) -> Recipe:
     )
 
 
-def training_work(recipe: Recipe, shape: Shape) -> Work:
-    """Of one honest step of the declared update rule; a replay's is the same."""
+def training_step_cost(recipe: Recipe, shape: Shape) -> StepCost:
+    """Cost of one honest step of the declared update rule; a replay's is the same."""
     dataset = random_points(shape, _STEPS * _POINTS)
     tiny = tiny_recipe(recipe, dataset)
     trainer, counter = Trainer(tiny, dataset), _Counter()
@@ -119,16 +119,16 @@ def training_work(recipe: Recipe, shape: Shape) -> Work:
     return counter.per_step()
 
 
-def crafting_work(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: object) -> Work:
-    """Of crafting, per claimed step, at one try per batch and as many iterations as the attack allows.
+def crafting_step_cost(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: object) -> StepCost:
+    """Cost of crafting per claimed step, at one try per batch and as many iterations as the attack allows.
 
-    Iterations cost alike: one and two are counted, the rest is drawn on. A batch that is not accepted costs as much again.
+    All iterations cost the same: one and two are counted, more are extrapolated. A batch that is not accepted costs as much again.
     """
     searches = {field.name for field in fields(attack)}  # type: ignore[arg-type]
     once: Mapping[str, Any] = {"retries": 0} if "retries" in searches else {}
     if getattr(attack, "crafting", "") == "select":  # a forward pass of every point per interval
-        forward = training_work(recipe, shape).flops / 3.0
-        return Work(forward * shape.num_points / (recipe.interval * recipe.batch_size), shape.num_points / 1000.0)
+        forward = training_step_cost(recipe, shape).flops / 3.0
+        return StepCost(forward * shape.num_points / (recipe.interval * recipe.batch_size), shape.num_points / 1000.0)
     if "iterations" not in searches:
         return _count_crafting(recipe, shape, spoof, attack)
     one, two = (
@@ -139,8 +139,8 @@ def crafting_work(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: obje
     return one + more.times(attack.iterations - 1)  # type: ignore[attr-defined]
 
 
-def _count_crafting(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: object) -> Work:
-    """Crafting the last interval, which is the one that every attack works on."""
+def _count_crafting(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: object) -> StepCost:
+    """Count crafting of the last interval, the one that every attack works on."""
     dataset = random_points(shape, 2 * _STEPS * _POINTS)
     honest = tiny_recipe(recipe, dataset)
     target = Trainer(honest, dataset).snapshot(0)  # any weights do
@@ -156,7 +156,7 @@ def _count_crafting(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: ob
 
 
 class _Still:
-    """A trajectory that does not move: where it leads costs nothing, and finding a legal W_0 for it would take a while."""
+    """A trajectory that does not move: where it leads does not change costs, and finding a legal W_0 takes a while."""
 
     def __init__(self, target: Checkpoint) -> None:
         self._target = target
@@ -171,5 +171,5 @@ class _Still:
 
 
 def _harmless(spoof: SpoofConfig) -> Any:  # noqa: ANN401 - one of SpoofConfig's own choices
-    """How the state is carried does not change what crafting costs; following it is counted apart."""
+    """A carry that needs no honest steps: they are counted apart, and the carry does not change what crafting costs."""
     return "none" if spoof.carry == "none" else "restart"

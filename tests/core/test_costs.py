@@ -1,11 +1,11 @@
-"""Work that is counted small against what is known of the networks and measured of the attacks."""
+"""StepCost that is counted small against what is known of the networks and measured of the attacks."""
 
 from dataclasses import replace
 
 import pytest
 
 from raypol.core.attacks import find_attack, method_of
-from raypol.core.costs import Work, crafting_work, training_work
+from raypol.core.costs import StepCost, crafting_step_cost, training_step_cost
 from raypol.core.datasets.load import DATASETS, load_dataset, random_points, shape_of
 from raypol.core.datasets.shapes import SHAPES, Shape
 from raypol.core.errors import InputError
@@ -24,11 +24,11 @@ def test_a_step_of_resnet20_is_three_forward_passes_but_for_the_pixels_gradient(
     # He et al. 2016: 40.8 million multiplications forward; the first convolution's input needs no gradient.
     macs_forward = 432 * 32**2 + 6 * 2304 * 32**2 + (4608 + 5 * 9216) * 16**2 + (18432 + 5 * 36864) * 8**2 + 640
     expected = 2 * (3 * macs_forward - 432 * 32**2)
-    assert training_work(replace(RECIPE, model="resnet20"), CIFAR).flops == pytest.approx(expected, rel=1e-3)
+    assert training_step_cost(replace(RECIPE, model="resnet20"), CIFAR).flops == pytest.approx(expected, rel=1e-3)
 
 
 def test_operations_are_per_point_and_launches_per_step() -> None:
-    of = {batch: training_work(replace(RECIPE, batch_size=batch), DIGITS) for batch in (2, 512)}
+    of = {batch: training_step_cost(replace(RECIPE, batch_size=batch), DIGITS) for batch in (2, 512)}
     assert of[2] == of[512]
     assert 100 < of[2].launches < 1000
     assert of[2].times(2.0) == of[2] + of[2]
@@ -36,17 +36,17 @@ def test_operations_are_per_point_and_launches_per_step() -> None:
 
 @pytest.mark.parametrize("name", ["null", "infinitesimal"])
 def test_controls_cost_nothing_to_craft(name: str) -> None:
-    assert crafting_work(RECIPE, DIGITS, SpoofConfig(), find_attack(name)).flops == 0.0
+    assert crafting_step_cost(RECIPE, DIGITS, SpoofConfig(), find_attack(name)).flops == 0.0
 
 
 @pytest.mark.parametrize("name", ["ii", "iii_loss", "iii_invisible", "zhang2022_i", "i_tail"])
 def test_more_iterations_cost_in_proportion(name: str) -> None:
     def flops(iterations: int) -> float:
         attack = find_attack(name, iterations=iterations)
-        return crafting_work(RECIPE, DIGITS, SpoofConfig(), attack).flops
+        return crafting_step_cost(RECIPE, DIGITS, SpoofConfig(), attack).flops
 
     assert flops(9) - flops(5) == pytest.approx(flops(5) - flops(1))
-    assert flops(5) > 3 * training_work(RECIPE, DIGITS).flops
+    assert flops(5) > 3 * training_step_cost(RECIPE, DIGITS).flops
 
 
 @pytest.mark.parametrize("name", ["iii_loss", "iii_invisible"])
@@ -60,20 +60,20 @@ def test_first_order_crafting_costs_what_its_gradient_evaluations_say(name: str)
     made = craft_interval(
         method, make_scene(recipe, data, honest.checkpoints[-1], spoof), recipe.interval_at(0), attack
     )
-    step = training_work(recipe, DIGITS).flops
-    counted = crafting_work(recipe, DIGITS, spoof, attack).flops / step
+    step = training_step_cost(recipe, DIGITS).flops
+    counted = crafting_step_cost(recipe, DIGITS, spoof, attack).flops / step
     assert counted == pytest.approx(made.cost.gradient_evals / 4 * 2 / 3, rel=0.1)
 
 
 def test_choosing_points_costs_a_forward_pass_of_all_per_interval() -> None:
-    step = training_work(RECIPE, DIGITS).flops
-    found = crafting_work(RECIPE, DIGITS, SpoofConfig(), find_attack("iii_select"))
+    step = training_step_cost(RECIPE, DIGITS).flops
+    found = crafting_step_cost(RECIPE, DIGITS, SpoofConfig(), find_attack("iii_select"))
     assert found.flops == pytest.approx(step / 3 * DIGITS.num_points / 640)
 
 
 def test_an_optimizer_of_any_kind_is_counted() -> None:
     adam = replace(RECIPE, optimizer=OptimizerConfig(name="Adam", options={"lr": 0.1}))
-    assert training_work(adam, DIGITS).flops == training_work(RECIPE, DIGITS).flops
+    assert training_step_cost(adam, DIGITS).flops == training_step_cost(RECIPE, DIGITS).flops
 
 
 @pytest.mark.parametrize("name", ["digits", "fashion_mnist"])
@@ -99,4 +99,4 @@ def test_halves_classes_and_own_sets_have_shapes_too() -> None:
 
 
 def test_work_adds_up() -> None:
-    assert Work(1.0, 2.0) + Work(3.0, 4.0).times(2.0) == Work(7.0, 10.0)
+    assert StepCost(1.0, 2.0) + StepCost(3.0, 4.0).times(2.0) == StepCost(7.0, 10.0)

@@ -43,8 +43,8 @@ def declare(recipe: Recipe, config: ForgedMomentum) -> Recipe:
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: ForgedMomentum) -> Crafted:
     """Ordinary batches and the invented buffer."""
     reach = config.lr * sum(config.momentum**j for j in range(1, interval.num_steps + 1))
-    following = scene.trajectory.weights(interval.stop)
-    state = {f"{name}/momentum_buffer": (W - following[name]) / reach for name, W in start.parameters.items()}
+    target = scene.trajectory.weights(interval.stop)
+    state = {f"{name}/momentum_buffer": (W - target[name]) / reach for name, W in start.parameters.items()}
     return replace(null.craft(scene, interval, start, config), start_state=state)
 
 

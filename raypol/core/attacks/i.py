@@ -60,8 +60,8 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackI) 
     return Crafted(interval=interval, batches=batches, stats=tuple(stats))
 
 
-def goal_gradient(trainer: Trainer, step: int, following: dict[str, Tensor]) -> dict[str, Tensor]:
-    """g* by name: the gradient with which the next declared SGD step lands on `following`.
+def goal_gradient(trainer: Trainer, step: int, target: dict[str, Tensor]) -> dict[str, Tensor]:
+    """g* by name: the gradient with which the next declared SGD step lands on `target`.
 
     Raises:
         InputError: the declared optimizer is not plain SGD, or its learning rate is 0 at this step.
@@ -77,7 +77,7 @@ def goal_gradient(trainer: Trainer, step: int, following: dict[str, Tensor]) -> 
     goal = {}
     for name, parameter in trainer.parameters.items():
         W = parameter.detach()
-        wanted = (W - following[name].to(W)) / lr
+        wanted = (W - target[name].to(W)) / lr
         m = trainer.optimizer.state.get(parameter, {}).get("momentum_buffer")
         if m is not None:
             wanted = (wanted - mu * m) / (1.0 - group["dampening"])

@@ -132,7 +132,7 @@ def _select(scene: Scene, interval: Interval) -> Crafted:
     shuffle = torch.randperm(len(lowest), generator=generator(scene.seed, "select", interval.index))
     chosen = lowest[shuffle].repeat(-(-needed // len(lowest)))[:needed].view(interval.num_steps, B)
     batches = [CraftedBatch(indices.numpy(), data.labels.cpu()[indices], None) for indices in chosen]
-    with scene.uncounted():
+    with scene.off_the_clock():
         drawn = [scene.batch(t) for t in range(interval.start, interval.stop)]
         loss_before, norm2_before = measure(
             scene.trainer, torch.stack([d[1] for d in drawn]), torch.stack([d[2] for d in drawn])

@@ -34,8 +34,8 @@ from raypol.core.seeds import generator
 from raypol.core.spoofing.objectives import (
     OnEvaluation,
     ValueAndGradient,
-    counted,
     model_input,
+    reporting,
     statistics_frozen,
     sum_of_squares,
 )
@@ -137,7 +137,7 @@ def recover(
         trainer: holds W; its dataset gives no more than the shape of X and the number of classes.
         gradient: g by parameter name, as `shared_gradient` gives it.
         config: the search.
-        on_evaluation: told after each evaluation how many there were, over all restarts.
+        on_evaluation: called with the number of evaluations after each, over all restarts.
 
     Raises:
         InputError: a gradient of another model, one that is not finite or zero; weights that are not finite; a label to be
@@ -169,7 +169,7 @@ def recover(
     def keep(v: Tensor) -> Tensor:
         return torch.cat([v[:num_pixels].clamp(0.0, 1.0), v[num_pixels:]])
 
-    objective = counted(mismatch, on_evaluation)
+    objective = reporting(mismatch, on_evaluation)
     best: _Watched | None = None
     with _using(trainer, config.statistics), torch.random.fork_rng():
         for restart in range(config.restarts):

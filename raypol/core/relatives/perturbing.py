@@ -8,7 +8,7 @@ from torch import Tensor
 from raypol.core.augment import to_unit
 from raypol.core.errors import InputError
 from raypol.core.relatives.points import Seen, check_points, evaluating, look
-from raypol.core.spoofing.objectives import OnEvaluation, ValueAndGradient, counted, loss_objective
+from raypol.core.spoofing.objectives import OnEvaluation, ValueAndGradient, loss_objective, reporting
 from raypol.core.spoofing.search import Crafting, SearchConfig, search, to_grey_levels
 from raypol.core.training.trainer import Trainer
 
@@ -79,7 +79,7 @@ def perturb(
         wanted_B: labels of the loss that is searched.
         config: the search.
         raise_loss: True = the loss against `wanted_B` shall rise, False = fall.
-        on_evaluation: told after each evaluation how many there were.
+        on_evaluation: called with the number of evaluations after each.
 
     Raises:
         InputError: points that are not of the model's kind, or weights that are not finite.
@@ -87,7 +87,7 @@ def perturb(
     check_points(trainer, X_BCHW, y_B)
     before = look(trainer, X_BCHW, y_B)
     with evaluating(trainer), torch.random.fork_rng():
-        falling = counted(loss_objective(trainer, X_BCHW[None], wanted_B[None], alpha=0.0), on_evaluation)
+        falling = reporting(loss_objective(trainer, X_BCHW[None], wanted_B[None], alpha=0.0), on_evaluation)
         R = search(_negated(falling) if raise_loss else falling, X_BCHW[None], config)[0]
     crafted = (X_BCHW + R).clamp(0.0, 1.0)
     rounded = to_grey_levels(X_BCHW, crafted, config.linf_limit)

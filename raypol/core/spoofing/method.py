@@ -1,8 +1,8 @@
-"""What an attack is: what the adversary holds, and how crafted intervals are returned."""
+"""The form of an attack: what the adversary holds, and how crafted intervals are returned."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -12,47 +12,33 @@ import torch
 from torch import Tensor
 
 from raypol.core.augment import to_unit
-from raypol.core.clock import Mark, mark
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.order import DataOrder
-from raypol.core.proof import (
-    Checkpoint,
-    Cost,
-    Interval,
-    Recipe,
-)
+from raypol.core.proof import Checkpoint, Cost, Interval, Recipe
 from raypol.core.seeds import derive_seed
 from raypol.core.spoofing.objectives import ValueAndGradient, measure, statistics_frozen
 from raypol.core.spoofing.search import CraftingConfig, CraftStats, search, store
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.core.spoofing.trajectory import Path, Trajectory
+from raypol.core.spoofing.trajectory import Trajectory, WeightPath
 from raypol.core.training.trainer import Trainer
 
 C = TypeVar("C")
-
-
 C_contra = TypeVar("C_contra", contravariant=True)
 
 
 @dataclass(slots=True, eq=False)
 class Scene:
-    """What A holds while crafting: his data, the declared recipe, the trajectory, and a workbench to compute on."""
+    """What A holds while crafting: A's data, the declared recipe, the trajectory, and a trainer to compute with."""
 
     recipe: Recipe
     dataset: Dataset
-    trajectory: Path
+    trajectory: WeightPath
     trainer: Trainer
     seed: int
-    asides: list[tuple[Mark, Mark]] = field(default_factory=list)
-    """From when to when we measured what the attack itself does not need to know."""
 
-    @contextmanager
-    def uncounted(self) -> Iterator[None]:
-        """Inside, time and gradient evaluations are ours, not the adversary's: they are taken out of his cost."""
-        evals, begun = self.trainer.gradient_evals, mark(self.trainer.device)
-        yield
-        self.asides.append((begun, mark(self.trainer.device)))
-        self.trainer.gradient_evals = evals
+    def off_the_clock(self) -> AbstractContextManager[None]:
+        """Inside, time and gradient evaluations are the experimenter's: they are no part of the adversary's cost."""
+        return self.trainer.off_the_clock()
 
     def batch(self, step: int, attempt: int = 0) -> tuple[npt.NDArray[np.int64], Tensor, Tensor]:
         """The batch that A takes for a step: (B,) sources, (B, C, H, W) pixels in [0, 1], (B,) labels.
@@ -92,15 +78,15 @@ class CraftedBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Crafted:
-    """What an attack made of one interval."""
+    """Data that an attack crafted for one interval."""
 
     interval: Interval
     batches: Sequence[CraftedBatch]
     stats: tuple[CraftStats, ...] = ()
     start_state: Mapping[str, Tensor] | None = None
-    """A forged optimizer state to record at the interval's start; None = what the carry says."""
+    """A forged optimizer state to record at the interval's start; None = as `SpoofConfig.carry` says."""
     follow: bool = False
-    """True: the interval is trained honestly, the next checkpoint is where training led, not the trajectory's."""
+    """True: the next checkpoint is where training on these batches leads, not the trajectory's."""
     cost: Cost = field(default_factory=Cost)
 
 
@@ -113,8 +99,8 @@ def craft_until_accepted(
 ) -> tuple[list[CraftedBatch], CraftStats]:
     """Search R for the batches of `steps` together, at the weights the trainer holds; retry with fresh batches.
 
-    The rule of AE4PoL: accepted when |grad|^2 and |R|^2 are below their limits, else fresh batches are drawn, up to
-    `retries` times. What the last try gave is returned as it is, with `accepted` false.
+    Zhang et al. 2022 (arXiv:2108.09454): a try is accepted if |grad|^2 and |R|^2 are below their limits, else fresh batches are
+    drawn, at most `retries` times. The last try is returned even if not accepted.
 
     Args:
         scene: the trainer holds the weights at which R is searched.
@@ -128,13 +114,13 @@ def craft_until_accepted(
         drawn = [scene.batch(step, attempt) for step in steps]
         X_nBCHW, y_nB = torch.stack([X for _, X, _ in drawn]), torch.stack([y for _, _, y in drawn])
         with statistics_frozen(trainer):
-            with scene.uncounted():
+            with scene.off_the_clock():
                 loss_before, norm2_before = measure(trainer, X_nBCHW, y_nB, goal)
             R = search(objective(X_nBCHW, y_nB), X_nBCHW, config)
             stored = store(X_nBCHW, R, config)
             unit = to_unit(stored, trainer.dtype)
-            # An adversary who sets no limit on the gradient need not measure it; we do, at our own cost.
-            with nullcontext() if math.isfinite(config.max_grad_norm2) else scene.uncounted():
+            # An adversary that sets no limit on the gradient need not measure it: that is at the experimenter's cost.
+            with nullcontext() if math.isfinite(config.max_grad_norm2) else scene.off_the_clock():
                 loss_after, norm2_after = measure(trainer, unit, y_nB, goal)
         R = unit - X_nBCHW
         norm2 = float(R.square().sum())

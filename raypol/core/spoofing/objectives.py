@@ -1,4 +1,11 @@
-"""The objectives of crafting: gradient norm and loss as functions of the perturbation R."""
+"""The objectives of crafting, as functions of a perturbation R of n batches of B points, at fixed weights W:
+
+gradient:  | 1/n sum_j grad_W L(f_W(X_j + R_j), y_j) - g* |^2 + alpha |R|^2      second order; g* = 0 except in attack I
+loss:        1/n sum_j L(f_W(X_j + R_j), y_j) + alpha |R|                        first order
+
+X + R is kept in [0, 1]. Batch statistics are those of each claimed batch, as in the verifier's replay, so the n batches go through
+the model one by one; this also bounds the memory, whatever k is.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,15 +19,11 @@ from raypol.core.augment import normalise
 from raypol.core.training.trainer import Trainer
 
 _MEMORY_SHARE: Final = 0.7
-"""Of what is free, for graphs: the search itself needs room too."""
-
-
+"""Share of the free memory for graphs: the search itself needs room too."""
 ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
 """R (n, B, C, H, W) -> the objective's value and its gradient with respect to R."""
-
-
 OnEvaluation = Callable[[int], None]
-"""Told how many evaluations there were."""
+"""Called with the number of evaluations so far."""
 
 
 def gradient_objective(
@@ -87,7 +90,7 @@ def gradient_objective(
 
 
 def graphs_that_fit(trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor) -> int:
-    """How many batches' second-order graphs a CUDA device has room for, at most n, measured with one; 1 on a CPU.
+    """Number of batches whose second-order graphs fit on a CUDA device, at most n, measured with one; 1 on a CPU.
 
     Measured on one CPU core, a saved pass gained 1.2x on resnet8 with 8x8 images and lost 1.2x on resnet20 with 32x32 ones.
     """
@@ -124,8 +127,8 @@ def loss_objective(trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor, *, alpha: fl
     return evaluate
 
 
-def counted(objective: ValueAndGradient, on_evaluation: OnEvaluation) -> ValueAndGradient:
-    """The same objective, which tells after each evaluation how many there were."""
+def reporting(objective: ValueAndGradient, on_evaluation: OnEvaluation) -> ValueAndGradient:
+    """The same objective, reporting the number of evaluations after each."""
     count = itertools.count(1)
 
     def evaluate(R: Tensor) -> tuple[float, Tensor]:
@@ -161,7 +164,7 @@ def batch_loss(trainer: Trainer, z: Tensor, y: Tensor, *, position: int) -> Tens
 
 
 def perturbed_inputs(trainer: Trainer, X_nBCHW: Tensor, R: Tensor) -> tuple[list[Tensor], Tensor]:
-    """What the model sees of X + R, batch by batch, and its derivative dZ/dR, entry by entry.
+    """The model's inputs Z for X + R, batch by batch, and their derivative dZ/dR, entry by entry.
 
     The chain is Z = (clamp(X + R, 0, 1) - mean) / std; spoofs declare no augmentation. Done for all batches at once and without
     autograd, it costs a twentieth of the model's own pass instead of a fifth on a small model.
@@ -176,7 +179,7 @@ def perturbed_inputs(trainer: Trainer, X_nBCHW: Tensor, R: Tensor) -> tuple[list
 
 
 def model_input(trainer: Trainer, unit: Tensor) -> Tensor:
-    """What the model sees of points in [0, 1]: the declared normalisation."""
+    """The model's input for points in [0, 1]: the declared normalisation."""
     inputs = normalise(unit, trainer.recipe.transform)
     return inputs.contiguous(memory_format=torch.channels_last) if trainer.recipe.channels_last else inputs
 
@@ -187,13 +190,13 @@ def sum_of_squares(tensors: list[Tensor]) -> Tensor:
 
 
 def _trained(trainer: Trainer) -> dict[str, torch.nn.Parameter]:
-    """The weights that have a gradient; a model may have frozen ones."""
+    """The weights that have a gradient: some may be frozen."""
     return {name: parameter for name, parameter in trainer.parameters.items() if parameter.requires_grad}
 
 
 @contextmanager
 def weights_frozen(trainer: Trainer) -> Iterator[None]:
-    """No gradients with respect to the weights inside: backward passes cost a third less."""
+    """Inside, weights get no gradients: backward passes cost a third less."""
     trained = _trained(trainer).values()
     for parameter in trained:
         parameter.requires_grad_(False)
@@ -206,7 +209,7 @@ def weights_frozen(trainer: Trainer) -> Iterator[None]:
 
 @contextmanager
 def statistics_frozen(trainer: Trainer) -> Iterator[None]:
-    """Norm layers use the batch's statistics inside, as in training, but do not record them: nobody trained here."""
+    """Inside, norm layers use the batch's statistics, as in training, but do not record them."""
     norms = [module for module in trainer.model.modules() if getattr(module, "track_running_stats", False)]
     for module in norms:
         module.track_running_stats = False

@@ -1,9 +1,9 @@
 """Judging a spoof by a seeded sample of its intervals: crafting, sealing and replaying m of n instead of all.
 
-Once the trajectory is fixed, intervals are independent of each other but for the optimizer's state (SPEC section 4). A carried
-state is brought up by a few intervals before each that is looked at, until what was before them has faded.
+Once the trajectory is fixed, intervals are independent of each other except for the optimizer's state (docs/protocol.md, "Attacks"). A
+carried state is brought up by a few intervals before each sampled one, until the state before them has faded.
 
-What m of n show: the first interval is always looked at, for W_0 is tested there; the other m - 1 are drawn without replacement
+The first interval is always in the sample, for W_0 is tested there; the other m - 1 of m are drawn without replacement
 from the n - 1. The largest error seen is then a distribution-free upper tolerance limit (Wilks 1941): `beyond` counts how many
 intervals may err more, at a stated confidence, in any one metric.
 """
@@ -16,25 +16,24 @@ from typing import Any, Final
 import torch
 from scipy.special import gammaln
 
-from raypol.core.clock import mark
 from raypol.core.errors import InputError
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, Points, ProofSink, ProofSource, Recipe
 from raypol.core.seeds import generator
 from raypol.core.spoofing.method import AttackMethod, Scene, craft
-from raypol.core.spoofing.seal import clock, following, recorded_start, records
+from raypol.core.spoofing.seal import recorded_end, recorded_start, records, start_clock
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.background_sink import BackgroundSink
 
 CONFIDENCE: Final = 0.95
 _FADED: Final = 0.01
-"""A state of which so little is left counts as forgotten."""
+"""Share of a state below which it counts as forgotten."""
 _MAX_LEAD: Final = 10
 """Intervals before each; more would cost as much as crafting all."""
 
 
 def draw_intervals(num_intervals: int, count: int, seed: int) -> tuple[int, ...]:
-    """Indices of the intervals to look at, ascending: the first, and count - 1 of the others without replacement."""
+    """Indices of the sampled intervals, ascending: the first, and count - 1 of the others without replacement."""
     if not 2 <= count <= num_intervals:
         raise InputError(f"expected a sample of 2..{num_intervals} intervals, got {count}")
     others = torch.randperm(num_intervals - 1, generator=generator(seed, "sampled intervals"))[: count - 1] + 1
@@ -64,7 +63,7 @@ def beyond(num_intervals: int, count: int, confidence: float = CONFIDENCE) -> in
 
 
 def lead_in(recipe: Recipe, spoof: SpoofConfig, *, forges_state: bool) -> int:
-    """How many intervals before each sampled one bring its carried state up; 0 if no state is carried.
+    """Number of intervals before each sampled one that bring its carried state up; 0 if no state is carried.
 
     Raises:
         InputError: the declared optimizer remembers too long, or how long is not known.
@@ -91,7 +90,7 @@ def lead_in(recipe: Recipe, spoof: SpoofConfig, *, forges_state: bool) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleCost:
-    """What crafting and sealing the sampled intervals took; bringing states up is not in it."""
+    """Cost of crafting and sealing the sampled intervals, without that of bringing states up."""
 
     total: Cost
     interval_s: tuple[float, ...]
@@ -121,14 +120,14 @@ def seal_sample(
     """
     assert method.independent
     lead = lead_in(scene.recipe, spoof, forges_state=method.forges_state)
-    stop = clock(scene)
+    stop = start_clock(scene)
     seconds = []
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
         start: Checkpoint | None = None
         done = -1  # the last interval whose end `start` is
         for index in wanted:
             if start is None or done < index - 1:
-                with scene.uncounted():
+                with scene.off_the_clock():
                     if start is not None:
                         background.write_checkpoint(_end(method, scene, config, done, start))
                     if start is None or done + 1 < index - lead:
@@ -136,11 +135,10 @@ def seal_sample(
                         start = scene.trajectory.checkpoint(scene.recipe.interval_at(done + 1).start)
                     for before in range(done + 1, index):
                         _, start = _seal(method, scene, config, spoof, scene.recipe.interval_at(before), start, None)
-            began, asides = mark(scene.trainer.device), len(scene.asides)
+            before_s = scene.trainer.stopwatch.read()
             interval = scene.recipe.interval_at(index)
             stats, start = _seal(method, scene, config, spoof, interval, start, background)
-            spent = began.until(mark(scene.trainer.device))
-            seconds.append(spent - sum(a.until(b) for a, b in scene.asides[asides:]))
+            seconds.append(scene.trainer.stopwatch.read() - before_s)
             on_interval(stats)
             done = index
         if start is not None:
@@ -158,7 +156,7 @@ def _end(
     """The end of a run of intervals as the whole spoof records it: with the state that is invented for the next interval."""
     if not method.forges_state or last + 1 == scene.recipe.num_intervals:
         return end
-    with scene.uncounted():
+    with scene.off_the_clock():
         return recorded_start(craft(method, scene, scene.recipe.interval_at(last + 1), end, config), end)
 
 
@@ -177,11 +175,11 @@ def _seal(
     if background is not None:
         background.write_checkpoint(start)
         background.write_batches(records(scene, made, background.sink))
-    return made.stats, following(method, scene, spoof, made, start)
+    return made.stats, recorded_end(method, scene, spoof, made, start)
 
 
 class SampledProof:
-    """A ProofSource of the whole proof's shape, of which only some intervals are there."""
+    """A ProofSource of the whole proof's shape that has only the sampled intervals."""
 
     def __init__(self, stored: ProofSource, wanted: Sequence[int]) -> None:
         self._stored = stored

@@ -1,9 +1,9 @@
-"""Forging a proof: what the adversary holds, what he declares, and how crafted intervals become a spoof.
+"""Forging a proof from crafted intervals.
 
-Threat model (AE4PoL section III): A knows W_T, the architecture, and the dataset (or another of the same distribution), may
-modify data, and does not know the prover's random draws. Intervals are independent but for the optimizer's state, so
-crafting is done in any order and place; `seal_spoof` then writes the proof in order and, where A carries the true state,
-computes it by one cheap pass.
+Threat model (Zhang et al. 2022, arXiv:2108.09454, section III): A knows W_T, the architecture, and the dataset (or another of the
+same distribution), may modify data, and does not know the prover's random draws. Intervals are independent except for the
+optimizer's state, so they are crafted in any order and place; `seal_spoof` then writes the proof in order and, where A carries the
+true state, computes it by one cheap pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,15 +13,7 @@ import torch
 
 from raypol.core import hashing
 from raypol.core.augment import to_unit
-from raypol.core.clock import mark, synchronise
-from raypol.core.proof import (
-    BatchRecord,
-    Checkpoint,
-    Cost,
-    Interval,
-    Points,
-    ProofSink,
-)
+from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, Points, ProofSink
 from raypol.core.spoofing.method import AttackMethod, C, Crafted, Scene, craft
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.background_sink import BackgroundSink
@@ -30,8 +22,8 @@ from raypol.core.training.background_sink import BackgroundSink
 def craft_interval(
     method: AttackMethod[C], scene: Scene, interval: Interval, config: C, start: Checkpoint | None = None
 ) -> Crafted:
-    """Run the attack on one interval under the clock."""
-    stop = clock(scene)
+    """Run the attack on one interval and take its cost."""
+    stop = start_clock(scene)
     with torch.random.fork_rng():
         crafted = craft(method, scene, interval, start or scene.trajectory.checkpoint(interval.start), config)
     return replace(crafted, cost=stop())
@@ -57,13 +49,13 @@ def seal_spoof(
         spoof: A's other choices.
         crafted: the intervals in order; None = craft each here, from its sealed start (sequential attacks).
         sink: where the spoof goes.
-        first: write only so many intervals, for a look at how they will be judged; None = all.
+        first: write only the first intervals, to see how they will be judged; None = all.
         on_interval: called with each interval as sealed, for progress and statistics.
 
     Returns:
         Cost of this pass alone: carrying the state, writing, and crafting if it was done here.
     """
-    stop = clock(scene)
+    stop = start_clock(scene)
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
         start = scene.trajectory.checkpoint(0)
         for interval in scene.recipe.intervals()[:first]:
@@ -72,7 +64,7 @@ def seal_spoof(
             start = recorded_start(made, start)
             background.write_checkpoint(start)
             background.write_batches(records(scene, made, sink))
-            start = following(method, scene, spoof, made, start)
+            start = recorded_end(method, scene, spoof, made, start)
             if on_interval:
                 on_interval(made)
         background.write_checkpoint(start)
@@ -80,39 +72,36 @@ def seal_spoof(
 
 
 def recorded_start(made: Crafted, start: Checkpoint) -> Checkpoint:
-    """The checkpoint before a crafted interval, with the state that will be recorded."""
+    """The checkpoint that is recorded before a crafted interval."""
     return start if made.start_state is None else replace(start, optimizer_state=made.start_state)
 
 
-def following(
+def recorded_end(
     method: AttackMethod[C], scene: Scene, spoof: SpoofConfig, made: Crafted, start: Checkpoint
 ) -> Checkpoint:
     """The checkpoint that is recorded after a crafted interval."""
     claimed = scene.trajectory.checkpoint(made.interval.stop)
     if (spoof.carry != "exact" or method.forges_state) and not made.follow:
         return claimed
-    replayed = _follow(scene, made, start)
+    replayed = _train_on(scene, made, start)
     reached = replayed if made.follow else claimed
     return replace(reached, optimizer_state=replayed.optimizer_state if spoof.carry == "exact" else {})
 
 
-def clock(scene: Scene) -> Callable[[], Cost]:
-    """Start the clock on a scene's device; the returned function stops it."""
-    device = scene.trainer.device
-    synchronise(device)
-    scene.asides.clear()
-    evals, begun = scene.trainer.gradient_evals, mark(device)
+def start_clock(scene: Scene) -> Callable[[], Cost]:
+    """Start a scene's stopwatch; the returned function gives the adversary's cost since then."""
+    trainer, evals = scene.trainer, scene.trainer.gradient_evals
+    trainer.stopwatch.start()
 
     def stop() -> Cost:
-        ended = mark(device)
-        elapsed = begun.until(ended) - sum(first.until(last) for first, last in scene.asides)
-        return Cost(device_s=elapsed, wall_s=elapsed, gradient_evals=scene.trainer.gradient_evals - evals)
+        elapsed = trainer.stopwatch.read()
+        return Cost(device_s=elapsed, wall_s=elapsed, gradient_evals=trainer.gradient_evals - evals)
 
     return stop
 
 
-def _follow(scene: Scene, made: Crafted, start: Checkpoint) -> Checkpoint:
-    """Where the declared updates lead from the recorded start: exactly what an exact replay will see."""
+def _train_on(scene: Scene, made: Crafted, start: Checkpoint) -> Checkpoint:
+    """Make the declared updates on the crafted batches from the recorded start, as an exact replay will."""
     scene.trainer.load(start)
     data = scene.trainer.dataset
     for step, batch in zip(range(made.interval.start, made.interval.stop), made.batches, strict=True):

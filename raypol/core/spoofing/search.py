@@ -1,21 +1,14 @@
-"""Searching a small R so that training on X + R moves the model as the spoof claims: objectives and searches.
-
-Objectives (SPEC section 4), for n batches of B points at fixed weights W:
-    gradient:  | 1/n sum_j grad_W L(f_W(X_j + R_j), y_j) - g* |^2 + alpha |R|^2      second order; g* = 0 but for attack I
-    loss:        1/n sum_j L(f_W(X_j + R_j), y_j) + alpha |R|                        first order
-X + R is kept in [0, 1]. Batch statistics are those of each claimed batch, as in the verifier's replay, so the n batches go
-through the model one by one; that is also what bounds the memory, whatever k is.
-"""
+"""Searching a perturbation R that lowers an objective, by L-BFGS, Adam or signed-gradient steps."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, reject_choice
 from raypol.core.spoofing.objectives import ValueAndGradient
 
 Crafting = Literal["lbfgs", "signed", "adam", "select"]
@@ -40,9 +33,9 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         if self.crafting not in ("lbfgs", "signed", "adam", "select"):
-            raise InputError(f"unknown crafting {self.crafting!r}; possible: adam, lbfgs, select, signed")
+            reject_choice("crafting", self.crafting, get_args(Crafting))
         if self.line_search not in ("none", "strong_wolfe"):
-            raise InputError(f"unknown line_search {self.line_search!r}; possible: none, strong_wolfe")
+            reject_choice("line_search", self.line_search, ("none", "strong_wolfe"))
         if self.iterations < 1:
             raise InputError(f"expected iterations >= 1, got {self.iterations}")
         if self.step_size is not None and not self.step_size > 0.0:
@@ -64,7 +57,7 @@ class CraftingConfig(SearchConfig):
     max_perturbation_norm2: float = 30.0
     """Acceptance: |R|^2 must be below this."""
     retries: int = 10
-    """How often a fresh batch is drawn when one is not accepted; the last is recorded whatever it is."""
+    """At most this many fresh batches are drawn if one is not accepted; the last is recorded, accepted or not."""
     pixel_dtype: Literal["uint8", "float32"] = "uint8"
     """What the crafted points are stored as; uint8 rounds before anything is measured."""
 
@@ -80,12 +73,12 @@ class CraftingConfig(SearchConfig):
                 f"got {self.max_grad_norm2} and {self.max_perturbation_norm2}"
             )
         if self.pixel_dtype not in ("uint8", "float32"):
-            raise InputError(f"unknown pixel_dtype {self.pixel_dtype!r}; possible: float32, uint8")
+            reject_choice("pixel_dtype", self.pixel_dtype, ("uint8", "float32"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CraftStats:
-    """What one search did, measured on the points as they are stored."""
+    """Outcome of one search, measured on the points as they are stored."""
 
     loss_before: float
     loss_after: float
@@ -107,10 +100,10 @@ def search(objective: ValueAndGradient, X: Tensor, config: SearchConfig) -> Tens
 def minimise(
     objective: ValueAndGradient, start: Tensor, config: SearchConfig, keep: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """The search itself: from `start` to something that lowers the objective and that `keep` permits.
+    """Search from `start` for a point that lowers the objective and that `keep` permits.
 
     Args:
-        objective: of what is searched, whatever it stands for.
+        objective: value and gradient of the point.
         start: where to begin; not changed.
         config: which search.
         keep: the nearest permitted point; asked at the end, by signed and adam also after each iteration.
@@ -125,11 +118,11 @@ def minimise(
                 tolerance_grad=config.tolerance_grad,
                 line_search_fn=None if config.line_search == "none" else config.line_search,
             )
-            _minimise(optimizer, R, objective, steps=1)
+            optimizer.step(_closure(R, objective))
         case "adam":
             optimizer = torch.optim.Adam([R], lr=config.step_size or 0.01)
             for _ in range(config.iterations):
-                _minimise(optimizer, R, objective, steps=1)
+                optimizer.step(_closure(R, objective))
                 R.copy_(keep(R))
         case "signed":
             step_size = config.step_size or 2.5 * (config.linf_limit or 0.0) / config.iterations
@@ -141,15 +134,14 @@ def minimise(
     return keep(R)
 
 
-def _minimise(optimizer: torch.optim.Optimizer, R: Tensor, objective: ValueAndGradient, *, steps: int) -> None:
+def _closure(R: Tensor, objective: ValueAndGradient) -> Callable[[], float]:
     def closure() -> float:
         value, slope = objective(R)
         # A slope that is not finite would spoil the search of all other pixels, and torch's line search breaks on both.
         R.grad = slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).contiguous()  # lbfgs takes no other
         return math.inf if math.isnan(value) else value
 
-    for _ in range(steps):
-        optimizer.step(closure)
+    return closure
 
 
 def project(R: Tensor, X: Tensor, linf_limit: float | None) -> Tensor:

@@ -1,15 +1,11 @@
-"""The adversary's choices besides the attack, and the recipe they declare."""
+"""The adversary's choices besides the attack, and the recipe that follows from them."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.errors import InputError
-from raypol.core.proof import (
-    OptimizerConfig,
-    Recipe,
-    ScheduleConfig,
-)
+from raypol.core.errors import InputError, reject_choice
+from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.seeds import derive_seed
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 
@@ -23,8 +19,8 @@ class SpoofConfig:
     interval: int = 10
     """k, steps between recorded weights."""
     dataset: str = ""
-    """What A crafts from, and what the spoof claims to be trained on; empty = the honest proof's dataset. An import path
-    (my_pkg.data:load) must be given here to be run, also where the proof names it."""
+    """A's data, which the spoof claims to be trained on; empty = the honest proof's dataset. An import path (my_pkg.data:load) is
+    only run if it is given here, even where the proof names it."""
     batch_size: int = 0
     """Points per update; 0 = the honest proof's."""
     trajectory: TrajectoryConfig = field(default_factory=TrajectoryConfig)
@@ -36,13 +32,13 @@ class SpoofConfig:
     """Optimizer state: exact = the true one, by one pass in order; restart = empty at every checkpoint (published); none = A
     declares an optimizer without momentum."""
     seed: int = 0
-    """Of W_0, batches and noise."""
+    """Seeds W_0, batches and noise."""
 
     def __post_init__(self) -> None:
         if self.hyperparameters not in ("published", "honest_schedule"):
-            raise InputError(f"unknown hyperparameters {self.hyperparameters!r}; possible: honest_schedule, published")
+            reject_choice("hyperparameters", self.hyperparameters, ("published", "honest_schedule"))
         if self.carry not in ("exact", "restart", "none"):
-            raise InputError(f"unknown carry {self.carry!r}; possible: exact, none, restart")
+            reject_choice("carry", self.carry, ("exact", "restart", "none"))
 
 
 def declare(honest: Recipe, config: SpoofConfig, dataset: Dataset | None = None) -> Recipe:
@@ -51,7 +47,7 @@ def declare(honest: Recipe, config: SpoofConfig, dataset: Dataset | None = None)
     Args:
         honest: of the proof whose W_T is stolen. Its normalisation is kept whatever A's data: it belongs to W_T.
         config: A's choices.
-        dataset: A's own, if `config` names one; not looked at otherwise.
+        dataset: A's, needed only if `config` names one.
 
     Raises:
         InputError: a choice that contradicts another, or `dataset` is not what `config` names.
@@ -72,7 +68,7 @@ def declare(honest: Recipe, config: SpoofConfig, dataset: Dataset | None = None)
     if config.carry == "none":
         if optimizer.name != "SGD":
             raise InputError(f"carry none needs an optimizer that can go without state (SGD), got {optimizer.name}")
-        # torch takes nesterov with momentum only, and dampening is of the momentum's buffer.
+        # torch takes nesterov only with momentum, and dampening applies to the momentum's buffer.
         options = {key: value for key, value in optimizer.options.items() if key not in ("nesterov", "dampening")}
         optimizer = replace(optimizer, options={**options, "momentum": 0.0})
     return replace(

@@ -1,4 +1,4 @@
-"""The intermediate models that a spoof claims: from a legal W_0 to the stolen W_T (SPEC section 4, trajectory)."""
+"""The intermediate models that a spoof claims: from a legal W_0 to the stolen W_T (docs/protocol.md, "Attacks")."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, reject_choice
 from raypol.core.models import build_model
 from raypol.core.models.initial_laws import initial_laws, rank_matched
 from raypol.core.proof import Checkpoint, Recipe
@@ -16,10 +16,11 @@ from raypol.core.seeds import generator
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrajectoryConfig:
-    """Which path leads from W_0 to W_T."""
+    """The path from W_0 to W_T."""
 
     path: Literal["linear", "eased", "noisy"] = "linear"
-    """linear: s(t) = t/T'. eased: s(t) = 1 - (1 - t/T')^ease. noisy: W_T plus noise that falls with t (AE4PoL, Alg. 5)."""
+    """linear: s(t) = t/T'. eased: s(t) = 1 - (1 - t/T')^ease. noisy: W_T plus noise that falls with t (Zhang et al.
+    2022, arXiv:2108.09454, Algorithm 5)."""
     ease: float = 2.0
     """eased only: exponent >= 1; larger means smaller moves late, the answer to dynamic thresholds. 1 = linear."""
     noise: float = 0.3
@@ -31,17 +32,17 @@ class TrajectoryConfig:
 
     def __post_init__(self) -> None:
         if self.path not in ("linear", "eased", "noisy"):
-            raise InputError(f"unknown path {self.path!r}; possible: eased, linear, noisy")
+            reject_choice("path", self.path, ("linear", "eased", "noisy"))
         if self.initial not in ("strict", "published"):
-            raise InputError(f"unknown initial {self.initial!r}; possible: published, strict")
+            reject_choice("initial", self.initial, ("strict", "published"))
         if not self.ease >= 1.0:
             raise InputError(f"expected ease >= 1, got {self.ease}")
         if not self.noise >= 0.0 or not self.noise_decay >= 0.0:
             raise InputError(f"expected noise and noise_decay >= 0, got {self.noise} and {self.noise_decay}")
 
 
-class Path(Protocol):
-    """Where the spoof claims to be at each step."""
+class WeightPath(Protocol):
+    """The weights that a spoof claims at each step."""
 
     def weights(self, step: int) -> dict[str, Tensor]:
         """W_t by name."""
@@ -117,7 +118,7 @@ class Trajectory:
 
 
 def reject_foreign(target: Checkpoint, model: nn.Module) -> None:
-    """Raise the InputError for weights of another model: what is recorded comes from a file, which may hold anything."""
+    """Raise the InputError for weights of another model: they come from a file, which may hold anything."""
     for kind, declared, stolen in (
         ("parameter", dict(model.named_parameters()), target.parameters),
         ("buffer", dict(model.named_buffers()), target.buffers),

@@ -5,6 +5,7 @@ There is one implementation on purpose. An exact replay on the same machine then
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Final
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raypol.core.augment import apply_draws, augment, draw, normalise, to_unit
+from raypol.core.clock import Stopwatch
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
@@ -64,6 +66,7 @@ class Trainer:
         self.lrs = learning_rates(recipe)
         self._peak_lrs = np.maximum.accumulate(self.lrs[::-1])[::-1]
         self.gradient_evals = 0
+        self.stopwatch = Stopwatch(self.device)
         channels = dataset.image_shape[0]
         if recipe.transform.mean and len(recipe.transform.mean) != channels:
             raise InputError(f"expected a transform for {channels} channels, got mean {recipe.transform.mean}")
@@ -237,6 +240,14 @@ class Trainer:
                 torch.cuda.manual_seed(seed)
         else:
             torch.default_generator.manual_seed(seed)
+
+    @contextmanager
+    def off_the_clock(self) -> Iterator[None]:
+        """Inside, neither time nor gradient evaluations are counted."""
+        evals = self.gradient_evals
+        with self.stopwatch.pause():
+            yield
+        self.gradient_evals = evals
 
     def gradients(self) -> dict[str, Tensor]:
         """Copies of the latest step's gradients, of the parameters that have one."""

@@ -16,7 +16,7 @@ from raypol.cluster.accelerators import canonical_accelerator
 from raypol.cluster.placement import parse_device
 from raypol.core.attacks import method_of
 from raypol.core.clock import synchronise
-from raypol.core.costs import Work, crafting_work, training_work
+from raypol.core.costs import StepCost, crafting_step_cost, training_step_cost
 from raypol.core.datasets.load import half_of, random_points, shape_of
 from raypol.core.datasets.shapes import Shape
 from raypol.core.errors import InputError
@@ -53,7 +53,7 @@ class Speed:
     source: str
     """How the rate was obtained, for people."""
 
-    def seconds(self, work: Work, *, steps: float, batch_size: int) -> float:
+    def seconds(self, work: StepCost, *, steps: float, batch_size: int) -> float:
         """Of so many steps: the device's arithmetic or the host's launches, whichever takes longer."""
         return steps * max(work.flops * batch_size / self.flops_per_s, work.launches * self.launch_s)
 
@@ -118,14 +118,14 @@ def assumed(device: str, utilisation: float = UTILISATION) -> Speed:
     )
 
 
-def given(steps_per_s: float, work: Work, batch_size: int) -> Speed:
+def given(steps_per_s: float, work: StepCost, batch_size: int) -> Speed:
     """The rate that so many honest steps per second mean."""
     return Speed(
         flops_per_s=steps_per_s * work.flops * batch_size, source=f"given: {steps_per_s:g} honest steps per second"
     )
 
 
-def measured(recipe: Recipe, shape: Shape, work: Work, device: str, *, threads: int) -> Speed:
+def measured(recipe: Recipe, shape: Shape, work: StepCost, device: str, *, threads: int) -> Speed:
     """The rate at which this machine trains the model on random points for a moment."""
     data = random_points(shape, 4 * recipe.batch_size)
     trainer = Trainer(replace(_still(recipe), dataset=data.name, dataset_sha256=data.sha256, steps=10**6), data, device)
@@ -168,8 +168,8 @@ class Forecaster:
     """Measure on this machine instead."""
     utilisation: float = UTILISATION
     threads: int = 1
-    _training: dict[str, Work] = field(default_factory=dict)
-    _crafting: dict[str, Work] = field(default_factory=dict)
+    _training: dict[str, StepCost] = field(default_factory=dict)
+    _crafting: dict[str, StepCost] = field(default_factory=dict)
     _recipes: dict[str, tuple[Recipe, Shape, ModelSize]] = field(default_factory=dict)
     _speeds: dict[str, Speed] = field(default_factory=dict)
     _rates: dict[str, float] = field(default_factory=dict)
@@ -266,19 +266,19 @@ class Forecaster:
             self._recipes[key] = (recipe, shape, model_size(model))
         return self._recipes[key]
 
-    def _train_work(self, train: TrainConfig) -> Work:
+    def _train_work(self, train: TrainConfig) -> StepCost:
         key = repr((train.model, train.dataset, train.optimizer))
         if key not in self._training:
             recipe, shape, _ = self._recipe(train)
-            self._training[key] = training_work(recipe, shape)
+            self._training[key] = training_step_cost(recipe, shape)
         return self._training[key]
 
-    def _craft_work(self, trial: Trial, recipe: Recipe, shape: Shape) -> Work:
+    def _craft_work(self, trial: Trial, recipe: Recipe, shape: Shape) -> StepCost:
         train = trial.train
         chosen: Sequence[Any] = (trial.attack, trial.spoof.carry, trial.spoof.hyperparameters, recipe.batch_size)
         key = repr((train.model, train.dataset, train.optimizer, recipe.interval, *chosen))
         if key not in self._crafting:
-            self._crafting[key] = crafting_work(recipe, shape, trial.spoof, trial.attack)
+            self._crafting[key] = crafting_step_cost(recipe, shape, trial.spoof, trial.attack)
         return self._crafting[key]
 
     def _device(self, spelling: str) -> str:

@@ -1,5 +1,6 @@
 """From crafted intervals to a sealed spoof: what is declared, drawn, retried, recorded and carried, wherever done."""
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -278,14 +279,16 @@ def test_a_gradient_that_is_not_a_number_is_never_accepted() -> None:
         assert torch.equal(batches[0].pixels, DATA.pixels[batches[0].sources])
 
 
-def test_what_only_the_report_needs_is_not_on_the_adversarys_bill() -> None:
+def test_what_only_the_report_needs_is_not_on_the_adversarys_bill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raypol.core.clock.time.perf_counter", itertools.count().__next__)
     made = scene()
+    made.trainer.stopwatch.start()
     config = CraftingConfig(crafting="signed", linf_limit=0.1, iterations=3, retries=0)
     before = made.trainer.gradient_evals
     craft_until_accepted(made, [0], config, lambda X, y: gradient_objective(made.trainer, X, y, alpha=0.0))
     # Three iterations of a gradient and its derivative, and the gradient that acceptance looks at; not that at R = 0.
     assert made.trainer.gradient_evals - before == 3 * 2 + 1
-    assert sum(first.until(last) for first, last in made.asides) > 0.0
+    assert made.trainer.stopwatch.read() == 2, "one tick before the pause and one after it"
 
 
 # --- what is recorded ----------------------------------------------------------------------------------------------
