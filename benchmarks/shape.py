@@ -21,7 +21,7 @@ PACKAGE: Final = ROOT / "raypol"
 PRESENTATION: Final = ("cli", "figures", "report", "explorer")
 LAYERS: Final = ("cli", "report explorer", "figures", "runs", "cluster", "store", "core")
 """From the top down; rooms on one level do not import each other."""
-SHARED_NAMES: Final = frozenset({"METHOD", "PRESETS", "craft", "declare", "load", "main"})
+SHARED_NAMES: Final = frozenset({"CHECKS", "METHOD", "PRESETS", "craft", "declare", "load", "main"})
 """Public names that several modules may define: what every attack, every dataset and every program is asked for."""
 
 

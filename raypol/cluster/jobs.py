@@ -1,4 +1,4 @@
-"""The work of each party: plain functions of one small, typed job each, run in an actor or in this process alike.
+"""The work of each party: base_precision functions of one small, typed job each, run in an actor or in this process alike.
 
 Jobs carry configurations and paths. Weights and points go from the worker to the store and back, never through the driver.
 A job can be repeated: it replaces work that an earlier try left unfinished and reuses finished work.
@@ -16,7 +16,7 @@ from raypol.cluster.work_metrics import add_bytes, add_interval, count_intervals
 from raypol.core.attacks import method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
-from raypol.core.precision import plain
+from raypol.core.precision import base_precision
 from raypol.core.proof import Cost, Interval, MemoryProof, ProofSource, Recipe, final_checkpoint
 from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, make_scene
 from raypol.core.spoofing.sampling import SampleCost, SampledProof, seal_sample
@@ -212,11 +212,11 @@ def run_prove(job: ProveJob) -> Manifest:
     results = open_location(job.results)
     abandoned = abandoned_folders(results, job.proof_id)
     with new_proof(results, job.proof_id, job.recipe, len(dataset)) as writer:
-        begun = writer.resume_from(abandoned)
+        resume = writer.resume_from(abandoned)
         remove_folders(abandoned)
         with counting_bytes(writer.num_bytes, already=writer.num_bytes()):
             cost = record_training(
-                job.recipe, dataset, writer, device=job.device, begun=begun, on_recorded=writer.set_resume_point
+                job.recipe, dataset, writer, device=job.device, resume=resume, on_recorded=writer.set_resume_point
             )
             return writer.finish(cost, job.environment)
 
@@ -319,7 +319,7 @@ def run_survey(job: SurveyJob) -> Survey:
     """Read and check some checkpoints of a proof."""
     source = ParquetProof(open_location(job.proof))
     # Nothing is replayed here: to read models, a verifier's device need not have the prover's tensor cores.
-    trainer = Trainer(source.recipe, job.data.load(), job.device, precision=plain(source.recipe.precision))
+    trainer = Trainer(source.recipe, job.data.load(), job.device, precision=base_precision(source.recipe.precision))
     return survey(source, trainer, *job.positions, accuracy=job.accuracy)
 
 

@@ -10,16 +10,16 @@ from typing import Final
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Options of mallopt(3)."""
 _KEPT: Final = 2**31 - 1
-"""Bytes of freed memory that stay at most: the largest C int."""
+"""Most bytes of freed memory to keep: the largest C int."""
 _MAPPED: Final = (1 << 30, 1 << 25)
-"""Allocations from so many bytes on are the system's own each time; glibc before 2.35 refuses more than 32 MiB."""
+"""Larger allocations, in bytes, go to the system each time; glibc before 2.35 refuses more than 32 MiB."""
 
 
 def keep_freed_memory() -> bool:
     """For processes that train: let glibc keep up to 2 GiB of what was freed, and take all of it from one arena.
 
-    A step on a processor takes 6 to 10 % less time; no result changes. It cannot be undone, and belongs to whoever owns the
-    process: raypol's actors and its command line call it, what a notebook may call does not.
+    A step on a processor takes 6 to 10 % less time; no result changes. It cannot be undone, and is the choice of the
+    process's owner: raypol's actors and its command line call it, functions for notebooks do not.
 
     Returns:
         False where the C library has no such options (not Linux, or not glibc): nothing is changed there.

@@ -14,14 +14,14 @@ from torch import Tensor
 from raypol.core.errors import InputError
 
 _MILLIDEGREES: Final = 1000
-"""Angles are drawn as whole numbers of them, like everything that is drawn."""
+"""Per degree; angles are drawn as integers, like all draws."""
 _FRACTION_BITS: Final = 30
-"""Of sine and cosine in fixed point: positions are integers, so that every machine and device picks the same pixels."""
+"""Fixed-point bits of sine and cosine: positions are integers, so that all machines and devices pick the same pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transform:
-    """What happens to the stored pixels before the model sees them."""
+    """Steps from stored pixels to the model's input."""
 
     crop_padding: int = 0
     """Zero padding in pixels on each side before a random crop back to the original size; 0 = no crop."""
@@ -67,10 +67,10 @@ def augment(pixels: Tensor, transform: Transform, generator: torch.Generator) ->
     """
     if not transform.is_random:
         return pixels
-    return apply_draws(pixels, transform, draw(transform, len(pixels), generator))
+    return apply_draws(pixels, transform, draw_augmentation(transform, len(pixels), generator))
 
 
-def draw(transform: Transform, count: int, generator: torch.Generator) -> Tensor:
+def draw_augmentation(transform: Transform, count: int, generator: torch.Generator) -> Tensor:
     """(4, count) int64: vertical offset, horizontal offset, mirrored or not, angle in millidegrees, per image."""
     draws_4B = torch.zeros(4, count, dtype=torch.int64)
     if transform.crop_padding:
@@ -84,7 +84,7 @@ def draw(transform: Transform, count: int, generator: torch.Generator) -> Tensor
 
 
 def apply_draws(pixels: Tensor, transform: Transform, draws_4B: Tensor) -> Tensor:
-    """Crop, mirror and turn (B, C, H, W) pixels by what was drawn for each."""
+    """Crop, mirror and turn (B, C, H, W) pixels as drawn for each."""
     B, C, H, W = pixels.shape
     device = pixels.device
     pad = transform.crop_padding
@@ -108,7 +108,7 @@ def apply_draws(pixels: Tensor, transform: Transform, draws_4B: Tensor) -> Tenso
 
 
 def _turned(angle_B: Tensor, H: int, W: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For every pixel of the turned image: row and column that it shows (0 where it shows none), and whether it shows one.
+    """Row and column that each pixel of the turned image shows (0 where it shows none), and whether it shows one.
 
     Counter-clockwise for positive angles, about the centre of the image, as torchvision turns Pillow images. Each of the
     three is (B, H, W).

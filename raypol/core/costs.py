@@ -122,7 +122,7 @@ def training_step_cost(recipe: Recipe, shape: Shape) -> StepCost:
 def crafting_step_cost(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: object) -> StepCost:
     """Cost of crafting per claimed step, at one try per batch and as many iterations as the attack allows.
 
-    All iterations cost the same: one and two are counted, more are extrapolated. A batch that is not accepted costs as much again.
+    All iterations cost the same: one and two are counted, more are extrapolated. A rejected batch costs the same again.
     """
     searches = {field.name for field in fields(attack)}  # type: ignore[arg-type]
     once: Mapping[str, Any] = {"retries": 0} if "retries" in searches else {}

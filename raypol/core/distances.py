@@ -37,8 +37,12 @@ class Distances:
         return asdict(self)  # type: ignore[return-value]
 
     def normalised(self, d_ref: "Distances") -> "Distances":
-        """Each metric divided by the reference distance's (SPEC: normalised reproduction error)."""
+        """Each metric divided by the reference distance's (docs/protocol.md, "Measures")."""
         return Distances(**{m: _ratio(self[m], d_ref[m]) for m in METRICS})
+
+
+UNDEFINED: Final = Distances(math.nan, math.nan, math.nan, math.nan)
+"""Of weights that cannot be compared."""
 
 
 def parameter_distances(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Distances:

@@ -14,6 +14,6 @@ def reject_choice(what: str, got: object, possible: Iterable[str], *, path: str 
     raise InputError(f"unknown {what} {got!r}; possible: {', '.join(sorted(possible))}{own}")
 
 
-def first_line(said: object) -> str:
+def first_line(message: object) -> str:
     """The first line of another library's message or error; the name of its type where it says nothing."""
-    return next(iter(str(said).splitlines()), type(said).__name__)
+    return next(iter(str(message).splitlines()), type(message).__name__)

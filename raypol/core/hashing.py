@@ -18,7 +18,7 @@ from torch import Tensor
 
 DIGEST_BYTES = 32
 _WORTH_THREADS: Final = 8 << 20
-"""Bytes."""
+"""Bytes from which hashing in threads is faster."""
 Digests = npt.NDArray[np.uint8]
 """(N, 32) digests, one per row."""
 
@@ -63,7 +63,7 @@ def tensor_digest(tensor: Tensor) -> bytes:
 
 
 def tensor_digests(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
-    """`tensor_digest` of each; large ones by as many threads as torch may use, for SHA-256 takes as long as writing them."""
+    """`tensor_digest` of each; large ones in torch's number of threads, for SHA-256 takes as long as writing them."""
     threads = torch.get_num_threads()
     if threads == 1 or sum(tensor.nbytes for tensor in tensors.values()) < _WORTH_THREADS:
         return {name: tensor_digest(tensor) for name, tensor in tensors.items()}
@@ -83,7 +83,7 @@ def checkpoint_digest(step: int, digests: Mapping[str, bytes]) -> bytes:
 class Seal:
     """Collects the digests of a proof, in step order, into the root that binds all of it.
 
-    A root is worth as much as the time at which it was published: a forger hashes his own data as well as anyone.
+    A root is worth as much as the time at which it was published: a forger hashes forged data as well as anyone.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Seal:
         self._checkpoints.update(digest)
 
     def checkpoints(self) -> str:
-        """Digest as hex of the checkpoints so far, for who goes on after an interruption."""
+        """Digest as hex of the checkpoints so far; an interrupted proof is resumed only if it matches."""
         return self._checkpoints.hexdigest()
 
     def root(self, auxiliary: bytes) -> str:

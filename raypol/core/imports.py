@@ -1,4 +1,4 @@
-"""Own models, datasets, attacks and policies are named by import path: `my_pkg.models:make_net`."""
+"""Your own models, datasets, attacks, checks and policies are named by import path: `my_pkg.models:make_net`."""
 
 import hashlib
 import importlib
@@ -14,7 +14,7 @@ def is_import_path(name: str) -> bool:
     return ":" in name
 
 
-def load_object(path: str) -> Any:  # noqa: ANN401 - what lies behind a user's import path is the caller's to check
+def load_object(path: str) -> Any:  # noqa: ANN401 - the caller checks what it gets
     """The object behind `module:object`; modules in the current folder are found, as with `python -m`.
 
     This runs the module's code. Only ever call it with a path that the user typed, never with one read from a proof.

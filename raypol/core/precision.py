@@ -1,4 +1,4 @@
-"""Precision: what weights are stored in, and what arithmetic a step is computed with.
+"""Precision: the format of weights, and the arithmetic of a step.
 
 `float32` means IEEE float32 everywhere: cuDNN's own default is TF32, which keeps 10 of 23 bits of each factor. `tf32` asks for
 those tensor cores; `bf16` keeps float32 weights and lets torch's autocast choose which operations run in bfloat16; `float64` has
@@ -14,7 +14,7 @@ from raypol.core.errors import InputError
 
 Precision = Literal["float32", "tf32", "bf16", "float64"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
-DTYPES: Final[dict[Precision, torch.dtype]] = {
+WEIGHT_DTYPES: Final[dict[Precision, torch.dtype]] = {
     "float32": torch.float32,
     "tf32": torch.float32,
     "bf16": torch.float32,
@@ -26,13 +26,13 @@ _TENSOR_CORES: Final = (8, 0)
 """The first compute capability that has TF32 and bfloat16 (Ampere)."""
 
 
-def plain(precision: Precision) -> Precision:
-    """The precision that computes in the dtype of the weights: any device has it."""
-    return "float64" if DTYPES[precision] == torch.float64 else "float32"
+def base_precision(precision: Precision) -> Precision:
+    """The precision that computes in the weights' own format, which every device can."""
+    return "float64" if WEIGHT_DTYPES[precision] == torch.float64 else "float32"
 
 
 def check_device(precision: Precision, device: torch.device) -> None:
-    """Raise if this device does not compute so.
+    """Raise if this device does not compute in this precision.
 
     Raises:
         InputError: tf32 without a CUDA device of compute capability 8.0, or bf16 on an older one.
@@ -52,10 +52,10 @@ def check_device(precision: Precision, device: torch.device) -> None:
 
 
 def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Inside, forward passes compute in this precision; backward passes of what was computed inside follow it.
+    """Inside, forward passes compute in this precision; their backward passes follow it.
 
-    The TF32 switch is one of the whole process and read when a kernel starts. It is set at each forward pass: the backward
-    pass comes before anybody else's forward.
+    The TF32 switch is the process's, read when a kernel starts. It is set at each forward pass, and the backward pass comes
+    before the next forward.
     """
     if device.type == "cuda":
         wanted = "tf32" if precision == "tf32" else "ieee"

@@ -1,4 +1,4 @@
-"""P = (W, I, H, A): the typed records of a proof, the same for an honest proof and for a spoof (SPEC section 2).
+"""P = (W, I, H, A): the typed records of a proof, the same for an honest proof and a spoof (docs/protocol.md).
 
 W: `Checkpoint`, every k steps. I and H: `BatchRecord`, every step. A: `Recipe`, everything else that a replay needs.
 Indices 0..N-1 mean points of the public dataset, indices from N on mean the proof's own points (`Points`).
@@ -17,13 +17,13 @@ from torch import Tensor
 
 from raypol.core import hashing
 from raypol.core.augment import Transform
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, reject_choice
 from raypol.core.precision import PRECISIONS, Precision
 
 Scalar = bool | int | float | str
 
 MAX_STEPS: Final = 100_000_000
-# torch's scheduler is asked step by step, and a stretched schedule costs its claimant nothing: a minute at the most.
+# torch's scheduler is run step by step, and a stretched schedule costs its claimant nothing: this bounds it to a minute.
 MAX_BASE_STEPS: Final = 5_000_000
 MAX_BATCH: Final = 1_000_000
 
@@ -127,9 +127,9 @@ class Recipe:
         if not 1 <= self.batch_size <= MAX_BATCH:
             raise InputError(f"expected batch_size in 1..{MAX_BATCH}, got {self.batch_size}")
         if self.loss != "cross_entropy":
-            raise InputError(f"unknown loss {self.loss!r}; possible: cross_entropy")
+            reject_choice("loss", self.loss, ("cross_entropy",))
         if self.precision not in PRECISIONS:
-            raise InputError(f"unknown precision {self.precision!r}; possible: {', '.join(PRECISIONS)}")
+            reject_choice("precision", self.precision, PRECISIONS)
 
     @property
     def num_intervals(self) -> int:
@@ -164,7 +164,7 @@ class Checkpoint:
     optimizer_state: Mapping[str, Tensor]
     """By "parameter name/state key"; empty at step 0 of an honest proof."""
     claimed_digests: Mapping[str, bytes] | None = None
-    """What the file that it was read from says the tensors' digests are; None if it was not read from a file."""
+    """The tensors' digests as recorded in the file; None if it was not read from a file."""
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by qualified name: parameter/..., buffer/..., optimizer/..."""
@@ -209,7 +209,7 @@ class Points:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What generating cost, under one clock for proof and spoof alike. Start-up and data loading are not in it."""
+    """Cost of generating a proof or a spoof, on the same clock. Start-up and data loading are not included."""
 
     device_s: float = 0.0
     """Seconds on the device, synchronised, summed over actors."""
@@ -227,7 +227,7 @@ class Cost:
 
 
 class ProofSink(Protocol):
-    """Where a proof goes while it is made: a folder of Parquet files, or memory."""
+    """Destination of a proof while it is made: a folder of Parquet files, or memory."""
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Record W at one step; steps come in order."""
@@ -243,7 +243,7 @@ class ProofSink(Protocol):
 
 
 class ProofSource(Protocol):
-    """What a verifier reads: every part may be forged, none is trusted."""
+    """What a verifier reads; every part may be forged, none is trusted."""
 
     @property
     def recipe(self) -> Recipe:
@@ -372,7 +372,7 @@ def _kind(points: Points) -> tuple[torch.dtype, tuple[int, ...]]:
 
 
 class PointIndex:
-    """Gives each distinct point one index, N + position, so that a point used twice is stored once."""
+    """The index of each distinct point, N + position: a point used twice is stored once."""
 
     def __init__(self, num_dataset_points: int) -> None:
         self._first = num_dataset_points

@@ -1,11 +1,11 @@
-"""What a trial's measurements say: normalised errors, removed share, and whether a spoof succeeded (SPEC section 5)."""
+"""Scores from a trial's measurements: removed share, and whether a spoof succeeded (docs/protocol.md, "Success")."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from raypol.core.distances import METRICS, Distances
+from raypol.core.distances import METRICS, UNDEFINED, Distances
 
 NULL: Final = "null"
 """Name of the control that crafts nothing: ordinary batches."""
@@ -24,7 +24,7 @@ def mean(distances: Iterable[Distances]) -> Distances:
 
 
 def removed_share(control: Distances, attack: Distances, jump: Distances) -> Distances:
-    """(null - attack) / (null - jump) of one interval: what crafting bought of all that it could.
+    """(null - attack) / (null - jump) of one interval: the share of the avoidable error that crafting removed.
 
     NaN where ordinary batches do no more harm than no update at all: there is nothing to remove.
     """
@@ -39,14 +39,14 @@ def overall_removed_share(intervals: Sequence[tuple[Distances, Distances, Distan
     A mean of the intervals' own shares is ruled by the few where null and jump nearly agree, whose ratio means nothing.
     """
     if not intervals:
-        return Distances(math.nan, math.nan, math.nan, math.nan)
+        return UNDEFINED
     controls, attacks, jumps = (mean(column) for column in zip(*intervals, strict=True))
     return removed_share(controls, attacks, jumps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
-    """What success is judged from, for the proof and for a spoof alike."""
+class Measurements:
+    """What success is judged from, of a proof or a spoof."""
 
     error: Distances
     """Normalised reproduction error, max over intervals."""
@@ -58,7 +58,7 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Success:
-    """Each condition apart, as the ratio of the spoof's value to the proof's."""
+    """Outcome of each condition, as the ratio of the spoof's value to the proof's."""
 
     accepted: bool
     rejected_by: str
@@ -82,7 +82,7 @@ class Success:
         return ",".join(self.failed) or max(self.ratios, key=lambda name: self.ratios[name])
 
 
-def judge_success(spoof: Standing, proof: Standing, *, accepted: bool, rejected_by: str) -> Success:
+def judge_success(spoof: Measurements, proof: Measurements, *, accepted: bool, rejected_by: str) -> Success:
     """A spoof succeeds when it is accepted, errs less than the proof in all metrics, and cost less time and storage."""
     ratios = {f"error_{m}": _ratio(spoof.error[m], proof.error[m]) for m in METRICS}
     ratios["time"] = _ratio(spoof.device_s, proof.device_s)
@@ -101,5 +101,5 @@ def _finite(values: Sequence[float]) -> bool:
 def _reduce(distances: Iterable[Distances], reduce: Callable[[Sequence[float]], float]) -> Distances:
     rows = list(distances)
     if not rows:
-        return Distances(math.nan, math.nan, math.nan, math.nan)
+        return UNDEFINED
     return Distances(**{m: reduce([row[m] for row in rows]) for m in METRICS})

@@ -1,4 +1,4 @@
-"""Every random draw of raypol has a seed derived from one root seed and the names of what is drawn.
+"""Seeds of all random draws, derived from one root seed and the names of what is drawn.
 
 Two draws never share a stream, and a draw can be repeated alone, in any process, in any order: step 731 needs no
 replay of steps 0 to 730. All draws are made on the CPU, so they do not depend on the device that uses them.

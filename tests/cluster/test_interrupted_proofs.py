@@ -14,7 +14,7 @@ from raypol.cluster.jobs import ProveJob, run_prove
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Cost, MemoryProof
 from raypol.core.training.optimizers import UpdateError
-from raypol.core.training.prover import Begun, initial_checkpoint, record_training
+from raypol.core.training.prover import StartingPoint, initial_checkpoint, record_training
 from raypol.store.proofs import writer
 from raypol.store.proofs.format import Manifest
 from raypol.store.proofs.reader import ParquetProof
@@ -274,10 +274,10 @@ def test_another_model_than_the_recorded_one_is_refused(tmp_path: Path) -> None:
     other = initial_checkpoint(replace(work.recipe, model="resnet20"), dataset)
     sink = MemoryProof(work.recipe, len(dataset))
     with pytest.raises(InputError, match="resnet8 is another model than the one whose step 0 is recorded"):
-        record_training(work.recipe, dataset, sink, begun=Begun(checkpoint=other, cost=Cost()))
+        record_training(work.recipe, dataset, sink, resume=StartingPoint(checkpoint=other, cost=Cost()))
     own = replace(initial_checkpoint(work.recipe, dataset), step=7)
     with pytest.raises(InputError, match="end of an interval, got step 7"):
-        record_training(work.recipe, dataset, sink, begun=Begun(checkpoint=own, cost=Cost()))
+        record_training(work.recipe, dataset, sink, resume=StartingPoint(checkpoint=own, cost=Cost()))
 
 
 def test_the_time_of_writing_is_in_the_cost_of_every_part(

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from raypol.core.augment import Transform, apply_draws, augment, draw, normalise, to_unit
+from raypol.core.augment import Transform, apply_draws, augment, draw_augmentation, normalise, to_unit
 from raypol.core.errors import InputError
 from raypol.core.seeds import derive_seed, generator
 
@@ -72,7 +72,7 @@ def turned_by_pillow(image: Tensor, degrees: float) -> Tensor:
 @pytest.mark.parametrize("widest", [15, 180])
 def test_it_turns_as_torchvision_turns_pillow_images(size: tuple[int, int], widest: int) -> None:
     pixels, transform = images(40, 3, *size), Transform(rotation_degrees=widest)
-    draws = draw(transform, 40, generator(3))
+    draws = draw_augmentation(transform, 40, generator(3))
     found = apply_draws(pixels, transform, draws)
     angles = (draws[3].double() / 1000).tolist()
     expected = torch.stack([turned_by_pillow(image, angle) for image, angle in zip(pixels, angles, strict=True)])
@@ -108,7 +108,7 @@ def test_turning_there_and_back_keeps_the_middle_of_a_smooth_image(dtype: torch.
 @pytest.mark.parametrize(("pad", "flip"), [(0, False), (2, False), (0, True), (2, True)])
 def test_the_order_is_crop_mirror_rotation_as_published(pad: int, flip: bool) -> None:
     whole = Transform(crop_padding=pad, horizontal_flip=flip, rotation_degrees=40)
-    pixels, draws = images(16, 2, 7, 9), draw(whole, 16, generator(5))
+    pixels, draws = images(16, 2, 7, 9), draw_augmentation(whole, 16, generator(5))
     first = apply_draws(pixels, Transform(crop_padding=pad, horizontal_flip=flip), draws)
     expected = apply_draws(first, Transform(rotation_degrees=40), draws * torch.tensor([0, 0, 0, 1])[:, None])
     assert torch.equal(apply_draws(pixels, whole, draws), expected)
@@ -117,7 +117,7 @@ def test_the_order_is_crop_mirror_rotation_as_published(pad: int, flip: bool) ->
 def test_declaring_a_rotation_leaves_the_other_draws_as_they_were() -> None:
     plain = Transform(crop_padding=4, horizontal_flip=True)
     turning = Transform(crop_padding=4, horizontal_flip=True, rotation_degrees=15)
-    without, with_it = (draw(transform, 50, generator(1)) for transform in (plain, turning))
+    without, with_it = (draw_augmentation(transform, 50, generator(1)) for transform in (plain, turning))
     assert torch.equal(without[:3], with_it[:3])
     assert not without[3].any()
     assert len(set(with_it[3].tolist())) > 40

@@ -8,7 +8,7 @@ import torch
 from raypol import prove
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
-from raypol.core.precision import DTYPES, PRECISIONS, Precision, arithmetic, check_device, plain
+from raypol.core.precision import PRECISIONS, WEIGHT_DTYPES, Precision, arithmetic, base_precision, check_device
 from raypol.core.proof import Recipe
 from raypol.core.training.prover import data_order, initial_checkpoint
 from raypol.core.training.trainer import Trainer
@@ -22,8 +22,8 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_weights_are_stored_in_the_dtype_of_the_plain_precision(precision: Precision) -> None:
-    assert DTYPES[plain(precision)] == DTYPES[precision]
-    assert plain(precision) in ("float32", "float64")
+    assert WEIGHT_DTYPES[base_precision(precision)] == WEIGHT_DTYPES[precision]
+    assert base_precision(precision) in ("float32", "float64")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def step_from_the_start(recipe: Recipe, data: Dataset, precision: Precision) -> 
     indices = data_order(recipe, data)(0)
     trainer.step(0, data.pixels[indices], data.labels[indices])
     reached = trainer.snapshot(1)
-    assert {p.dtype for p in reached.parameters.values()} == {DTYPES[precision]}
+    assert {p.dtype for p in reached.parameters.values()} == {WEIGHT_DTYPES[precision]}
     return torch.cat([p.double().flatten() for p in reached.parameters.values()])
 
 
@@ -78,7 +78,7 @@ def test_models_of_a_tf32_proof_can_be_read_where_there_are_no_tensor_cores(digi
     proof.recipe = replace(proof.recipe, precision="tf32")
     with pytest.raises(InputError, match="precision tf32 needs a CUDA device"):
         Trainer(proof.recipe, digits)
-    found = survey(proof, Trainer(proof.recipe, digits, precision=plain("tf32")), 0, 3)
+    found = survey(proof, Trainer(proof.recipe, digits, precision=base_precision("tf32")), 0, 3)
     assert not found.structure
     assert len(found.accuracies) == 3
     assert Conditions().precision_for("tf32") == "tf32"

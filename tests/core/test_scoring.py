@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raypol.core.distances import METRICS, Distances
-from raypol.core.scoring import Standing, judge_success, largest, mean, overall_removed_share, removed_share
+from raypol.core.scoring import Measurements, judge_success, largest, mean, overall_removed_share, removed_share
 
 
 def alike(value: float) -> Distances:
@@ -64,13 +64,13 @@ def test_an_interval_where_null_and_jump_nearly_agree_does_not_rule_the_whole() 
     assert overall_removed_share([ordinary] * 9 + [odd]).l2 == pytest.approx(0.511, abs=1e-3)
 
 
-PROOF = Standing(error=alike(1.0), device_s=10.0, size_bytes=1000)
+PROOF = Measurements(error=alike(1.0), device_s=10.0, size_bytes=1000)
 CONDITIONS = ["error_l1", "error_l2", "error_linf", "error_cos", "time", "size"]
 
 
 def test_a_spoof_that_is_better_in_everything_succeeds_and_names_its_closest_condition() -> None:
     found = judge_success(
-        Standing(error=alike(0.5), device_s=9.0, size_bytes=100), PROOF, accepted=True, rejected_by=""
+        Measurements(error=alike(0.5), device_s=9.0, size_bytes=100), PROOF, accepted=True, rejected_by=""
     )
     assert found.is_success
     assert list(found.ratios) == CONDITIONS
@@ -82,7 +82,7 @@ def test_a_spoof_that_is_better_in_everything_succeeds_and_names_its_closest_con
 def test_each_condition_alone_is_enough_to_fail(worse: str, value: float) -> None:
     error = Distances(**{m: value if worse == f"error_{m}" else 0.5 for m in METRICS})
     size = 500 if worse != "size" else 1000
-    spoof = Standing(error=error, device_s=10.0 * value if worse == "time" else 5.0, size_bytes=size)
+    spoof = Measurements(error=error, device_s=10.0 * value if worse == "time" else 5.0, size_bytes=size)
     found = judge_success(spoof, PROOF, accepted=True, rejected_by="")
     assert not found.is_success
     assert found.failed == (worse,)
@@ -93,30 +93,32 @@ def test_each_condition_alone_is_enough_to_fail(worse: str, value: float) -> Non
 @pytest.mark.parametrize("name", ["error_l2", "time"])
 def test_a_proof_that_gives_no_measure_is_not_beaten(name: str, value: float) -> None:
     error = Distances(1.0, value if name == "error_l2" else 1.0, 1.0, 1.0)
-    proof = Standing(error=error, device_s=value if name == "time" else 10.0, size_bytes=1000)
+    proof = Measurements(error=error, device_s=value if name == "time" else 10.0, size_bytes=1000)
     found = judge_success(
-        Standing(error=alike(0.5), device_s=5.0, size_bytes=500), proof, accepted=True, rejected_by=""
+        Measurements(error=alike(0.5), device_s=5.0, size_bytes=500), proof, accepted=True, rejected_by=""
     )
     assert found.failed == (name,)
     assert found.ratios[name] == math.inf
 
 
 def test_all_that_failed_is_named_the_verdict_first() -> None:
-    spoof = Standing(error=alike(2.0), device_s=50.0, size_bytes=5000)
+    spoof = Measurements(error=alike(2.0), device_s=50.0, size_bytes=5000)
     found = judge_success(spoof, PROOF, accepted=False, rejected_by="replay")
     assert found.bound_by == ",".join(["rejected:replay", *CONDITIONS])
     assert found.ratios == {**dict.fromkeys(CONDITIONS[:4], 2.0), "time": 5.0, "size": 5.0}
 
 
 def test_a_rejected_spoof_fails_by_the_checks_that_rejected_it() -> None:
-    spoof = Standing(error=alike(0.5), device_s=5.0, size_bytes=500)
+    spoof = Measurements(error=alike(0.5), device_s=5.0, size_bytes=500)
     found = judge_success(spoof, PROOF, accepted=False, rejected_by="replay,hashes")
     assert found.failed == ("rejected:replay", "rejected:hashes")
     assert found.bound_by == "rejected:replay,rejected:hashes"
 
 
 def test_nothing_is_better_than_an_exact_proof() -> None:
-    exact = Standing(error=alike(0.0), device_s=10.0, size_bytes=1000)
-    found = judge_success(Standing(error=alike(0.0), device_s=1.0, size_bytes=1), exact, accepted=True, rejected_by="")
+    exact = Measurements(error=alike(0.0), device_s=10.0, size_bytes=1000)
+    found = judge_success(
+        Measurements(error=alike(0.0), device_s=1.0, size_bytes=1), exact, accepted=True, rejected_by=""
+    )
     assert not found.is_success
     assert found.failed == ("error_l1", "error_l2", "error_linf", "error_cos")

@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from the batch files that torchvision reads.
 
-`cifar10` and `cifar100` are the official files, told by the checksums that torchvision carries: in a folder of the user's, or
+`cifar10` and `cifar100` are the official files, by the checksums that torchvision carries: in a folder of the user's, or
 downloaded once. `cifar10_format` and `cifar100_format` are other images in files of the same names and layout; a proof says so.
 
 The batches are pickles. Nothing in them is called: they are read with stand-ins for the few objects that such a file has.
@@ -29,7 +29,7 @@ _IMAGE_BYTES: Final = 3 * 32 * 32
 _MAX_FILE_BYTES: Final = 1 << 30
 """The largest official file has 0.16 GB."""
 _TIMEOUT_S: Final = 30.0
-"""Of a download: without a byte for so long, it has failed."""
+"""Seconds without a byte after which a download has failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +47,8 @@ class Cifar:
     """False: the same file names and layout, whatever the images are."""
 
 
-CIFAR10: Final = Cifar(name="cifar10", source="CIFAR10", num_classes=10, labels=b"labels")
-CIFAR100: Final = Cifar(name="cifar100", source="CIFAR100", num_classes=100, labels=b"fine_labels")
+CIFAR10_FILES: Final = Cifar(name="cifar10", source="CIFAR10", num_classes=10, labels=b"labels")
+CIFAR100_FILES: Final = Cifar(name="cifar100", source="CIFAR100", num_classes=100, labels=b"fine_labels")
 
 
 def load(cifar: Cifar, folder: Path | None, on_progress: Progress) -> Parts:
@@ -111,7 +111,7 @@ def _fetch(cifar: Cifar, source: Any, home: Path, place: Path, on_progress: Prog
         try:
             _download(source.url, archive, on_progress)
             if not check_integrity(archive, source.tgz_md5):
-                raise OSError(f"what came has not the official MD5 {source.tgz_md5}")
+                raise OSError(f"the download does not have the official MD5 {source.tgz_md5}")
         except (OSError, HTTPException) as err:
             raise InputError(
                 f"{cifar.name}: cannot download {source.url} ({err}); put {source.filename} or the unpacked folder "

@@ -1,4 +1,4 @@
-"""A dataset as proofs see it: training and test points, bound by a digest."""
+"""A dataset in memory: training and test points, bound by a digest."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ class Dataset:
     """Images and labels, split for training and testing."""
 
     name: str
-    """As in results rows and proofs: what it is, not where it lies."""
+    """Name in results and proofs."""
     pixels: Tensor
     """(N, C, H, W) uint8: the points that a proof's indices 0..N-1 mean."""
     labels: Tensor
@@ -74,7 +74,7 @@ class Dataset:
 
     def to(self, device: torch.device | str) -> "Dataset":
         """The same dataset with its tensors on `device`; one copy per device, kept as long as this one."""
-        place = torch.empty(0, device=device).device  # "cuda" is the current one of several
+        place = torch.empty(0, device=device).device  # "cuda" means the current one of several
         if self.pixels.device == place:
             return self
         if place not in self._elsewhere:

@@ -1,7 +1,7 @@
-"""The first classes of ImageNet at 128x128 (AE4PoL, figures 4 and 7), from an ImageFolder; any ImageFolder will do.
+"""The first classes of ImageNet at 128x128 from an ImageFolder (Zhang et al. 2022, arXiv:2108.09454, figures 4 and 7).
 
-Every image is decoded once: shortest side to 128, centre crop 128, into one file of raw bytes that is mapped, not read,
-afterwards. Beside it lies what it was made from (names, sizes and times of the files); another source is another file.
+Any ImageFolder will do. Every image is decoded once, shortest side to 128 and centre crop 128, into one file of raw bytes that is
+mapped afterwards. Beside it lie names, sizes and times of its source files; another source is another file.
 """
 
 import hashlib
@@ -171,7 +171,7 @@ def _decoded(source: _Source, on_progress: Progress) -> npt.NDArray[np.uint8]:
             for pixels in _pixels(source, on_progress):
                 file.write(pixels.data)
         (folder / _SOURCE).write_bytes(made_from)
-        for older in target.parent.glob(f"imagenet_subset-{place}-*"):  # whoever has one mapped keeps it
+        for older in target.parent.glob(f"imagenet_subset-{place}-*"):  # a process that has one mapped keeps it
             shutil.rmtree(older, ignore_errors=True)
         return folder
 

@@ -3,11 +3,11 @@
 Built in, by name:
 
 - `digits`: bundled with scikit-learn, real, offline.
-- `fashion_mnist`: 28x28, idx files; `fashion_mnist_32x32x3` is the same in CIFAR's shape, a stand-in named as what it is.
+- `fashion_mnist`: 28x28, idx files; `fashion_mnist_32x32x3` is the same in CIFAR's shape, a stand-in that is named as such.
 - `cifar10`, `cifar100`: the official files, or a download; `cifar10_format`, `cifar100_format`: others in the same layout.
 - `imagenet_subset`: the first 10 classes of an ImageFolder at 128x128; `imagenet_subset@classes=20` the first 20.
 
-An own dataset is named by import path, `my_pkg.data:load`, a function without arguments that returns a `Dataset`. `/D1` and
+Your own dataset is named by import path, `my_pkg.data:load`, a function without arguments that returns a `Dataset`. `/D1` and
 `/D2` behind any name are its two disjoint halves, `/D1@7` and `/D2@7` those of seed 7: `digits/D1`, `my_pkg.data:load/D2@7`.
 """
 
@@ -38,13 +38,13 @@ DATASETS: Final[dict[str, _Loader]] = {
     "digits": digits.load,
     "fashion_mnist": fashion_mnist.load,
     "fashion_mnist_32x32x3": fashion_mnist.load_in_cifars_shape,
-    "cifar10": partial(cifar.load, cifar.CIFAR10),
-    "cifar100": partial(cifar.load, cifar.CIFAR100),
-    "cifar10_format": partial(cifar.load, replace(cifar.CIFAR10, name="cifar10_format", official=False)),
-    "cifar100_format": partial(cifar.load, replace(cifar.CIFAR100, name="cifar100_format", official=False)),
+    "cifar10": partial(cifar.load, cifar.CIFAR10_FILES),
+    "cifar100": partial(cifar.load, cifar.CIFAR100_FILES),
+    "cifar10_format": partial(cifar.load, replace(cifar.CIFAR10_FILES, name="cifar10_format", official=False)),
+    "cifar100_format": partial(cifar.load, replace(cifar.CIFAR100_FILES, name="cifar100_format", official=False)),
     "imagenet_subset": imagenet.load,
 }
-"""From name to what reads its files."""
+"""Name of a built-in dataset -> function that reads its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,10 @@ class _Request:
     name: str
     folder: Path | None
     on_progress: Progress = field(compare=False)
-    """Who watches makes no other dataset."""
 
 
 def load_dataset(name: str, folder: str | Path | None = None, *, on_progress: Progress | None = None) -> Dataset:
-    """Dataset by built-in name or import path.
+    """Load a dataset by built-in name or import path; the latest four are kept.
 
     Args:
         name: one of `DATASETS`, or `module:function`; a half of it with /D1 or /D2 behind, and @seed.
@@ -66,32 +65,39 @@ def load_dataset(name: str, folder: str | Path | None = None, *, on_progress: Pr
     Raises:
         InputError: unknown name, missing or damaged files.
     """
-    half = _HALF.fullmatch(name)
-    if half is not None:
-        whole = load_dataset(half["whole"], folder, on_progress=on_progress)
+    where = None if folder is None else Path(folder)
+    return _load(_Request(name, where, on_progress or logged_progress()))
+
+
+@lru_cache(maxsize=4)
+def _load(request: _Request) -> Dataset:
+    name = request.name
+    if half := _HALF.fullmatch(name):
+        whole = _load(replace(request, name=half["whole"]))
         return _half(whole, name, int(half["half"]), int(half["seed"] or 0))
     if is_import_path(name):
         dataset = load_object(name)()
         if not isinstance(dataset, Dataset):
             raise InputError(f"expected {name} to return a raypol Dataset, got {type(dataset).__name__}")
         return replace(dataset, name=name)
-    if name not in DATASETS and _CLASSES.fullmatch(name) is None:
+    classes = _CLASSES.fullmatch(name)
+    if name not in DATASETS and classes is None:
         raise InputError(
             f"unknown dataset {name!r}; possible: {', '.join(DATASETS)}, imagenet_subset@classes=20, an import path "
             "such as my_pkg.data:load, or half of one of these such as digits/D1"
         )
-    where = None if folder is None else Path(folder)
-    return _load_builtin(_Request(name, where, on_progress or logged_progress()))
+    read = partial(imagenet.load, num_classes=int(classes["classes"])) if classes else DATASETS[name]
+    return Dataset(name=name, **read(request.folder, request.on_progress)._asdict())
 
 
 def half_of(name: str) -> tuple[str, str]:
-    """The whole that a name means, and which half of it: ("digits", "/D1"), or ("digits", "")."""
+    """Split a name into the whole and which half of it: ("digits", "/D1"), or ("digits", "")."""
     half = _HALF.fullmatch(name)
     return (half["whole"], name[len(half["whole"]) :]) if half is not None else (name, "")
 
 
 def shape_of(name: str, folder: str | Path | None = None) -> Shape:
-    """What of a dataset decides costs: known for built-in ones, the others are loaded.
+    """Size and image shape of a dataset: known for built-in ones, others are loaded.
 
     Raises:
         InputError: as `load_dataset`.
@@ -110,7 +116,7 @@ def shape_of(name: str, folder: str | Path | None = None) -> Shape:
 
 
 def random_points(shape: Shape, count: int) -> Dataset:
-    """Points of a shape that mean nothing: what is computed with them costs the same."""
+    """Random points of a shape: computing with them costs as much as with real ones."""
     rng = generator(0, "random points")
     pixels = torch.randint(0, 256, (count, *shape.image_shape), generator=rng).to(torch.uint8)
     labels = torch.randint(0, shape.num_classes, (count,), generator=rng)
@@ -125,16 +131,8 @@ def random_points(shape: Shape, count: int) -> Dataset:
 
 
 def _half(whole: Dataset, name: str, half: int, seed: int) -> Dataset:
-    """D1 or D2 (AE4PoL, figures 8 and 9): a random half of the training points; the test set is that of the whole."""
+    """D1 or D2: a random half of the training points; the test set stays whole (Zhang et al. 2022, figures 8 and 9)."""
     order = torch.randperm(len(whole), generator=generator(seed, "halves"))
     middle = len(whole) // 2
     chosen = order[:middle] if half == 1 else order[middle:]
     return replace(whole, name=name, pixels=whole.pixels[chosen], labels=whole.labels[chosen])
-
-
-@lru_cache(maxsize=2)
-def _load_builtin(request: _Request) -> Dataset:
-    wanted = _CLASSES.fullmatch(request.name)
-    read = partial(imagenet.load, num_classes=int(wanted["classes"])) if wanted else DATASETS[request.name]
-    parts = read(request.folder, request.on_progress)
-    return Dataset(name=request.name, **parts._asdict())

@@ -1,4 +1,4 @@
-"""What a dataset's files hold, before it has a name."""
+"""Content of a dataset's files."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Parts(NamedTuple):
-    """Images and labels as they were found; `Dataset` checks that they fit together."""
+    """Images and labels as read; `Dataset` checks that they fit together."""
 
     pixels: Tensor
     """(N, C, H, W) uint8."""

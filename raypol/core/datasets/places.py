@@ -1,4 +1,4 @@
-"""Where datasets lie that were downloaded or decoded: one cache, one maker at a time, whole or not at all."""
+"""The cache of downloaded and decoded datasets: one maker at a time, complete or not there."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from raypol.core.progress import Progress
 _log = logging.getLogger(__name__)
 
 _QUIET_S: Final = 10.0
-"""Seconds without a word after which a log is told that work goes on."""
+"""Seconds without a line in the log after which progress is logged."""
 
 
 def data_home() -> Path:
@@ -25,7 +25,7 @@ def data_home() -> Path:
 
 
 def logged_progress() -> Progress:
-    """Progress for whoever gave no place to show it: a line in the log now and then, none for what is soon done."""
+    """Progress as lines in the log now and then; none for work that is soon done."""
     last = time.monotonic()
 
     def log(what: str, done: int, of: int) -> None:

@@ -1,4 +1,4 @@
-"""What of a dataset decides costs, known without its files."""
+"""Sizes and image shapes of datasets, which decide costs, known without their files."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
-    """How many points of what kind."""
+    """Number and kind of points."""
 
     num_points: int
     """N, of the training set."""
@@ -15,7 +15,7 @@ class Shape:
     num_classes: int
 
     def half(self, half: int) -> "Shape":
-        """Of D1 or D2."""
+        """The shape of D1 or D2."""
         middle = self.num_points // 2
         return replace(self, num_points=middle if half == 1 else self.num_points - middle)
 
@@ -29,4 +29,4 @@ SHAPES: Final[dict[str, Shape]] = {
     "cifar100": replace(_CIFAR10, num_classes=100),
     "imagenet_subset": Shape(num_points=13_000, image_shape=(3, 128, 128), num_classes=10),
 }
-"""Of the built-in ones whose content is fixed; ImageNet has 1,300 images in nearly every class."""
+"""Shapes of the built-in datasets whose content is fixed; ImageNet has 1,300 images in nearly every class."""

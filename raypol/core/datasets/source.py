@@ -1,7 +1,6 @@
 """Where a dataset comes from: its name, and the folder of its files."""
 
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raypol.core.datasets.dataset import Dataset
@@ -22,20 +21,9 @@ class DataSource:
             object.__setattr__(self, "folder", str(Path(self.folder).expanduser().absolute()))
 
     def load(self, on_progress: Progress | None = None) -> Dataset:
-        """The dataset; read once per process. Files that are prepared for the first time show their progress."""
-        return _load(_Watched(self, on_progress))
+        """Load the dataset, once per process; files that are prepared for the first time show their progress."""
+        return load_dataset(self.name, self.folder, on_progress=on_progress)
 
     def or_named(self, name: str) -> "DataSource":
         """The dataset of this name, its files in the same folder; this one if the name is empty."""
         return replace(self, name=name) if name else self
-
-
-@dataclass(frozen=True, slots=True)
-class _Watched:
-    source: DataSource
-    on_progress: Progress | None = field(compare=False)
-
-
-@lru_cache(maxsize=2)
-def _load(watched: _Watched) -> Dataset:
-    return load_dataset(watched.source.name, watched.source.folder, on_progress=watched.on_progress)

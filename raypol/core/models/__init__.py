@@ -1,6 +1,6 @@
-"""Models by name: CIFAR-style and torchvision's residual networks, and own models by import path.
+"""Models by name: CIFAR-style and torchvision's residual networks, and your own by import path.
 
-An own model is named `my_pkg.models:make_net`, a function `make_net(*, in_channels, num_classes) -> nn.Module`.
+Your own model is named `my_pkg.models:make_net`, a function `make_net(*, in_channels, num_classes) -> nn.Module`.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
     "resnet50": partial(torchvision_resnet, "resnet50"),
     "resnet50_small": partial(torchvision_resnet, "resnet50", small_images=True),
 }
-"""Built-in ones; `_small` has the stem for small images."""
+"""Built-in models; `_small` has the stem for small images."""
 
 
 def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
@@ -36,7 +36,7 @@ def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
     if in_channels < 1 or num_classes < 1:
         raise InputError(f"expected at least one channel and one class, got {in_channels} and {num_classes}")
     if is_import_path(name):
-        with torch.random.fork_rng(devices=[]):  # a constructor draws values; nobody else's stream should notice
+        with torch.random.fork_rng(devices=[]):  # a constructor draws values, which must not disturb other streams
             torch.default_generator.manual_seed(0)  # prover and verifier must get the same buffers
             model = load_object(name)(in_channels=in_channels, num_classes=num_classes)
         if not isinstance(model, nn.Module):

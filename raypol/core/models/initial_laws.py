@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from raypol.core.errors import InputError
 
 SIGNIFICANCE: Final = 0.01
-"""A tensor whose KS p-value is below this is rejected (SPEC section 3.1)."""
+"""A tensor whose KS p-value is below this is rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,6 @@ class Constant:
 Law = Normal | Uniform | Constant
 
 
-class DeclaresLaws(Protocol):
-    """A model that knows the laws of (some of) its parameters; the rest get torch's default for their module."""
-
-    def initial_laws(self) -> Mapping[str, Law]:
-        """Law by parameter name."""
-        ...
-
-
 def kaiming_normal(weight: Tensor) -> Normal:
     """He et al. 2015, fan-in, gain sqrt(2): torch's `kaiming_normal_` with its defaults."""
     return Normal(math.sqrt(2.0 / _fan_in(weight)))
@@ -71,7 +63,7 @@ def initial_laws(model: nn.Module) -> dict[str, Law]:
     """Law of every parameter, in the model's order: what the model declares, else torch's default for its module.
 
     Raises:
-        InputError: parameters whose law neither the model nor torch's defaults tell.
+        InputError: parameters whose law is declared neither by the model nor by torch's defaults.
     """
     laws = dict(_default_laws(model))
     if hasattr(model, "initial_laws"):
@@ -105,8 +97,7 @@ def ks_p_value(values: Tensor, law: Law) -> float:
 def draw_initial(laws: Mapping[str, Law], shapes: Mapping[str, torch.Size], rng: torch.Generator) -> dict[str, Tensor]:
     """Honest W_0: float32 draws from the laws, each tensor redrawn until its own KS test passes.
 
-    The verifier rejects if any of ~20 tensors has p < 0.01: without redrawing it would turn away every fifth honest
-    prover.
+    The verifier rejects if any of ~20 tensors has p < 0.01: without redrawing it would reject every fifth honest prover.
     """
     return {name: _draw(law, shapes[name], rng) for name, law in laws.items()}
 
@@ -176,7 +167,7 @@ def _default_laws(model: nn.Module) -> Iterator[tuple[str, Law]]:
 
 
 def _is_torchvision_resnet(module: nn.Module) -> bool:
-    """True for an instance; whoever made one has imported its module, which costs 1.7 s."""
+    """True for torchvision's ResNet; only if there is one is its module imported already, which takes 1.7 s."""
     resnet = sys.modules.get("torchvision.models.resnet")
     return resnet is not None and isinstance(module, resnet.ResNet)
 

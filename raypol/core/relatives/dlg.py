@@ -45,9 +45,7 @@ from raypol.core.training.trainer import Trainer
 Statistics = Literal["recorded", "batch"]
 
 _SOLVED: Final = 1e-6
-"""An objective that has fallen to this share of its start's needs no further restart: the rest is float32's rounding."""
-
-
+"""Share of the start's objective below which no restart follows: the rest is float32's rounding."""
 _RANGE: Final = 1e3
 """What the search starts from: torch's L-BFGS ends when a step changes the value by less than 1e-9."""
 
@@ -89,7 +87,7 @@ class DLG(SearchConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Recovered:
-    """What a gradient told, on the CPU."""
+    """The point recovered from a gradient, on the CPU."""
 
     image: Tensor
     """(C, H, W) in [0, 1]."""

@@ -1,4 +1,4 @@
-"""What adversarial and unadversarial examples share: a small R on single points, and what the model says of X + R."""
+"""Perturbing single points by a small R, for adversarial and unadversarial examples."""
 
 from dataclasses import dataclass
 
@@ -75,8 +75,8 @@ def perturb(
     Args:
         trainer: holds W; its weights, buffers and mode are the same afterwards.
         X_BCHW: points in [0, 1].
-        y_B: their true labels, for what is reported.
-        wanted_B: labels of the loss that is searched.
+        y_B: their true labels, to report losses against.
+        wanted_B: labels of the loss that is optimised.
         config: the search.
         raise_loss: True = the loss against `wanted_B` shall rise, False = fall.
         on_evaluation: called with the number of evaluations after each.

@@ -1,4 +1,4 @@
-"""What the relatives work on: a recorded model as it is used, and single points of its dataset."""
+"""Inputs of the relatives: a recorded model in evaluation mode, and single points of its dataset."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ Split = Literal["test", "train"]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Seen:
-    """What a model says about B points."""
+    """A model's predictions for B points."""
 
     probabilities: Tensor
     """(B, K) of each class, on the CPU."""
@@ -53,7 +53,7 @@ def pick_points(trainer: Trainer, indices: Sequence[int], split: Split = "test")
 
 
 def look(trainer: Trainer, X_BCHW: Tensor, y_B: Tensor) -> Seen:
-    """What the model says about points in [0, 1], with its recorded norm statistics."""
+    """Predict points in [0, 1], with recorded norm statistics."""
     with evaluating(trainer), torch.no_grad():
         logits = trainer.logits(model_input(trainer, X_BCHW)).double()
         losses = F.cross_entropy(logits, y_B, reduction="none")

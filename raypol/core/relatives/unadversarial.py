@@ -4,7 +4,7 @@ Equation, for a point (X, y) at fixed weights W:
     min_R L(f_W(X + R), y)   subject to   |R|_inf <= eps,  X + R in [0, 1].
 It is attack III's loss objective for one point, and the adversarial example's with the other sign.
 
-Threat model: none; whoever makes the object or the image is on the model's side and knows W, X and y.
+Threat model: none; the maker of the object or image is on the model's side and knows W, X and y.
 
 Differences from the paper:
 1. R is of one image and within a ball of eps around it; the paper designs a patch or a texture for a whole class, of any size.

@@ -3,8 +3,8 @@
 gradient:  | 1/n sum_j grad_W L(f_W(X_j + R_j), y_j) - g* |^2 + alpha |R|^2      second order; g* = 0 except in attack I
 loss:        1/n sum_j L(f_W(X_j + R_j), y_j) + alpha |R|                        first order
 
-X + R is kept in [0, 1]. Batch statistics are those of each claimed batch, as in the verifier's replay, so the n batches go through
-the model one by one; this also bounds the memory, whatever k is.
+X + R is kept in [0, 1]. Batch statistics are those of each claimed batch, as in the verifier's replay, so the n batches go
+through the model one by one; this also bounds the memory, whatever k is.
 """
 
 import itertools

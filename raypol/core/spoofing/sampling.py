@@ -1,7 +1,7 @@
 """Judging a spoof by a seeded sample of its intervals: crafting, sealing and replaying m of n instead of all.
 
-Once the trajectory is fixed, intervals are independent of each other except for the optimizer's state (docs/protocol.md, "Attacks"). A
-carried state is brought up by a few intervals before each sampled one, until the state before them has faded.
+Once the trajectory is fixed, intervals are independent of each other except for the optimizer's state. A carried state is brought
+up by a few intervals before each sampled one, until the state before them has faded.
 
 The first interval is always in the sample, for W_0 is tested there; the other m - 1 of m are drawn without replacement
 from the n - 1. The largest error seen is then a distribution-free upper tolerance limit (Wilks 1941): `beyond` counts how many

@@ -1,9 +1,9 @@
 """Forging a proof from crafted intervals.
 
-Threat model (Zhang et al. 2022, arXiv:2108.09454, section III): A knows W_T, the architecture, and the dataset (or another of the
-same distribution), may modify data, and does not know the prover's random draws. Intervals are independent except for the
-optimizer's state, so they are crafted in any order and place; `seal_spoof` then writes the proof in order and, where A carries the
-true state, computes it by one cheap pass.
+Threat model (Zhang et al. 2022, arXiv:2108.09454, section III): A knows W_T, the architecture, and the dataset (or another of
+the same distribution), may modify data, and does not know the prover's random draws. Intervals are independent except for the
+optimizer's state, so they are crafted in any order and place; `seal_spoof` then writes the proof in order and, where A carries
+the true state, computes it by one cheap pass.
 """
 
 from collections.abc import Callable, Iterator

@@ -8,13 +8,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, reject_choice
 from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
 
 # Optimizers whose step needs a closure or sparse gradients cannot replay from (state, gradient).
 _UNUSABLE_OPTIMIZERS: Final = {"Optimizer", "LBFGS", "SparseAdam"}
-
-
 _UNUSABLE_SCHEDULERS: Final = {"LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"}
 
 
@@ -30,7 +28,7 @@ def build_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> 
         if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer) and name not in _UNUSABLE_OPTIMIZERS
     }
     if config.name not in possible:
-        raise InputError(f"unknown optimizer {config.name!r}; possible: {', '.join(sorted(possible))}")
+        reject_choice("optimizer", config.name, possible)
     options = {**config.options, "lr": config.lr}
     try:
         return possible[config.name](parameters, **options)  # type: ignore[arg-type]
@@ -80,7 +78,7 @@ def _scheduled(optimizer_config: OptimizerConfig, schedule: ScheduleConfig, step
         if isinstance(cls, type) and issubclass(cls, schedulers.LRScheduler) and name not in _UNUSABLE_SCHEDULERS
     }
     if schedule.name not in possible:
-        raise InputError(f"unknown schedule {schedule.name!r}; possible: constant, {', '.join(sorted(possible))}")
+        reject_choice("schedule", schedule.name, ("constant", *possible))
     optimizer = build_optimizer(optimizer_config, [nn.Parameter(torch.zeros(1))])
     group = optimizer.param_groups[0]
     try:

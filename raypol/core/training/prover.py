@@ -1,4 +1,4 @@
-"""The honest prover T: trains for T steps and records the proof on the way (Jia et al. 2021, arXiv:2103.05633, Algorithm 1).
+"""The honest prover: trains for T steps and records the proof on the way (Jia et al. 2021, arXiv:2103.05633, Algorithm 1).
 
 Differences from the published code: data order and augmentation come from recorded seeds, hashes cover every pixel and
 label, and checkpoints are written by another thread while the next steps are computed.
@@ -21,23 +21,23 @@ from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
 from raypol.core.models.initial_laws import draw_initial, initial_laws
-from raypol.core.precision import DTYPES
+from raypol.core.precision import WEIGHT_DTYPES
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, ProofSink, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.training.background_sink import BackgroundSink
-from raypol.core.training.snapshots import Pending, Shuttle, at_hand
+from raypol.core.training.snapshots import Pending, SnapshotCopier, ready
 from raypol.core.training.trainer import Trainer, steps_at_once
 
 
 def initial_checkpoint(recipe: Recipe, dataset: Dataset) -> Checkpoint:
     """W_0: weights drawn from the model's laws under the recipe's seed, fresh buffers, empty optimizer state."""
     model = build_model(recipe.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
-    model = model.to(DTYPES[recipe.precision])
+    model = model.to(WEIGHT_DTYPES[recipe.precision])
     shapes = {name: p.shape for name, p in model.named_parameters()}
     drawn = draw_initial(initial_laws(model), shapes, generator(recipe.seed, "initial weights"))
     return Checkpoint(
         step=0,
-        parameters={name: tensor.to(DTYPES[recipe.precision]) for name, tensor in drawn.items()},
+        parameters={name: tensor.to(WEIGHT_DTYPES[recipe.precision]) for name, tensor in drawn.items()},
         buffers={name: b.detach().clone() for name, b in model.named_buffers()},
         optimizer_state={},
     )
@@ -49,12 +49,12 @@ def data_order(recipe: Recipe, dataset: Dataset) -> DataOrder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Begun:
-    """How far an interrupted run of the same recipe came: a checkpoint that the sink has, as all before it."""
+class StartingPoint:
+    """Where an interrupted run of the same recipe stopped: a checkpoint that the sink has, like all before it."""
 
     checkpoint: Checkpoint
     cost: Cost
-    """Until that checkpoint was written: the steps that were made meanwhile are in it, and are made again."""
+    """Until that checkpoint was written; the steps made meanwhile are included, and are made again."""
 
 
 def record_training(
@@ -63,18 +63,18 @@ def record_training(
     sink: ProofSink,
     *,
     device: torch.device | str = "cpu",
-    begun: Begun | None = None,
+    resume: StartingPoint | None = None,
     on_interval: Callable[[Interval], None] | None = None,
     on_recorded: Callable[[int, Cost], None] = lambda _step, _cost: None,
 ) -> Cost:
     """Train honestly for T steps; hand W every k steps, and I and H of every step, to the sink.
 
     Args:
-        recipe: what to train, how, for how long; becomes A.
+        recipe: the full declaration A.
         dataset: the public dataset.
         sink: where the proof goes; its writes run in another thread, in order.
         device: where to train.
-        begun: go on from there; on the same kind of device the proof is the same to the bit as that of one run.
+        resume: where to go on; on the same kind of device the proof has the same bits as that of one run.
         on_interval: called after each interval, for progress.
         on_recorded: called in the writing thread once a checkpoint is written, with its step and the cost so far.
 
@@ -88,7 +88,7 @@ def record_training(
         raise InputError(f"the recipe names another dataset than the one given ({dataset.name})")
     order = data_order(recipe, dataset)
     trainer = Trainer(recipe, dataset, device)
-    before, start_state = (begun.cost, begun.checkpoint) if begun else (Cost(), initial_checkpoint(recipe, dataset))
+    before, start_state = (resume.cost, resume.checkpoint) if resume else (Cost(), initial_checkpoint(recipe, dataset))
     if _shapes(trainer.parameters, trainer.buffers) != _shapes(start_state.parameters, start_state.buffers):
         raise InputError(f"{recipe.model} is another model than the one whose step {start_state.step} is recorded")
     trainer.load(start_state)
@@ -102,7 +102,7 @@ def record_training(
         sink.write_batches(_records(interval, order.block(interval.start, interval.stop), digests))
 
     # Steps do not wait for the state that they leave behind: it is copied, checked and written while they go on.
-    shuttle = Shuttle(trainer.device) if trainer.device.type == "cuda" else None
+    copier = SnapshotCopier(trainer.device) if trainer.device.type == "cuda" else None
     synchronise(trainer.device)
     started = mark(trainer.device)
 
@@ -110,12 +110,11 @@ def record_training(
         wall_s = until.moment_s - started.moment_s
         return before + Cost(device_s=started.until(until), wall_s=wall_s, gradient_evals=gradient_evals)
 
-    def tell(step: int, reached: Mark, gradient_evals: int) -> None:
-        written = replace(reached, moment_s=time.perf_counter())
-        on_recorded(step, spent(written, gradient_evals))
+    def recorded(step: int, reached: Mark, gradient_evals: int) -> None:
+        on_recorded(step, spent(replace(reached, moment_s=time.perf_counter()), gradient_evals))
 
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
-        if begun is None:
+        if resume is None:
             background.write_checkpoint(start_state)
         for interval in intervals[num_recorded:]:
             indices_nB = order.block(interval.start, interval.stop)
@@ -124,13 +123,11 @@ def record_training(
                 where_nB = torch.from_numpy(indices_nB[part.start : part.stop]).to(trainer.device)
                 losses += trainer.run(interval.start + part.start, pixels[where_nB], labels[where_nB])
             sound = torch.stack(losses).isfinite().all()
-            if shuttle is None:
-                pending = at_hand(trainer.snapshot(interval.stop))
-            else:
-                pending = shuttle.send(interval.stop, trainer.state())
+            end = interval.stop
+            pending = copier.copy(end, trainer.state()) if copier else ready(trainer.snapshot(end))
             background.write_batches(_records(interval, indices_nB, digests))
-            told = partial(tell, interval.stop, mark(trainer.device), trainer.gradient_evals)
-            background.write_pending(partial(_finite, interval, sound, pending), told)
+            done = partial(recorded, interval.stop, mark(trainer.device), trainer.gradient_evals)
+            background.write_pending(partial(_finite, interval, sound, pending), done)
             if on_interval:
                 on_interval(interval)
     return spent(mark(trainer.device), trainer.gradient_evals)
@@ -151,7 +148,7 @@ def _finite(interval: Interval, losses_are_finite: Tensor, pending: Pending) -> 
     """The checkpoint at the interval's end.
 
     Raises:
-        InputError: a loss on the way or a weight is NaN or infinite.
+        InputError: a loss of the interval or a weight is NaN or infinite.
     """
     reached = pending()
     if not bool(losses_are_finite) or not all(p.isfinite().all() for p in reached.parameters.values()):

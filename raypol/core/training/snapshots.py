@@ -1,7 +1,7 @@
-"""Copies of a trainer's state on their way to the proof.
+"""Copying a trainer's state to the host, for the proof.
 
 A model's tensors are packed into one piece of memory on the device and cross in one transfer. On CUDA that transfer goes to
-pinned memory on a stream of its own, so that the next steps are computed meanwhile; whoever asks for the checkpoint waits for it.
+pinned memory on a stream of its own, so that the next steps are computed meanwhile; asking for the checkpoint waits for it.
 """
 
 import math
@@ -19,7 +19,7 @@ _ALIGNMENT: Final = 16
 """Bytes: a slice of packed memory can be read as any dtype."""
 
 Pending = Callable[[], Checkpoint]
-"""Waits for a checkpoint that is on its way."""
+"""Waits for a checkpoint that is being copied, and returns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class _Slot:
         return packed[self.offset : self.offset + self.num_bytes].view(self.dtype).view(self.shape)
 
 
-def lay_out(tensors: Mapping[str, Tensor]) -> tuple[dict[str, _Slot], int]:
-    """A place for each tensor, and the bytes of all."""
+def packed_layout(tensors: Mapping[str, Tensor]) -> tuple[dict[str, _Slot], int]:
+    """Lay out packed memory: a slot for each tensor, and the number of bytes in all."""
     slots, total = {}, 0
     for name, tensor in tensors.items():
         slots[name] = _Slot(total, tensor.shape, tensor.dtype)
@@ -48,13 +48,12 @@ def lay_out(tensors: Mapping[str, Tensor]) -> tuple[dict[str, _Slot], int]:
     return slots, total
 
 
-def pack(tensors: Mapping[str, Tensor], slots: Mapping[str, _Slot], packed: Tensor) -> None:
-    """Copy tensors of one device, in any memory format, to their places."""
-    places = [slots[name].of(packed) for name in tensors]
-    torch._foreach_copy_(places, list(tensors.values()))
+def pack_tensors(tensors: Mapping[str, Tensor], slots: Mapping[str, _Slot], packed: Tensor) -> None:
+    """Copy tensors of one device, in any memory format, to their slots."""
+    torch._foreach_copy_([slots[name].of(packed) for name in tensors], list(tensors.values()))
 
 
-def unpack(packed: Tensor, slots: Mapping[str, _Slot]) -> dict[str, Tensor]:
+def unpack_tensors(packed: Tensor, slots: Mapping[str, _Slot]) -> dict[str, Tensor]:
     """The tensors by name, sharing the packed memory."""
     return {name: slot.of(packed) for name, slot in slots.items()}
 
@@ -70,15 +69,15 @@ def checkpoint_of(step: int, tensors: Mapping[str, Tensor]) -> Checkpoint:
     )
 
 
-def at_hand(checkpoint: Checkpoint) -> Pending:
-    """A checkpoint that nobody has to wait for."""
+def ready(checkpoint: Checkpoint) -> Pending:
+    """A checkpoint without any waiting."""
     return lambda: checkpoint
 
 
-class Shuttle:
-    """Brings states from a CUDA device to the host while it computes on; see the module's text.
+class SnapshotCopier:
+    """Copies states from a CUDA device to the host while the device computes on.
 
-    Pinned memory is slow to get, so it goes round: a checkpoint that was asked for gives its memory to the next.
+    Pinned memory is slow to allocate, so it is used again: a checkpoint that has been read leaves its memory to the next.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -86,13 +85,15 @@ class Shuttle:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's stubs
         self._free: SimpleQueue[Tensor] = SimpleQueue()
 
-    def send(self, step: int, tensors: Mapping[str, Tensor]) -> Pending:
-        """Take the state as it is now; the returned function gives it, once, on the CPU."""
-        moving = {name: t for name, t in tensors.items() if t.device.type == "cuda"}
-        here = {name: t.detach().clone() for name, t in tensors.items() if name not in moving}  # such as step counters
-        slots, total = lay_out(moving)
+    def copy(self, step: int, tensors: Mapping[str, Tensor]) -> Pending:
+        """Copy the state as it is now; the returned function gives it on the CPU, and is called once."""
+        on_device = {name: t for name, t in tensors.items() if t.device.type == "cuda"}
+        here = {
+            name: t.detach().clone() for name, t in tensors.items() if name not in on_device
+        }  # such as step counters
+        slots, total = packed_layout(on_device)
         packed = torch.empty(total, dtype=torch.uint8, device=self._device)
-        pack(moving, slots, packed)
+        pack_tensors(on_device, slots, packed)
         pinned = self._pinned(total)
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
@@ -106,7 +107,7 @@ class Shuttle:
             arrived.synchronize()
             own = pinned[:total].clone()  # ordinary memory: the pinned one is needed again
             self._free.put(pinned)
-            found = unpack(own, slots) | here
+            found = unpack_tensors(own, slots) | here
             return checkpoint_of(step, {name: found[name] for name in order})
 
         return receive

@@ -1,4 +1,4 @@
-"""The configuration of an honest training, and the recipe it declares."""
+"""The configuration of an honest training, and the recipe that follows from it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
-from raypol.core.precision import Precision, plain
+from raypol.core.precision import Precision, base_precision
 from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.training.trainer import Trainer
 
@@ -24,12 +24,12 @@ class TrainConfig:
 
     dataset: str = "digits"
     """digits, fashion_mnist, fashion_mnist_32x32x3, cifar10, cifar100, cifar10_format, cifar100_format, imagenet_subset
-    (imagenet_subset@classes=20), or an own one by import path (my_pkg.data:load); half of one: digits/D1, digits/D2."""
+    (imagenet_subset@classes=20), or your own by import path (my_pkg.data:load); half of one: digits/D1, digits/D2."""
     data_dir: str | None = None
     """Folder of the dataset's files; None = its usual place, where CIFAR is downloaded to. Not needed for digits."""
     model: str = "resnet8"
     """resnet8 (19,074 parameters), resnet20 (CIFAR ResNet-20), resnet18, resnet50 (torchvision's), resnet18_small,
-    resnet50_small (their stem for small images), or an own one by import path (my_pkg.models:make_net)."""
+    resnet50_small (their stem for small images), or your own by import path (my_pkg.models:make_net)."""
     steps: int = 1000
     """T, number of updates."""
     interval: int = 10
@@ -112,7 +112,7 @@ def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
             f"expected batch_size in 1..{len(dataset)} (the size of {dataset.name}), got {recipe.batch_size}"
         )
     # Model, optimizer and laws exist; this process need not have the device.
-    Trainer(replace(recipe, steps=recipe.interval), dataset, precision=plain(recipe.precision))
+    Trainer(replace(recipe, steps=recipe.interval), dataset, precision=base_precision(recipe.precision))
 
 
 def _channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:

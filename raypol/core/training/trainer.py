@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raypol.core.augment import apply_draws, augment, draw, normalise, to_unit
+from raypol.core.augment import apply_draws, augment, draw_augmentation, normalise, to_unit
 from raypol.core.clock import Stopwatch
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
-from raypol.core.precision import DTYPES, Precision, arithmetic, check_device
+from raypol.core.precision import WEIGHT_DTYPES, Precision, arithmetic, check_device
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.training.optimizers import build_optimizer, learning_rates, state_after_a_step, update
-from raypol.core.training.snapshots import checkpoint_of, lay_out, pack, unpack
+from raypol.core.training.snapshots import checkpoint_of, pack_tensors, packed_layout, unpack_tensors
 
 _MAX_TEST_POINTS: Final = 1000
 _TEST_BATCH: Final = 250
@@ -32,7 +32,7 @@ _TEST_BATCH: Final = 250
 _PREPARED_BYTES: Final = 2 << 20
 _PREPARED_BYTES_CUDA: Final = 64 << 20
 _GATHERED_BYTES: Final = 256 << 20
-"""Of an interval's points at once, whatever k is."""
+"""Bytes of an interval's points that are gathered at once, whatever k is."""
 
 
 class Trainer:
@@ -55,13 +55,13 @@ class Trainer:
             precision: None = the recipe's; float64 as a replay condition has almost no rounding noise.
 
         Raises:
-            InputError: what the recipe declares does not exist, or the device does not compute in this precision.
+            InputError: the recipe declares something that does not exist, or the device does not compute in this precision.
         """
         self.recipe = recipe
         self.device = torch.device(device)
         self.precision = precision or recipe.precision
         check_device(self.precision, self.device)
-        self.dtype = DTYPES[self.precision]
+        self.dtype = WEIGHT_DTYPES[self.precision]
         self.dataset = dataset.to(self.device)
         self.lrs = learning_rates(recipe)
         self._peak_lrs = np.maximum.accumulate(self.lrs[::-1])[::-1]
@@ -84,7 +84,7 @@ class Trainer:
 
     @cached_property
     def _state_places(self) -> dict[str, tuple[torch.device, torch.dtype]]:
-        """Where and as what torch keeps each entry of the state: a step counter is not kept like a moment."""
+        """Device and dtype of each entry of the state, for torch keeps a step counter elsewhere than a moment."""
         tiny = {
             name: nn.Parameter(torch.zeros([1] * p.dim(), dtype=self.dtype, device=self.device))
             for name, p in self.parameters.items()
@@ -94,7 +94,7 @@ class Trainer:
 
     @property
     def buffers(self) -> dict[str, Tensor]:
-        """The model's buffers; asked anew each time, because a model may replace them."""
+        """The model's buffers; looked up each time, because a model may replace them."""
         return dict(self.model.named_buffers())
 
     # --- state -----------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class Trainer:
         """The current state's own tensors, on their devices, by qualified name (parameter/..., buffer/..., optimizer/...).
 
         Raises:
-            InputError: the optimizer keeps something else than tensors in its state.
+            InputError: the optimizer keeps something other than tensors in its state.
         """
         tensors = {f"parameter/{name}": p.detach() for name, p in self.parameters.items()}
         tensors |= {f"buffer/{name}": b.detach() for name, b in self.buffers.items()}
@@ -139,12 +139,12 @@ class Trainer:
         """A copy of the current state on the CPU, row-major, in the trainer's dtype."""
         tensors = self.state()
         if self.device.type == "cuda":  # one transfer instead of hundreds
-            moving = {name: t for name, t in tensors.items() if t.device.type == "cuda"}
-            slots, total = lay_out(moving)
+            on_device = {name: t for name, t in tensors.items() if t.device.type == "cuda"}
+            slots, total = packed_layout(on_device)
             packed = torch.empty(total, dtype=torch.uint8, device=self.device)
-            pack(moving, slots, packed)
-            tensors |= unpack(packed.cpu(), slots)
-            return checkpoint_of(step, {n: _copy(t) if n not in moving else t for n, t in tensors.items()})
+            pack_tensors(on_device, slots, packed)
+            tensors |= unpack_tensors(packed.cpu(), slots)
+            return checkpoint_of(step, {n: _copy(t) if n not in on_device else t for n, t in tensors.items()})
         return checkpoint_of(step, {name: _copy(t) for name, t in tensors.items()})
 
     def fresh_buffers(self) -> dict[str, Tensor]:
@@ -187,7 +187,7 @@ class Trainer:
             pixels = pixels_nBCHW[first : first + at_once].flatten(0, 1)
             if transform.is_random:
                 steps = range(start + first, start + min(first + at_once, n))
-                draws = [draw(transform, B, generator(seed, "augmentation", step)) for step in steps]
+                draws = [draw_augmentation(transform, B, generator(seed, "augmentation", step)) for step in steps]
                 pixels = apply_draws(pixels, transform, torch.cat(draws, dim=1))
             unit = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self._memory_format)
             yield from torch.split(unit, B)
@@ -197,10 +197,10 @@ class Trainer:
         return F.cross_entropy(self.logits(inputs), labels)
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """(B, num_classes): the model's answer, computed in the trainer's precision, in its dtype."""
+        """(B, num_classes): the model's output, computed in the trainer's precision, in its dtype."""
         with arithmetic(self.precision, self.device):
-            answer: Tensor = self.model(inputs)
-        return answer.to(self.dtype)
+            output: Tensor = self.model(inputs)
+        return output.to(self.dtype)
 
     # --- the update rule -------------------------------------------------------------------------------------------
 
@@ -230,7 +230,7 @@ class Trainer:
         return loss.detach()
 
     def seed_draws(self, what: str, step: int) -> None:
-        """Make the model's own random draws at this step repeatable, on the one device that draws them.
+        """Make the model's random draws at this step repeatable, on the one device that draws them.
 
         `torch.manual_seed` would do, but it visits every backend: 2 % of a small model's step.
         """
@@ -255,7 +255,7 @@ class Trainer:
 
     @torch.no_grad()
     def drift(self, checkpoint: Checkpoint, num_steps: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Where `num_steps` updates with these same gradients would carry the weights.
+        """The weights after `num_steps` updates, all with these gradients.
 
         This expresses an optimizer state, whatever its kind, in the unit of the weights, so that a recorded and a
         replayed state can be compared under the thresholds of the weights. The learning rate is the largest still to
@@ -275,7 +275,7 @@ class Trainer:
     def accuracy(self, checkpoint: Checkpoint) -> float:
         """Share of test points that the recorded model gets right, in [0, 1], with its recorded norm statistics.
 
-        At most the first 1,000 test points are asked: a proof has many models, and this must not cost more than replaying.
+        Measured on the first 1,000 test points: a proof has many models, and this must not cost more than replaying.
         """
         self.load(checkpoint)
         self.model.eval()
@@ -291,14 +291,14 @@ class Trainer:
 
 
 def steps_at_once(num_steps: int, bytes_per_step: int) -> Iterator[range]:
-    """0..num_steps-1 in parts whose points may be gathered at once, so that memory does not grow with k."""
+    """Split 0..num_steps-1 into parts whose points are gathered at once, so that memory does not grow with k."""
     part = max(_GATHERED_BYTES // max(bytes_per_step, 1), 1)
     return (range(first, min(first + part, num_steps)) for first in range(0, num_steps, part))
 
 
 def state_template(trainer: Trainer) -> dict[str, tuple[torch.Size, torch.dtype]]:
     """Shape and dtype of every entry that the declared optimizer's state has after a step, by "parameter/key"."""
-    declared = DTYPES[trainer.recipe.precision]  # a replay may compute in another precision than it compares in
+    declared = WEIGHT_DTYPES[trainer.recipe.precision]  # a replay may compute in another precision than it compares in
     parameters = {
         name: nn.Parameter(torch.zeros_like(p, device="cpu", dtype=declared)) for name, p in trainer.parameters.items()
     }

@@ -1,4 +1,4 @@
-"""Re-training intervals of a proof under stated conditions, and the reproduction error."""
+"""Replaying: intervals are re-trained under stated conditions, which gives the reproduction error."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from raypol.core.augment import to_unit
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.distances import Distances, parameter_distances
-from raypol.core.errors import InputError
+from raypol.core.distances import UNDEFINED, Distances, parameter_distances
+from raypol.core.errors import reject_choice
 from raypol.core.precision import PRECISIONS, Precision
 from raypol.core.proof import BatchRecord, Checkpoint, Interval, ProofSource
 from raypol.core.scoring import largest
@@ -24,7 +24,7 @@ from raypol.core.training.trainer import Trainer, mean_loss, steps_at_once
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conditions:
-    """Under which conditions intervals are replayed. Proof and spoof are judged under the same ones."""
+    """Conditions of a replay; proof and spoof are judged under the same."""
 
     augmentation: Literal["recorded", "fresh"] = "fresh"
     """`recorded` repeats the prover's crops and flips (honest error 0 on the same machine); `fresh` draws new ones."""
@@ -35,18 +35,18 @@ class Conditions:
 
     def __post_init__(self) -> None:
         if self.augmentation not in ("recorded", "fresh"):
-            raise InputError(f"unknown augmentation {self.augmentation!r}; possible: fresh, recorded")
+            reject_choice("augmentation", self.augmentation, ("recorded", "fresh"))
         if self.precision not in ("recorded", *PRECISIONS):
-            raise InputError(f"unknown precision {self.precision!r}; possible: recorded, {', '.join(PRECISIONS)}")
+            reject_choice("precision", self.precision, ("recorded", *PRECISIONS))
 
     def precision_for(self, recorded: Precision) -> Precision:
-        """What a proof with this precision is replayed in."""
+        """The precision of the replay of a proof recorded in this one."""
         return recorded if self.precision == "recorded" else self.precision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntervalReplay:
-    """What re-training one interval found."""
+    """Result of re-training one interval."""
 
     interval: Interval
     error: Distances
@@ -87,14 +87,13 @@ def replay_interval(
     try:
         replayed, loss = _retrain(source, trainer, start, records, conditions, perturbed=True)
         state_problem, state_error = _compare_states(trainer, claimed, replayed, interval)
-    except UpdateError as err:  # a forged state: what follows from it is nothing
-        undefined = Distances(math.nan, math.nan, math.nan, math.nan)
+    except UpdateError as err:  # a forged state: nothing follows from it
         return IntervalReplay(
             interval=interval,
-            error=undefined,
+            error=UNDEFINED,
             state_problem=str(err),
-            state_error=undefined,
-            buffer_error=undefined,
+            state_error=UNDEFINED,
+            buffer_error=UNDEFINED,
             loss=math.nan,
         )
     reference = None
@@ -127,7 +126,7 @@ def gather(
         source: the proof, for its own points.
         dataset: the public dataset, for indices below its size.
         indices: (B,), legal.
-        perturbed: False looks up the points that the own ones were made from.
+        perturbed: False takes the points that the proof's own were made from.
         dtype: of the pixels where own points are floats, so that the dataset's among them are divided by 255 in it.
     """
     own = np.flatnonzero(indices >= len(dataset))

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.distances import Distances, parameter_distances
+from raypol.core.distances import UNDEFINED, Distances, parameter_distances
 from raypol.core.models.initial_laws import Constant, initial_laws, ks_p_value
-from raypol.core.precision import DTYPES
+from raypol.core.precision import WEIGHT_DTYPES
 from raypol.core.proof import Checkpoint, Interval, Points, ProofSource
 from raypol.core.training.trainer import Trainer, state_template
 
@@ -32,16 +32,16 @@ class InitialTest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Survey:
-    """What reading checkpoints and batch records found, without training a step."""
+    """Findings from checkpoints and batch records, without training a step."""
 
     structure: tuple[str, ...] = ()
     """Names, shapes, dtypes, step numbers that are not the declared ones."""
     indices: tuple[str, ...] = ()
-    """Indices and own points outside what is legal."""
+    """Illegal indices and own points."""
     finite: tuple[str, ...] = ()
     """Tensors with NaN or infinite entries."""
     hashes: tuple[str, ...] = ()
-    """Records whose digest is not what the data give."""
+    """Records whose digest is not that of the data."""
     checkpoint_digests: tuple[bytes, ...] = ()
     step_digests: tuple[bytes, ...] = ()
     """Recomputed, in order."""
@@ -58,7 +58,7 @@ class Survey:
 
 
 def survey(source: ProofSource, trainer: Trainer, start: int, stop: int, *, accuracy: bool = True) -> Survey:
-    """Read checkpoints at positions start, ..., stop - 1 and the steps that lead to each.
+    """Survey the checkpoints at positions start, ..., stop - 1 and the steps that lead to each.
 
     Args:
         source: the proof.
@@ -82,13 +82,12 @@ def survey(source: ProofSource, trainer: Trainer, start: int, stop: int, *, accu
         previous = None if _structure_problems(before, trainer, template) else before
     for position in range(start, stop):
         checkpoint = source.checkpoint(position)
-        result += _survey_checkpoint(checkpoint, expected[position], trainer, template, accuracy=accuracy)
-        sound = not _structure_problems(checkpoint, trainer, template)
+        found_here, sound = _survey_checkpoint(checkpoint, expected[position], trainer, template, accuracy=accuracy)
+        result += found_here
         if position > 0:
+            moved = UNDEFINED
             if previous is not None and sound:
                 moved = parameter_distances(previous.parameters, checkpoint.parameters)
-            else:
-                moved = Distances(math.nan, math.nan, math.nan, math.nan)
             result += Survey(movements=(moved,))
             result += _survey_batches(source, trainer.dataset, source.recipe.interval_at(position - 1))
         previous = checkpoint if sound else None
@@ -103,12 +102,12 @@ def survey_interval(source: ProofSource, trainer: Trainer, interval: Interval, *
     found = Survey()
     for end, step in zip(ends, steps, strict=True):
         asked = accuracy and (step == 0 or step == interval.stop)
-        found += _survey_checkpoint(end, step, trainer, template, accuracy=asked)
+        found += _survey_checkpoint(end, step, trainer, template, accuracy=asked)[0]
     if not found.structure:
         found += Survey(movements=(parameter_distances(ends[0].parameters, ends[1].parameters),))
         found += _survey_batches(source, trainer.dataset, interval)
     else:
-        found += Survey(movements=(Distances(math.nan, math.nan, math.nan, math.nan),))
+        found += Survey(movements=(UNDEFINED,))
     return _shortened(found)
 
 
@@ -119,7 +118,8 @@ def _survey_checkpoint(
     template: Mapping[str, tuple[torch.Size, torch.dtype]],
     *,
     accuracy: bool,
-) -> Survey:
+) -> tuple[Survey, bool]:
+    """What one checkpoint shows, and whether its tensors are the declared model's."""
     digests = checkpoint.tensor_digests()
     claimed = checkpoint.claimed_digests
     hashes = [
@@ -133,10 +133,11 @@ def _survey_checkpoint(
         if tensor.is_floating_point() and not torch.isfinite(tensor).all()
     ]
     structure = _structure_problems(checkpoint, trainer, template)
+    sound = not structure
     if checkpoint.step != expected_step:
         structure.append(f"expected step {expected_step}, the checkpoint says {checkpoint.step}")
     first = expected_step == 0 and not structure
-    return Survey(
+    found = Survey(
         structure=tuple(structure),
         finite=tuple(finite),
         hashes=tuple(hashes),
@@ -145,14 +146,15 @@ def _survey_checkpoint(
         initial=tuple(_initial_tests(checkpoint, trainer)) if first else (),
         state_at_start=tuple(sorted(checkpoint.optimizer_state)) if expected_step == 0 else (),
     )
+    return found, sound
 
 
 def _structure_problems(
     checkpoint: Checkpoint, trainer: Trainer, template: Mapping[str, tuple[torch.Size, torch.dtype]]
 ) -> list[str]:
-    """Names, shapes and dtypes against the declared model's. The optimizer's state may lack entries, never have others."""
+    """Compare names, shapes and dtypes with the declared model's. The optimizer's state may lack entries, never have others."""
     problems = []
-    declared = DTYPES[trainer.recipe.precision]
+    declared = WEIGHT_DTYPES[trainer.recipe.precision]
     for kind, recorded, expected in (
         ("parameter", checkpoint.parameters, {n: (p.shape, declared) for n, p in trainer.parameters.items()}),
         (

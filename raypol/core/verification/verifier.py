@@ -1,6 +1,7 @@
-"""The verifier V gathers evidence: surveys every recorded checkpoint, replays intervals (Jia et al. 2021, Algorithm 2).
+"""The verifier gathers evidence: it surveys all recorded checkpoints and replays intervals (Jia et al. 2021,
+arXiv:2103.05633, Algorithm 2).
 
-What the evidence means is decided in `policies`. Gathering is split so that it can be sharded: `survey` reads positions of
+`policies` decides what the evidence means. Gathering is split so that it can be sharded: `survey` reads positions of
 the proof, `replay_interval` re-trains one interval; `examine` does all of it in this process.
 
 Nothing in a proof is trusted: names, shapes and dtypes are compared with the declared model before anything is loaded,
@@ -27,7 +28,7 @@ from raypol.core.verification.survey import Survey, survey
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """Everything that a policy may look at."""
+    """Everything that a check may look at."""
 
     recipe: Recipe
     survey: Survey
@@ -35,17 +36,7 @@ class Evidence:
     recorded_root: str
     computed_root: str
     expected_root: str | None = None
-    """A root that the prover published earlier, if the verifier knows one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Control:
-    """How the unperturbed reference is replayed for a spoof."""
-
-    recipe: Recipe
-    """The ordinary hyperparameters: differs from the spoof's own where the spoof declares an odd learning rate."""
-    keep_state: bool = True
-    """False: start from an empty optimizer state, where the recorded one is forged."""
+    """The root that the prover published earlier, if the verifier knows it."""
 
 
 def select_intervals(
@@ -57,7 +48,7 @@ def select_intervals(
     movements: Sequence[Distances],
     seed: int,
 ) -> list[Interval]:
-    """Which intervals to replay (SPEC section 3.4).
+    """Which intervals to replay (docs/protocol.md, "Verifier").
 
     Args:
         selection: `all`; `top_q`: per epoch the Q largest movements, union over metrics (PoL); `random`: Q per epoch.
@@ -118,7 +109,7 @@ def examine(
 
 
 def is_replayable(found: Survey) -> bool:
-    """True if everything that a replay would load or look up is what the declared model and dataset have."""
+    """True if all that a replay loads or looks up belongs to the declared model and dataset."""
     return not found.structure and not found.indices
 
 
@@ -130,7 +121,7 @@ def verifier_seed(root: str, conditions: Conditions) -> int:
 def evidence(
     source: ProofSource, found: Survey, replays: Sequence[IntervalReplay], *, expected_root: str | None = None
 ) -> Evidence:
-    """Put the pieces together and recompute the root."""
+    """Put surveys and replays together, and recompute the root."""
     seal = hashing.Seal()
     for digest in found.step_digests:
         seal.add_step(digest)

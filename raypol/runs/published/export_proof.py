@@ -18,7 +18,7 @@ from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
-from raypol.core.precision import plain
+from raypol.core.precision import base_precision
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import MAX_STEPS, Recipe, ScheduleConfig
 from raypol.core.training.optimizers import learning_rates
@@ -90,7 +90,12 @@ def export_published(
             "give --lossy to export the rest (its verifier will then not reproduce the proof)"
         )
     trainer = Trainer(
-        replace(recipe, channels_last=False, precision=plain(recipe.precision), schedule=schedule or ScheduleConfig()),
+        replace(
+            recipe,
+            channels_last=False,
+            precision=base_precision(recipe.precision),
+            schedule=schedule or ScheduleConfig(),
+        ),
         dataset,
     )
     left_out = set(trainer.buffers) - set(trainer.model.state_dict())

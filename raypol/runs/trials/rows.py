@@ -10,7 +10,7 @@ from raypol.cluster.runners import Role, Runner
 from raypol.core.distances import METRICS, Distances
 from raypol.core.precision import Precision
 from raypol.core.proof import Cost, Recipe
-from raypol.core.scoring import Standing, judge_success, largest, mean, overall_removed_share, removed_share
+from raypol.core.scoring import Measurements, judge_success, largest, mean, overall_removed_share, removed_share
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.verification.policies import published, strict
@@ -197,10 +197,10 @@ def compare(
     )
 
 
-def standing_of(row: TrialRow, cost: Cost, manifest: Manifest) -> Standing:
+def standing_of(row: TrialRow, cost: Cost, manifest: Manifest) -> Measurements:
     """What success is judged by."""
     errors = Distances(*(number_of(getattr(row, f"error_{m}")) for m in METRICS))
-    return Standing(error=errors, device_s=cost.device_s, size_bytes=manifest.sizes.total)
+    return Measurements(error=errors, device_s=cost.device_s, size_bytes=manifest.sizes.total)
 
 
 def with_cost(row: TrialRow, manifest: Manifest, cost: Cost) -> TrialRow:

@@ -21,7 +21,7 @@ from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path, source_digest
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, PointIndex, Points, Recipe
 from raypol.core.training.optimizers import UpdateError
-from raypol.core.training.prover import Begun
+from raypol.core.training.prover import StartingPoint
 from raypol.store.location import Location, atomic_output, may_pass
 from raypol.store.proofs.format import (
     BATCHES,
@@ -149,7 +149,7 @@ class ProofWriter:
         if cost.wall_s - self._stored_cost_s >= RESUMABLE_S:
             self._store_resume_point(self._reached)
 
-    def resume_from(self, abandoned: Sequence[Location]) -> Begun | None:
+    def resume_from(self, abandoned: Sequence[Location]) -> StartingPoint | None:
         """Take over the checkpoints of the interrupted try of this proof that came farthest, up to its resume point.
 
         Args:
@@ -182,7 +182,7 @@ class ProofWriter:
                 self._count(one)
             self._taken_up_at, self._reached = point.steps, point
             self._store_resume_point(point)
-            return Begun(checkpoint=latest, cost=point.cost)
+            return StartingPoint(checkpoint=latest, cost=point.cost)
         return None
 
     def abandon(self) -> None:

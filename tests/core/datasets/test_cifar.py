@@ -20,7 +20,7 @@ import torch
 from torchvision import datasets
 
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.datasets.load import _load_builtin, load_dataset
+from raypol.core.datasets.load import _load, load_dataset
 from raypol.core.errors import InputError
 
 Batch = dict[str | bytes, Any]
@@ -33,9 +33,9 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     """Nothing is downloaded to, or known from, the user's own place."""
     home = tmp_path / "home"
     monkeypatch.setenv("RAYPOL_DATA", str(home))
-    _load_builtin.cache_clear()
+    _load.cache_clear()
     yield home
-    _load_builtin.cache_clear()
+    _load.cache_clear()
 
 
 def listed(kind: str) -> dict[str, list[list[str]]]:
@@ -162,7 +162,7 @@ def test_a_changed_official_batch_is_named(tmp_path: Path, monkeypatch: pytest.M
     folder = write("cifar10", tmp_path)
     official("cifar10", folder, monkeypatch)
     check(load_dataset("cifar10", tmp_path), "cifar10")
-    _load_builtin.cache_clear()
+    _load.cache_clear()
     raw = bytearray((folder / "data_batch_3").read_bytes())
     raw[-5000] ^= 1  # one bit of one pixel
     (folder / "data_batch_3").write_bytes(raw)
@@ -367,7 +367,7 @@ def test_it_is_downloaded_once_with_progress_and_nothing_but_the_batches_stays(
     assert seen
     assert seen[-1][1] == seen[-1][2]
     assert "cifar-10-python.tar.gz" in seen[-1][0]
-    _load_builtin.cache_clear()
+    _load.cache_clear()
     check(load_dataset("cifar10"), "cifar10")
     assert server.asked == 1
     assert [path.name for path in empty_cache.iterdir() if not path.name.endswith(".lock")] == [FOLDERS["cifar10"]]

@@ -20,7 +20,7 @@ from torchvision.datasets import ImageFolder
 
 from raypol.core.datasets import imagenet
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.datasets.load import _load_builtin, load_dataset
+from raypol.core.datasets.load import _load, load_dataset
 from raypol.core.datasets.parts import Parts
 from raypol.core.errors import InputError
 
@@ -31,9 +31,9 @@ SIZES = [(150, 200), (200, 150), (128, 128), (60, 40), (131, 300)]
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of this test's own."""
     monkeypatch.setenv("RAYPOL_DATA", str(tmp_path / "home"))
-    _load_builtin.cache_clear()
+    _load.cache_clear()
     yield tmp_path / "home" / "decoded"
-    _load_builtin.cache_clear()
+    _load.cache_clear()
 
 
 def save(path: Path, seed: int, size: tuple[int, int] = (150, 200), mode: str = "RGB") -> None:
