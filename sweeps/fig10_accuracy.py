@@ -1,7 +1,7 @@
 """Figure 10: accuracy of the intermediate models against training progress, proof against spoof by attack III.
 
 One point per interval: column `accuracy` of RESULTS/intervals, against step_to / steps. A noisy path is there beside the linear
-one because it is how AE4PoL makes a spoof's accuracy rise as an honest proof's does.
+one because Zhang et al. 2022 (arXiv:2108.09454) use it to make a spoof's accuracy rise as an honest proof's does.
 """
 
 from ray import tune

@@ -60,7 +60,7 @@ FIGURES: Final = {
     "fig07_attack3_imagenet": (IMAGENET, "zhang2022_iii_imagenet"),
 }
 PUBLISHED_RANGES: Final = {"cifar10": (1000, 6000), "cifar100": (1500, 4000), "imagenet_subset": (500, 18_000)}
-"""Attack III, SPEC section 5."""
+"""Ranges of T' in which attack III is published to succeed (docs/protocol.md, Attacks)."""
 
 
 def test_every_experiment_has_its_file() -> None:

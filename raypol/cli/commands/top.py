@@ -117,7 +117,7 @@ def frame(status: SweepStatus, nodes: tuple[NodeOffer, ...], no_nodes: str, *, w
         terminal_text(_activity(status)),
         "",
         *_counts(status, with_bar=with_bar),
-        _rates(status),
+        *_rates(status),
     ]
     if status.pulse is not None and status.pulse.running:
         parts += ["", *_running_trials(status)]
@@ -161,7 +161,7 @@ def _counts(status: SweepStatus, *, with_bar: bool) -> list[RenderableType]:
     return [*([Padding(bar)] if with_bar else []), counted, line]
 
 
-def _rates(status: SweepStatus) -> RenderableType:
+def _rates(status: SweepStatus) -> list[RenderableType]:
     rates, left = status.rates(), status.left_s()
     parts = []
     if rates is not None:
@@ -172,7 +172,7 @@ def _rates(status: SweepStatus) -> RenderableType:
         parts.append(f"about {time_words(left)} left")
     elif status.is_running:
         parts.append("time left: not known before a trial has finished")
-    return Text("; ".join(parts))
+    return [Text("; ".join(parts))] if parts else []
 
 
 def _running_trials(status: SweepStatus) -> list[RenderableType]:

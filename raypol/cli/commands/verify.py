@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 import tyro
 
-from raypol.cli.console import ERR, OUT
+from raypol.cli.console import ERR, OUT, table_console
 from raypol.cli.options import AllowedModel, DataDir, ProofDir, RunnerOptions, claims
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
@@ -105,7 +105,7 @@ class VerifyCommand(RunnerOptions):
             if "seed" in manifest.asserted and recipe.transform.is_random and self.augmentation == "recorded":
                 note += "; its crops and flips are not known: use --augmentation fresh"
             OUT.print(terminal_text(note), soft_wrap=True)
-        OUT.print(to_terminal(verdict_table(verdict)))
+        table_console(OUT).print(to_terminal(verdict_table(verdict)))
         if evidence.replays:
             buffers = max(replay.buffer_error.l2 for replay in evidence.replays)
             OUT.print(f"norm statistics (reported, not judged): largest l2 distance {buffers:.3g}", soft_wrap=True)
