@@ -48,6 +48,17 @@ def test_contributing_names_every_make_target() -> None:
     assert set(documented) - {"help"} == set(named)
 
 
+def test_sections_of_the_protocol_that_docstrings_name_are_there() -> None:
+    there = anchors(DOCS / "protocol.md")
+    sources = [path for folder in ("raypol", "sweeps") for path in (ROOT / folder).rglob("*.py")]
+    named = {
+        (path.name, section)
+        for path in sources
+        for section in re.findall(r'docs/protocol\.md,?\s+[("]*([A-Z][a-z ]+[a-z])', path.read_text())
+    }
+    assert {(file, section) for file, section in named if section.lower().replace(" ", "-") not in there} == set()
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 180
 

@@ -74,7 +74,7 @@ def _run(block: Block, variables: dict[str, str], capsys: pytest.CaptureFixture[
 def test_commands_of_a_page_are_understood(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (command_line, sweep_line):
         monkeypatch.setattr(module, "guarded", lambda _run, **_options: 0)
-    inline = re.findall(r"`((?:raypol|python sweeps/)[^`]*)`", page.read_text())
+    inline = re.findall(r"`((?:raypol|python sweeps/)[^`\n]*)`", page.read_text())
     for line in [*(line for b in blocks(page, "sh") for line in b.commands), *inline]:
         command = re.sub(r"^\w+=\$\((.*) \| tail -1\)$", r"\1", line)
         for file in re.findall(r"(?:sweeps|dashboards)/[\w./]+", command):
