@@ -8,14 +8,14 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 
 from raypol.store.location import may_pass
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 # Storage that is away for a minute costs a minute, not a trial: the next try finds again what was finished.
 _STORAGE_PATIENCE_S: Final = 180.0
 
 
-def storage_retries(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def storage_retries(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
     """Call function(...) again while the storage is away, for a bounded time since it first failed.
 
     A try that worked for longer than that bound before it failed starts the count again.

@@ -20,13 +20,13 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from raypol.core.proof import Cost, Points, Recipe
 
 FORMAT: Final = "raypol-proof"
-VERSION: Final = 1
+FORMAT_VERSION: Final = 1
 
-DTYPES: Final[dict[str, torch.dtype]] = {
+TENSOR_DTYPES: Final[dict[str, torch.dtype]] = {
     name: getattr(torch, name)
     for name in ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
 }
-DTYPE_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
+DTYPE_NAMES: Final = {dtype: name for name, dtype in TENSOR_DTYPES.items()}
 
 WEIGHTS: Final = pa.schema(
     [
@@ -116,7 +116,7 @@ def points_schema(points: PointsFormat) -> pa.Schema:
 
 def point_bytes(points: PointsFormat) -> int:
     """Bytes of one point's pixels."""
-    return math.prod(points.shape) * DTYPES[points.dtype].itemsize
+    return math.prod(points.shape) * TENSOR_DTYPES[points.dtype].itemsize
 
 
 def concatenate(parts: Sequence[Points]) -> Points:

@@ -24,11 +24,11 @@ from raypol.core.proof import BatchRecord, Checkpoint, Points
 from raypol.store.location import Location
 from raypol.store.proofs.format import (
     BATCHES,
-    DTYPES,
     FORMAT,
+    FORMAT_VERSION,
     GROUP_BYTES,
     MANIFEST,
-    VERSION,
+    TENSOR_DTYPES,
     WEIGHTS,
     Manifest,
     concatenate,
@@ -202,7 +202,7 @@ class ParquetProof:
         table = self._point_file.read(group)
         _reject_nulls(table, f"{self.folder}/points.parquet")
         raw = b"".join(table.column("pixels").to_pylist())
-        pixels = torch.frombuffer(bytearray(raw), dtype=DTYPES[self.manifest.points.dtype])
+        pixels = torch.frombuffer(bytearray(raw), dtype=TENSOR_DTYPES[self.manifest.points.dtype])
         return Points(
             pixels=pixels.view(len(table), *self.manifest.points.shape),
             labels=torch.from_numpy(table.column("label").to_numpy().copy()),
@@ -232,7 +232,7 @@ def read_manifest(folder: Location) -> Manifest:
         first = err.errors(include_url=False, include_input=False)[0]
         where = f"{_shown('.'.join(map(str, first['loc'])))}: " if first["loc"] else ""
         raise InputError(
-            f"{path}: not a {FORMAT} manifest of version {VERSION}: {where}{first_line(first['msg'])}"
+            f"{path}: not a {FORMAT} manifest of version {FORMAT_VERSION}: {where}{first_line(first['msg'])}"
         ) from err
     steps = manifest.checkpoint_steps
     for step in steps:
@@ -266,7 +266,7 @@ def read_manifest(folder: Location) -> Manifest:
 
 
 def _tensor(row: dict[str, Any], *, where: str) -> torch.Tensor:
-    dtype, shape, data = DTYPES.get(row["dtype"]), row["shape"], row["data"]
+    dtype, shape, data = TENSOR_DTYPES.get(row["dtype"]), row["shape"], row["data"]
     if (
         dtype is None
         or shape is None

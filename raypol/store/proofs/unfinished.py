@@ -11,7 +11,7 @@ from raypol.core import hashing
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Cost, Recipe
 from raypol.store.location import Location, reason_of
-from raypol.store.proofs.format import FORMAT, VERSION, Manifest, PointsFormat, Sizes, weights_file
+from raypol.store.proofs.format import FORMAT, FORMAT_VERSION, Manifest, PointsFormat, Sizes, weights_file
 from raypol.store.proofs.reader import ParquetProof
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def reread_checkpoints(
     """
     manifest = Manifest(
         format=FORMAT,
-        version=VERSION,
+        version=FORMAT_VERSION,
         recipe=recipe,
         root="",
         checkpoint_steps=tuple(steps),

@@ -27,9 +27,9 @@ from raypol.store.proofs.format import (
     BATCHES,
     DTYPE_NAMES,
     FORMAT,
+    FORMAT_VERSION,
     GROUP_BYTES,
     MANIFEST,
-    VERSION,
     WEIGHTS,
     Manifest,
     PointsFormat,
@@ -207,7 +207,7 @@ class ProofWriter:
         weight_files = sum(size for name, size in files.items() if name.startswith("weights/"))
         manifest = Manifest(
             format=FORMAT,
-            version=VERSION,
+            version=FORMAT_VERSION,
             recipe=self.recipe,
             root=self._seal.root(self.recipe.canonical()),
             checkpoint_steps=tuple(self._steps),

@@ -30,7 +30,7 @@ from raypol.core.errors import InputError
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import MAX_BATCH, MAX_STEPS
 from raypol.store.published.state import Declared, State, parse_state
-from raypol.store.published.torch_files import read_torch_file, short_line, shown
+from raypol.store.published.torch_files import brief_repr, read_torch_file, short_line
 
 _STEP_NAME: Final = re.compile(r"model_step_(0|[1-9]\d{0,8})", re.ASCII)
 _INDICES_AT_ONCE: Final = 1 << 20
@@ -97,7 +97,7 @@ def open_published(folder: Path, num_points: int, *, interval: int | None = None
     names = sorted(name for name in found if name.startswith("model_step_"))
     strange = next((name for name in names if _STEP_NAME.fullmatch(name) is None), None)
     if strange is not None:
-        raise InputError(f"{folder}: expected names model_step_<t>, got {shown(strange)}")
+        raise InputError(f"{folder}: expected names model_step_<t>, got {brief_repr(strange)}")
     steps = sorted(int(name.removeprefix("model_step_")) for name in names)
     return PublishedFolder(
         folder=folder,
@@ -138,9 +138,9 @@ def _read_indices(path: Path, num_points: int) -> npt.NDArray[Any]:
     except (OSError, SyntaxError, ValueError, OverflowError, MemoryError, TypeError, RecursionError, TokenError) as err:
         raise InputError(f"{path}: not a readable array of numbers ({short_line(err)})") from err
     if indices.dtype.kind not in "iu":
-        raise InputError(f"{path}: expected integers, got {shown(str(indices.dtype))}")
+        raise InputError(f"{path}: expected integers, got {brief_repr(str(indices.dtype))}")
     if indices.ndim != 2 or not 1 <= indices.shape[0] <= MAX_STEPS or not 1 <= indices.shape[1] <= MAX_BATCH:
-        raise InputError(f"{path}: expected shape (steps, batch), got {shown(str(indices.shape))}")
+        raise InputError(f"{path}: expected shape (steps, batch), got {brief_repr(str(indices.shape))}")
     rows = max(_INDICES_AT_ONCE // indices.shape[1], 1)
     for start in range(0, len(indices), rows):
         part = indices[start : start + rows]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from raypol.core.errors import InputError
 from raypol.core.proof import MAX_STEPS, Checkpoint
-from raypol.store.published.torch_files import Budget, shown
+from raypol.store.published.torch_files import Budget, brief_repr
 
 Kinds = Mapping[str, tuple[torch.Size, torch.dtype]]
 """Shape and dtype of each tensor by name."""
@@ -87,10 +87,12 @@ class State:
         state = {}
         for name, value in self.optimizer_state.items():
             if name not in kinds:
-                raise InputError(f"{self.file}: the declared optimizer keeps no {shown(name)}")
+                raise InputError(f"{self.file}: the declared optimizer keeps no {brief_repr(name)}")
             shape, dtype = kinds[name]
             if not isinstance(value, Tensor) and not abs(value) <= _MAX_COUNTER:
-                raise InputError(f"{self.file}: optimizer state {name!r} is {shown(value)}, expected a count of steps")
+                raise InputError(
+                    f"{self.file}: optimizer state {name!r} is {brief_repr(value)}, expected a count of steps"
+                )
             tensor = value if isinstance(value, Tensor) else torch.tensor(value, dtype=dtype)
             _check_tensor(self.file, f"optimizer state {name!r}", tensor, shape, dtype)
             state[name] = tensor.contiguous()
@@ -112,7 +114,7 @@ def parse_state(file: str, step: int, raw: object, declared: Declared) -> State:
     unknown = next((key for key in parts if key not in ("net", "optimizer", "scheduler")), None)
     if unknown is not None or "net" not in parts:
         raise InputError(
-            f"{file}: expected entries net, optimizer and scheduler, got {', '.join(map(shown, parts))[:200]}"
+            f"{file}: expected entries net, optimizer and scheduler, got {', '.join(map(brief_repr, parts))[:200]}"
         )
     net, several_gpus = _net(file, parts["net"], declared)
     options: dict[str, object] | None = None
@@ -143,7 +145,7 @@ def _net(file: str, raw: object, declared: Declared) -> tuple[dict[str, Tensor],
     ):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise InputError(f"{file}: {what} {shown(names[0])}{more}; is {declared.model} its model?")
+            raise InputError(f"{file}: {what} {brief_repr(names[0])}{more}; is {declared.model} its model?")
     checked = {}
     for name, value in net.items():
         shape, dtype = declared.net[name]
@@ -164,20 +166,20 @@ def _optimizer(file: str, raw: object, order: list[str]) -> tuple[dict[str, obje
         raise InputError(f"{file}: expected an optimizer over the model's {len(order)} parameters in order")
     for name, value in options.items():
         if not _is_plain(value):
-            raise InputError(f"{file}: optimizer option {shown(name)} is {shown(value)}, expected a number")
+            raise InputError(f"{file}: optimizer option {brief_repr(name)} is {brief_repr(value)}, expected a number")
     state: dict[str, Tensor | int | float] = {}
     recorded = parts.get("state")
     if not isinstance(recorded, dict):
         raise InputError(f"{file}: the optimizer has no state dict")
     for number, raw_entries in dict.items(recorded):
         if type(number) is not int or not 0 <= number < len(order):
-            raise InputError(f"{file}: optimizer state of parameter {shown(number)}, expected 0..{len(order) - 1}")
+            raise InputError(f"{file}: optimizer state of parameter {brief_repr(number)}, expected 0..{len(order) - 1}")
         entries = _items(file, f"the optimizer's state of {order[number]}", raw_entries)
         for key, value in entries.items():
             if value is None:  # SGD without momentum
                 continue
             if isinstance(value, bool) or not isinstance(value, Tensor | int | float):
-                raise InputError(f"{file}: optimizer state {shown(key)} of {order[number]}: expected a tensor")
+                raise InputError(f"{file}: optimizer state {brief_repr(key)} of {order[number]}: expected a tensor")
             state[f"{order[number]}/{key}"] = value
     return options, state
 
@@ -190,7 +192,7 @@ def _schedule(file: str, raw: object) -> MultiStep:
         raise InputError(f"{file}: its scheduler is not a MultiStepLR, the only one of the published code")
     if not _is_rate(gamma) or not _is_rate(rates[0]) or type(last) is not int:
         raise InputError(
-            f"{file}: its scheduler has gamma {shown(gamma)}, base lr {shown(rates[0])}, step {shown(last)}"
+            f"{file}: its scheduler has gamma {brief_repr(gamma)}, base lr {brief_repr(rates[0])}, step {brief_repr(last)}"
         )
     counts = list(dict.items(milestones))
     if any(type(n) is not int or type(at) is not int or not 0 <= at <= MAX_STEPS or n < 1 for at, n in counts):
@@ -208,17 +210,17 @@ def _schedule(file: str, raw: object) -> MultiStep:
 def _items(file: str, what: str, raw: object) -> dict[str, Any]:
     """Check for a dict with string keys. `dict.items`: a forged OrderedDict may have attributes that hide its methods."""
     if not isinstance(raw, dict):
-        raise InputError(f"{file}: expected {what} to be a dict, got {shown(raw)}")
+        raise InputError(f"{file}: expected {what} to be a dict, got {brief_repr(raw)}")
     found = dict(dict.items(raw))
     odd = next((key for key in found if type(key) is not str), None)
     if odd is not None:
-        raise InputError(f"{file}: {what} has a key {shown(odd)}, expected names")
+        raise InputError(f"{file}: {what} has a key {brief_repr(odd)}, expected names")
     return found
 
 
 def _check_tensor(file: str, what: str, value: object, shape: torch.Size, dtype: torch.dtype, hint: str = "") -> Tensor:
     if type(value) is not Tensor or value.layout != torch.strided or value.device.type != "cpu":
-        raise InputError(f"{file}: {what} is {shown(value)}, expected an ordinary tensor")
+        raise InputError(f"{file}: {what} is {brief_repr(value)}, expected an ordinary tensor")
     if value.shape != shape or value.dtype != dtype:
         raise InputError(f"{file}: {what} is {value.dtype} {tuple(value.shape)}, expected {dtype} {tuple(shape)}{hint}")
     return value.detach()

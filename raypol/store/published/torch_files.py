@@ -100,7 +100,7 @@ def read_torch_file(path: Path, budget: Budget) -> Any:  # noqa: ANN401 - the ca
         raise InputError(f"{path}: not a readable file of torch.save ({short_line(err)})") from err
 
 
-def shown(value: object) -> str:
+def brief_repr(value: object) -> str:
     """Value from a hostile file, fit for one line of a message; containers by their type only, for they may nest without end."""
     text = repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
@@ -156,10 +156,10 @@ def _members(path: Path, archive: zipfile.ZipFile, budget: Budget) -> dict[str, 
     for info in infos:
         match = _MEMBER.fullmatch(info.filename)
         if match is None:
-            raise InputError(f"{path}: unexpected member {shown(info.filename)}")
+            raise InputError(f"{path}: unexpected member {brief_repr(info.filename)}")
         name = match[1]
         if name in found:
-            raise InputError(f"{path}: two members {shown(name)}")
+            raise InputError(f"{path}: two members {brief_repr(name)}")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
             raise InputError(
                 f"{path}: member {name} is compressed ({info.compress_size} bytes that unpack to {info.file_size}); "
@@ -197,11 +197,11 @@ def _walk(path: Path, pickled: bytes, sizes: Mapping[str, int]) -> None:
             if op.name == "GLOBAL" and argument not in _GLOBALS:
                 name = str(argument).replace(" ", ".")
                 raise InputError(
-                    f"{path}: carries code: its pickle calls {shown(name)}; none of it was run. Expected tensors, "
+                    f"{path}: carries code: its pickle calls {brief_repr(name)}; none of it was run. Expected tensors, "
                     "numbers and dicts only"
                 )
             if op.name not in _INSTRUCTIONS or (op.name == "PROTO" and argument != _PROTOCOL):
-                said = f"{op.name} {'' if argument is None else shown(argument)}".rstrip()
+                said = f"{op.name} {'' if argument is None else brief_repr(argument)}".rstrip()
                 raise InputError(f"{path}: its pickle says {said}, which torch.save does not write; none of it was run")
             if op.name == "BINPERSID":
                 _check_storage(path, recent[-7:], sizes)
@@ -231,7 +231,7 @@ def _check_storage(path: Path, literals: list[object], sizes: Mapping[str, int])
             have = sizes.get(f"data/{key}")
             if have != count * itemsize:
                 raise InputError(
-                    f"{path}: storage {shown(key)} claims {count * itemsize} bytes, its member has {have or 'none'}"
+                    f"{path}: storage {brief_repr(key)} claims {count * itemsize} bytes, its member has {have or 'none'}"
                 )
             return
     raise InputError(f"{path}: its pickle fetches a storage in a way that torch.save does not write")

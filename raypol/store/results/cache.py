@@ -12,19 +12,19 @@ import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import duckdb
-import filelock
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from raypol.core.errors import InputError, first_line
+from raypol.core.locks import hold_lock
 from raypol.core.progress import Progress, no_progress
 from raypol.store.location import Location, open_location
 from raypol.store.results.columns import columns_of, schema_of
@@ -248,17 +248,14 @@ def _store_for(results: Location, cache: Path) -> Iterator["_Store"]:
     schema = schema_of(TrialRow)
     about = json.dumps([results.address, str(schema)])
     folder = cache / "trials" / hashlib.sha256(about.encode()).hexdigest()[:24]
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = filelock.FileLock(folder / "lock")
-        lock.acquire()
-    except OSError as err:
-        yield _Store(None, (f"nothing is kept for the next time: {cache} cannot be written ({err.strerror})",))
-        return
-    try:
-        yield _Store(folder, ())
-    finally:
-        lock.release()
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held.enter_context(hold_lock(folder / "lock", busy=f"another process is reading the rows of {results}"))
+            store = _Store(folder, ())
+        except OSError as err:
+            store = _Store(None, (f"nothing is kept for the next time: {cache} cannot be written ({err.strerror})",))
+        yield store
 
 
 class _Store:
