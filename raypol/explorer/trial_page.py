@@ -16,8 +16,8 @@ from raypol.store.results.columns import columns_of
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
-_ELSEWHERE: Final = ("message", "versions")
-"""Columns of long texts, which the page shows in other places."""
+_ELSEWHERE: Final = ("message", "versions", "proof_id", "proof_reference", "sweep_id", "started_at", "commit")
+"""Columns that the page shows in other places."""
 
 
 def headline(row: Mapping[str, Any]) -> str:

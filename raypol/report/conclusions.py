@@ -244,7 +244,7 @@ def _bound(own: Sequence[TrialRow]) -> str:
     if all(row.success_strict for row in done):
         closest = Counter(row.bound_by for row in done if row.bound_by).most_common(1)
         return f"closest: {shown_conditions(closest[0][0])}" if closest else "-"
-    lost = [row for row in done if not row.success_strict]
+    lost = sorted((row for row in done if not row.success_strict), key=lambda row: row.steps)
     failing: dict[str, list[int]] = {}  # condition -> places in `lost`
     for place, row in enumerate(lost):
         for condition in _conditions(row):
