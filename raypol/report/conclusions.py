@@ -215,7 +215,15 @@ def _arms(trials: Sequence[TrialRow]) -> Table:
             for column in ("error_l2", "device_s")
         )
         steps = sorted({row.steps for row in own})
-        lines.append([arm, f"{len(steps)}: {_listed(steps)}", *(values if null else ()), _outcome(own), _bound(own)])
+        lines.append(
+            [
+                arm,
+                ("" if len(steps) <= _MOST_STEPS else f"{len(steps)}: ") + _listed(steps),
+                *(values if null else ()),
+                _outcome(own),
+                _bound(own),
+            ]
+        )
     return Table(
         columns=[*words("arm"), *words("points\nT'"), *ratios, *words("outcome", "bound by", wraps=True)],
         lines=lines,

@@ -34,7 +34,7 @@ def test_a_sweep_from_its_file_twice(tmp_path: Path) -> None:
     assert {row.sweep_id for row in rows} == {"tiny-smoke"}
     assert all(row.node and row.device_name and not row.simulated for row in rows)
     assert "6 of 6 trials have a row: 6 ran to the end" in done.stdout
-    assert re.search(r"forged_momentum +2: 10, 20 .* succeeds .*at 10, 20", done.stdout)
+    assert re.search(r"forged_momentum +10, 20 .* succeeds .*at 10, 20", done.stdout)
     assert "6/6" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -156,7 +156,7 @@ def test_an_attack_is_held_against_null_in_error_and_time() -> None:
     nulls = [spoof("null", 0.1, steps=steps) for steps in (10, 20, 30)]
     spoofs = [spoof("II", error, steps=steps, device_s=25.0) for error, steps in ((0.05, 10), (0.2, 20))]
     line = line_of("II", honest(), *nulls, *spoofs)
-    assert line["points T'"] == "2: 10, 20"
+    assert line["points T'"] == "10, 20"
     assert line["error l2 / null's"] == "0.5 to 2"
     assert line["time / null's"] == "2"
     assert line_of("null", honest(), *nulls, *spoofs)["error l2 / null's"] == "1"

@@ -85,7 +85,7 @@ def show_demo(
     found = conclude(rows)
     for table in (demo_table(rows), *found.tables):
         out.print(to_terminal(table, width=out.width), "")
-    out.print(found.text, "")
+    out.print(found.text, end="\n\n")
     drawn = draw(run, train, Path(ResultsFolder(results).figures.path))
     tracker.finish(found.markdown(), drawn)
     for line in closing_lines(run, drawn, tracker, Path(results.path)):
