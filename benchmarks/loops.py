@@ -1,4 +1,4 @@
-"""What is timed against each other: proving into Parquet, the bare loop, and the classic pipeline of training scripts."""
+"""Timed alternatives: proving into Parquet, the bare loop, and the classic pipeline of training scripts."""
 
 import time
 from collections.abc import Iterator
@@ -24,16 +24,16 @@ from raypol.store.proofs.writer import new_proof
 
 @dataclass(slots=True)
 class Spent:
-    """What a piece of work took."""
+    """Time of a piece of work."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
-    """Of all threads of this process: other work on the machine makes it less noisy than wall time."""
+    """CPU time of all threads of this process, less noisy than wall time beside other work."""
 
 
 @contextmanager
 def spending(device: torch.device) -> Iterator[Spent]:
-    """Measures the block."""
+    """Measure the block."""
     spent = Spent()
     synchronise(device)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -44,7 +44,7 @@ def spending(device: torch.device) -> Iterator[Spent]:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Threads of torch inside the block."""
+    """Set torch's number of threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -67,7 +67,7 @@ def proving(recipe: Recipe, dataset: Dataset, results: Path, device: torch.devic
 
 
 def bare_loop(recipe: Recipe, dataset: Dataset, device: torch.device) -> Spent:
-    """The same steps on the same batches, ready as tensors on the device, with nothing recorded: plain torch."""
+    """Run the same steps on the same batches, ready as tensors on the device, in plain torch without recording."""
     trainer = Trainer(recipe, dataset, device)
     trainer.load(initial_checkpoint(recipe, dataset))
     order = data_order(recipe, dataset)
@@ -83,7 +83,7 @@ def bare_loop(recipe: Recipe, dataset: Dataset, device: torch.device) -> Spent:
 
 
 def classic_pipeline(recipe: Recipe, dataset: Dataset, folder: Path, device: torch.device) -> Spent:
-    """The same training as scripts do it: PIL images one by one, NCHW, torch.save of net and optimizer every k steps.
+    """Train as scripts do: PIL images one by one, NCHW, torch.save of net and optimizer every k steps.
 
     It records as many states as the proof does, and neither indices nor hashes.
     """
@@ -103,7 +103,7 @@ def classic_pipeline(recipe: Recipe, dataset: Dataset, folder: Path, device: tor
 
 
 def two_convolutions(*, in_channels: int, num_classes: int) -> nn.Module:
-    """A network for 28x28 whose steps cost little beside the pipeline."""
+    """A network for 28x28 images with cheap steps compared to the pipeline."""
     return nn.Sequential(
         nn.Conv2d(in_channels, 8, 5, stride=2),
         nn.ReLU(),
@@ -115,7 +115,7 @@ def two_convolutions(*, in_channels: int, num_classes: int) -> nn.Module:
 
 
 class _Images(data.Dataset[tuple[Tensor, int]]):
-    """The dataset as torchvision's own classes hold it."""
+    """The dataset in the form of torchvision's classes."""
 
     def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
         from torchvision import transforms

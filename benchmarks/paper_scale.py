@@ -54,7 +54,7 @@ class Case:
     model: str
     dataset: str
     steps: int
-    """Per run: enough to fill a second or two."""
+    """Steps of each run: enough for a second or two."""
     bar: float | None
     threads: int = 1
 
@@ -118,7 +118,7 @@ def proving_ratios(device: torch.device, repeats: int) -> Iterator[Ratio]:
 
 
 def run_side(side: str, case: Case, steps: int, folder: str, device: torch.device) -> Spent:
-    """One side of a comparison of pipelines, in this process."""
+    """Run one side of a comparison of pipelines in this process."""
     dataset = images(case.dataset)
     recipe = recipe_for(dataset, case.model, steps=steps, interval=10)
     with torch_threads(case.threads):
@@ -132,7 +132,7 @@ def run_side(side: str, case: Case, steps: int, folder: str, device: torch.devic
 
 
 def _process(begin: Callable[[], object] | None = None) -> ProcessPoolExecutor:
-    """A process of its own, which begins in its way: scripts run as Python starts them, raypol's workers as raypol does."""
+    """Run one side in a process of its own, started as usual: scripts by Python, workers by raypol."""
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=begin)
 
 
@@ -170,7 +170,7 @@ def bind(pixels: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def float64_ratios(device: torch.device, repeats: int) -> Iterator[Ratio | str]:
-    """What a replay in float64 costs, and what rounding leaves of one interval's error in both precisions."""
+    """Cost of a replay in float64, and one interval's error from rounding in both precisions."""
     dataset = images(COLOUR)
     recipe = recipe_for(dataset, "resnet20", steps=10, interval=10, lr=0.1)
     precisions: tuple[Precision, ...] = ("float32", "float64")
@@ -191,7 +191,7 @@ def float64_ratios(device: torch.device, repeats: int) -> Iterator[Ratio | str]:
 
 
 def replayed(recipe: Recipe, dataset: Dataset, device: torch.device, precision: Precision) -> tuple[Checkpoint, float]:
-    """Where the first interval leads, and the seconds that it takes."""
+    """Weights after the first interval, and the seconds that it takes."""
     trainer = Trainer(recipe, dataset, device, precision=precision)
     trainer.load(initial_checkpoint(recipe, dataset))
     where_nB = torch.from_numpy(data_order(recipe, dataset).block(0, recipe.interval)).to(device)
@@ -215,7 +215,7 @@ PARTS: Final[dict[str, Callable[[torch.device, int], Iterator[Ratio | str]]]] = 
 
 @cache
 def images(name: str) -> Dataset:
-    """Real images where they are, else random ones of their shape, named as such."""
+    """Real images where available, else random ones of their shape, named as such."""
     try:
         return load_dataset(name)
     except InputError:
@@ -223,7 +223,7 @@ def images(name: str) -> Dataset:
 
 
 def random_images(shape: tuple[int, int, int, int]) -> Dataset:
-    """Points without meaning; speed does not depend on it."""
+    """Random points; speed does not depend on their values."""
     rng = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=rng)
     labels = torch.randint(0, 10, shape[:1], generator=rng)

@@ -37,7 +37,7 @@ def memory_ratios(device: torch.device, repeats: int, *, steps: int = STEPS) -> 
 
 
 def _in_own_process(work: str, steps: int, folder: str, device: torch.device) -> tuple[float, float]:
-    """The same of a process that does nothing else."""
+    """Peak memory of a process that does nothing else."""
     words = [sys.executable, "-m", "benchmarks.peak_memory", work, str(steps), folder, str(device)]
     done = subprocess.run(words, check=True, capture_output=True, text=True)  # noqa: S603 - this module
     peak, before = json.loads(done.stdout.splitlines()[-1])
@@ -59,7 +59,7 @@ def _main() -> None:
 def measured_work(
     work: Literal["prove", "verify"], steps: int, folder: Path, device: torch.device
 ) -> tuple[float, float]:
-    """(MB at most, MB before the first step): resnet8 on digits, k = 10, proved into the folder or verified from it."""
+    """(peak MB, MB before the first step): resnet8 on digits, k = 10, proved into the folder or verified from it."""
     from benchmarks.loops import proving
     from raypol.core.datasets.load import load_dataset
     from raypol.core.proof import Recipe
@@ -84,7 +84,7 @@ def measured_work(
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had, in MB. getrusage would count that of the process which started this one."""
+    """Peak memory of this process in MB. getrusage would include the process that started this one."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 

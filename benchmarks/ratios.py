@@ -9,14 +9,14 @@ HEADING = f"{'ratio':<66} {'median':>6}   {'min .. max':>14}"
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """What was measured several times. Without a bar nothing is claimed."""
+    """Repeated measurements of a quantity; without a bar nothing is claimed."""
 
     claim: str
     values: Sequence[float]
     bound: str = ""
     holds: Callable[[float], bool] | None = None
     digits: int = 2
-    """After the point."""
+    """Number of decimals."""
 
     def line(self) -> str:
         """Median, spread and bound."""

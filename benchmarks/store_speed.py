@@ -34,22 +34,22 @@ _REPEATS = 3  # of 27 GB each
 
 @dataclass(slots=True)
 class Seconds:
-    """Of one repeat, all checkpoints together, (ours, safetensors)."""
+    """Times of one repeat over all checkpoints, as (ours, safetensors)."""
 
     written: list[float] = field(default_factory=lambda: [0.0, 0.0])
     unhashed_s: float = 0.0
-    """Ours, with the digests given."""
+    """Ours, with given digests."""
     cold: list[float] = field(default_factory=lambda: [0.0, 0.0])
     warm: list[float] = field(default_factory=lambda: [0.0, 0.0])
     hashing_s: float = 0.0
-    """Of what was read."""
+    """Time to hash the tensors that were read."""
     sizes: list[int] = field(default_factory=lambda: [0, 0])
     """Bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Known(Checkpoint):
-    """A checkpoint whose digests nobody has to compute."""
+    """A checkpoint with given digests."""
 
     digests: dict[str, bytes]
 
@@ -60,7 +60,7 @@ class _Known(Checkpoint):
 def store_ratios(
     device: torch.device, repeats: int, *, model: str = "resnet18", checkpoints: int = CHECKPOINTS
 ) -> Iterator[Ratio | str]:
-    """Speed and size over those of safetensors files."""
+    """Compare speed and size with those of safetensors files."""
     del device  # files know none
     state = example_state(model)
     raw = sum(tensor.nbytes for tensor in state.tensors().values())
@@ -90,7 +90,7 @@ def store_ratios(
 
 
 def example_state(model: str) -> Checkpoint:
-    """A checkpoint of this model under SGD with momentum; its values do not matter, for nothing is compressed by value."""
+    """A checkpoint of this model under SGD with momentum; its values do not matter, for they are not compressed."""
     net = build_model(model, in_channels=3, num_classes=10)
     parameters = {name: p.detach().clone() for name, p in net.named_parameters()}
     return Checkpoint(
@@ -188,7 +188,7 @@ def _to_disk(folder: Path) -> None:
 
 
 def _forget(path: Path) -> None:
-    """Ask the system to drop the file from its memory, where it knows how."""
+    """Ask the system to drop the file from its page cache, where it can."""
     if hasattr(os, "posix_fadvise"):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
