@@ -115,14 +115,14 @@ def _bytes_apart(name: str, row: Row) -> float:
 def report(before: Sequence[Row], after: Sequence[Row]) -> tuple[Table, set[str]]:
     """Table of differing columns, and those that no clock decides."""
     table = Table("column", "rows that differ", "before", "after", "", box=None, pad_edge=False)
-    all_found: dict[str, list[tuple[Any, Any]]] = {}
+    apart: dict[str, list[tuple[Any, Any]]] = {}
     for one, other in zip(before, after, strict=True):
         for name, values in differing(one, other).items():
-            all_found.setdefault(name, []).append(values)
-    for name, values in sorted(all_found.items()):
+            apart.setdefault(name, []).append(values)
+    for name, pairs in sorted(apart.items()):
         why = "a clock decides" if name in CLOCK else "DIFFERS"
-        table.add_row(name, f"{len(values)} of {len(before)}", str(values[0][0])[:40], str(values[0][1])[:40], why)
-    return table, set(all_found) - CLOCK
+        table.add_row(name, f"{len(pairs)} of {len(before)}", str(pairs[0][0])[:40], str(pairs[0][1])[:40], why)
+    return table, set(apart) - CLOCK
 
 
 def main() -> None:
