@@ -74,7 +74,7 @@ def read(folder: str, sweep_id: str) -> dict[tuple[Any, ...], Row]:
     found = database.execute("SELECT * FROM trials WHERE sweep_id = $1", [chosen])
     names = [column[0] for column in found.description or ()]
     rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-    paired = {tuple(row[name] for name in KEY): row for row in rows}
+    paired: dict[tuple[Any, ...], Row] = {tuple(row[name] for name in KEY): row for row in rows}
     if len(paired) != len(rows):
         sys.exit(f"{folder}: {len(rows)} rows of {chosen} have {len(paired)} different {', '.join(KEY)}")
     return paired
@@ -97,7 +97,7 @@ def same(name: str, before: Any, after: Any, *, manifest_bytes: float) -> bool: 
     if isinstance(before, float) and isinstance(after, float) and math.isnan(before) and math.isnan(after):
         return True
     if name in MANIFEST and before is not None and after is not None:
-        return abs(before - after) <= manifest_bytes
+        return bool(abs(before - after) <= manifest_bytes)
     return bool(before == after)
 
 
