@@ -1,7 +1,7 @@
 """The controls, null and infinitesimal: what every attack is compared with."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -37,7 +37,8 @@ def test_null_is_not_near_the_claimed_path(null: Forged) -> None:
     movements = null.evidence.survey.movements
     for replay, movement in zip(null.replays, movements, strict=True):
         assert all(replay.error[metric] > 0.5 * movement[metric] for metric in METRICS)
-    half = Thresholds(**{metric: 0.5 * min(movement[metric] for movement in movements) for metric in METRICS})
+    limits: dict[str, Any] = {metric: 0.5 * min(movement[metric] for movement in movements) for metric in METRICS}
+    half = Thresholds(**limits)
     assert null.rejected_by("published", half) == "replay"
     assert null.rejected_by("strict", half) == "replay"
 
