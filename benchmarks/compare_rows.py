@@ -41,6 +41,7 @@ MANIFEST: Final = frozenset({"size_bytes", "size_overhead_bytes", "ratio_size"})
 MANIFEST_BYTES: Final = 64
 RENAMED: Final[Mapping[str, str]] = {
     "replay": "augmentation={replay_augmentation} precision={replay_precision} device={replay_device} threads={replay_threads}",
+    "thresholds": "{threshold_kind} l1={threshold_l1:g} l2={threshold_l2:g} linf={threshold_linf:g} cos={threshold_cos:g}",
 }
 """Column of an older version -> the same text from columns of this one."""
 
@@ -87,6 +88,8 @@ def differing(before: Row, after: Row) -> dict[str, tuple[Any, Any]]:
         if name in NAMES or (name not in after and name not in RENAMED):
             continue
         values = before[name], after[name] if name in after else RENAMED[name].format_map(after)
+        if name == "thresholds" and name not in after and after["threshold_late"] is not None:
+            values = before[name], f"{values[1]} late={after['threshold_late']:g}"
         if not same(name, *values, manifest_bytes=_bytes_apart(name, before)):
             found[name] = values
     return found

@@ -15,7 +15,7 @@ def unworked_row(
     Args:
         sweep_id: of the sweep.
         trial: what was asked.
-        reason: why there is no more.
+        reason: why the trial has no more than this.
         simulated: a GPU it names is only declared.
         study: what it would have been compared with; None if that could not be made.
     """

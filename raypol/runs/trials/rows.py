@@ -1,4 +1,4 @@
-"""From a trial and its evidence to a results row: what was asked, where, what it cost, how it was judged."""
+"""Fill a results row from a trial and its evidence: what was asked, where, what it cost, how it was judged."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from raypol.store.results.rows import IntervalRow, TrialRow
 
 
 def trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:
-    """What was asked of a spoof, and where; status "error" until something better is known."""
+    """Row of a spoof as it was asked for, and where; its status is "error" until it has ended."""
     asked = asked_columns(trial.attack, trial.spoof)
     row = base_row(
         runner, study, trial, arm=trial.arm, attack=asked["attack"], recipe=recipe, role="spoofer", started_at=started
@@ -43,7 +43,7 @@ def trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, starte
 
 
 def asked_columns(attack: object, spoof: SpoofConfig) -> dict[str, Any]:
-    """The columns that an attack and the adversary's other choices fill, each from the field of its name."""
+    """Columns that an attack and the adversary's other choices fill, each from the field of its name."""
     path = spoof.trajectory
     asked: dict[str, Any] = {"steps": spoof.steps, "interval": spoof.interval, "seed": spoof.seed}
     for column in columns_of(TrialRow):
@@ -58,7 +58,7 @@ def asked_columns(attack: object, spoof: SpoofConfig) -> dict[str, Any]:
 def judging_columns(
     conditions: Conditions, thresholds: Thresholds, recorded: Precision, kind: str, threads: int
 ) -> dict[str, Any]:
-    """The columns that say under which conditions and against which slack intervals are replayed."""
+    """Columns of the conditions under which intervals are replayed, and of the slack."""
     slack = {f"threshold_{name}": getattr(thresholds, name) for name in ("kind", *METRICS)}
     return {
         "replay_augmentation": conditions.augmentation,
@@ -73,7 +73,7 @@ def judging_columns(
 def base_row(
     runner: Runner, study: Study, trial: Trial, *, arm: str, attack: str, recipe: Recipe, role: Role, started_at: str
 ) -> TrialRow:
-    """What rows of proofs and spoofs have in common."""
+    """Row with the columns that proofs and spoofs have in common."""
     facts, judge = runner.facts(role), runner.facts("verifier")
     return TrialRow(
         sweep_id=study.sweep_id,
@@ -107,7 +107,7 @@ def base_row(
 
 
 def judge(row: TrialRow, evidence: Evidence, study: Study, trial: Trial) -> TrialOutcome:
-    """Policies, normalised errors and the interval rows."""
+    """Judge a trial by both policies; fills errors and verdicts, and makes the interval rows."""
     verdicts = [policy(evidence, trial.thresholds, study.d_ref) for policy in (published, strict)]
     replays = evidence.replays
     errors = [replay.error.normalised(study.d_ref) for replay in replays]
@@ -175,7 +175,7 @@ def judge(row: TrialRow, evidence: Evidence, study: Study, trial: Trial) -> Tria
 def compare(
     row: TrialRow, honest: TrialRow, proof: Manifest, cost: Cost, manifest: Manifest, verdicts: Sequence[Verdict]
 ) -> TrialRow:
-    """Success against the honest proof, each condition apart."""
+    """Fill success against the honest proof, each condition apart."""
     spoof_standing, proof_standing = standing_of(row, cost, manifest), standing_of(honest, proof.generation, proof)
     by_published, by_strict = (
         judge_success(spoof_standing, proof_standing, accepted=v.is_valid, rejected_by=v.rejected_by) for v in verdicts
@@ -198,13 +198,13 @@ def compare(
 
 
 def standing_of(row: TrialRow, cost: Cost, manifest: Manifest) -> Measurements:
-    """What success is judged by."""
+    """Values that success is judged by."""
     errors = Distances(*(number_of(getattr(row, f"error_{m}")) for m in METRICS))
     return Measurements(error=errors, device_s=cost.device_s, size_bytes=manifest.sizes.total)
 
 
 def with_cost(row: TrialRow, manifest: Manifest, cost: Cost) -> TrialRow:
-    """Times and sizes."""
+    """Fill times and sizes."""
     sizes = manifest.sizes
     return replace(
         row,
@@ -222,7 +222,7 @@ def with_cost(row: TrialRow, manifest: Manifest, cost: Cost) -> TrialRow:
 
 
 def with_stats(row: TrialRow, stats: Sequence[CraftStats]) -> TrialRow:
-    """What crafting did: largest perturbation, means of the rest."""
+    """Fill what crafting did: the largest perturbation, means of the rest."""
     if not stats:
         return replace(row, perturbation_linf=0.0, perturbation_l2=0.0)
 
@@ -256,15 +256,15 @@ def _attack_name(attack: object) -> str:
 
 
 def number_of(number: float | None) -> float:
-    """NaN for a cell that is NULL."""
+    """The number, NaN for an empty cell."""
     return math.nan if number is None else number
 
 
 def ratio_of(value: float | None, reference: float | None) -> float:
-    """NaN where a cell is NULL, or there is nothing to divide by."""
+    """The quotient, NaN where a cell is empty or the reference is zero."""
     return math.nan if value is None or not reference else value / reference
 
 
 def now() -> str:
-    """UTC, to the second."""
+    """Time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
