@@ -47,7 +47,7 @@ class Chaos:
     """Run the smoke sweep under faults and compare with an undisturbed run."""
 
     faults: int = 20
-    """At least so many in all."""
+    """Faults in all, at least."""
     seed: int = 0
     """Of when and what."""
     nodes: int = 4
@@ -177,7 +177,7 @@ def run_all(asked: Chaos, cluster: Cluster, folder: Path) -> bool:
 def disturbed_run(
     asked: Chaos, cluster: Cluster, results: Path, run: int, draw: random.Random, most: int
 ) -> tuple[list[Hit], int]:
-    """One sweep with at most so many faults; the driver is started again whenever it was killed. (Faults, driver starts)."""
+    """Run one sweep with at most `most` faults, starting a killed driver again. Returns (faults, driver starts)."""
     hits: list[Hit] = []
     driver, starts = _driver(cluster, results), 1
     began = time.monotonic()

@@ -40,7 +40,7 @@ class Overhead:
     trials: int = 50
     """An even number: each seed is a null and an infinitesimal trial."""
     baseline: int = 50
-    """At most so many of them are also run in this process, for comparison."""
+    """The number of them, at most, that are also run in this process, for comparison."""
 
 
 def main() -> None:

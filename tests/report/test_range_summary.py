@@ -3,7 +3,7 @@
 from ray import tune
 
 from raypol.report.range_summary import conclude_ranges, range_table
-from raypol.runs.success_range.estimate import RangeEstimate, estimate
+from raypol.runs.success_range.estimate import RangeEstimate, estimate_range
 from raypol.runs.success_range.search import FAILED, PointOutcome, RangeSearch, SearchGrid
 from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.sweeps.driver import SweepRun
@@ -36,7 +36,7 @@ def found(
         for steps, seed in proposals:
             reason = below if steps < low else "time,size"
             search.record(steps, seed, PointOutcome(success=low <= steps <= high and steps != hole, bound_by=reason))
-    return estimate(arm, search, {"verifier": "cpu"})
+    return estimate_range(arm, search, {"verifier": "cpu"})
 
 
 def shown(

@@ -36,7 +36,7 @@ TIMED |= {"success_strict", "message"}
 
 @dataclass
 class Troubled:
-    """A real runner whose jobs fail as told: by function, so many times from the so-manieth call on."""
+    """A real runner whose jobs fail as told: by function (first call that fails, number of failures, error)."""
 
     inner: LocalRunner
     trouble: Trouble

@@ -175,7 +175,7 @@ def test_a_full_disk_ends_the_sweep_and_keeps_what_is_finished(tmp_path: Path) -
             code = driver.wait(600)
         said = (tmp_path / "log").read_text()
         assert code == 4, said
-        assert "takes nothing any more (No space left on device)" in said.rpartition("ended early")[2]
+        assert "cannot be written (No space left on device)" in said.rpartition("ended early")[2]
         before = {row.trial_id for row in read_trials(open_location(disk)) if row.status == "ok"}
         assert len(before) >= 3
         written = {name: when for name, when in rows(tmp_path).items() if name in before}

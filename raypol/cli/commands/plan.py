@@ -12,7 +12,7 @@ from raypol.cli.options import Debug
 from raypol.cli.sweep import plan_of_file
 from raypol.cli.sweep_options import OtherDataset, SampledIntervals, Size
 from raypol.core.errors import InputError
-from raypol.runs.sweeps.forecast import UTILISATION, Forecast, Forecaster, Line
+from raypol.runs.sweeps.forecast import UTILISATION, Forecast, Forecaster, ForecastLine
 
 _SWEEPS: Final = Path("sweeps")
 
@@ -118,7 +118,7 @@ def forecast_table(forecast: Forecast) -> Table:
     return table
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: ForecastLine) -> tuple[str, ...]:
     return (
         f"{line.proofs:,}",
         f"{line.checkpoints:,}",

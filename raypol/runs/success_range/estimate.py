@@ -1,4 +1,4 @@
-"""What the ranges of several seeds say together: median ends with an interval, what binds there, and what it cost."""
+"""The success range over several seeds: median ends with an interval, the conditions that bind there, and the cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 from raypol.runs.success_range.search import End, RangeSearch, SeedRange, most_common
 
 _SURE: Final = 0.75
-"""Confidence of both ends from which an attack's range is called wider; what three seeds reach. The text names it."""
-CONFIDENCE: Final = 0.95
-"""Asked of the intervals over seeds; few seeds reach less, and then that is said."""
+"""Confidence of both ends from which an attack's range is called wider; three seeds reach it. The text names it."""
+RANGE_CONFIDENCE: Final = 0.95
+"""Confidence asked of the intervals over seeds; few seeds reach less, which the estimate states."""
 
 INTERVAL_METHOD: Final = "order statistics of the seeds' brackets (binomial, no assumption on their distribution)"
 
@@ -37,7 +37,7 @@ class RangeEstimate:
 
     arm: str
     axes: Mapping[str, Any]
-    """Axis -> value of what else the sweep varies."""
+    """Axis -> value of the sweep's other axes."""
     seeds: tuple[SeedRange, ...]
     lower: EndEstimate | None
     """None = no T' that was tried succeeds, for any seed."""
@@ -68,14 +68,14 @@ class RangeEstimate:
 
     @property
     def reason(self) -> str:
-        """What the failures fail by, most often."""
+        """The most frequent condition that failures fail by."""
         return most_common(
             reason for seed in self.seeds for reason, count in seed.reasons.items() for _ in range(count)
         )
 
 
-def estimate(arm: str, search: RangeSearch, axes: Mapping[str, Any] | None = None) -> RangeEstimate:
-    """Put the seeds of a search together."""
+def estimate_range(arm: str, search: RangeSearch, axes: Mapping[str, Any] | None = None) -> RangeEstimate:
+    """Combine the seeds of a search."""
     seeds = search.found()
     return RangeEstimate(
         arm=arm,
@@ -88,8 +88,8 @@ def estimate(arm: str, search: RangeSearch, axes: Mapping[str, Any] | None = Non
     )
 
 
-def median_rank(number: int, confidence: float = CONFIDENCE) -> tuple[int, float]:
-    """Which order statistics enclose the median of a continuous distribution.
+def median_rank(number: int, confidence: float = RANGE_CONFIDENCE) -> tuple[int, float]:
+    """The order statistics that enclose the median of a continuous distribution.
 
     Args:
         number: n >= 1, of the sample.

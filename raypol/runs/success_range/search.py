@@ -1,4 +1,4 @@
-"""Finding the T' between which a spoof succeeds: a coarse scan, then bisection of both ends, for several seeds.
+"""The search for the T' between which a spoof succeeds: a coarse scan, then bisection of both ends, for several seeds.
 
 The first seed is scanned at geometrically spaced T', both bounds among them; each end of the successes that were met is bisected
 down to the resolution, and confirmed by one more trial beyond its failing neighbour. The other seeds start at the first one's
@@ -99,7 +99,7 @@ class End:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedRange:
-    """What is known of one seed."""
+    """The range of one seed, as far as it is known."""
 
     seed: int
     lower: End | None
@@ -115,11 +115,11 @@ class SeedRange:
     is_done: bool
     """False while there is something left to try."""
     reasons: Mapping[str, int]
-    """Binding conditions of the failures -> how often."""
+    """Binding conditions of the failures -> count."""
 
 
 class RangeSearch:
-    """What is known of one arm, and what to try next."""
+    """The outcomes of one arm, and the trials to run next."""
 
     def __init__(self, grid: SearchGrid, seeds: Sequence[int]) -> None:
         if not seeds:
@@ -156,7 +156,7 @@ class RangeSearch:
         return len(self._points) * len(self.seeds)
 
     def found(self) -> tuple[SeedRange, ...]:
-        """What is known of each seed."""
+        """The range of each seed, as far as it is known."""
         left = {seed for _, seed in self.proposals()}
         waiting = set(self.seeds[1:]) if self.seeds[0] in left else set()
         return tuple(self._found(seed, is_done=seed not in left | waiting) for seed in self.seeds)
@@ -198,10 +198,10 @@ class RangeSearch:
 def next_positions(
     outcomes: Mapping[int, PointOutcome], count: int, scan: Sequence[int], near: tuple[int, int] | None
 ) -> list[int]:
-    """Which positions of one seed to try next; none when its range is found.
+    """The positions of one seed to try next; none when its range is found.
 
     Args:
-        outcomes: position -> what is known.
+        outcomes: position -> outcome.
         count: positions are 0 .. count - 1.
         scan: where to look if nothing else is known.
         near: another seed's outermost successes, where this one's are expected; None = start with the scan.
@@ -267,7 +267,7 @@ def _main_run(outcomes: Mapping[int, PointOutcome]) -> tuple[int, int] | None:
 
 
 def _towards_a_change(outcomes: Mapping[int, PointOutcome]) -> list[int]:
-    """Between a T' that seems too small and the next known one that seems too large, where a success may hide."""
+    """The T' halfway between one that seems too small and the next known one that seems too large: a success may lie between."""
     return [
         (below + above) // 2
         for below, above in pairwise(sorted(outcomes))
@@ -276,7 +276,7 @@ def _towards_a_change(outcomes: Mapping[int, PointOutcome]) -> list[int]:
 
 
 def _side(outcome: PointOutcome) -> Literal["small", "large", "unknown"]:
-    """On which side of the range a failure seems to lie: time and size grow with T'; below it, moves are too large to replay."""
+    """The side of the range on which a failure seems to lie: time and size grow with T'; below, moves are too large to replay."""
     parts = outcome.bound_by.split(",")
     if any(part in ("time", "size") for part in parts):
         return "large"

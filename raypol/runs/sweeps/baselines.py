@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
-    """What the trials of one honest configuration are compared with."""
+    """The honest proof, d_ref and honest row that the trials of one honest configuration are compared with."""
 
     study: Study
     honest: TrialRow
@@ -78,7 +78,7 @@ class BaselineMaker:
 
     @contextmanager
     def _runner(self, prover: str, verifier: str, most: int) -> Iterator[RayRunner]:
-        """As many workers as proofs, if there is room for them."""
+        """A runner with a worker per proof, as far as there is room."""
         proving, judging = self.requests[prover], self.requests[verifier]
         group = list(dict.fromkeys((proving, judging)))
         for request, kind in nodes_to_start(group, self.view.nodes, self.view.scalable):
@@ -114,7 +114,7 @@ class BaselineMaker:
     def _proofs(
         self, runner: RayRunner, data: DataSource, wanted: Mapping[bytes, Recipe]
     ) -> dict[bytes, HonestProof | Exception]:
-        """All in parallel; if that fails, one by one, so that each says for itself what is wrong."""
+        """Make all in parallel; if that fails, one by one, so that each has its own error."""
 
         def make(recipes: Sequence[Recipe]) -> list[HonestProof]:
             return storage_retries(
@@ -142,8 +142,8 @@ class BaselineMaker:
         return Baseline(study=study, honest=outcome.row)
 
     def _recipes(self, runner: RayRunner, trials: Mapping[str, Trial]) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
-        """The proofs' recipes and their references', a proof of the next seed where there is one: how often weights are
-        recorded does not change them.
+        """The recipes of the proofs and of their references. A proof of the next seed serves as a reference: the weights do not
+        depend on how often they are recorded.
         """
         threads, device = runner.request("prover").threads, runner.device("prover")
 

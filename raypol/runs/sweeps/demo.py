@@ -61,7 +61,7 @@ def run_demo(
     sweep_id: str = "",
     command: str = "",
 ) -> DemoRun:
-    """Run everything; each outcome is recorded in the store before it is handed on.
+    """Run the demo; each outcome is recorded in the store before it is handed on.
 
     Args:
         runner: where to work.
@@ -70,7 +70,7 @@ def run_demo(
         points: (T', k) of the spoofs.
         arms: attack by arm, the null control among them.
         on_progress: called with steps of the honest training at first, then with finished trials; from this thread.
-        on_outcome: handed each row with its intervals as it comes, from this thread.
+        on_outcome: called with each row and its intervals, from this thread.
         sweep_id: name of the run; empty = a new one.
         command: the command line, for the report.
     """

@@ -115,6 +115,6 @@ class Sweep:
         return self.paper if size == "paper" else self.smoke
 
 
-def is_control(attack: object) -> bool:
+def is_control_attack(attack: object) -> bool:
     """True for the configuration of a control, whatever its arm is called."""
     return type(attack) in {type(find_attack(name)) for name in CONTROLS}

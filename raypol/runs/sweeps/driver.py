@@ -83,6 +83,7 @@ def drive_sweep(
     Raises:
         InputError: another sweep lies under this name, a device that the cluster neither has nor can scale to, a node that does
             not see the results folder.
+        BusyError: another process runs this sweep.
     """
     import ray
 

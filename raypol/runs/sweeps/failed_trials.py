@@ -1,4 +1,4 @@
-"""Rows of trials that no worker could write."""
+"""The row of a trial that no worker could write."""
 
 from raypol.cluster.placement import parse_device
 from raypol.runs.trials.environment import commit, versions_text

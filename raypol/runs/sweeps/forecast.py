@@ -1,7 +1,7 @@
-"""What a sweep will take, before it is run: trials, checkpoints, bytes and device hours, from counted work and a throughput.
+"""The forecast of a sweep's cost: trials, checkpoints, bytes and device hours, from counted work and a throughput.
 
-The work of a step is counted (`raypol.core.costs`), not assumed. Seconds come from it by one of three throughputs, and it is said
-which: measured here by training for a moment, given as honest steps per second, or assumed of a named GPU. An estimate, always.
+The work of a step is counted (`raypol.core.costs`), not assumed. Seconds follow by one of three throughputs, which the forecast
+names: measured here by training for a moment, given as honest steps per second, or assumed of a named GPU.
 """
 
 import math
@@ -36,16 +36,16 @@ PEAK_TFLOPS: Final[Mapping[str, float]] = {
 }  # fmt: skip
 """Makers' peak rates in float32 without tensor cores, 10^12 operations per second."""
 UTILISATION: Final = 0.3
-"""Share of the peak that convolutions of these sizes are taken to reach."""
+"""Share of the peak that convolutions of these sizes are assumed to reach."""
 LAUNCH_S: Final = 10e-6
-"""Host time per operation that is taken for eager torch: what bounds a small model on a fast GPU."""
+"""Host time per operation assumed of eager torch, which bounds a small model on a fast GPU."""
 _MEASURE_S: Final = 3.0
 _INDEX_BYTES: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speed:
-    """How fast a device works."""
+    """The speed of a device."""
 
     flops_per_s: float
     launch_s: float = 0.0
@@ -54,13 +54,13 @@ class Speed:
     """How the rate was obtained, for people."""
 
     def seconds(self, work: StepCost, *, steps: float, batch_size: int) -> float:
-        """Of so many steps: the device's arithmetic or the host's launches, whichever takes longer."""
+        """Time of these steps: the device's arithmetic or the host's launches, whichever takes longer."""
         return steps * max(work.flops * batch_size / self.flops_per_s, work.launches * self.launch_s)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
-    """What one kind of proof takes in all."""
+class ForecastLine:
+    """The cost of all proofs of one kind."""
 
     what: str
     of: str = ""
@@ -76,16 +76,16 @@ class Line:
     """Device seconds of replaying, a spoof's unperturbed reference among them."""
     verifier: str = ""
 
-    def __add__(self, other: "Line") -> "Line":
+    def __add__(self, other: "ForecastLine") -> "ForecastLine":
         numbers = ("proofs", "intervals", "checkpoints", "num_bytes", "make_s", "verify_s")
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in numbers})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
-    """A sweep's lines, and how they were obtained."""
+    """The costs of a sweep, and the speeds that they rest on."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[ForecastLine, ...]
     speeds: Mapping[str, Speed]
     """By device."""
     retries: int
@@ -93,12 +93,12 @@ class Forecast:
     steps_per_s: Mapping[str, float]
     """Honest steps per second that follow, by "model on dataset, batch B, device"."""
 
-    def total(self) -> Line:
+    def total(self) -> ForecastLine:
         """Of all lines."""
-        return sum(self.lines, Line(what="", device=""))
+        return sum(self.lines, ForecastLine(what="", device=""))
 
 
-def assumed(device: str, utilisation: float = UTILISATION) -> Speed:
+def assumed_speed(device: str, utilisation: float = UTILISATION) -> Speed:
     """The rate of a named GPU.
 
     Raises:
@@ -118,14 +118,14 @@ def assumed(device: str, utilisation: float = UTILISATION) -> Speed:
     )
 
 
-def given(steps_per_s: float, work: StepCost, batch_size: int) -> Speed:
-    """The rate that so many honest steps per second mean."""
+def given_speed(steps_per_s: float, work: StepCost, batch_size: int) -> Speed:
+    """The speed that a number of honest steps per second means."""
     return Speed(
         flops_per_s=steps_per_s * work.flops * batch_size, source=f"given: {steps_per_s:g} honest steps per second"
     )
 
 
-def measured(recipe: Recipe, shape: Shape, work: StepCost, device: str, *, threads: int) -> Speed:
+def measured_speed(recipe: Recipe, shape: Shape, work: StepCost, device: str, *, threads: int) -> Speed:
     """The rate at which this machine trains the model on random points for a moment."""
     data = random_points(shape, 4 * recipe.batch_size)
     trainer = Trainer(replace(_still(recipe), dataset=data.name, dataset_sha256=data.sha256, steps=10**6), data, device)
@@ -161,7 +161,7 @@ class Forecaster:
     """Counts each distinct piece of work once, and puts a sweep's pieces together."""
 
     gpu: str = ""
-    """The GPU that is meant where a trial names none by model."""
+    """The GPU that stands for one that a trial does not name by model."""
     steps_per_s: float | None = None
     """Honest steps per second of the sweep's training on the device that is meant."""
     measure: bool = False
@@ -176,7 +176,7 @@ class Forecaster:
 
     def of(self, plan: SweepPlan) -> Forecast:
         """The forecast of a plan whose trials are all known."""
-        lines: dict[tuple[str, ...], Line] = {}
+        lines: dict[tuple[str, ...], ForecastLine] = {}
         for line in self._lines(plan):
             key = (line.what, line.of, line.device, line.verifier)
             lines[key] = lines[key] + line if key in lines else line
@@ -185,7 +185,7 @@ class Forecaster:
             lines=tuple(lines.values()), speeds=dict(self._speeds), retries=retries, steps_per_s=dict(self._rates)
         )
 
-    def _lines(self, plan: SweepPlan) -> Iterator[Line]:
+    def _lines(self, plan: SweepPlan) -> Iterator[ForecastLine]:
         trials = plan.examples()
         honest = {trial.honest_key(): trial for trial in trials}
         trained = {(replace(trial.train, interval=1), trial.prover) for trial in honest.values()}
@@ -203,12 +203,12 @@ class Forecaster:
         for trial in trials:
             yield self._spoof(trial, plan.options.estimate)
 
-    def _honest(self, train: TrainConfig, prover: str, trial: Trial, *, verify: bool) -> Line:
+    def _honest(self, train: TrainConfig, prover: str, trial: Trial, *, verify: bool) -> ForecastLine:
         recipe, _, size = self._recipe(train)
         work, device, judge = self._train_work(train), self._device(prover), self._device(trial.verifier)
         steps_per_s = 1.0 / self._speed(device, train).seconds(work, steps=1, batch_size=recipe.batch_size)
         self._rates[f"{train.model} on {train.dataset}, batch {train.batch_size}, {device}"] = steps_per_s
-        return Line(
+        return ForecastLine(
             what="honest proofs",
             of=f"{train.model} on {half_of(train.dataset)[0]}",
             device=device,
@@ -223,7 +223,7 @@ class Forecaster:
             verifier=judge if verify else "",
         )
 
-    def _spoof(self, trial: Trial, estimate: int) -> Line:
+    def _spoof(self, trial: Trial, estimate: int) -> ForecastLine:
         train, spoof = trial.train, trial.spoof
         honest, shape, size = self._recipe(train)
         recipe = replace(
@@ -244,7 +244,7 @@ class Forecaster:
         making = speed.seconds(craft, steps=crafted, batch_size=B)
         if follows:
             making += speed.seconds(step, steps=recipe.steps, batch_size=B)
-        return Line(
+        return ForecastLine(
             what=trial.arm,
             of=f"{train.model} on {half_of(spoof.dataset or train.dataset)[0]}",
             device=device,
@@ -291,17 +291,17 @@ class Forecaster:
     def _speed(self, device: str, train: TrainConfig) -> Speed:
         if self.steps_per_s is None and not self.measure:
             if device not in self._speeds:
-                self._speeds[device] = assumed(device, self.utilisation)
+                self._speeds[device] = assumed_speed(device, self.utilisation)
             return self._speeds[device]
         key = f"{train.model} on {train.dataset}"
         if key not in self._speeds:
             recipe, shape, _ = self._recipe(train)
             work = self._train_work(train)
             if self.steps_per_s is not None:
-                self._speeds[key] = given(self.steps_per_s, work, recipe.batch_size)
+                self._speeds[key] = given_speed(self.steps_per_s, work, recipe.batch_size)
             else:
                 where = "cuda" if torch.cuda.is_available() else "cpu"
-                self._speeds[key] = measured(recipe, shape, work, where, threads=self.threads)
+                self._speeds[key] = measured_speed(recipe, shape, work, where, threads=self.threads)
         return self._speeds[key]
 
 

@@ -1,8 +1,7 @@
-"""What a running sweep tells those who watch it: its trials by state, which of them run, and since when.
+"""The live status of a running sweep: its trials by state, and the running ones with their age.
 
-RESULTS/sweeps/<sweep_id>/live.json is for `raypol top`: one small file that the driver replaces every few seconds, for all
-who see the folder. The same numbers go to Prometheus as gauges. Neither is the record of anything: a sweep resumes from its rows,
-and a file that cannot be written now is written later.
+The driver replaces one small file, RESULTS/sweeps/<sweep_id>/live.json, every few seconds; `raypol top` reads it wherever the
+folder is seen. The same numbers go to Prometheus as gauges. A sweep resumes from its rows, never from these.
 """
 
 import json
@@ -39,11 +38,11 @@ from raypol.store.results_folder import ResultsFolder
 
 _log = logging.getLogger(__name__)
 
-VERSION: Final = 1
+LIVE_VERSION: Final = 1
 EVERY_S: Final = 2.0
 """Between two writes to a local folder."""
 _EVERY_REMOTE_S: Final = 15.0
-"""An object store takes money for each."""
+"""An object store charges for each write."""
 FINAL: Final = ("ok", "error", "stopped")
 STATES: Final = ("waiting", "running", *FINAL)
 _KEPT: Final = 1000
@@ -53,7 +52,7 @@ _MAX_BYTES: Final = 16 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunningTrial:
-    """A trial in work."""
+    """A trial that runs."""
 
     arm: str
     steps: int
@@ -73,19 +72,19 @@ class RunningTrial:
 class Pulse:
     """A sweep at one moment, as its driver saw it. Times are seconds since 1970 by the driver's clock."""
 
-    version: int = VERSION
+    version: int = LIVE_VERSION
     sweep_id: str
     started_at: float
     """Of this driver; a resumed sweep had others before."""
     written_at: float
     every_s: float
-    """How long after this one the next pulse comes."""
+    """Seconds until the next pulse."""
     ended: str = ""
     """finished, interrupted, or `ended early` or `failed` with the reason; empty while it goes on."""
     doing: str = ""
-    """What the driver last said."""
+    """The driver's current activity."""
     phase_at: float = 0.0
-    """When the trials of this driver could begin; 0 before."""
+    """Time from which this driver's trials could run; 0 before."""
     resumed: int = 0
     """Trials that were finished before this driver."""
     num_trials: int = 0
@@ -97,17 +96,17 @@ class Pulse:
     lost: int = 0
     """Times that a trial's process or workers were lost and the trial was started again."""
     finished: tuple[tuple[float, int], ...] = ()
-    """(when, how many intervals) of the last trials that this driver saw finish."""
+    """(time, number of intervals) of the last trials that this driver saw finish."""
 
 
 _PULSE: Final = TypeAdapter(Pulse)
 
 
 def read_pulse(results: Location, sweep_id: str) -> Pulse | None:
-    """The last sign of life of a sweep; None if it left none.
+    """The last pulse of a sweep; None if it left none.
 
     Raises:
-        InputError: it is of another version of raypol, or not what raypol writes.
+        InputError: the file is of another version of raypol, or damaged.
     """
     place = _place(results, sweep_id)
     if not 0 <= place.size() <= _MAX_BYTES:
@@ -117,8 +116,8 @@ def read_pulse(results: Location, sweep_id: str) -> Pulse | None:
     try:
         found = from_json(text)  # bounds how deep it nests, which json does not
         version = found.get("version") if isinstance(found, dict) else None
-        if version != VERSION:
-            raise InputError(f"{place} is of another raypol: expected version {VERSION}, got {version!r}")
+        if version != LIVE_VERSION:
+            raise InputError(f"{place} is of another raypol: expected version {LIVE_VERSION}, got {version!r}")
         return _PULSE.validate_json(text)
     except (ValueError, ValidationError) as err:
         if isinstance(err, InputError):
@@ -269,10 +268,9 @@ class LiveStatus:
         try:
             with atomic_output(self._place) as stream:
                 stream.write(json.dumps(content).encode())
-        except OSError as err:  # who watches sees an old one; trials wait for a storage that is away for minutes
+        except OSError as err:  # watchers see an old one; trials wait for storage that is away for minutes
             if not self._away:
-                said = reason_of(err)
-                _log.warning("%s cannot be written now (%s); trials wait for the storage", self._place, said)
+                _log.warning("%s cannot be written now (%s); trials wait for the storage", self._place, reason_of(err))
             self._away = True
         else:
             self._away = False

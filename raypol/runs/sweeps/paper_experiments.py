@@ -1,4 +1,4 @@
-"""What the experiments of AE4PoL (Zhang et al. 2022, arXiv:2108.09454, section VI) share: trainings, the spoof's choices, axes.
+"""Shared parts of the experiments of Zhang et al. 2022 (arXiv:2108.09454, section VI): trainings, choices of the spoof, axes.
 
 Two sizes. `paper`: the published numbers, on GPUs. `smoke`: digits and resnet8, T = 300, k = 10, about a minute on two cores.
 

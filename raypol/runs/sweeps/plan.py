@@ -1,4 +1,4 @@
-"""What a sweep will run, expanded and checked before anything is started."""
+"""The plan of a sweep: its trials, expanded and checked before anything starts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from raypol.runs.sweeps.success_ranges import PolicyName, count_ranges, search_g
 from raypol.runs.trials.study import Keep, Trial
 
 MANY_TRIALS: Final = 10_000
-"""More are taken for a mistake until they are confirmed."""
+"""A larger number is taken for a mistake until it is confirmed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepOptions:
-    """How a sweep is run; what decides numbers is in its design."""
+    """How a sweep is run; everything that decides numbers is in its design."""
 
     name: str
     """Name of the sweep in the results folder; the same name in the same folder resumes."""
@@ -27,12 +27,12 @@ class SweepOptions:
     """Points of a random or Optuna search; 0 = the design's."""
     search_seed: int = 0
     policy: PolicyName = "published"
-    """Of a range search: whose success is searched for. The other one's may be asked later in the same sweep."""
+    """Of a range search: the policy whose success is searched for. The other one can be asked later in the same sweep."""
     scan_factor: float = 2.0
     """Of a range search: ratio of neighbouring T' in its first scan."""
     resume: Literal["if there", "must"] = "if there"
     confirmed: bool = False
-    """Run even if there are suspiciously many trials."""
+    """Run even more than `MANY_TRIALS` trials."""
     max_concurrent: int = 0
     """Trials at once; 0 = as many as fit."""
     workers: int = 1
@@ -42,12 +42,12 @@ class SweepOptions:
     """Intervals of each spoof that are crafted and replayed, the rest extrapolated; 0 = all."""
     keep: Keep = "all"
     patience_s: float = PATIENCE_S
-    """How long to wait for a device that is away."""
+    """Seconds to wait for a device that is away."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepPlan:
-    """A sweep, ready to be run."""
+    """A sweep that is ready to run."""
 
     sweep_id: str
     question: str
@@ -59,7 +59,7 @@ class SweepPlan:
     num_trials: int
     """Of a search: at most."""
     asked: Mapping[str, str]
-    """Everything that decides numbers, as text by name."""
+    """Everything that decides numbers, as text by name; a resumed sweep must have the same."""
 
     def examples(self) -> Sequence[Trial]:
         """All trials; of a search one at least for each honest side and set of devices."""
@@ -75,7 +75,7 @@ class SweepPlan:
             data.load()
 
     def groups(self) -> list[tuple[DeviceRequest, ...]]:
-        """Every distinct set of devices that must be had at once: by a trial, and by the honest side."""
+        """Every distinct set of devices that a trial, or a baseline, needs at once."""
         found: dict[tuple[DeviceRequest, ...], None] = {}
         for trial in self.examples():
             found[trial_group(trial, self.options.workers)] = None
@@ -106,7 +106,7 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
         else count_points(design, options.search, options.samples)
     )
     if count > MANY_TRIALS and not options.confirmed:
-        raise InputError(f"this sweep has up to {count:,} trials; give --yes if that is meant")
+        raise InputError(f"this sweep has up to {count:,} trials; give --yes to run them all")
     asked = {"sweep": sweep.name, "size": size, "search": options.search, **design.as_text()}
     asked |= {"early stop": str(options.early_stop)}
     if options.estimate == 1 or options.estimate < 0:
@@ -121,7 +121,7 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
     trials: list[Trial] = []
     if options.search == "optuna":
         if options.early_stop:
-            raise InputError("--early-stop leaves Optuna without numbers to compare; choose one of the two")
+            raise InputError("--early-stop leaves Optuna without numbers to compare; expected only one of the two")
         points = honest_points(design)
         count = options.samples * (1 + len(controls_beside(design, points[:1])))
     elif options.search != "range":
@@ -145,5 +145,5 @@ def trial_group(trial: Trial, workers: int) -> tuple[DeviceRequest, ...]:
 
 
 def honest_group(trial: Trial) -> tuple[DeviceRequest, ...]:
-    """The devices that proving and judging the honest proof take."""
+    """The devices that proving and judging the honest proof need."""
     return tuple(dict.fromkeys(map(parse_device, (trial.prover, trial.verifier))))

@@ -19,7 +19,7 @@ from raypol.runs.sweeps.axes import (
     is_grid,
     listed,
 )
-from raypol.runs.sweeps.design import Design, Search, is_control
+from raypol.runs.sweeps.design import Design, Search, is_control_attack
 from raypol.runs.trials.study import Trial
 
 
@@ -85,7 +85,7 @@ def searchable(design: Design) -> dict[str, Any]:
     """The space for a searcher that proposes points by itself: grids become choices. Controls are not searched."""
     from ray.tune.search.sample import Categorical
 
-    arms = [arm for arm, attack in design.attacks().items() if not is_control(attack)]
+    arms = [arm for arm, attack in design.attacks().items() if not is_control_attack(attack)]
     if not arms:
         raise InputError("a search needs an arm that is no control; add an attack to the sweep's arms")
     space = {axis: v if is_domain(v) else Categorical(listed(axis, v)) for axis, v in design.space.items()}
@@ -94,7 +94,7 @@ def searchable(design: Design) -> dict[str, Any]:
 
 def controls_beside(design: Design, points: Sequence[Point]) -> list[Trial]:
     """The controls at the points that a search visited, each once."""
-    arms = [arm for arm, attack in design.attacks().items() if is_control(attack)]
+    arms = [arm for arm, attack in design.attacks().items() if is_control_attack(attack)]
     return _distinct(trial_at(design, {**point, "arm": arm}) for point in points for arm in arms)
 
 

@@ -1,11 +1,11 @@
-"""What a sweep left in its results folder: what it was, and what is finished. Resuming reads this and nothing else.
+"""The record of a sweep in its results folder: its configuration, and what is finished. Resuming reads nothing else.
 
-RESULTS/sweeps/<sweep_id>/sweep.json           what was asked; a resumed sweep must ask the same
-                         /about.json           its question, how many trials it has, the command that runs it
-                         /honest/<key>.json    which proofs and which row a trial is compared with
+RESULTS/sweeps/<sweep_id>/sweep.json           its configuration, which a resumed sweep must share
+                         /about.json           its question, its number of trials, the command that runs it
+                         /honest/<key>.json    the proofs and the honest row of a baseline
                          /points/<trial>.json  points that a searcher proposed
                          /tune/                Ray Tune's own files
-The rows in RESULTS/trials are the record of what is finished: no pickle, no snapshot that lags behind.
+The rows in RESULTS/trials tell which trials are finished: no pickle, no snapshot that lags behind.
 """
 
 import json
@@ -25,14 +25,14 @@ from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
 _COMPUTING: Final = ("raypol", "python", "torch", "numpy", "scipy")
-"""Packages whose version decides numbers."""
+"""Packages whose versions decide numbers."""
 _FILES: Final = ("sweep.json", "about.json", "live.json")
 _SHOWN: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class About:
-    """What decides no number of a sweep, and what people want to read beside its numbers."""
+    """A description of a sweep for people; it decides no number."""
 
     question: str = ""
     num_trials: int = 0
@@ -40,7 +40,7 @@ class About:
     search: str = "grid"
     """grid, random, optuna, range, or demo."""
     command: str = ""
-    """What was typed to run it."""
+    """The command line that runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class SweepRecord:
 
     @property
     def folder(self) -> Location:
-        """Where they lie."""
+        """Folder of the files."""
         return ResultsFolder(self.results).sweep(self.sweep_id)
 
     def require_same(self, asked: Mapping[str, str], *, must_exist: bool) -> None:

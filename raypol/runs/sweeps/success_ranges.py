@@ -4,15 +4,15 @@ The pure search is `raypol.runs.success_range`; here it meets a sweep's arms, it
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product, zip_longest
 from typing import Any, Final, Literal
 
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.scoring import Success
-from raypol.runs.success_range.estimate import INTERVAL_METHOD, RangeEstimate, estimate
-from raypol.runs.success_range.search import FAILED, PointOutcome, RangeSearch, SearchGrid, SeedRange
+from raypol.runs.success_range.estimate import INTERVAL_METHOD, EndEstimate, RangeEstimate, estimate_range
+from raypol.runs.success_range.search import FAILED, End, PointOutcome, RangeSearch, SearchGrid
 from raypol.runs.sweeps.axes import Point, is_drawn, listed
 from raypol.runs.sweeps.design import Design
 from raypol.runs.sweeps.points import trial_at
@@ -147,7 +147,7 @@ class Ranges:
     def estimates(self) -> list[RangeEstimate]:
         """What is known of every case; controls first."""
         return [
-            estimate(str(case["arm"]), search, {axis: value for axis, value in case.items() if axis != "arm"})
+            estimate_range(str(case["arm"]), search, {axis: value for axis, value in case.items() if axis != "arm"})
             for case, search in self._cases
         ]
 
@@ -178,12 +178,13 @@ def reported_outcomes(row: TrialRow) -> dict[str, Any]:
 def range_rows(
     estimates: Iterable[RangeEstimate], grid: SearchGrid, sweep_id: str, policy: PolicyName
 ) -> list[RangeRow]:
-    """As they are recorded: a row per arm over its seeds, then one per seed."""
+    """The rows of a search: for each arm one over its seeds, then one per seed."""
     return [row for one in estimates for row in _rows(one, grid, sweep_id, policy)]
 
 
 def _rows(found: RangeEstimate, grid: SearchGrid, sweep_id: str, policy: PolicyName) -> list[RangeRow]:
-    def row(seed: int | None, **own: Any) -> RangeRow:  # noqa: ANN401 - any column
+    def row(seed: int | None, low: Mapping[str, Any], high: Mapping[str, Any], **columns: Any) -> RangeRow:  # noqa: ANN401
+        ends = {f"{side}_{name}": value for side, end in (("low", low), ("high", high)) for name, value in end.items()}
         return RangeRow(
             sweep_id=sweep_id,
             policy=policy,
@@ -193,25 +194,17 @@ def _rows(found: RangeEstimate, grid: SearchGrid, sweep_id: str, policy: PolicyN
             searched_from_steps=grid.points[0],
             searched_to_steps=grid.points[-1],
             resolution_steps=grid.resolution,
-            **own,
+            **ends,
+            **columns,
         )
 
-    low, high = found.lower, found.upper
     over_seeds = row(
         None,
+        _median_end(found.lower),
+        _median_end(found.upper),
         num_seeds=len(found.seeds),
         num_found=found.num_found,
-        low_steps=low.value if low else None,
-        low_from_steps=low.interval[0] if low else None,
-        low_to_steps=low.interval[1] if low else None,
-        low_open=low.is_open if low else None,
-        low_bound_by=low.bound_by if low else None,
-        high_steps=high.value if high else None,
-        high_from_steps=high.interval[0] if high else None,
-        high_to_steps=high.interval[1] if high else None,
-        high_open=high.is_open if high else None,
-        high_bound_by=high.bound_by if high else None,
-        confidence=low.confidence if low else None,
+        confidence=found.lower.confidence if found.lower else None,
         method=INTERVAL_METHOD,
         num_holes=sum(len(seed.holes) for seed in found.seeds),
         trials=found.trials,
@@ -219,32 +212,38 @@ def _rows(found: RangeEstimate, grid: SearchGrid, sweep_id: str, policy: PolicyN
         failed=found.failed,
         complete=found.is_done,
     )
-    return [over_seeds, *(row(one.seed, **_of_seed(one, grid)) for one in found.seeds)]
+    return [over_seeds] + [
+        row(
+            one.seed,
+            _seed_end(one.lower, outer="from"),
+            _seed_end(one.upper, outer="to"),
+            num_seeds=1,
+            num_found=int(one.lower is not None),
+            confidence=None,
+            method="bracket of one seed",
+            num_holes=len(one.holes),
+            trials=one.trials,
+            grid_trials=len(grid.points),
+            failed=one.failed,
+            complete=one.is_done,
+        )
+        for one in found.seeds
+    ]
 
 
-def _of_seed(one: SeedRange, grid: SearchGrid) -> dict[str, Any]:
-    low, high = one.lower, one.upper
-    return {
-        "num_seeds": 1,
-        "num_found": int(low is not None),
-        "low_steps": low.success if low else None,
-        "low_from_steps": low.failure if low else None,
-        "low_to_steps": low.success if low else None,
-        "low_open": low.failure is None if low else None,
-        "low_bound_by": low.bound_by if low else None,
-        "high_steps": high.success if high else None,
-        "high_from_steps": high.success if high else None,
-        "high_to_steps": high.failure if high else None,
-        "high_open": high.failure is None if high else None,
-        "high_bound_by": high.bound_by if high else None,
-        "confidence": None,
-        "method": "bracket of one seed",
-        "num_holes": len(one.holes),
-        "trials": one.trials,
-        "grid_trials": len(grid.points),
-        "failed": one.failed,
-        "complete": one.is_done,
-    }
+_END: Final = ("steps", "from_steps", "to_steps", "open", "bound_by")
+
+
+def _median_end(end: EndEstimate | None) -> dict[str, Any]:
+    values = (end.value, *end.interval, end.is_open, end.bound_by) if end else (None,) * len(_END)
+    return dict(zip(_END, values, strict=True))
+
+
+def _seed_end(end: End | None, *, outer: Literal["from", "to"]) -> dict[str, Any]:
+    if end is None:
+        return dict.fromkeys(_END)
+    bracket = (end.failure, end.success) if outer == "from" else (end.success, end.failure)
+    return dict(zip(_END, (end.success, *bracket, end.failure is None, end.bound_by), strict=True))
 
 
 def _listed(design: Design, axis: str) -> list[Any]:

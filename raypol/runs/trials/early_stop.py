@@ -1,4 +1,4 @@
-"""Early stopping that is sound: a spoof is held against bounds that it must keep, not against other trials."""
+"""Sound early stopping: a spoof is held against bounds that it must keep, not against other trials."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,7 +17,7 @@ _FACTOR: Final = 4
 
 
 class RuledOutError(Exception):
-    """What was looked at first already rules success out."""
+    """The first intervals already rule success out."""
 
     def __init__(self, reason: str, replays: Sequence[IntervalReplay], *, rejected: bool) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""How a number was obtained: versions and commit, as recorded in every proof and every results row."""
+"""The environment in which a number was obtained: versions and commit, recorded in every proof and row."""
 
 import importlib.metadata
 import json
@@ -25,12 +25,12 @@ def versions() -> dict[str, str]:
 
 
 def versions_text() -> str:
-    """As one JSON string, for a results row."""
+    """The versions as one JSON string."""
     return json.dumps(versions(), sort_keys=True)
 
 
 def environment_of(runner: Runner, role: Role) -> dict[str, str]:
-    """What a proof declares about where it was made: versions, the device's model, and whether that was simulated."""
+    """The environment that a proof declares: versions, the device's model, and whether that was simulated."""
     facts = runner.facts(role)
     return {**versions(), "device": facts.name, **({"simulated": "true"} if facts.simulated else {})}
 
@@ -49,7 +49,7 @@ def commit() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     if not git("ls-files", "--error-unmatch", here.name):
-        return ""  # installed into somebody else's checkout, such as their .venv
+        return ""  # installed into another project's checkout, such as its .venv
     revision = git("rev-parse", "HEAD")
     return (
         f"{revision}-dirty"

@@ -1,7 +1,7 @@
-"""Estimating a trial: a seeded sample of the spoof's intervals is crafted, sealed and replayed, the rest is extrapolated.
+"""The estimate of a trial: a seeded sample of the spoof's intervals is crafted, sealed and replayed, the rest extrapolated.
 
-Errors are those of the sample, with how many intervals may err more at a stated confidence; device time and size are scaled from
-the sample to all intervals. A row that was made so is marked `estimated`.
+Errors are those of the sample, beside the number of intervals that may err more at a stated confidence; device time and size are
+scaled from the sample to all intervals. The row is marked `estimated`.
 """
 
 import math
@@ -35,18 +35,18 @@ _PER_SHARD: Final = 8
 
 
 def is_estimated(study: Study, trial: Trial, recipe: Recipe) -> bool:
-    """True if a sample is worth it: there are more intervals than asked for, and they can be made apart."""
+    """True if a sample saves work: there are more intervals than asked for, and they can be made apart."""
     return 0 < study.estimate < recipe.num_intervals and method_of(trial.attack).independent
 
 
-def estimate(
+def estimate_trial(
     runner: Runner, study: Study, trial: Trial, honest: TrialRow, recipe: Recipe, *, proof_id: str, started: str
 ) -> TrialOutcome:
-    """Sample, replay, extrapolate.
+    """Craft and replay a sample of a trial's intervals, and extrapolate.
 
     Args:
         runner: where to work.
-        study: what the trial is part of; says how many intervals.
+        study: says how many intervals.
         trial: the spoof.
         honest: the row it is compared with.
         recipe: what the spoof declares.
@@ -67,7 +67,7 @@ def estimate(
                 for sample, one in zip(samples, made, strict=True)
             ]
         )
-    looked = [pair for part in found for pair in part]
+    seen = [pair for part in found for pair in part]
     cost, manifest, spread = _extrapolated(made, recipe, runner.num_workers("spoofer"))
     row = trial_row(runner, study, trial, recipe, started)
     j = beyond(recipe.num_intervals, len(wanted))
@@ -78,7 +78,7 @@ def estimate(
     row = replace(row, status="ok", message=message)
     row = with_cost(row, manifest, cost)
     row = with_stats(row, [stats for one in made for stats in one.stats])
-    outcome = judge(row, _evidence(recipe, looked, honest), study, trial)
+    outcome = judge(row, _evidence(recipe, seen, honest), study, trial)
     row = compare(outcome.row, honest, study.proof.manifest, cost, manifest, outcome.verdicts)
     row = replace(row, estimated=True, estimate_confidence=CONFIDENCE, estimate_beyond=j, num_points=None)
     return replace(outcome, row=row)
@@ -97,7 +97,7 @@ def _judge_job(runner: Runner, study: Study, trial: Trial, sample: SampleJob, ma
 
 
 def _all(futures: Sequence[Future[T]]) -> list[T]:
-    """Every result; what fails is raised once nothing runs any more."""
+    """Every result; an error is raised once no job runs."""
     try:
         return [future.result() for future in futures]
     except Exception:
@@ -134,22 +134,22 @@ def _extrapolated(made: Sequence[SampleOutcome], recipe: Recipe, workers: int) -
     return cost, replace(manifests[0], sizes=sizes, points=PointsFormat()), spread
 
 
-def _evidence(recipe: Recipe, looked: Sequence[tuple[Survey, IntervalReplay]], honest: TrialRow) -> Evidence:
-    """What was seen, in the shape of evidence about a whole proof: NaN where nobody looked."""
+def _evidence(recipe: Recipe, seen: Sequence[tuple[Survey, IntervalReplay]], honest: TrialRow) -> Evidence:
+    """Evidence about the sample in the shape of that about a whole proof: NaN for intervals outside it."""
     nothing = Distances(math.nan, math.nan, math.nan, math.nan)
     movements, accuracies = [nothing] * recipe.num_intervals, [math.nan] * (recipe.num_intervals + 1)
-    for read, replay in looked:
+    for read, replay in seen:
         (movements[replay.interval.index],) = read.movements
         first, accuracies[replay.interval.index + 1] = read.accuracies
         if replay.interval.index == 0:
             accuracies[0] = first
     if honest.accuracy_final is not None:
         accuracies[-1] = honest.accuracy_final  # W_T itself
-    found = sum((read for read, _ in looked), Survey())
+    found = sum((read for read, _ in seen), Survey())
     return Evidence(
         recipe=recipe,
         survey=replace(found, movements=tuple(movements), accuracies=tuple(accuracies)),
-        replays=tuple(replay for _, replay in looked),
+        replays=tuple(replay for _, replay in seen),
         recorded_root="",
         computed_root="",
     )

@@ -1,4 +1,4 @@
-"""The honest side of every trial: the proof and d_ref, made once, cached by content, shared by all trials."""
+"""The honest proof of a trial and d_ref: made once, named by content, shared by all trials."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ class HonestProof:
 
 
 def proof_id_of(kind: str, content: Mapping[str, object]) -> str:
-    """A short name that tells what it is and a digest of everything that decides its bytes."""
+    """A short name: the kind, and a digest of everything that decides its bytes."""
     text = json.dumps(content, sort_keys=True, default=str)
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -54,9 +54,9 @@ def honest_proofs(
     *,
     on_progress: Progress = no_progress,
 ) -> list[HonestProof]:
-    """The proofs of these recipes: read if they are there, made in parallel if not.
+    """The proofs of these recipes: read those that are there, make the others in parallel.
 
-    Two runs in one folder do not make the same proof twice: the second waits for the first (local folders).
+    Two runs in one local folder do not make the same proof twice: the second waits for the first.
     """
     environment = environment_of(runner, "prover")
     ids = [
@@ -65,7 +65,7 @@ def honest_proofs(
     ]
     wanted = dict(zip(ids, recipes, strict=True))  # each once
     with only_maker(results, wanted):
-        # Before anybody lists it: pyarrow takes a folder that appears while it looks for an error.
+        # Made before anything lists it: pyarrow takes a folder that appears while it looks for an error.
         ResultsFolder(results).staging.make_folder()
         making: dict[str, Future[Manifest]] = {}
         for proof_id, recipe in wanted.items():
@@ -97,7 +97,7 @@ def honest_proofs(
 
 
 def _written(results: Location, wanted: Mapping[str, Recipe]) -> tuple[int, int]:
-    """(steps recorded so far, steps in all), seen in the store: a worker anywhere shows its progress this way."""
+    """(steps recorded so far, steps in all), counted in the store, where a worker on any node shows its progress."""
     done = 0
     for proof_id, recipe in wanted.items():
         if ResultsFolder(results).has_proof(proof_id):
@@ -108,7 +108,7 @@ def _written(results: Location, wanted: Mapping[str, Recipe]) -> tuple[int, int]
 
 
 def intervals_written(results: Location, proof_id: str) -> int:
-    """How many intervals of a proof in the making have both their ends in the store."""
+    """The number of intervals of an unfinished proof with both their ends in the store."""
     names = [name for name, _ in ResultsFolder(results).staging.files() if name.startswith(f"{proof_id}-")]
     return max(sum("/weights/step=" in name and name.endswith(".parquet") for name in names) - 1, 0)
 

@@ -1,4 +1,4 @@
-"""Forging a spoof with a runner: its intervals in parallel, then sealing; what an interrupted try finished is taken up."""
+"""Forging a spoof with a runner: its intervals in parallel, then sealing. Finished parts of an interrupted try are taken up."""
 
 import time
 from collections.abc import Callable
@@ -23,10 +23,10 @@ from raypol.runs.trials.verify import shards
 from raypol.store.location import Location, open_location
 from raypol.store.proofs.format import Manifest
 
-# A device that is in an error state fails every job that follows; its process must go.
+# A device in an error state fails every job that follows; its process must end.
 _GPU_ERRORS: Final[tuple[type[BaseException], ...]] = (torch.AcceleratorError,)
 _POLL_S: Final = 1.0
-# Shards do not depend on the number of workers, so that another cluster can go on with them.
+# Shards do not depend on the number of workers, so that another cluster can take them up.
 _CRAFTING_SHARDS: Final = 8
 
 
@@ -36,7 +36,7 @@ class Forged:
 
     manifest: Manifest
     cost: Cost
-    """Of all of it: crafting and sealing."""
+    """Of crafting and sealing."""
     stats: tuple[CraftStats, ...]
     resumed: bool
     """True if an interrupted try had finished part of it; device time is complete, wall time is of the last part."""
@@ -82,7 +82,7 @@ def forge(
     on_progress: Progress | None = None,
     on_crafted: Callable[[SpoofJob, int], None] | None = None,
 ) -> Forged:
-    """Craft all intervals in parallel, then seal. What an interrupted try finished is taken up.
+    """Craft all intervals in parallel, then seal them. Finished parts of an interrupted try are taken up.
 
     Call it inside `crafted_intervals(..., keep_if=may_be_resumed)`, which removes them once the spoof is judged.
 
@@ -91,8 +91,8 @@ def forge(
         job: see `spoof_job`.
         recipe: what the spoof will declare.
         on_progress: called as intervals are crafted, then as they are written; None = the storage is not asked.
-        on_crafted: handed the job with the shards that are crafted in order so far, and their number of intervals; what it raises
-            ends the forging. With it no more shards are in work than there are workers, so that little is done in vain.
+        on_crafted: called with the job and its shards crafted in order so far, and their number of intervals; it may raise to end
+            the forging. With it at most one shard per worker is crafted at a time, so that little is done in vain.
     """
     started = time.perf_counter()
     results = open_location(job.results)
@@ -122,7 +122,7 @@ def forge(
         sealed = sealing.result()
     except BaseException as err:
         running = [future for future in work if not future.cancel()]
-        if isinstance(err, Exception):  # who pressed Ctrl-C does not wait
+        if isinstance(err, Exception):  # Ctrl-C does not wait
             wait(running)
         raise
     assert sealed.manifest is not None

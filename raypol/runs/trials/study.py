@@ -6,6 +6,7 @@ from typing import Any, Literal
 from raypol.core.attacks import import_path_of
 from raypol.core.datasets.source import DataSource
 from raypol.core.distances import Distances
+from raypol.core.errors import InputError
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.replay import Conditions
@@ -48,7 +49,7 @@ class Trial:
         # The words are those of the type that this was when results folders were first written.
         names = ("examination", "thresholds", "prover", "spoofer", "verifier")
         parts = {"train": self._train, "arm": self.arm, "attack": self.attack}
-        parts |= {"attack_path": import_path_of(self.attack), "spoof": self.spoof}
+        parts |= {"attack_path": self._attack_path, "spoof": self.spoof}
         parts |= {name: getattr(self, name) for name in names}
         text = ", ".join(f"{name}={part!r}" for name, part in parts.items())
         return proof_id_of("trial", {"sweep": sweep_id, "setup": f"Setup({text})"})
@@ -62,6 +63,13 @@ class Trial:
     def _train(self) -> TrainConfig:
         """Without the place of the dataset's files, which another machine has elsewhere."""
         return replace(self.train, data_dir=None)
+
+    @property
+    def _attack_path(self) -> str:
+        try:
+            return import_path_of(self.attack)
+        except InputError:  # of no attack at all, which the row of this trial will say
+            return ""
 
     def __str__(self) -> str:
         return f"{self.arm}, T' = {self.spoof.steps}, k = {self.spoof.interval}, seed {self.spoof.seed}"

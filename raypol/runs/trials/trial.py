@@ -1,4 +1,4 @@
-"""One trial: (proof, attack, T', k, strength, seed, device) -> spoof -> verdict -> rows (SPEC section 7)."""
+"""The run of one trial: forge a spoof, verify it, compare it with the honest proof, write its rows (docs/protocol.md)."""
 
 import traceback
 from dataclasses import replace
@@ -14,7 +14,7 @@ from raypol.core.scoring import judge_success, largest, mean
 from raypol.core.spoofing.spoof_config import declare
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.trials.early_stop import EarlyStop, RuledOutError
-from raypol.runs.trials.estimate import estimate, is_estimated
+from raypol.runs.trials.estimate import estimate_trial, is_estimated
 from raypol.runs.trials.honest_proof import honest_proofs, proof_id_of, reference_distance
 from raypol.runs.trials.make_spoof import forge, may_be_resumed, spoof_job
 from raypol.runs.trials.rows import base_row, compare, judge, now, standing_of, trial_row, with_cost, with_stats
@@ -49,7 +49,7 @@ def prepare_study(
 
 
 def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = "") -> TrialOutcome:
-    """Judge the honest proof like any other and record it; every spoof is compared with this row.
+    """Judge the honest proof like a spoof and record the row that every spoof is compared with.
 
     Args:
         runner: where to work.
@@ -79,12 +79,12 @@ def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = ""
 
 
 def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> TrialOutcome:
-    """Forge, verify, score and record one spoof. A trial that fails is a row with status "error", never an exception.
+    """Forge, verify, score and record one spoof. A trial that fails is a row with status "error".
 
-    What an earlier, interrupted try finished of it (crafted intervals, the sealed spoof) is not done again.
+    Intervals or a whole spoof that an interrupted try finished are not made again.
 
     Raises:
-        OSError: the storage took nothing for minutes, not even the row.
+        OSError: not even the row could be written for minutes.
     """
     started = now()
     runner.begin()
@@ -111,7 +111,7 @@ def _run_trial(
     proof_id = _folder(study, trial)
     if is_estimated(study, trial, recipe):
         with only_maker(study.results, [proof_id]):
-            return estimate(runner, study, trial, honest, recipe, proof_id=proof_id, started=started)
+            return estimate_trial(runner, study, trial, honest, recipe, proof_id=proof_id, started=started)
     stop_early = study.early_stop and EarlyStop.is_sound(runner, trial)
     with crafted_intervals(study.results, proof_id, keep_if=may_be_resumed):
         with only_maker(study.results, [proof_id]):
@@ -142,7 +142,7 @@ def _run_trial(
 def _stopped(
     runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str, ruled_out: RuledOutError
 ) -> TrialOutcome:
-    """The row of a trial that was stopped early: its errors are those seen, the final ones could only be larger."""
+    """The row of a trial that was stopped early: its errors are those seen; the final ones could only be larger."""
     row = trial_row(runner, study, trial, recipe, started)
     errors = [replay.error.normalised(study.d_ref) for replay in ruled_out.replays]
     worst, average = largest(errors), mean(errors)

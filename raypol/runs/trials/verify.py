@@ -1,4 +1,4 @@
-"""Verifying a proof with a runner: the survey and the replays are sharded over the verifier's workers."""
+"""Verifying a proof with a runner: survey and replays are sharded over the verifier's workers."""
 
 import time
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ Selection = Literal["all", "top_q", "random"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Examination:
-    """How a proof is examined; what the outcome means is a policy's business."""
+    """How a proof is examined; a policy decides what the evidence means."""
 
     conditions: Conditions
     selection: Selection = "all"
@@ -40,8 +40,8 @@ class Examination:
 def shards(count: int, workers: int) -> list[tuple[int, int]]:
     """0..count-1 in contiguous, nearly equal, non-empty parts (start, stop).
 
-    At least two per worker, so that none waits long for the last; at most 25 intervals each, so that progress shows and a
-    lost worker costs little.
+    At least two per worker, so that none waits long for the last; each of at most 25 intervals, so that progress shows and a lost
+    worker costs little.
     """
     parts = min(count, max(2 * max(workers, 1), -(-count // _LARGEST_SHARD)))
     bounds = [count * i // parts for i in range(parts + 1)] if parts else []
@@ -70,7 +70,7 @@ def examine_proof(
         on_progress: called as checkpoints are read, then as intervals are replayed.
 
     Raises:
-        InputError: the folder is not a readable proof, or it names code that the verifier did not name himself.
+        InputError: the folder is not a readable proof, or it names code that the verifier did not name.
     """
     started = time.perf_counter()
     source = ParquetProof(folder)
@@ -134,7 +134,7 @@ def _indices(intervals: Sequence[Interval]) -> tuple[int, ...]:
 
 
 def check_names(recipe: Recipe, data: DataSource) -> None:
-    """A proof may not make the verifier import code or load other data than the verifier names."""
+    """Raise InputError if the proof is about other data than the verifier names."""
     if recipe.dataset != data.name:
         raise InputError(f"the proof is about dataset {recipe.dataset!r}; expected {data.name!r} (--dataset)")
     dataset = data.load()
@@ -146,7 +146,7 @@ def check_names(recipe: Recipe, data: DataSource) -> None:
 
 
 def allow_names(recipe: Recipe, *, dataset: str | None, model: str | None) -> None:
-    """Names in a proof that are import paths run code; they are used only if the verifier typed the same ones.
+    """Let import paths in a proof, which run code, through only if the verifier typed the same ones.
 
     Raises:
         InputError: the proof names code that the verifier did not.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raypol.core.errors import InputError
-from raypol.runs.success_range.estimate import RangeEstimate, estimate, is_wider, median_rank
+from raypol.runs.success_range.estimate import RangeEstimate, estimate_range, is_wider, median_rank
 from raypol.runs.success_range.search import FAILED, PointOutcome, RangeSearch, SearchGrid
 
 Truth = Callable[[int, int], PointOutcome]
@@ -211,10 +211,10 @@ def test_a_success_beyond_a_failure_is_reported() -> None:
 
 def test_no_success_and_success_everywhere_are_answers_of_their_own() -> None:
     span = SearchGrid(low=8, high=512, resolution=8)
-    never = estimate("II", searched(span, [0, 1], between(1000, 2000)))
+    never = estimate_range("II", searched(span, [0, 1], between(1000, 2000)))
     assert (never.lower, never.upper, never.num_found, never.reason) == (None, None, 0, "rejected:replay,error_l2")
     assert never.trials == 2 * len(span.scan())
-    always = estimate("II", searched(span, [0, 1], between(1, 2000)))
+    always = estimate_range("II", searched(span, [0, 1], between(1, 2000)))
     assert always.lower is not None
     assert always.upper is not None
     assert (always.lower.value, always.lower.is_open, always.lower.bound_by) == (8, True, "")
@@ -230,7 +230,7 @@ def test_a_narrow_range_is_found_where_the_error_gives_way_to_the_time() -> None
 def test_a_search_that_is_not_over_says_so() -> None:
     search = RangeSearch(SearchGrid(low=1, high=100, resolution=1), [0, 1])
     assert [one.is_done for one in search.found()] == [False, False]
-    assert not estimate("II", search).is_done
+    assert not estimate_range("II", search).is_done
     with pytest.raises(InputError, match="at least one seed"):
         RangeSearch(SearchGrid(low=1, high=100, resolution=1), [])
 
@@ -271,13 +271,13 @@ def test_ranks_of_the_median_are_those_of_counting_signs() -> None:
 def test_the_interval_of_an_end_holds_brackets_and_spread() -> None:
     span = SearchGrid(low=10, high=1000, resolution=10)
     truths = {0: between(200, 600), 1: between(180, 640), 2: between(230, 610)}
-    found = estimate("III", searched(span, range(3), lambda steps, s: truths[s](steps, s)), {"verifier": "cpu"})
+    found = estimate_range("III", searched(span, range(3), lambda steps, s: truths[s](steps, s)), {"verifier": "cpu"})
     assert found.lower is not None
     assert found.upper is not None
     assert (found.lower.value, found.lower.interval, found.lower.confidence) == (200, (170, 230), 0.75)
     assert (found.upper.value, found.upper.interval, found.upper.bound_by) == (610, (600, 650), "time")
     assert found.lower.bound_by == "rejected:replay,error_l2"
-    (alone,) = [estimate("III", searched(span, [0], truths[0]))]
+    (alone,) = [estimate_range("III", searched(span, [0], truths[0]))]
     assert alone.lower is not None
     assert (alone.lower.interval, alone.lower.confidence) == ((190, 200), 0.0)
 
@@ -286,7 +286,7 @@ def of(low: int, high: int, *, spread: int = 0) -> RangeEstimate:
     def truth(steps: int, s: int) -> PointOutcome:
         return between(low + spread * (s - 1), high + spread * (s - 1))(steps, s)
 
-    return estimate("x", searched(SearchGrid(low=1, high=200, resolution=1), range(3), truth))
+    return estimate_range("x", searched(SearchGrid(low=1, high=200, resolution=1), range(3), truth))
 
 
 def test_an_attack_is_wider_than_its_control_only_beyond_the_uncertainty() -> None:

@@ -6,7 +6,7 @@ from ray import tune
 from raypol.core.errors import InputError
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.sweeps.design import Design, Sweep
-from raypol.runs.sweeps.forecast import PEAK_TFLOPS, Forecast, Forecaster, Line, assumed
+from raypol.runs.sweeps.forecast import PEAK_TFLOPS, Forecast, Forecaster, ForecastLine, assumed_speed
 from raypol.runs.sweeps.paper_experiments import CIFAR10, PUBLISHED_SPOOF
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 from tests.runs.conftest import Recorded
@@ -23,7 +23,7 @@ def design(**changes: object) -> Design:
     return Design(**fields)  # type: ignore[arg-type]
 
 
-def line(found: Forecast, what: str) -> Line:
+def line(found: Forecast, what: str) -> ForecastLine:
     (one,) = (line for line in found.lines if line.what == what)
     return one
 
@@ -88,7 +88,7 @@ def test_a_rate_is_the_peaks_share_or_the_hosts_launches_whichever_is_slower() -
     large = forecast(design(train=CIFAR10, spoof=PUBLISHED_SPOOF), Forecaster(gpu="V100"))
     flops = 242_421_504 * 128 * CIFAR10.steps
     assert line(large, "honest proofs").make_s == pytest.approx(flops / (0.3 * 15.7e12), rel=1e-6)
-    assert assumed("Tesla T4").flops_per_s == pytest.approx(0.3e12 * PEAK_TFLOPS["T4"])
+    assert assumed_speed("Tesla T4").flops_per_s == pytest.approx(0.3e12 * PEAK_TFLOPS["T4"])
 
 
 def test_a_measured_rate_is_of_this_machine() -> None:

@@ -30,7 +30,7 @@ from raypol.store.results.rows import TrialRow
 from tests.runs.conftest import Fresh, Recorded
 from tests.studies import QUICK_ARMS, SHORT, TRAIN, on, prepare, query, trial
 
-# SPEC section 7, columns that others build on.
+# Columns that other programs build on.
 TRIALS = {
     "sweep_id", "trial_id", "proof_id", "arm", "attack", "objective", "crafting", "trajectory", "dataset",
     "model", "steps", "interval", "batch_size", "seed", "alpha", "linf_limit", "noise", "device",
