@@ -35,7 +35,7 @@ class ExploreCommand:
     port: int = 0
     """Port; 0 = a free one."""
     host: str = "127.0.0.1"
-    """Address to listen on; the page asks for the token in the printed address, whoever calls."""
+    """Address to listen on; every page needs the token in the printed address."""
     browser: bool = True
     """Open the browser."""
     data_dir: str | None = None
@@ -45,7 +45,7 @@ class ExploreCommand:
     def run(self) -> NoReturn:
         """Serve until interrupted."""
         _check_extra()
-        with _listen(self.host, self.port) as listening:  # first: a first read of many trials takes minutes
+        with _listen(self.host, self.port) as listening:  # before a first read of many trials, which takes minutes
             with progress(ERR) as update:
                 opened = open_results(self.results, on_progress=update)
             _describe(opened)
@@ -59,7 +59,7 @@ class ExploreCommand:
             if self.browser:
                 webbrowser.open(address)
             serve(listening, token)
-        # The app's kernels are threads that wait for their pages for ever; nothing here is left to be finished.
+        # The app's kernels are threads that wait for their pages for ever; no work is left unfinished.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -77,7 +77,7 @@ def _check_extra() -> None:
 
 
 def _server(opened: Opened) -> Callable[[socket.socket, str], None]:
-    """What serves the app on a socket, with a token, until Ctrl-C."""
+    """A function that serves the app on a socket, with a token, until Ctrl-C."""
     import marimo
     import uvicorn
 
@@ -86,7 +86,7 @@ def _server(opened: Opened) -> Callable[[socket.socket, str], None]:
     from raypol.explorer.views import overview
 
     path = Path(app.__file__)
-    # Both are remembered: the first page waits neither for them nor for the imports.
+    # Both are cached: the first page waits neither for them nor for the imports.
     offers(opened.database)
     overview(opened, ())
 
@@ -103,7 +103,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:
-        InputError: the address cannot be had.
+        InputError: the address is taken or not this machine's.
     """
     if not 0 <= port <= _MAX_PORT:
         raise InputError(f"expected a port in 0..{_MAX_PORT}, got {port}")
@@ -112,14 +112,14 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen()  # the address is printed before the server takes over: who comes early waits
+        listening.listen()  # the address is printed before the server takes over: an early browser waits
     except OSError as err:
         raise InputError(f"cannot listen on {host}, port {port}: {err}") from err
     return listening
 
 
 def _describe(opened: Opened) -> None:
-    """What was found."""
+    """Print the number of trials, their source and warnings about them."""
     OUT.print(f"{len(opened.trials.table):,} trials: {opened.origin}", soft_wrap=True)
     for note in opened.trials.notes:
         ERR.print(terminal_text(note), style="yellow", soft_wrap=True)

@@ -26,12 +26,12 @@ from raypol.store.results_folder import ResultsFolder
 
 _SHOWN: Final = 8
 _UNBROKEN: Final = "T'\u00a0=\u00a0"
-"""No line ends within it."""
+"""Not broken over lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportCommand:
-    """Write what a sweep found: one HTML file that needs no network, and Markdown with PNGs. A half-finished sweep is told so."""
+    """Write a sweep's results as one HTML file that needs no network and as Markdown with PNGs. Marks an unfinished sweep."""
 
     results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
     """Results folder: a local path, s3://... or gs://..."""
@@ -96,7 +96,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 def _rendered(template: str, report: Report) -> str:
     is_page = template.endswith(".html.j2")
-    # What rows say may come from an adversary: a page escapes it. Markdown is no page.
+    # What rows say may come from an adversary: a page escapes it. Markdown is not escaped here: its tables and answers are.
     environment = Environment(autoescape=is_page, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
