@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Final, Literal
 
@@ -131,10 +132,7 @@ class ProofWriter:
         """See ProofSink; flushed in row groups."""
         indices, fresh = self._index.add(hashing.point_digests(points.pixels, points.labels))
         if len(fresh):
-            where = torch.from_numpy(fresh)
-            self._points.append(
-                Points(pixels=points.pixels[where], labels=points.labels[where], sources=points.sources[where])
-            )
+            self._points.append(take(points, fresh))
             per_group = _per_group(_POINTS_PER_GROUP, points.pixels[0].nbytes)
             while sum(map(len, self._points)) >= per_group:
                 self._flush_points(per_group)
@@ -265,7 +263,7 @@ class ProofWriter:
 
     def _flush_points(self, count: int) -> None:
         every = concatenate(self._points)
-        part, rest = _split(every, count)
+        part, rest = take(every, np.arange(count)), take(every, np.arange(count, len(every)))
         self._points = [rest] if len(rest) else []
         if self._point_file is None:
             shape = tuple(part.pixels.shape[1:])
@@ -284,9 +282,7 @@ class ProofWriter:
         }
         table = pa.table(columns, schema=points_schema(self._points_format))
         self._point_file.write_table(table, row_group_size=len(part))
-        self._points_format = PointsFormat(
-            count=first + len(part), dtype=self._points_format.dtype, shape=self._points_format.shape
-        )
+        self._points_format = replace(self._points_format, count=first + len(part))
 
     def _open(self, name: str, schema: pa.Schema) -> pq.ParquetWriter:
         target = self._staging / name
@@ -335,7 +331,3 @@ def _binary_column(values: Sequence[memoryview]) -> pa.Array | pa.ChunkedArray:
 def _per_group(most: int, row_bytes: int) -> int:
     """Rows of a row group that takes at most GROUP_BYTES in memory."""
     return max(1, min(most, GROUP_BYTES // row_bytes))
-
-
-def _split(points: Points, count: int) -> tuple[Points, Points]:
-    return take(points, np.arange(min(count, len(points)))), take(points, np.arange(count, len(points)))
