@@ -231,15 +231,12 @@ class ProofSink(Protocol):
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Record W at one step; steps come in order."""
-        ...
 
     def write_batches(self, records: Sequence[BatchRecord]) -> None:
         """Record I and H of the next steps."""
-        ...
 
     def add_points(self, points: Points) -> npt.NDArray[np.int64]:
         """Record points that are not in the dataset, each distinct one once; returns their indices, N + position."""
-        ...
 
 
 class ProofSource(Protocol):
@@ -248,34 +245,27 @@ class ProofSource(Protocol):
     @property
     def recipe(self) -> Recipe:
         """A."""
-        ...
 
     @property
     def root(self) -> str:
         """The recorded root hash, hex."""
-        ...
 
     @property
     def checkpoint_steps(self) -> Sequence[int]:
         """The steps at which weights are recorded, in recorded order."""
-        ...
 
     @property
     def num_points(self) -> int:
         """Number of own points."""
-        ...
 
     def checkpoint(self, position: int) -> Checkpoint:
         """The checkpoint at this position in `checkpoint_steps`."""
-        ...
 
     def batches(self, start: int, stop: int) -> list[BatchRecord]:
         """The records at positions start, ..., stop - 1."""
-        ...
 
     def points(self, indices: npt.NDArray[np.int64]) -> Points:
         """Own points by position (0 = the first own point)."""
-        ...
 
 
 def final_checkpoint(proof: ProofSource) -> Checkpoint:

@@ -11,9 +11,9 @@ from typing import Final
 
 from torch import Tensor
 
-from raypol.core.attacks import i
+from raypol.core.attacks import i, null
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene
+from raypol.core.spoofing.method import AttackMethod, Crafted, Scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,10 +30,7 @@ PRESETS: Final = {"i_tail": AttackITail()}
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackITail) -> Crafted:
     """Unperturbed batches, honestly followed; in the last interval attack I, straight from where training led to W_T."""
     if interval.stop < scene.recipe.steps:
-        drawn = [scene.batch(t) for t in range(interval.start, interval.stop)]
-        return Crafted(
-            interval=interval, batches=[CraftedBatch(sources, y.cpu(), None) for sources, _, y in drawn], follow=True
-        )
+        return replace(null.craft(scene, interval, start, config), follow=True)
     end = scene.trajectory.weights(scene.recipe.steps)
     return i.craft(replace(scene, trajectory=_LastStretch(start, end, interval)), interval, start, config)
 

@@ -17,9 +17,9 @@ from typing import Final, Literal
 
 from torch import Tensor
 
-from raypol.core.errors import InputError
+from raypol.core.errors import reject_choice
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, craft_until_accepted
+from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, craft_in_groups
 from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective, loss_objective
 from raypol.core.spoofing.search import CraftingConfig
 
@@ -34,7 +34,7 @@ class AttackII(CraftingConfig):
     def __post_init__(self) -> None:
         CraftingConfig.__post_init__(self)
         if self.objective not in ("gradient", "loss"):
-            raise InputError(f"unknown objective {self.objective!r}; possible: gradient, loss")
+            reject_choice("objective", self.objective, ("gradient", "loss"))
 
 
 PRESETS: Final = {"ii": AttackII(), "zhang2022_ii": AttackII()}
@@ -50,12 +50,7 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackII)
             return loss_objective(scene.trainer, X_nBCHW, y_nB, alpha=config.alpha)
         return gradient_objective(scene.trainer, X_nBCHW, y_nB, alpha=config.alpha)
 
-    made = [craft_until_accepted(scene, [t], config, objective) for t in range(interval.start, interval.stop)]
-    return Crafted(
-        interval=interval,
-        batches=[batch for batches, _ in made for batch in batches],
-        stats=tuple(stats for _, stats in made),
-    )
+    return craft_in_groups(scene, interval, config, objective, size=1)
 
 
 METHOD = AttackMethod(config=AttackII, craft=craft)

@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raypol.core.augment import to_unit
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, reject_choice
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.seeds import generator
-from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene, craft_until_accepted
+from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene, craft_in_groups
 from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective, loss_objective, measure, model_input
 from raypol.core.spoofing.search import CraftingConfig, CraftStats
 
@@ -44,7 +44,7 @@ class AttackIII(CraftingConfig):
     max_perturbation_norm2: float = 20.0
     """... and |R|^2 over all its points is below this."""
     retries: int = 30
-    """How often fresh batches are drawn when the interval is not accepted."""
+    """At most this many times fresh batches are drawn if the interval is not accepted."""
     batches_per_graph: int = 0
     """gradient only: batches whose graphs are held in memory at once; as many as k saves a pass. 0 = as many as a GPU has free
     memory for, 1 on a CPU."""
@@ -55,7 +55,7 @@ class AttackIII(CraftingConfig):
     def __post_init__(self) -> None:
         CraftingConfig.__post_init__(self)
         if self.objective not in ("gradient", "loss"):
-            raise InputError(f"unknown objective {self.objective!r}; possible: gradient, loss")
+            reject_choice("objective", self.objective, ("gradient", "loss"))
         if self.batches_per_graph < 0 or self.parts < 1:
             raise InputError(
                 f"expected batches_per_graph >= 0 and parts >= 1, got {self.batches_per_graph} and {self.parts}"
@@ -99,14 +99,7 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackIII
             scene.trainer, X_nBCHW, y_nB, alpha=config.alpha, batches_per_graph=config.batches_per_graph
         )
 
-    steps = range(interval.start, interval.stop)
-    size = -(-len(steps) // config.parts)
-    made = [craft_until_accepted(scene, steps[i : i + size], config, objective) for i in range(0, len(steps), size)]
-    return Crafted(
-        interval=interval,
-        batches=[batch for batches, _ in made for batch in batches],
-        stats=tuple(stats for _, stats in made),
-    )
+    return craft_in_groups(scene, interval, config, objective, size=-(-interval.num_steps // config.parts))
 
 
 def _select(scene: Scene, interval: Interval) -> Crafted:

@@ -142,12 +142,26 @@ def craft_until_accepted(
     return batches, stats
 
 
+def craft_in_groups(
+    scene: Scene,
+    interval: Interval,
+    config: CraftingConfig,
+    objective: Callable[[Tensor, Tensor], ValueAndGradient],
+    *,
+    size: int,
+) -> Crafted:
+    """Search R for each `size` steps of an interval together, at the weights the trainer holds; see `craft_until_accepted`."""
+    steps = range(interval.start, interval.stop)
+    made = [craft_until_accepted(scene, steps[i : i + size], config, objective) for i in range(0, len(steps), size)]
+    batches = [batch for batches, _ in made for batch in batches]
+    return Crafted(interval=interval, batches=batches, stats=tuple(stats for _, stats in made))
+
+
 class Craft(Protocol[C_contra]):
     """An attack: from the scene and an interval's recorded start to the interval's data."""
 
     def __call__(self, scene: Scene, interval: Interval, start: Checkpoint, config: C_contra) -> Crafted:
         """Craft the interval's batches. `start` is W_{t-k} with the optimizer state that will be recorded."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,10 +17,10 @@ import torch
 from scipy.special import gammaln
 
 from raypol.core.errors import InputError
-from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, Points, ProofSink, ProofSource, Recipe
+from raypol.core.proof import BatchRecord, Checkpoint, Cost, Points, ProofSink, ProofSource, Recipe
 from raypol.core.seeds import generator
 from raypol.core.spoofing.method import AttackMethod, Scene, craft
-from raypol.core.spoofing.seal import recorded_end, recorded_start, records, start_clock
+from raypol.core.spoofing.seal import recorded_start, seal_interval, start_clock
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.background_sink import BackgroundSink
@@ -134,12 +134,13 @@ def seal_sample(
                         done = max(index - lead, 0) - 1
                         start = scene.trajectory.checkpoint(scene.recipe.interval_at(done + 1).start)
                     for before in range(done + 1, index):
-                        _, start = _seal(method, scene, config, spoof, scene.recipe.interval_at(before), start, None)
+                        made = craft(method, scene, scene.recipe.interval_at(before), start, config)
+                        start = seal_interval(method, scene, spoof, made, start, None)
             before_s = scene.trainer.stopwatch.read()
-            interval = scene.recipe.interval_at(index)
-            stats, start = _seal(method, scene, config, spoof, interval, start, background)
+            made = craft(method, scene, scene.recipe.interval_at(index), start, config)
+            start = seal_interval(method, scene, spoof, made, start, background)
             seconds.append(scene.trainer.stopwatch.read() - before_s)
-            on_interval(stats)
+            on_interval(made.stats)
             done = index
         if start is not None:
             background.write_checkpoint(_end(method, scene, config, done, start))
@@ -158,24 +159,6 @@ def _end(
         return end
     with scene.off_the_clock():
         return recorded_start(craft(method, scene, scene.recipe.interval_at(last + 1), end, config), end)
-
-
-def _seal(
-    method: AttackMethod[Any],
-    scene: Scene,
-    config: Any,  # noqa: ANN401 - the attack's own
-    spoof: SpoofConfig,
-    interval: Interval,
-    start: Checkpoint,
-    background: BackgroundSink | None,
-) -> tuple[Sequence[CraftStats], Checkpoint]:
-    """One interval from its start; nothing is written without a sink. Returns its statistics and its end."""
-    made = craft(method, scene, interval, start, config)
-    start = recorded_start(made, start)
-    if background is not None:
-        background.write_checkpoint(start)
-        background.write_batches(records(scene, made, background.sink))
-    return made.stats, recorded_end(method, scene, spoof, made, start)
 
 
 class SampledProof:

@@ -61,14 +61,27 @@ def seal_spoof(
         for interval in scene.recipe.intervals()[:first]:
             made = next(crafted) if crafted is not None else craft(method, scene, interval, start, config)
             assert made.interval == interval, "crafted intervals come in order"
-            start = recorded_start(made, start)
-            background.write_checkpoint(start)
-            background.write_batches(records(scene, made, sink))
-            start = recorded_end(method, scene, spoof, made, start)
+            start = seal_interval(method, scene, spoof, made, start, background)
             if on_interval:
                 on_interval(made)
         background.write_checkpoint(start)
     return stop()
+
+
+def seal_interval(
+    method: AttackMethod[C],
+    scene: Scene,
+    spoof: SpoofConfig,
+    made: Crafted,
+    start: Checkpoint,
+    background: BackgroundSink | None,
+) -> Checkpoint:
+    """Write a crafted interval without its end, nothing without a sink; returns the end."""
+    start = recorded_start(made, start)
+    if background is not None:
+        background.write_checkpoint(start)
+        background.write_batches(records(scene, made, background.sink))
+    return recorded_end(method, scene, spoof, made, start)
 
 
 def recorded_start(made: Crafted, start: Checkpoint) -> Checkpoint:

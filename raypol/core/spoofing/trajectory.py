@@ -46,11 +46,9 @@ class WeightPath(Protocol):
 
     def weights(self, step: int) -> dict[str, Tensor]:
         """W_t by name."""
-        ...
 
     def checkpoint(self, step: int) -> Checkpoint:
         """W_t with its buffers, no optimizer state."""
-        ...
 
 
 class Trajectory:

@@ -1,7 +1,9 @@
 """Declared optimizers and schedules: building them, one update, learning rates."""
 
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Final
+from types import ModuleType
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
 # Optimizers whose step needs a closure or sparse gradients cannot replay from (state, gradient).
 _UNUSABLE_OPTIMIZERS: Final = {"Optimizer", "LBFGS", "SparseAdam"}
 _UNUSABLE_SCHEDULERS: Final = {"LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"}
+_Class = TypeVar("_Class")
 
 
 def build_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -22,11 +25,7 @@ def build_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> 
     Raises:
         InputError: not in torch.optim, or options that it does not take.
     """
-    possible = {
-        name: cls
-        for name, cls in vars(torch.optim).items()
-        if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer) and name not in _UNUSABLE_OPTIMIZERS
-    }
+    possible = _subclasses(torch.optim, torch.optim.Optimizer, _UNUSABLE_OPTIMIZERS)
     if config.name not in possible:
         reject_choice("optimizer", config.name, possible)
     options = {**config.options, "lr": config.lr}
@@ -34,6 +33,11 @@ def build_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> 
         return possible[config.name](parameters, **options)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError) as err:
         raise InputError(f"optimizer {config.name} does not take {dict(config.options)}: {err}") from err
+
+
+def _subclasses(module: ModuleType, base: type[_Class], unusable: Collection[str]) -> dict[str, type[_Class]]:
+    classes = {name: cls for name, cls in vars(module).items() if isinstance(cls, type) and name not in unusable}
+    return {name: cls for name, cls in classes.items() if issubclass(cls, base)}
 
 
 class UpdateError(InputError):
@@ -72,11 +76,7 @@ def learning_rates(recipe: Recipe) -> npt.NDArray[np.float64]:
 
 def _scheduled(optimizer_config: OptimizerConfig, schedule: ScheduleConfig, steps: int) -> npt.NDArray[np.float64]:
     schedulers = torch.optim.lr_scheduler
-    possible = {
-        name: cls
-        for name, cls in vars(schedulers).items()
-        if isinstance(cls, type) and issubclass(cls, schedulers.LRScheduler) and name not in _UNUSABLE_SCHEDULERS
-    }
+    possible = _subclasses(schedulers, schedulers.LRScheduler, _UNUSABLE_SCHEDULERS)
     if schedule.name not in possible:
         reject_choice("schedule", schedule.name, ("constant", *possible))
     optimizer = build_optimizer(optimizer_config, [nn.Parameter(torch.zeros(1))])
