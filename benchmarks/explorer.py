@@ -1,6 +1,6 @@
 """How long `raypol explore` lets one wait: `python -m benchmarks.explorer [--trials 100000] [--results DIR]`.
 
-Makes a results folder of so many trials (a file each, as the store writes them), reads it without and with the cache, starts
+Makes a results folder of that many trials (a file each, as the store writes them), reads it without and with the cache, starts
 the app, and times it in headless Chromium: from the address to the first view (with an empty browser cache, and again), and
 from ticking a filter to the new numbers, in each tab. An app of one line, served by marimo in the same way, says how much of the
 first view is marimo's.

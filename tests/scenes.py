@@ -114,7 +114,7 @@ class Invert:
     """Every point becomes its negative, whatever the step: the same source gives the same own point."""
 
     every: int = 1
-    """Only every so many points of a batch are touched; the rest stay bit for bit."""
+    """Only every n-th point of a batch is touched; the rest stay bit for bit."""
 
 
 def _invert(scene: Scene, interval: Interval, start: Checkpoint, config: Invert) -> Crafted:

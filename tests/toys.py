@@ -195,7 +195,7 @@ def copy_of(proof: MemoryProof) -> MemoryProof:
 
 
 def rehash(proof: MemoryProof, dataset: Dataset) -> None:
-    """What a forger does after tampering: hash his own data as well as anyone, and seal."""
+    """What a forger does after tampering: hash their own data as well as anyone, and seal."""
     for at, record in enumerate(proof.records):
         if any(not 0 <= index < len(dataset) + proof.num_points for index in record.indices):
             continue

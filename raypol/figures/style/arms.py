@@ -56,7 +56,7 @@ _MARKERS: Final = (*_OTHER_MARKERS, "o", "s", "D", "^", "v", "P", "X", "p", "H")
 
 
 def family_of(arm: str) -> str | None:
-    """The attack in `STYLES` that an arm's name begins with; None for an own one."""
+    """The attack in `STYLES` that an arm's name begins with; None for an attack of your own."""
     plain = _plain(arm)
     found = [
         alias for alias in _ALIASES if plain.startswith(alias) and not plain[len(alias) : len(alias) + 1].isalnum()

@@ -9,7 +9,7 @@ from raypol.runs.success_range.search import End, RangeSearch, SeedRange, most_c
 
 _SURE: Final = 0.75
 """Confidence of both ends from which an attack's range is called wider; three seeds reach it. The text names it."""
-RANGE_CONFIDENCE: Final = 0.95
+RANGE_END_CONFIDENCE: Final = 0.95
 """Confidence asked of the intervals over seeds; few seeds reach less, which the estimate states."""
 
 INTERVAL_METHOD: Final = "order statistics of the seeds' brackets (binomial, no assumption on their distribution)"
@@ -88,7 +88,7 @@ def estimate_range(arm: str, search: RangeSearch, axes: Mapping[str, Any] | None
     )
 
 
-def median_rank(number: int, confidence: float = RANGE_CONFIDENCE) -> tuple[int, float]:
+def median_rank(number: int, confidence: float = RANGE_END_CONFIDENCE) -> tuple[int, float]:
     """The order statistics that enclose the median of a continuous distribution.
 
     Args:

@@ -58,7 +58,7 @@ def test_each_name_belongs_to_one_attack() -> None:
     assert sorted(name for module in modules for name in module.PRESETS) == sorted(PRESETS)
 
 
-# SPEC section 4: published settings.
+# Published settings: docs/protocol.md, "Attacks".
 PUBLISHED: list[tuple[str, dict[str, Any]]] = [
     ("zhang2022_i", {"crafting": "lbfgs", "iterations": 100, "alpha": 1.0}),
     (

@@ -530,7 +530,7 @@ def test_tampering_is_rejected_even_when_hashed_and_sealed_anew(
     rehash(proof, dataset)
     sealed = rejected_by(judge(proof, dataset))
     assert case.seen_by <= sealed
-    assert "hashes" not in sealed, "the forger hashed his own data: the other check must stand on its own"
+    assert "hashes" not in sealed, "the forger hashed their own data: the other check must stand on its own"
 
 
 @settings(max_examples=25)
