@@ -10,7 +10,7 @@ from raypol.core.errors import InputError
 from raypol.figures.image_pairs import ImagePairs
 from raypol.figures.style.images import add_scale, in_255, picture, readable, show_image, strongest
 from raypol.figures.style.notes import note_names
-from raypol.figures.style.page import FAINT, SMALL, new_page, plain_axes, shortened
+from raypol.figures.style.page import FAINT, SMALL, add_axes, new_page, plain_axes, shortened
 
 
 def before_after(pairs: Sequence[ImagePairs], *, amplification: float | None = None) -> Figure:
@@ -39,11 +39,9 @@ def before_after(pairs: Sequence[ImagePairs], *, amplification: float | None = N
         title="Crafted points, before and after" if blocks else "No crafted points: no spoof here has data of its own",
         notes=notes,
     )
-    axes = body.subplots(max(rows, 1), columns, squeeze=False).flat
-    for ax, pair in zip(axes, blocks, strict=False):
-        _draw_block(ax, pair, cells, amplification)
-    for ax in axes[len(blocks) :]:
-        ax.remove()
+    if blocks:
+        for ax, pair in zip(add_axes(body, len(blocks), columns), blocks, strict=True):
+            _draw_block(ax, pair, cells, amplification)
     return figure
 
 

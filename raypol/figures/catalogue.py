@@ -1,4 +1,4 @@
-"""Every figure of a sweep: what it needs, whether it can be drawn, what it shows. Report, MLflow and the app take them from here.
+"""Every figure of a sweep: what it needs, whether it can be drawn, its caption. Report, MLflow and the app read this list.
 
 material = read_material(open_location("results"), "quickstart-smoke")
 for plot in PLOTS:
@@ -30,16 +30,22 @@ class Plot:
     name: str
     """Stem of its files."""
     title: str
-    caption: Callable[[Material], str]
-    """A sentence on what it shows."""
+    shows: Callable[[Material], str]
+    """The caption after the names of the settings."""
     missing: Callable[[Material], str]
-    """What it needs and the material lacks; empty = there is something to draw."""
+    """The material that it needs and lacks; empty = there is something to draw."""
     draw: Callable[[Material], Figure]
-    """Draws any material; of one to which the plot does not apply a page that says so."""
+    """Draws any material; if the plot does not apply, a page that says so."""
 
     def applies(self, material: Material) -> bool:
         """True if there is something to draw."""
         return not self.missing(material)
+
+    def caption(self, material: Material) -> str:
+        """The settings, and a sentence or two on what the figure shows of them."""
+        settings = settings_of([row for row in material.rows if row.is_ok])
+        names = "; ".join(setting.name for setting in settings[:3]) + (" and others" if len(settings) > 3 else "")
+        return f"{names}: {self.shows(material)}"
 
 
 def draw_all(material: Material, folder: Path) -> list[Path]:
@@ -48,11 +54,8 @@ def draw_all(material: Material, folder: Path) -> list[Path]:
     Raises:
         InputError: the folder cannot be written.
     """
-    drawn: list[Path] = []
-    for plot in PLOTS:
-        if plot.applies(material):
-            drawn += save.save_figure(plot.draw(material), folder / plot.name)
-    return drawn
+    shown = [plot for plot in PLOTS if plot.applies(material)]
+    return [path for plot in shown for path in save.save_figure(plot.draw(material), folder / plot.name)]
 
 
 def _no_spoofs(material: Material) -> str:
@@ -60,19 +63,15 @@ def _no_spoofs(material: Material) -> str:
 
 
 def _no_intervals(column: str) -> Callable[[Material], str]:
-    """Whether a column is there for some trial that would be shown."""
+    """Whether a column has a value in some trial that would be shown."""
 
     def missing(material: Material) -> str:
         shown = {row.trial_id for setting in settings_of(material.rows) for row in choose(setting).rows}
         if not shown:
             return "no row with status ok"
         for cell in material.intervals:
-            trial, value = (
-                (cell["trial_id"], cell.get(column))
-                if isinstance(cell, Mapping)
-                else (cell.trial_id, getattr(cell, column))
-            )
-            if trial in shown and not math.isnan(real(value)):
+            named = cell if isinstance(cell, Mapping) else {name: getattr(cell, name) for name in ("trial_id", column)}
+            if named["trial_id"] in shown and not math.isnan(real(named.get(column))):
                 return ""
         return "no interval rows of the trials that would be shown"
 
@@ -86,34 +85,30 @@ def _no_second_device(material: Material) -> str:
     return "" if len({row.device for row in timed}) > 1 else "spoofs on one device only"
 
 
-def _about(material: Material) -> str:
-    """On what, in captions."""
-    settings = settings_of([row for row in material.rows if row.is_ok])
-    return "; ".join(setting.name for setting in settings[:3]) + (" and others" if len(settings) > 3 else "")
+def _no_images(material: Material) -> str:
+    if any(len(pair.labels) for pair in material.pairs):
+        return ""
+    return next((note for note in material.notes if note.startswith("images")), "no spoof has points of its own")
 
 
-def _of_one_length(material: Material) -> str:
-    """T' of the figures over training, in captions."""
+def _length(material: Material) -> str:
+    """T' of the figures over training."""
     steps = sorted({block.steps for block in map(choose, settings_of(material.rows)) if block.steps})
     return f"T' = {', '.join(f'{s:,}' for s in steps)}" if steps else "no T'"
 
 
-def _of_spoofs(material: Material) -> str:
-    """Whose images there are, in captions."""
+def _spoofs_with_images(material: Material) -> str:
     count = sum(len(pair.labels) > 0 for pair in material.pairs)
     return "one spoof" if count == 1 else f"{count} spoofs"
 
 
-def _fraction(material: Material) -> str:
-    """How many trials succeed, in captions."""
-    judged = [row for row in material.rows if not row.is_honest and row.success is not None]
-    attacks = [row for row in judged if not row.is_control]
+def _successes(material: Material) -> str:
+    attacks = [r for r in material.rows if not r.is_honest and not r.is_control and r.success is not None]
     published, strict = sum(row.success is True for row in attacks), sum(row.success_strict is True for row in attacks)
     return f"Of {len(attacks):,} trials of attacks {published:,} succeed against published, {strict:,} against strict."
 
 
 def _fronts(material: Material) -> str:
-    """Which Pareto fronts there are, in captions."""
     if any(row.accepted_strict for row in material.rows if not row.is_honest and row.is_ok):
         return "the Pareto fronts of all spoofs and of those that the strict verifier accepts"
     return "the Pareto front of all spoofs; the strict verifier accepts none"
@@ -123,10 +118,10 @@ PLOTS: Final[tuple[Plot, ...]] = (
     Plot(
         name="panels",
         title="Error, time and size against T'",
-        caption=lambda material: (
-            f"{_about(material)}: normalised reproduction error in four metrics, generation time and size of each spoof "
-            "against the number T' of steps that it claims, the honest proof as a line, and the range of T' in which each "
-            "arm succeeds with what binds at its ends."
+        shows=lambda _: (
+            "normalised reproduction error in four metrics, generation time and size of each spoof against the number T' of "
+            "steps that it claims, the honest proof as a line, and the range of T' in which each arm succeeds with what binds "
+            "at its ends."
         ),
         missing=_no_spoofs,
         draw=lambda material: save.six_panels(material.rows, material.ranges),
@@ -134,9 +129,8 @@ PLOTS: Final[tuple[Plot, ...]] = (
     Plot(
         name="verdicts",
         title="Attack against verifier policy",
-        caption=lambda material: (
-            f"{_about(material)}: share of trials that each policy accepts and that succeed, with the checks that reject. "
-            + _fraction(material)
+        shows=lambda material: (
+            f"share of trials that each policy accepts and that succeed, with the checks that reject. {_successes(material)}"
         ),
         missing=lambda material: "" if material.rows else "no rows",
         draw=lambda material: save.verdict_matrix(material.rows),
@@ -144,8 +138,8 @@ PLOTS: Final[tuple[Plot, ...]] = (
     Plot(
         name="pareto",
         title="Cost against error",
-        caption=lambda material: (
-            f"{_about(material)}: generation time against the largest of the four errors, both in units of the honest "
+        shows=lambda material: (
+            "generation time against the largest of the four errors, both in units of the honest "
             f"proof's, with {_fronts(material)}."
         ),
         missing=_no_spoofs,
@@ -154,9 +148,9 @@ PLOTS: Final[tuple[Plot, ...]] = (
     Plot(
         name="stages",
         title="Reproduction error over training",
-        caption=lambda material: (
-            f"{_about(material)}: normalised reproduction error of each verified interval against training progress, proof and "
-            f"spoofs of {_of_one_length(material)}, with the threshold that judged and the other kind for comparison."
+        shows=lambda material: (
+            "normalised reproduction error of each verified interval against training progress, proof and "
+            f"spoofs of {_length(material)}, with the threshold that judged and the other kind for comparison."
         ),
         missing=_no_intervals("normalised"),
         draw=lambda material: save.error_over_training(material.intervals, material.rows),
@@ -164,9 +158,9 @@ PLOTS: Final[tuple[Plot, ...]] = (
     Plot(
         name="accuracy",
         title="Accuracy over training",
-        caption=lambda material: (
-            f"{_about(material)}: test accuracy of the intermediate models against training progress, proof and spoofs of "
-            f"{_of_one_length(material)}."
+        shows=lambda material: (
+            "test accuracy of the intermediate models against training progress, proof and spoofs of "
+            f"{_length(material)}."
         ),
         missing=_no_intervals("accuracy"),
         draw=lambda material: save.accuracy_over_progress(material.intervals, material.rows),
@@ -174,9 +168,8 @@ PLOTS: Final[tuple[Plot, ...]] = (
     Plot(
         name="devices",
         title="Generation time per device",
-        caption=lambda material: (
-            f"{_about(material)}: generation time of spoofs on each device, the honest proof's as a line; simulated devices "
-            "are marked."
+        shows=lambda _: (
+            "generation time of spoofs on each device, the honest proof's as a line; simulated devices are marked."
         ),
         missing=_no_second_device,
         draw=lambda material: save.time_per_device(material.rows),
@@ -184,15 +177,11 @@ PLOTS: Final[tuple[Plot, ...]] = (
     Plot(
         name="before_after",
         title="Crafted points, before and after",
-        caption=lambda material: (
-            f"{_about(material)}: points of {_of_spoofs(material)} as they were and as they were crafted, and the "
+        shows=lambda material: (
+            f"points of {_spoofs_with_images(material)} as they were and as they were crafted, and the "
             "difference, amplified as each row says."
         ),
-        missing=lambda material: (
-            ""
-            if any(len(pair.labels) for pair in material.pairs)
-            else next((note for note in material.notes if note.startswith("images")), "no spoof has points of its own")
-        ),
+        missing=_no_images,
         draw=lambda material: save.before_after(material.pairs),
     ),
 )

@@ -27,7 +27,7 @@ from raypol.figures.style.axes import (
 )
 from raypol.figures.style.markers import MARKER_PT, draw_markers, marker_look, sign_entries
 from raypol.figures.style.notes import list_briefly, note_left_out, note_names, note_not_measured, row_name
-from raypol.figures.style.page import Entry, new_page, plain_axes, say_empty, shortened
+from raypol.figures.style.page import Entry, add_axes, new_page, plain_axes, say_empty, shortened
 from raypol.store.results.rows import TrialRow
 
 Error = Literal["largest"] | Metric
@@ -89,20 +89,16 @@ def cost_against_error(rows: Sequence[TrialRow], *, error: Error = "largest") ->
     blocks = [cost_block(setting, error) for setting in settings[:_MOST_SETTINGS]]
     styles = styles_of([arm for block in blocks for arm in block.points])
     columns = min(2, len(blocks))
-    lines = -(-len(blocks) // columns)
     title = "Cost against error" if len(blocks) > 1 else f"{settings[0].name}: cost against error"
     figure, body = new_page(
         8.1 * columns,
-        4.8 * lines,
+        4.8 * -(-len(blocks) // columns),
         title=title if rows else "No trials",
         entries=_legend(blocks, styles),
         notes=[*_notes(blocks, rows), *note_names("Not drawn", (s.name for s in settings[_MOST_SETTINGS:]))],
     )
-    axes = body.subplots(lines, columns, squeeze=False).flat
-    for ax, block in zip(axes, blocks, strict=False):
+    for ax, block in zip(add_axes(body, len(blocks), columns), blocks, strict=True):
         _draw(ax, block, styles, title=shortened(block.setting.name, 60) if len(blocks) > 1 else "")
-    for ax in axes[len(blocks) :]:
-        ax.remove()
     return figure
 
 
@@ -127,7 +123,7 @@ def cost_block(setting: Setting, error: Error) -> CostBlock:
 
 
 def front_of(points: Iterable[Costed]) -> list[Costed]:
-    """The points that no other beats in one and equals in the other, by rising cost."""
+    """The points that no other point dominates, by rising cost."""
     front: list[Costed] = []
     for cost, error in sorted(set(points)):
         if not front or error < front[-1][1]:
@@ -142,7 +138,6 @@ def _draw(ax: Axes, block: CostBlock, styles: Mapping[str, ArmStyle], *, title: 
     x_scale = choose_scale([*(x for x, _ in every), *ones], clip=False)
     y_scale = choose_scale([*(y for _, y in every), *ones], keep=ones)
     if not every or x_scale is None or y_scale is None:
-        ax.set_xticks([])
         say_empty(ax, "no values")
         return
     beyond = y_scale.beyond(y for _, y in every)
@@ -168,7 +163,7 @@ def _draw(ax: Axes, block: CostBlock, styles: Mapping[str, ArmStyle], *, title: 
 
 
 def _draw_front(ax: Axes, front: Sequence[Costed], colour: str, width: float, gid: str) -> None:
-    """As stairs: between two of its points no spoof is better than the nearer one on the left."""
+    """Draw a front as stairs: between two of its points no spoof is better than the nearer one on the left."""
     if front:
         right, top = ax.get_xlim()[1], ax.get_ylim()[1]
         xs, ys = [front[0][0], *(x for x, _ in front), right], [top, *(y for _, y in front), front[-1][1]]

@@ -1,4 +1,4 @@
-"""The figures with which an experiment ends: drawn into its results folder. They must not be what it fails by."""
+"""Draws the figures of a finished sweep into its results folder; a failure to draw does not fail the sweep."""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from raypol.store.location import Location, atomic_output
 from raypol.store.results_folder import ResultsFolder
 
 Drawn = tuple[list[Path], str]
-"""The files, and one line on what went wrong, empty if nothing did."""
+"""The files, and one line on what went wrong; empty if nothing did."""
 
 
 @contextmanager
 def drawn_figures(results: Location, sweep_id: str, data_dir: str | None = None) -> Iterator[Drawn]:
     """Draw what applies into RESULTS/figures/<sweep_id>/, replacing those of an earlier run.
 
-    Where RESULTS is no folder of this machine they are drawn into a temporary one and copied; it is gone afterwards.
+    If RESULTS is not a folder of this machine, they are drawn into a temporary one, which is removed, and copied.
 
     Args:
         results: holds the sweep's rows.
@@ -45,6 +45,6 @@ def _draw(results: Location, sweep_id: str, data_dir: str | None, folder: Path) 
                 with atomic_output(target / path.name) as stream:
                     stream.write(path.read_bytes())
     except Exception as err:
-        said = next(iter(str(err).splitlines()), "")
-        return [], f"the figures could not be drawn ({type(err).__name__}: {said}); the rows are complete"
+        reason = next(iter(str(err).splitlines()), "")
+        return [], f"the figures could not be drawn ({type(err).__name__}: {reason}); the rows are complete"
     return drawn, ""

@@ -1,4 +1,4 @@
-"""Before and after: a few of a spoof's own points beside the dataset's points that they were made from."""
+"""A few of a spoof's crafted points, each beside the dataset's point that it was made from."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class ImagePairs:
 
 
 def pick_pairs(row: TrialRow, folder: Location, dataset: Dataset, count: int = 6) -> ImagePairs | None:
-    """A spoof's first own point and others at even distances through its file.
+    """A spoof's first crafted point and others at even distances through its file.
 
     Args:
         row: the spoof's row.
@@ -39,7 +39,7 @@ def pick_pairs(row: TrialRow, folder: Location, dataset: Dataset, count: int = 6
         count: how many points; fewer if the spoof has fewer.
 
     Returns:
-        The pairs; None if the trial did not end well or the spoof has no own points (the controls).
+        The pairs; None if the trial did not end well or the spoof has no crafted points (the controls).
 
     Raises:
         InputError: the folder is not a readable proof, or its points do not come from this dataset.
@@ -55,7 +55,7 @@ def pick_pairs(row: TrialRow, folder: Location, dataset: Dataset, count: int = 6
     points = proof.points(positions)
     if tuple(points.pixels.shape[1:]) != dataset.image_shape:
         raise InputError(
-            f"{folder}: own points have shape {tuple(points.pixels.shape[1:])}, "
+            f"{folder}: its points have shape {tuple(points.pixels.shape[1:])}, "
             f"those of dataset {dataset.name!r} {dataset.image_shape}"
         )
     if int(points.sources.min()) < 0 or int(points.sources.max()) >= len(dataset):

@@ -1,6 +1,7 @@
-"""What figures are drawn from, read from a results folder: rows, the intervals that are shown, success ranges, images."""
+"""Reading what figures are drawn from: rows, the intervals that are shown, success ranges, images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,16 +24,16 @@ from raypol.store.results.range_rows import RangeRow, read_ranges
 from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.results_folder import ResultsFolder
 
-MOST_PAIRS: Final = 8
+_MOST_PAIRS: Final = 8
 """Spoofs whose images are shown."""
 _DOWNLOADED: Final = ("cifar10", "cifar100")
-"""Datasets that would be fetched if they were asked for without a folder."""
+"""Datasets that would be downloaded if they were asked for without a folder."""
 _UNREADABLE: Final = (InputError, OSError, pa.ArrowException)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Material:
-    """What figures are drawn from."""
+    """Rows, intervals, ranges and images that figures are drawn from."""
 
     rows: Sequence[TrialRow] = ()
     intervals: Sequence[IntervalRow | Mapping[str, Any]] = ()
@@ -40,21 +41,21 @@ class Material:
     pairs: Sequence[ImagePairs] = ()
     ranges: Sequence[RangeRow] = ()
     notes: Sequence[str] = ()
-    """What is there and could not be read, a line each."""
+    """A line on each thing that could not be read."""
 
 
 def read_material(
     results: Location, sweep_id: str | None = None, *, data_dir: str | Path | None = None, own_code: bool = False
 ) -> Material:
-    """What a results folder holds for figures. Nothing is downloaded.
+    """Read what figures need from a results folder. Nothing is downloaded.
 
-    Of the intervals only those are read that figures show: of the honest proofs and of the spoofs of one T'.
+    Only the intervals that figures show are read: those of the honest proofs and of the spoofs of one T'.
 
     Args:
         results: the folder.
         sweep_id: of one sweep; None = of all in it.
         data_dir: where the datasets of the images lie; None = their usual places.
-        own_code: load datasets that are named by import path, which runs their code: for rows that one has made oneself.
+        own_code: load datasets that are named by import path, which runs their code: for rows of your own making.
 
     Raises:
         InputError: the trials cannot be read.
@@ -74,39 +75,18 @@ def material_of(
     data_dir: str | Path | None = None,
     own_code: bool = False,
 ) -> Material:
-    """What belongs to some rows of a results folder; arguments as of `read_material`."""
+    """Read what figures need for some rows of a results folder; arguments as of `read_material`."""
     notes: list[str] = []
     intervals: list[IntervalRow] = []
     ranges: list[RangeRow] = []
-    try:
-        intervals = _intervals(results, rows)
-    except _UNREADABLE as err:
-        notes.append(f"intervals: {first_line(err)}")
-    try:
+    with _noted(notes, "intervals"):
+        folder = ResultsFolder(results).intervals
+        there = {name for name, _ in folder.files()}
+        names = [name for name in (f"{trial_id}.parquet" for trial_id in needed(rows)) if name in there]
+        intervals = read_rows(folder, IntervalRow, "", names=names) if names else []
+    with _noted(notes, "success ranges"):
         ranges = read_ranges(results, sweep_id=sweep_id or "")
-    except _UNREADABLE as err:
-        notes.append(f"success ranges: {first_line(err)}")
-    pairs = _pairs(results, rows, data_dir, notes, own_code=own_code)
-    return Material(rows=rows, intervals=intervals, pairs=pairs, ranges=ranges, notes=notes)
-
-
-def _intervals(results: Location, rows: Sequence[TrialRow]) -> list[IntervalRow]:
-    folder = ResultsFolder(results).intervals
-    there = {name for name, _ in folder.files()}
-    names = [name for name in (f"{trial_id}.parquet" for trial_id in needed(rows)) if name in there]
-    return read_rows(folder, IntervalRow, "", names=names) if names else []
-
-
-def _pairs(
-    results: Location,
-    rows: Sequence[TrialRow],
-    data_dir: str | Path | None,
-    notes: list[str],
-    *,
-    own_code: bool,
-) -> list[ImagePairs]:
-    """Of each arm's longest spoof with points of its own; what cannot be shown is noted."""
-    found: list[ImagePairs] = []
+    pairs: list[ImagePairs] = []
     datasets: dict[str, Dataset | None] = {}
     for name, row in _shown(rows):
         if not row.num_points:

@@ -1,4 +1,4 @@
-"""Which rows belong on one curve: rows are split by dataset and model, and arms by whatever else varies at one T' and seed."""
+"""The rows of each curve: rows are split by dataset and model, and arms by whatever else varies at one T' and seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.rows import TrialRow
 
 MOST_CURVES: Final = 12
-"""More cannot be told apart; axes that would make more are put together in bands."""
+"""More cannot be told apart; columns that would make more are put together in bands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The rows that one honest proof, or its seeds, stands for."""
+    """The rows that are compared with one honest proof, or its seeds."""
 
     dataset: str
     """The whole, where prover and adversary have halves."""
@@ -62,6 +62,19 @@ class Series(str):
         made = super().__new__(cls, ", ".join([arm, *variant]))
         made.arm, made.variant = arm, variant
         return made
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A curve: an arm, and what else varies in words."""
+
+    arm: str
+    variant: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The arm as figures name it: "III, alpha 0.1"."""
+        return ", ".join((self.arm, *self.variant))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +132,7 @@ def _varying(rows: Sequence[TrialRow], variants: Mapping[int, tuple[str, ...]], 
 
 
 def moving(rows: Sequence[TrialRow]) -> list[str]:
-    """What differs along one curve from T' to T': a line between its points would say nothing of T' alone."""
+    """Titles of columns that differ along one curve: a line between its points would not show T' alone."""
     return [
         axis.title for axis in _AXES if axis.name != "interval" and len({getattr(row, axis.name) for row in rows}) > 1
     ]

@@ -16,7 +16,7 @@ from raypol.figures.style.arms import ArmStyle, in_order, styles_of
 from raypol.figures.style.axes import Band, Scale, apply_scale, band, choose_scale, height_of, number, real
 from raypol.figures.style.markers import draw_markers, marker_look, sign_entries
 from raypol.figures.style.notes import note_names, note_not_measured, row_name
-from raypol.figures.style.page import INK, SMALL, Entry, new_page, plain_axes, say_empty, shortened
+from raypol.figures.style.page import INK, SMALL, Entry, add_axes, new_page, plain_axes, say_empty, shortened
 from raypol.store.results.rows import TrialRow
 
 By = Literal["device", "device_name"]
@@ -83,22 +83,16 @@ def time_per_device(rows: Sequence[TrialRow], *, by: By = "device") -> Figure:
             [_proof_entry(device, line) for device, line in proofs.items()],
             sign_entries(some for panel in shown for some in panel.groups),
         ],
-        notes=[
-            *_notes(rows, panels, shown),
-            *note_names("Not drawn", devices[_MOST_DEVICES:]),
-        ],
+        notes=[*_notes(rows, panels, shown), *note_names("Not drawn", devices[_MOST_DEVICES:])],
     )
     times = (row.device_s for panel in shown for some in (*panel.groups, *panel.proofs.values()) for row in some)
     scale = choose_scale(map(real, times), clip=False)
-    axes = body.subplots(lines, columns, squeeze=False).flat
+    axes = add_axes(body, max(len(shown), 1), columns)
     for ax, panel in zip(axes, shown, strict=False):
         assert scale is not None, "panels have points"
         _draw(ax, panel, labels, styles, proofs, scale)
-    for ax in axes[max(len(shown), 1) :]:
-        ax.remove()
     if not shown:
         plain_axes(axes[0])
-        axes[0].set_xticks([])
         say_empty(axes[0], "no times")
     return figure
 
@@ -182,15 +176,13 @@ def _draw_proofs(ax: Axes, honest: Mapping[str, Band], lines: Mapping[str, Any])
             groups[-1].append((at, device))
         else:
             groups.append([(at, device)])
+    look: dict[str, Any] = {"va": "center", "color": INK, "fontsize": SMALL - 0.5, "parse_math": False}
     for group in groups:
-        times = {device: number(honest[device].median, 3) for _, device in reversed(group)}
-        said = list(times.values())
-        if len(honest) > 1:
-            said = [f"{shortened(device, 9)} {time}" for device, time in times.items()]
-        more = [f"and {len(said) - 3} more"] if len(said) > 3 else []
-        look: dict[str, Any] = {"va": "center", "color": INK, "fontsize": SMALL - 0.5, "parse_math": False}
+        times = [(device, number(honest[device].median, 3)) for _, device in reversed(group)]
+        told = [f"{shortened(device, 9)} {time}" if len(honest) > 1 else time for device, time in times]
+        more = [f"and {len(told) - 3} more"] if len(told) > 3 else []
         at = (group[0][0] + group[-1][0]) / 2
-        ax.text(1.02, at, "\n".join(["honest", *said[:3], *more]), transform=ax.transAxes, **look)
+        ax.text(1.02, at, "\n".join(["honest", *told[:3], *more]), transform=ax.transAxes, **look)
 
 
 def _proof_entry(device: str, line: Any) -> Entry:  # noqa: ANN401 - a line style

@@ -1,7 +1,7 @@
 """Attack against verifier policy: which share of trials each policy accepts, how many succeed, and which checks reject."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,19 +27,13 @@ _COLOURS: Final = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#9CC7E
 """White to dark blue: told apart under every kind of colour vision, and in grey."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    policy: str
-    title: str
-    verdict: Callable[[TrialRow], bool | None]
-
-
 _COLUMNS: Final = (
-    _Column("published", "accepted", lambda row: row.accepted_published),
-    _Column("published", "succeeded", lambda row: row.success),
-    _Column("strict", "accepted", lambda row: row.accepted_strict),
-    _Column("strict", "succeeded", lambda row: row.success_strict),
+    ("accepted", "accepted_published"),
+    ("succeeded", "success"),
+    ("accepted", "accepted_strict"),
+    ("succeeded", "success_strict"),
 )
+"""Title, and column of the rows: two under published, two under strict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +98,8 @@ def _draw(ax: Axes, by_arm: Mapping[Series, list[TrialRow]]) -> None:
     letters = max(map(len, names), default=0)
     ax.tick_params(axis="y", length=0, pad=(SMALL + 0.5) * 0.62 * letters + 6)
     small: dict[str, Any] = {"fontsize": SMALL + 0.5, "va": "center", "parse_math": False}
-    for i, column in enumerate(_COLUMNS):
-        ax.text(i + 0.5, -0.9, column.title, ha="center", color=INK, **small)
+    for i, (title, _) in enumerate(_COLUMNS):
+        ax.text(i + 0.5, -0.9, title, ha="center", color=INK, **small)
     for i, policy in enumerate(("published", "strict")):
         ax.text(2 * i + 1, -2.0, policy, ha="center", va="center", fontsize=TEXT, fontweight="bold", color=INK)
         ax.plot([2 * i + 0.05, 2 * i + 1.95], [-1.5, -1.5], color=FAINT, linewidth=0.7)
@@ -117,9 +111,9 @@ def _draw(ax: Axes, by_arm: Mapping[Series, list[TrialRow]]) -> None:
     if not by_arm:
         ax.text(0.05, 0, "no trials", ha="left", color=FAINT, **small)
     for y, (arm, rows) in enumerate(by_arm.items()):
-        for x, column in enumerate(_COLUMNS):
-            is_counted = arm != HONEST or column.title == "accepted"
-            _draw_cell(ax, x, y, list(map(column.verdict, rows)) if is_counted else [], gid=f"{arm}:{x}")
+        for x, (title, column) in enumerate(_COLUMNS):
+            counted = rows if arm != HONEST or title == "accepted" else []
+            _draw_cell(ax, x, y, [getattr(row, column) for row in counted], gid=f"{arm}:{x}")
 
 
 def _name(arm: str, rows: Sequence[TrialRow]) -> str:

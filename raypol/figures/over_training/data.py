@@ -1,4 +1,4 @@
-"""Interval rows for figures over training progress: whose are shown, and their values by progress."""
+"""Interval rows for figures over training: the trials that are shown, and their values by progress."""
 
 import math
 from collections import Counter
@@ -37,7 +37,7 @@ class Chosen:
     absent: list[str]
     """Arms without a row at this T'."""
     merged: list[str]
-    """What varies and has no curves of its own."""
+    """Names of columns that vary and have no curves of their own."""
 
     @property
     def rows(self) -> list[TrialRow]:
@@ -84,11 +84,7 @@ def by_trial(cells: Iterable[Cell], trials: Iterable[str]) -> dict[str, list[Map
 def curves_of(block: Chosen, cells: Cells, column: str, metric: Metric | None = None) -> dict[Series, list[Curve]]:
     """The values of a column by progress, for each arm's trials; missing ones are passed over, infinite ones stay.
 
-    Args:
-        block: whose.
-        cells: interval rows of its trials.
-        column: of IntervalRow.
-        metric: of the rows; None = any, for columns that are the same in all.
+    Without a metric they are of any, which is right for a column that all have alike.
     """
     found: dict[Series, list[Curve]] = {}
     for series, row in ((series, row) for series, rows in block.series.items() for row in rows):

@@ -141,7 +141,7 @@ def _reference(cells: Iterable[Mapping[str, Any]]) -> float:
 
 
 def _other(kind: str, late: float | None, judged: Curve) -> tuple[str, Curve] | None:
-    """Constant for dynamic, dynamic for constant."""
+    """The constant threshold for a dynamic one, the dynamic one for a constant one."""
     if kind != "dynamic":
         share = Thresholds().late
         return f"dynamic (falls to {share:.0%})", {at: v * (1.0 - (1.0 - share) * at) for at, v in judged.items()}
@@ -189,15 +189,15 @@ def _draw_panel(ax: Axes, panel: ErrorPanel, styles: Mapping[str, ArmStyle], sca
 def _count_beyond(ax: Axes, curves: Mapping[Series, Sequence[Curve]], scale: Scale) -> None:
     """Say how many errors the axis does not reach, and whose."""
     beyond = {arm: scale.beyond(v for curve in several for v in curve.values()) for arm, several in curves.items()}
-    said = []
+    counted = []
     for place in ("below", "above"):
         counts = {arm: len(found[place]) for arm, found in beyond.items() if place in found}
         if counts:
-            said.append(f"{sum(counts.values()):,} {place} the axis ({list_briefly(counts, most=2)})")
-    if said:
+            counted.append(f"{sum(counts.values()):,} {place} the axis ({list_briefly(counts, most=2)})")
+    if counted:
         # Beside the title: in the panel it would lie on curves.
         look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": FAINT, "fontsize": SMALL, "parse_math": False}
-        ax.text(1.0, 1.02, shortened("; ".join(said), 56), transform=ax.transAxes, gid="beyond", **look)
+        ax.text(1.0, 1.02, shortened("; ".join(counted), 56), transform=ax.transAxes, gid="beyond", **look)
 
 
 def _legend(blocks: Sequence[Sequence[ErrorPanel]], styles: Mapping[str, ArmStyle]) -> list[list[Entry]]:

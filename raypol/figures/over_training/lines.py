@@ -1,4 +1,4 @@
-"""What figures over training share: their page, lines that take turns where they would hide each other, footnotes."""
+"""Parts that figures over training share: their page, lines that take turns where they would hide each other, footnotes."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ from raypol.figures.style.notes import (
     note_not_measured,
     note_proofs,
 )
-from raypol.figures.style.page import TEXT, Entry, add_heading, new_page
+from raypol.figures.style.page import TEXT, Entry, add_axes, add_heading, new_page
 
 PROGRESS: Final = "training progress, t/T (proof) or t/T' (spoofs) (fraction of steps)"
 """Label of the axis."""
@@ -43,15 +43,7 @@ def page_over_training(
     entries: Sequence[Sequence[Entry]],
     notes: Sequence[str],
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A page with a part per setting, and the axes in each.
-
-    Args:
-        blocks: the settings.
-        num_panels: axes in each.
-        topic: of the figure, for its title.
-        entries: of the legend.
-        notes: footnotes.
-    """
+    """A page with a part per setting, and the axes in each."""
     several, columns = len(blocks) > 1, min(2, num_panels)
     lines = -(-num_panels // columns)
     across = 2 if several and num_panels == 1 else 1
@@ -71,10 +63,7 @@ def page_over_training(
         part = body.add_subfigure(grid[i // across, i % across])
         if several:
             add_heading(part, f"{block.setting.name}\n{block.describe()}", size=TEXT)
-        axes = part.subplots(lines, columns, squeeze=False).flat
-        for ax in axes[num_panels:]:
-            ax.remove()
-        found.append(list(axes[:num_panels]))
+        found.append(add_axes(part, num_panels, columns))
     return figure, found
 
 
@@ -88,14 +77,8 @@ def draw_curves(
 ) -> None:
     """Draw the median of each arm's curves and a band from the smallest to the largest.
 
-    Lines that would hide each other take turns, a dash each; their markers stand side by side.
-
-    Args:
-        ax: whose limits are set.
-        curves: by arm.
-        styles: of the arms.
-        scale: what is beyond it is not drawn.
-        unit: by which values are multiplied.
+    Lines that would hide each other take turns, a dash each; their markers stand side by side. Values are multiplied by
+    `unit`; those beyond the scale are not drawn. The limits of the axes are set.
     """
     drawn: list[tuple[Series, list[float], npt.NDArray[np.float64]]] = []
     for arm, several in curves.items():
@@ -150,13 +133,7 @@ def entries_over_training(arms: Sequence[str], styles: Mapping[str, ArmStyle]) -
 def notes_over_training(
     blocks: Sequence[Chosen], curves: Sequence[Mapping[Series, Collection[Curve]]], *, what: str
 ) -> list[str]:
-    """Footnotes on what is drawn, and on what should be and cannot.
-
-    Args:
-        blocks: the settings.
-        curves: of each, by arm.
-        what: the values that are drawn, in the plural.
-    """
+    """Footnotes on the values (`what`, in the plural) that are drawn, and on those that should be and cannot."""
     notes = note_proofs([block.setting for block in blocks])
     if any(arm != HONEST for found in curves for arm in found):
         notes.append("Spoofs of equal values share a line in the colours of all; their markers stand side by side.")

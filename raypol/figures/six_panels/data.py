@@ -1,4 +1,4 @@
-"""Data of the six panels: the rows of each point, what no update at all would measure, success ranges, scales."""
+"""Data of the six panels: the rows of each point, the jump (errors of no update at all), success ranges, scales."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from raypol.store.results.rows import TrialRow
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What one of the six shows."""
+    """One of the six panels."""
 
     name: str
     title: str
@@ -44,7 +44,7 @@ Jumps = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """What no update at all would measure, on one trajectory that some arms share."""
+    """The errors of no update at all, on one trajectory that some arms share."""
 
     arms: list[Series]
     """Attacks before controls: it has the colour of the first."""
@@ -66,10 +66,12 @@ class SettingPanels:
     honest: list[TrialRow]
     points: dict[Series, dict[int, list[TrialRow]]]
     """Spoofs by arm and T', both in order."""
+    series: dict[str, Series]
+    """By arm."""
     jumps: list[Jump]
     ranges: list[ArmRange]
     merged: list[str]
-    """What varies and has no curves of its own."""
+    """Names of columns that vary and have no curves of their own."""
     tried: list[int]
     """Every T' that is on the axis, ascending."""
     scales: dict[str, Scale | None] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class SettingPanels:
         return sorted({steps for by_steps in self.points.values() for steps in by_steps})
 
     def values(self, panel: Panel) -> list[float]:
-        """Everything that is drawn in a panel."""
+        """All values that are drawn in a panel."""
         jumps = [value for jump in self.jumps for value in jump.of(panel).values()]
         return [*map(panel.value, [*self.honest, *self.spoofs]), *jumps]
 
@@ -134,6 +136,7 @@ def setting_panels(setting: Setting, ranges: Sequence[RangeRow] = ()) -> Setting
         setting=setting,
         honest=setting.honest,
         points=points,
+        series=curves.series,
         jumps=_jumps(points),
         ranges=arm_ranges(curves.spoofs, ranges),
         merged=curves.merged,

@@ -38,7 +38,7 @@ def six_panels(rows: Sequence[TrialRow], ranges: Sequence[RangeRow] = ()) -> Fig
     T' become their median and a band from the smallest to the largest; rows that differ in something else get curves of their
     own. Values so small that they would squash the others lie in a strip at the edge, with the numbers beside it. Below, a bar
     per arm shows its success range and what binds at both ends. Several datasets or models have six panels each. What is left
-    out or missing is said in the footnotes.
+    out or missing is named in the footnotes.
 
     Args:
         rows: any rows of a results folder, in any order; usually of one sweep.

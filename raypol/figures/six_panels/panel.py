@@ -38,15 +38,7 @@ _MANY_STEPS: Final = 10
 def draw_panel(
     ax: Axes, panel: Panel, block: SettingPanels, styles: Mapping[str, ArmStyle], labels: dict[int, str]
 ) -> None:
-    """Draw one panel of a setting.
-
-    Args:
-        ax: the axes.
-        panel: which.
-        block: the setting's rows.
-        styles: of its arms.
-        labels: of the T' axis.
-    """
+    """Draw one panel of a setting; `labels` are those of the T' axis."""
     intervals = {row.interval for row in block.spoofs}
     one_k = f", k = {min(intervals)}" if len(intervals) == 1 else ""
     plain_axes(ax, title=panel.title, x=f"T' (steps claimed){one_k}", y=panel.axis)
@@ -90,7 +82,7 @@ def _draw_honest(ax: Axes, scale: Scale, value: Band, beyond: Mapping[Place, obj
 
 
 def _draw_jump(ax: Axes, scale: Scale, values: Mapping[int, float], style: ArmStyle, *, across: bool) -> None:
-    """What no update at all would measure, as a thin line; `across` the panel where there is one T' only."""
+    """The errors of no update at all, as a thin line; `across` the panel if there is one T' only."""
     known = {steps: value for steps, value in values.items() if not math.isnan(value)}
     inside = {steps: value for steps, value in known.items() if scale.place(value) == "inside"}
     look: dict[str, Any] = {"color": style.colour, "linewidth": 1.0, "markersize": 14, "gid": JUMP, "zorder": 2.2}
@@ -117,19 +109,7 @@ def _draw_arm(
     joined: bool,
     size: float,
 ) -> None:
-    """One arm's line, bands and markers.
-
-    Args:
-        ax: the axes.
-        scale: of the values.
-        arm: its name.
-        style: its look.
-        series: its rows by T'.
-        bands: of their values.
-        shift: sideways, in points.
-        joined: False = no line, markers alone.
-        size: of markers, in points.
-    """
+    """One arm's line, bands and markers: rows and bands by T', sideways shift and size of markers in points."""
     figure = ax.get_figure(root=True)
     assert figure is not None, "the axes are on a page"
     sideways = ScaledTranslation(shift / 72.0, 0.0, figure.dpi_scale_trans)
@@ -137,8 +117,7 @@ def _draw_arm(
     known = {steps: value for steps, value in bands.items() if not math.isnan(value.median)}
     inside = {steps: value for steps, value in known.items() if scale.place(value.median) == "inside"}
     if any(value.low < value.high for value in inside.values()):
-        low = [max(value.low, scale.low) for value in inside.values()]
-        high = [min(value.high, scale.high) for value in inside.values()]
+        low, high = [max(v.low, scale.low) for v in inside.values()], [min(v.high, scale.high) for v in inside.values()]
         if joined:
             look: dict[str, Any] = {"color": style.colour, "alpha": 0.13, "linewidth": 0}
             ax.fill_between(list(inside), low, high, transform=moved, **look)

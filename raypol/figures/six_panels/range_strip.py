@@ -33,14 +33,7 @@ def strip_height(block: SettingPanels) -> float:
 
 
 def draw_ranges(ax: Axes, ranges: Sequence[ArmRange], styles: Mapping[str, ArmStyle], labels: dict[int, str]) -> None:
-    """Draw one row per arm, top down.
-
-    Args:
-        ax: the axes.
-        ranges: of the arms.
-        styles: of the arms.
-        labels: of the T' axis.
-    """
+    """Draw one row per arm, top down; `labels` are those of the T' axis."""
     shown = ranges[:_MOST_ROWS]
     plain_axes(ax, x="T' (steps claimed)")
     apply_steps(ax, labels)

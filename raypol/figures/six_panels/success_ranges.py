@@ -1,4 +1,4 @@
-"""In which range of T' an arm succeeds and what binds at its ends: from a range search if there was one, else from the rows."""
+"""The range of T' in which an arm succeeds and what binds at its ends: from a range search if there was one, else from rows."""
 
 import json
 from collections import Counter
@@ -32,9 +32,9 @@ class ArmRange:
     segments: tuple[Segment, ...]
     """Ascending; none = no T' that was tried succeeds."""
     below: str
-    """What fails just below, or why nothing is known of it; without segments what fails at the T' that comes closest."""
+    """The conditions that fail just below, or why they are unknown; without segments those that fail at the closest T'."""
     above: str = ""
-    """What fails just above."""
+    """The conditions that fail just above."""
     uncertain: tuple[tuple[float, float], ...] = ()
     """Between which T' the ends lie."""
     searched: bool = False
@@ -54,6 +54,7 @@ def arm_ranges(spoofs: Mapping[Series, Sequence[TrialRow]], ranges: Sequence[Ran
         spoofs: of one setting, those that were stopped early too.
         ranges: of the same; an arm that is in them is not looked up in the rows. If only the strict verifier's were searched,
             they are passed over.
+        series: by name; without one a row's arm is the arm itself.
     """
     found = {one.arm: one for one in _searched(ranges)}
     searched = {row.arm for row in ranges if row.policy == "published"}
@@ -69,14 +70,14 @@ def arm_ranges(spoofs: Mapping[Series, Sequence[TrialRow]], ranges: Sequence[Ran
 
 
 def say_conditions(conditions: str) -> str:
-    """`bound_by` as people read it: "error_l1,error_l2,time" is "error l1, l2; time"."""
+    """`bound_by` in words: "error_l1,error_l2,time" is "error l1, l2; time"."""
     names = [name for name in conditions.split(",") if name]
     errors = [name.removeprefix("error_") for name in names if name.startswith("error_")]
-    said = [name.replace("rejected:", "rejected by ") for name in names if name.startswith("rejected:")]
+    words = [name.replace("rejected:", "rejected by ") for name in names if name.startswith("rejected:")]
     if errors:
-        said.append("all four errors" if len(errors) == len(METRICS) else f"error {', '.join(errors)}")
-    said += [name for name in names if not name.startswith(("error_", "rejected:"))]
-    return "; ".join(said).replace("_", " ") or "not recorded"
+        words.append("all four errors" if len(errors) == len(METRICS) else f"error {', '.join(errors)}")
+    words += [name for name in names if not name.startswith(("error_", "rejected:"))]
+    return "; ".join(words).replace("_", " ") or "not recorded"
 
 
 def _tried(arm: Series, by_steps: Mapping[int, list[TrialRow]]) -> ArmRange:
@@ -93,48 +94,35 @@ def _tried(arm: Series, by_steps: Mapping[int, list[TrialRow]]) -> ArmRange:
         if neighbour or alone:
             last = steps[i + 1] if neighbour else steps[i]
             whole = shares[i] == 1.0 and (not neighbour or shares[i + 1] == 1.0)
-            segments.append(Segment(low=steps[i], high=last, whole=whole))
+            if segments and segments[-1].high == steps[i] and segments[-1].whole == whole:
+                segments[-1] = replace(segments[-1], high=last)
+            else:
+                segments.append(Segment(low=steps[i], high=last, whole=whole))
     first, last = wins[0], wins[-1]
-    below = "smallest T' tried" if first == 0 else _common(by_steps[steps[first - 1]])
-    above = "largest T' tried" if last == len(steps) - 1 else _common(by_steps[steps[last + 1]])
+    below = "smallest T' tried" if first == 0 else say_conditions(_commonest(by_steps[steps[first - 1]]))
+    above = "largest T' tried" if last == len(steps) - 1 else say_conditions(_commonest(by_steps[steps[last + 1]]))
     uncertain = [(float(steps[first - 1]), float(steps[first]))] if first else []
     uncertain += [(float(steps[last]), float(steps[last + 1]))] if last < len(steps) - 1 else []
-    return ArmRange(arm=arm, segments=_joined(segments), below=below, above=above, uncertain=tuple(uncertain))
-
-
-def _joined(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    """Neighbours of one kind as one."""
-    found: list[Segment] = []
-    for segment in segments:
-        if found and found[-1].high == segment.low and found[-1].whole == segment.whole:
-            found[-1] = Segment(low=found[-1].low, high=segment.high, whole=segment.whole)
-        else:
-            found.append(segment)
-    return tuple(found)
+    return ArmRange(arm=arm, segments=tuple(segments), below=below, above=above, uncertain=tuple(uncertain))
 
 
 def _closest(by_steps: Mapping[int, list[TrialRow]]) -> str:
-    """What fails at the T' with the fewest failed conditions, of several the largest; trials that ended go first."""
+    """The conditions that fail at the T' with the fewest of them, of several the largest; trials that ended go first."""
     ended = {steps: some for steps, rows in by_steps.items() if (some := [row for row in rows if row.is_ok])}
     failed = {steps: _commonest(rows) for steps, rows in (ended or by_steps).items()}
     steps = min(failed, key=lambda steps: (not failed[steps], failed[steps].count(","), -steps))
     return f"{say_conditions(failed[steps])} at T' = {steps:,}"
 
 
-def _common(rows: Sequence[TrialRow]) -> str:
-    """The conditions on which most of the rows that fail do, as people read them."""
-    return say_conditions(_commonest(rows))
-
-
 def _commonest(rows: Sequence[TrialRow]) -> str:
-    """The same as `bound_by` has them."""
+    """The conditions on which most of the failing rows fail, as `bound_by` has them."""
     failed = Counter(row.bound_by or "" for row in rows if row.success is not True)
     return min(failed, key=lambda name: (-failed[name], name), default="")
 
 
-def _searched(ranges: Sequence[RangeRow]) -> list[ArmRange]:
-    published = [row for row in ranges if row.policy == "published" and row.seed is None]
-    parsed = {id(row): _axes(row) for row in published}
+def _named(ranges: Sequence[RangeRow]) -> list[tuple[str, RangeRow]]:
+    """Each range with its arm's name and the axes in which the arm's ranges differ."""
+    parsed = [(row, _axes(row)) for row in ranges]
     found = []
     for row in published:
         same = [parsed[id(other)] for other in published if other.arm == row.arm]

@@ -1,4 +1,4 @@
-"""What the six panels say in words: titles, legend, footnotes."""
+"""Words of the six panels: titles, legend, footnotes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -14,6 +14,7 @@ from raypol.figures.style.markers import is_not_measured, marker_look, sign_entr
 from raypol.figures.style.notes import (
     SPREAD,
     UNITS,
+    list_briefly,
     note_left_out,
     note_merged,
     note_names,
@@ -38,26 +39,26 @@ _LISTED: Final = 12
 
 
 def titles(block: SettingPanels) -> tuple[str, str]:
-    """What a setting's panels are about, and under which conditions."""
+    """Title and subtitle of a setting's panels: the proof, and the conditions."""
     rows = block.setting.rows
+
+    def each(values: Iterable[object]) -> str:
+        return list_briefly((str(value) for value in values if value != ""), separator=" / ") or "not recorded"
+
+    proof = "no honest proof"
     if block.honest:
-        steps, k = _each(f"{r.steps:,}" for r in block.honest), _each(str(r.interval) for r in block.honest)
+        steps, k = each(f"{r.steps:,}" for r in block.honest), each(r.interval for r in block.honest)
         proof = f"honest proof of T = {steps} steps, k = {k}"
-    else:
-        proof = "no honest proof"
     shown = [row for row in rows if row.is_ok] or rows
-    datasets = _each(r.dataset for r in shown)
-    conditions = _each(r.replay for r in shown if r.replay) or "not recorded"
-    batch = _each(str(r.batch_size) for r in shown)
-    devices = _each(r.device_name for r in shown if r.device_name) or "not recorded"
+    replays, devices = each(r.replay for r in shown), each(r.device_name for r in shown)
     return (
-        f"{datasets}, {block.setting.model}: spoofs against T', {proof}",
-        f"Batch size: {batch}.  Replay: {conditions}.  Device: {devices}.",
+        f"{each(r.dataset for r in shown)}, {block.setting.model}: spoofs against T', {proof}",
+        f"Batch size: {each(r.batch_size for r in shown)}.  Replay: {replays}.  Device: {devices}.",
     )
 
 
 def step_labels(block: SettingPanels) -> dict[int, str]:
-    """T', with k where it differs."""
+    """Labels of T', with k where it differs."""
     with_interval = len({row.interval for row in block.spoofs}) > 1
     labels = {}
     for steps in block.tried:
@@ -68,7 +69,7 @@ def step_labels(block: SettingPanels) -> dict[int, str]:
 
 
 def legend(blocks: Sequence[SettingPanels], styles: Mapping[str, ArmStyle]) -> tuple[list[Entry], list[Entry]]:
-    """Lines, and what the markers say."""
+    """Entries for lines, and for the signs of markers."""
     entries: list[Entry] = []
     arms = {arm for block in blocks for arm in block.arms}
     for arm in (arm for arm in styles if arm in arms):
@@ -109,37 +110,30 @@ def jump_looks(block: SettingPanels, styles: Mapping[str, ArmStyle]) -> list[tup
 
 
 def notes(blocks: Sequence[SettingPanels], rows: Sequence[TrialRow], *, shaded: bool, strip: bool) -> list[str]:
-    """Footnotes: what is drawn, and what is not.
-
-    Args:
-        blocks: the settings that are drawn.
-        rows: all there are.
-        shaded: some panels have a shaded range.
-        strip: there is a strip of success ranges.
-    """
+    """Footnotes on what is drawn of all rows, in shaded ranges and a strip below the panels too, and what is not."""
     every = [row for block in blocks for row in block.spoofs]
     honest = [row for block in blocks for row in block.honest]
-    said = note_proofs([block.setting for block in blocks])
+    found = note_proofs([block.setting for block in blocks])
     if every:
-        said.append(
+        found.append(
             f"{UNITS} The largest over the verified intervals is shown. A spoof succeeds if the published verifier accepts it "
             "and it lies below the honest line in all six panels. Markers of one T' are set side by side. MB: 10^6 bytes."
         )
     if any(len(rows) > 1 for block in blocks for rows in block.groups):
-        said.append(SPREAD)
+        found.append(SPREAD)
     if strip:
-        said.append(_about_strip(blocks, shaded=shaded))
+        found.append(_about_strip(blocks, shaded=shaded))
     for block in blocks:
         ks = {row.interval for row in block.spoofs}
         if len(ks) > 1 and len(block.steps) > _TICKS_WITH_K:
-            said.append(f"k by T': {'; '.join(_steps_with(block, k) for k in sorted(ks))}.")
-    said += note_merged(name for block in blocks for name in block.merged)
+            found.append(f"k by T': {'; '.join(_steps_with(block, k) for k in sorted(ks))}.")
+    found += note_merged(name for block in blocks for name in block.merged)
     unjoined = {arm: differs for block in blocks for arm, differs in block.unjoined().items()}
-    said += note_names(
+    found += note_names(
         "No line where more than T' differs from point to point",
         (f"{arm} ({', '.join(differs)})" for arm, differs in unjoined.items()),
     )
-    said += note_no_proof([block.setting for block in blocks])
+    found += note_no_proof([block.setting for block in blocks])
     if not every:
         said.append("Missing: spoofs with status ok.")
     said += note_names("Without a value, not drawn", (lacking for block in blocks for lacking in _lacking(block)))
@@ -161,15 +155,15 @@ def _lacking(block: SettingPanels) -> list[str]:
 
 def _about_strip(blocks: Sequence[SettingPanels], *, shaded: bool) -> str:
     ranges = [one for block in blocks for one in block.ranges]
-    said = "Success range: T' that succeed against the published verifier"
-    said += (
+    found = "Success range: T' that succeed against the published verifier"
+    found += (
         ", found by search, ends are medians over seeds" if any(one.searched for one in ranges) else ", of those tried"
     )
     if any(not segment.whole for one in ranges for segment in one.segments):
-        said += "; pale where only some seeds do"
+        found += "; pale where only some seeds do"
     if any(one.uncertain for one in ranges):
-        said += "; an end lies somewhere on its dotted line"
-    return said + (". Attacks' ranges are shaded in the panels." if shaded else ".")
+        found += "; an end lies somewhere on its dotted line"
+    return found + (". Attacks' ranges are shaded in the panels." if shaded else ".")
 
 
 def _steps_with(block: SettingPanels, k: int) -> str:
@@ -179,9 +173,3 @@ def _steps_with(block: SettingPanels, k: int) -> str:
         return f"k = {k} from {steps[0]:,} to {steps[-1]:,}"
     listed = " ".join(f"{s:,}" for s in steps[:_LISTED])
     return f"k = {k} at {listed}" + (f" and {len(steps) - _LISTED} more" if len(steps) > _LISTED else "")
-
-
-def _each(values: Iterable[str]) -> str:
-    """Each once, the first few."""
-    distinct = list(dict.fromkeys(values))
-    return " / ".join(distinct[:5]) + (f" / and {len(distinct) - 5} more" if len(distinct) > 5 else "")

@@ -16,7 +16,7 @@ from raypol.figures.style.page import CHARACTER_IN, FAINT, SMALL
 _MANY_TIMES: Final = 4.0
 """Values whose largest is this many times the smallest get a log axis."""
 _GULF: Final = 100.0
-"""A minority of values below a gap this wide leaves the axis: it would squash the others for one fact, "very small"."""
+"""A minority of values below a gap this wide is moved off the axis, where it would squash the others."""
 _WIDE: Final = 20.0
 """T' whose largest is this many times the smallest get a log axis."""
 _EACH_TICK: Final = 12
@@ -52,14 +52,14 @@ def real(value: float | None) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A value axis: what is below `low` or above `high` is drawn in a strip at the edge."""
+    """A value axis: values below `low` or above `high` are drawn in a strip at the edge."""
 
     low: float
     high: float
     kind: Literal["linear", "log"]
 
     def place(self, value: float) -> Place:
-        """Where a value lies; NaN lies nowhere and must not be asked about."""
+        """Where a value lies, which must not be NaN."""
         assert not math.isnan(value), "missing values are not placed"
         return "below" if value < self.low else "above" if value > self.high else "inside"
 
@@ -167,7 +167,7 @@ def value_at(ax: Axes, height: float) -> float:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number as short as it goes: 0.05, 1.2e-7, 20,000."""
+    """A number in as few characters as possible: 0.05, 1.2e-7, 20,000."""
     if value == 0.0 or not math.isfinite(value):
         return "0" if value == 0.0 else str(value)
     if 1e-4 <= abs(value) < 1e6:

@@ -1,4 +1,4 @@
-"""How images and perturbations are shown: what imshow takes, and what is said about it."""
+"""Images and perturbations: drawing them, and their values in words."""
 
 import math
 from typing import Final
@@ -62,7 +62,7 @@ def in_255(value: float) -> str:
 
 
 def picture(image_CHW: Tensor) -> npt.NDArray[np.float64]:
-    """As imshow takes it: RGB, or the mean of the channels in grey."""
+    """The pixels that imshow takes: RGB, or the mean of the channels in grey."""
     if len(image_CHW) == 3:
         return np.asarray(image_CHW.double().permute(1, 2, 0).clamp(0.0, 1.0))
     return np.asarray(image_CHW.double().mean(0))

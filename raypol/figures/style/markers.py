@@ -1,4 +1,4 @@
-"""What a marker says in every figure: whether the spoof succeeds, against which verifier, and whether it was measured."""
+"""Markers, the same in every figure: whether the spoof succeeds, against which verifier, and whether it was measured."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
@@ -62,15 +62,9 @@ def draw_markers(
     size: float = MARKER_PT,
     transform: Transform | None = None,
 ) -> None:
-    """Draw a marker per point; those that look alike are one artist: thousands of them are drawn in no time.
+    """Draw a marker per point: x, y and the rows that share it, in data coordinates unless a transform is given.
 
-    Args:
-        ax: the axes.
-        points: x, y and the rows that share the marker.
-        style: of the arm.
-        gid: with the sign, the artists' id.
-        size: points.
-        transform: of x and y; None = that of the axes' data.
+    Markers that look alike are one artist, whose id ends with their sign: thousands are drawn in no time.
     """
     alike: dict[Sign, list[tuple[float, float]]] = {}
     for x, y, rows in points:
@@ -83,11 +77,7 @@ def draw_markers(
 
 
 def sign_entries(groups: Iterable[Sequence[TrialRow]]) -> list[Entry]:
-    """Legend entries for the signs of the markers that are drawn.
-
-    Args:
-        groups: the rows of each marker.
-    """
+    """Legend entries for the signs of the markers that are drawn, given the rows of each."""
     seen = {sign for rows in groups for sign in signs_of(rows)}
     if not seen:
         return []

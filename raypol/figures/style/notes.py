@@ -11,11 +11,11 @@ SPREAD: Final = "Several rows: their median, band from the smallest to the large
 UNITS: Final = "Errors are divided by d_ref, the distance of two honest runs."
 
 
-def list_briefly(names: Iterable[str], *, most: int = 6) -> str:
-    """Names joined by semicolons, each once, the first few of many."""
+def list_briefly(names: Iterable[str], *, most: int = 6, separator: str = "; ") -> str:
+    """Names, each once, the first few of many."""
     distinct = list(dict.fromkeys(names))
     rest = len(distinct) - most
-    return "; ".join(distinct[:most]) + (f"; and {rest} more" if rest > 0 else "")
+    return separator.join([*distinct[:most], *([f"and {rest} more"] if rest > 0 else [])])
 
 
 def note_names(text: str, names: Iterable[str]) -> list[str]:
@@ -58,7 +58,7 @@ def note_proofs(settings: Sequence[Setting]) -> list[str]:
         return []
     where = f" in {' / '.join(setting.name for setting in mixed[:3])}" if len(settings) > 1 else ""
     lengths = sorted({row.steps for setting in mixed for row in setting.honest})
-    listed = " / ".join(f"{steps:,}" for steps in lengths[:5]) + (" / ..." if len(lengths) > 5 else "")
+    listed = list_briefly((f"{steps:,}" for steps in lengths), separator=" / ")
     if any(len({row.sweep_id for row in setting.rows}) > 1 for setting in mixed):
         return [
             f"Rows of several sweeps with different proofs (T = {listed}) are put together{where}: filter one sweep."

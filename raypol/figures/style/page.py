@@ -93,6 +93,14 @@ def _wrap(text: str, width: float, size: float = SMALL, *, indent: str = "") -> 
     return textwrap.wrap(printable(text), letters, subsequent_indent=indent)
 
 
+def add_axes(part: SubFigure, count: int, columns: int) -> list[Axes]:
+    """Axes side by side, row by row, the last row perhaps not full."""
+    axes = list(part.subplots(-(-count // columns), columns, squeeze=False).flat)
+    for ax in axes[count:]:
+        ax.remove()
+    return axes[:count]
+
+
 def plain_axes(ax: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
     """Give axes with numbers their look, a bold title and labels."""
     ax.grid(visible=True, color="#E4E4E4", linewidth=0.6)
@@ -117,6 +125,8 @@ def plain_axes(ax: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
 def say_empty(ax: Axes, text: str) -> None:
     """Say in the middle of axes that there is nothing to draw."""
     ax.set_yticks([])
+    if ax.get_xlim() == (0.0, 1.0):  # as they come
+        ax.set_xticks([])
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=FAINT, fontsize=TEXT)
 
 
