@@ -20,8 +20,8 @@ from raypol.figures.style.axes import (
     apply_scale,
     choose_scale,
     draw_strips,
-    number,
     real,
+    short_number,
     strip_middle,
     value_at,
 )
@@ -209,5 +209,5 @@ def _note_front(drawn: Sequence[tuple[Series, Costed, TrialRow]]) -> list[str]:
     if len(on_it) > _LISTED:
         counts = Counter(arm for arm, _, _ in on_it)
         return [f"On the strict front: {list_briefly(f'{arm} {n:,}' for arm, n in counts.most_common())} trials."]
-    listed = (f"{row_name(row, arm)} ({number(x, 2)}, {number(y, 2)})" for arm, (x, y), row in on_it)
+    listed = (f"{row_name(row, arm)} ({short_number(x, 2)}, {short_number(y, 2)})" for arm, (x, y), row in on_it)
     return note_names("On the strict front (time, error)", listed)

@@ -88,31 +88,34 @@ def material_of(
         ranges = read_ranges(results, sweep_id=sweep_id or "")
     pairs: list[ImagePairs] = []
     datasets: dict[str, Dataset | None] = {}
-    for name, row in _shown(rows):
+    for name, row in _crafted(rows):
         if not row.num_points:
-            found.append(_no_pairs(name, row))
+            pairs.append(_no_pairs(name, row))
             continue
         if row.dataset not in datasets:
             datasets[row.dataset] = _load(row.dataset, data_dir, notes, own_code=own_code)
         dataset = datasets[row.dataset]
-        if dataset is None or len(found) >= MOST_PAIRS:
-            continue
-        try:
-            pair = pick_pairs(row, ResultsFolder(results).proof(row.proof_id), dataset)
-        except _UNREADABLE as err:
-            notes.append(f"images of {name} at T' = {row.steps:,}: {first_line(err)}")
-            continue
-        found += [replace(pair, arm=name)] if pair is not None else []
-    return found
+        if dataset is not None and len(pairs) < _MOST_PAIRS:
+            with _noted(notes, f"images of {name} at T' = {row.steps:,}"):
+                pair = pick_pairs(row, ResultsFolder(results).proof(row.proof_id), dataset)
+                pairs += [replace(pair, arm=name)] if pair is not None else []
+    return Material(rows=rows, intervals=intervals, pairs=pairs, ranges=ranges, notes=notes)
 
 
-def _shown(rows: Sequence[TrialRow]) -> list[tuple[str, TrialRow]]:
-    """One spoof of each curve, by name; where there are several datasets, names say which."""
-    settings = settings_of(rows)
+@contextmanager
+def _noted(notes: list[str], what: str) -> Iterator[None]:
+    """Note in a line that something cannot be read."""
+    try:
+        yield
+    except _UNREADABLE as err:
+        notes.append(f"{what}: {first_line(err)}")
+
+
+def _crafted(rows: Sequence[TrialRow]) -> list[tuple[str, TrialRow]]:
+    """The longest spoof of each curve, by name; where there are several datasets, names say which."""
     chosen = []
-    for setting in settings:
-        crafted = [row for row in setting.spoofs if row.num_points or row.crafting]
-        series = by_variant(crafted).series
+    for setting in settings_of(rows):
+        series = by_variant([row for row in setting.spoofs if row.num_points or row.crafting]).series
         longest = {arm: max(series[arm], key=lambda row: (bool(row.num_points), row.steps)) for arm in in_order(series)}
         chosen += [(setting.name, arm, row) for arm, row in longest.items()]
     several = len({name for name, _, _ in chosen}) > 1
@@ -120,9 +123,8 @@ def _shown(rows: Sequence[TrialRow]) -> list[tuple[str, TrialRow]]:
 
 
 def _no_pairs(name: str, row: TrialRow) -> ImagePairs:
-    """Of an attack that found nothing better than the points as they are."""
-    none = torch.zeros((0, 1, 1, 1))
-    labels = torch.zeros(0, dtype=torch.int64)
+    """The pairs of an attack that found nothing better than the points as they are."""
+    none, labels = torch.zeros((0, 1, 1, 1)), torch.zeros(0, dtype=torch.int64)
     return ImagePairs(arm=name, steps=row.steps, originals=none, crafted=none, labels=labels)
 
 

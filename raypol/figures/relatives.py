@@ -12,7 +12,7 @@ from torch import Tensor
 from raypol.core.relatives.dlg import psnr
 from raypol.core.relatives.perturbing import Perturbed
 from raypol.core.relatives.points import Seen
-from raypol.figures.style.axes import apply_scale, choose_scale, number
+from raypol.figures.style.axes import apply_scale, choose_scale, short_number
 from raypol.figures.style.images import add_scale, in_255, picture, readable, show_image, strongest
 from raypol.figures.style.page import FAINT, INK, SMALL, new_page, plain_axes
 from raypol.runs.relatives import Leak
@@ -108,11 +108,11 @@ def _add_captions(ax: Axes, over: str, under: str) -> None:
 
 def _says(seen: Seen, i: int) -> str:
     top = int(seen.predictions[i])
-    return f"predicts {top} at {float(seen.probabilities[i, top]):.1%}\nloss {number(float(seen.losses[i]), 3)}"
+    return f"predicts {top} at {float(seen.probabilities[i, top]):.1%}\nloss {short_number(float(seen.losses[i]), 3)}"
 
 
 def _quality(leak: Leak, image: Tensor, mismatch: float) -> str:
-    return f"PSNR {psnr(leak.truth, image):.1f} dB\nmismatch {number(mismatch, 2)}"
+    return f"PSNR {psnr(leak.truth, image):.1f} dB\nmismatch {short_number(mismatch, 2)}"
 
 
 def _spread(snapshots: list[tuple[int, Tensor]]) -> list[tuple[int, Tensor]]:

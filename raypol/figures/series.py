@@ -65,19 +65,6 @@ class Series(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """A curve: an arm, and what else varies in words."""
-
-    arm: str
-    variant: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The arm as figures name it: "III, alpha 0.1"."""
-        return ", ".join((self.arm, *self.variant))
-
-
-@dataclass(frozen=True, slots=True)
 class Curves:
     """Rows by the curve that they belong on."""
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from raypol.core.errors import reject_choice
 from raypol.figures.series import settings_of
 from raypol.figures.style.arms import ArmStyle, in_order, styles_of
-from raypol.figures.style.axes import Band, Scale, apply_scale, band, choose_scale, height_of, number, real
+from raypol.figures.style.axes import Band, Scale, apply_scale, band, choose_scale, height_of, real, short_number
 from raypol.figures.style.markers import draw_markers, marker_look, sign_entries
 from raypol.figures.style.notes import note_names, note_not_measured, row_name
 from raypol.figures.style.page import INK, SMALL, Entry, add_axes, new_page, plain_axes, say_empty, shortened
@@ -178,7 +178,7 @@ def _draw_proofs(ax: Axes, honest: Mapping[str, Band], lines: Mapping[str, Any])
             groups.append([(at, device)])
     look: dict[str, Any] = {"va": "center", "color": INK, "fontsize": SMALL - 0.5, "parse_math": False}
     for group in groups:
-        times = [(device, number(honest[device].median, 3)) for _, device in reversed(group)]
+        times = [(device, short_number(honest[device].median, 3)) for _, device in reversed(group)]
         told = [f"{shortened(device, 9)} {time}" if len(honest) > 1 else time for device, time in times]
         more = [f"and {len(told) - 3} more"] if len(told) > 3 else []
         at = (group[0][0] + group[-1][0]) / 2

@@ -26,7 +26,7 @@ from raypol.core.relatives.points import Seen, Split
 from raypol.core.relatives.unadversarial import Unadversarial
 from raypol.figures import save
 from raypol.figures.relatives import leak_picture, perturbed_picture
-from raypol.figures.style.axes import number
+from raypol.figures.style.axes import short_number
 from raypol.figures.style.images import in_255
 from raypol.runs.relatives import Subject, run_leaking, run_perturbing
 from raypol.runs.trials.verify import allow_names
@@ -163,7 +163,7 @@ class DLGCommand(ModelOptions):
         where = f"{recipe.model} on {recipe.dataset}"
         OUT.print(
             f"{where}, weights of step {self.at}; {self.split} point {self.index}\n"
-            f"mismatch of gradients  {number(found.objective, 3)} (best of {found.restarts} restarts, "
+            f"mismatch of gradients  {short_number(found.objective, 3)} (best of {found.restarts} restarts, "
             f"{len(found.trace)} evaluations)\n"
             f"label                  {found.label}, true {leak.label}\n"
             f"PSNR                   {psnr(leak.truth, found.image):.1f} dB",
@@ -218,11 +218,11 @@ def _points_table(indices: tuple[int, ...], result: Perturbed) -> Table:
         table.add_column(name, justify="right")
     for i, index in enumerate(indices):
         answers = [_answer(seen, i) for seen in (result.before, result.after, result.after_rounding)]
-        sizes = in_255(float(result.linf[i])), number(float(result.l2[i]), 2)
+        sizes = in_255(float(result.linf[i])), short_number(float(result.l2[i]), 2)
         table.add_row(str(index), str(int(result.labels[i])), *answers, *sizes)
     return table
 
 
 def _answer(seen: Seen, i: int) -> str:
     predicted = int(seen.predictions[i])
-    return f"{predicted} {float(seen.probabilities[i, predicted]):.1%} {number(float(seen.losses[i]), 2)}"
+    return f"{predicted} {float(seen.probabilities[i, predicted]):.1%} {short_number(float(seen.losses[i]), 2)}"

@@ -66,8 +66,6 @@ class SettingPanels:
     honest: list[TrialRow]
     points: dict[Series, dict[int, list[TrialRow]]]
     """Spoofs by arm and T', both in order."""
-    series: dict[str, Series]
-    """By arm."""
     jumps: list[Jump]
     ranges: list[ArmRange]
     merged: list[str]
@@ -89,12 +87,12 @@ class SettingPanels:
 
     @property
     def named_spoofs(self) -> list[tuple[Series, TrialRow]]:
-        """All that are drawn."""
+        """All spoofs that are drawn, with their curves."""
         return [(arm, row) for arm, by_steps in self.points.items() for rows in by_steps.values() for row in rows]
 
     @property
     def spoofs(self) -> list[TrialRow]:
-        """All that are drawn."""
+        """All spoofs that are drawn."""
         return [row for _, row in self.named_spoofs]
 
     @property
@@ -136,7 +134,6 @@ def setting_panels(setting: Setting, ranges: Sequence[RangeRow] = ()) -> Setting
         setting=setting,
         honest=setting.honest,
         points=points,
-        series=curves.series,
         jumps=_jumps(points),
         ranges=arm_ranges(curves.spoofs, ranges),
         merged=curves.merged,

@@ -20,7 +20,7 @@ from raypol.figures.style.axes import (
     band,
     draw_strips,
     height_of,
-    number,
+    short_number,
     strip_middle,
 )
 from raypol.figures.style.markers import MARKER_PT, draw_markers
@@ -77,7 +77,7 @@ def _draw_honest(ax: Axes, scale: Scale, value: Band, beyond: Mapping[Place, obj
         ax.plot([0, 1], [at, at], transform=ax.transAxes, **look)
     # In the margin, clear of what the strips say there.
     at = min(max(at, 0.19 if "below" in beyond else 0.05), 0.81 if "above" in beyond else 0.95)
-    text = f"honest\n{number(value.median, 3)}"
+    text = f"honest\n{short_number(value.median, 3)}"
     ax.text(1.02, at, text, transform=ax.transAxes, va="center", color=INK, fontsize=SMALL - 0.5, linespacing=1.0)
 
 

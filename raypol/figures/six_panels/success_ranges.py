@@ -54,7 +54,6 @@ def arm_ranges(spoofs: Mapping[Series, Sequence[TrialRow]], ranges: Sequence[Ran
         spoofs: of one setting, those that were stopped early too.
         ranges: of the same; an arm that is in them is not looked up in the rows. If only the strict verifier's were searched,
             they are passed over.
-        series: by name; without one a row's arm is the arm itself.
     """
     found = {one.arm: one for one in _searched(ranges)}
     searched = {row.arm for row in ranges if row.policy == "published"}
@@ -81,7 +80,7 @@ def say_conditions(conditions: str) -> str:
 
 
 def _tried(arm: Series, by_steps: Mapping[int, list[TrialRow]]) -> ArmRange:
-    """From the T' that were tried."""
+    """The success range of an arm among the T' that were tried."""
     steps = sorted(by_steps)
     shares = [sum(row.success is True for row in by_steps[s]) / len(by_steps[s]) for s in steps]
     wins = [i for i, share in enumerate(shares) if share > 0.0]
@@ -120,15 +119,15 @@ def _commonest(rows: Sequence[TrialRow]) -> str:
     return min(failed, key=lambda name: (-failed[name], name), default="")
 
 
-def _named(ranges: Sequence[RangeRow]) -> list[tuple[str, RangeRow]]:
-    """Each range with its arm's name and the axes in which the arm's ranges differ."""
-    parsed = [(row, _axes(row)) for row in ranges]
+def _searched(ranges: Sequence[RangeRow]) -> list[ArmRange]:
+    """The ranges of all seeds, named by the axes in which those of an arm differ."""
+    parsed = [(row, _axes(row)) for row in ranges if row.policy == "published" and row.seed is None]
     found = []
-    for row in published:
-        same = [parsed[id(other)] for other in published if other.arm == row.arm]
-        varied = [axis for axis in parsed[id(row)] if len({repr(axes.get(axis)) for axes in same}) > 1]
-        parts = [f"{axis.rpartition('.')[2]} {parsed[id(row)][axis]}" for axis in varied]
-        found.append(_from_search(Series(row.arm, tuple(parts)), row))
+    for row, own in parsed:
+        same = [axes for other, axes in parsed if other.arm == row.arm]
+        varied = [axis for axis in own if len({repr(axes.get(axis)) for axes in same}) > 1]
+        parts = tuple(f"{axis.rpartition('.')[2]} {own[axis]}" for axis in varied)
+        found.append(_from_search(Series(row.arm, parts), row))
     return found
 
 

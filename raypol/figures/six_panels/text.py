@@ -135,13 +135,13 @@ def notes(blocks: Sequence[SettingPanels], rows: Sequence[TrialRow], *, shaded: 
     )
     found += note_no_proof([block.setting for block in blocks])
     if not every:
-        said.append("Missing: spoofs with status ok.")
-    said += note_names("Without a value, not drawn", (lacking for block in blocks for lacking in _lacking(block)))
-    said += note_names(
+        found.append("Missing: spoofs with status ok.")
+    found += note_names("Without a value, not drawn", (lacking for block in blocks for lacking in _lacking(block)))
+    found += note_names(
         "Success not judged, drawn hollow",
         (row_name(row, name) for block in blocks for name, row in block.named_spoofs if row.success is None),
     )
-    return [*said, *note_not_measured([*honest, *every]), *note_left_out(rows)]
+    return [*found, *note_not_measured([*honest, *every]), *note_left_out(rows)]
 
 
 def _lacking(block: SettingPanels) -> list[str]:

@@ -134,7 +134,7 @@ def apply_scale(ax: Axes, scale: Scale, strips: Collection[Place] = (), *, horiz
     first, last = limits if horizontal else (value_at(ax, edges[0]), value_at(ax, edges[1]))
     for locator, set_locator in ((major, axis.set_major_locator), (minor, axis.set_minor_locator)):
         set_locator(FixedLocator([tick for tick in locator.tick_values(*limits) if first < tick < last]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     axis.set_minor_formatter(NullFormatter())
     ax.spines[side].set_bounds(first, last)
 
@@ -152,7 +152,7 @@ def draw_strips(ax: Axes, beyond: dict[Place, list[float]]) -> None:
         corner = (0.0, middle - _STRIP / 2)
         ax.add_patch(Rectangle(corner, 1.0, _STRIP, facecolor=STRIP_COLOUR, zorder=0.6, transform=ax.transAxes))
         ax.text(-0.02, middle, f"{place}\naxis", ha="right", fontsize=SMALL - 1, **look)
-        low, high = number(min(values), 1), number(max(values), 1)
+        low, high = short_number(min(values), 1), short_number(max(values), 1)
         ax.text(1.02, middle, low if low == high else f"{low} to\n{high}", fontsize=SMALL - 0.5, **look)
 
 
@@ -166,7 +166,7 @@ def value_at(ax: Axes, height: float) -> float:
     return float(ax.transData.inverted().transform(ax.transAxes.transform((0.0, height)))[1])
 
 
-def number(value: float, digits: int = 4) -> str:
+def short_number(value: float, digits: int = 4) -> str:
     """A number in as few characters as possible: 0.05, 1.2e-7, 20,000."""
     if value == 0.0 or not math.isfinite(value):
         return "0" if value == 0.0 else str(value)
