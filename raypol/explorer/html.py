@@ -52,7 +52,7 @@ def share(part: int, of: int) -> str:
     return f"{100 * part / of:.0f} %" if of else "–"
 
 
-def number(value: Any) -> str:  # noqa: ANN401 - a cell
+def number_text(value: Any) -> str:  # noqa: ANN401 - a cell
     """A cell as text; a dash for an empty cell or a number that is not finite."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
@@ -110,13 +110,13 @@ def arm_table(arms: Sequence[Mapping[str, Any]]) -> str:
     body = [
         [
             f'<span class="dot" style="background:{style_of(arm).colour}"></span>{escape(arm)}',
-            number(line["trials"]),
-            number(line["not_ok"]),
-            number(line["not_measured"]),
+            number_text(line["trials"]),
+            number_text(line["not_ok"]),
+            number_text(line["not_measured"]),
             share(line["accepted_published"], line["judged_published"]),
             share(line["accepted_strict"], line["judged_strict"]),
             share(line["succeeded"], line["judged"]),
-            *(number(line[column]) for column in ("error_l2", "ratio_error_l2", "ratio_time", "ratio_size")),
+            *(number_text(line[column]) for column in ("error_l2", "ratio_error_l2", "ratio_time", "ratio_size")),
         ]
         for arm, line in ((arm, by_name[arm]) for arm in in_order(by_name))
     ]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 
 from raypol.core.distances import METRICS
-from raypol.explorer.html import number, table
+from raypol.explorer.html import number_text, table
 from raypol.figures.inputs import material_of
 from raypol.figures.save import before_after
 from raypol.store.location import Location
@@ -37,7 +37,7 @@ def headline(row: Mapping[str, Any]) -> str:
     title = (
         f"{escape(str(row['arm'] or 'arm not recorded'))}: {escape(str(row['model']))} on {escape(str(row['dataset']))}"
     )
-    shape = f"T' = {number(row['steps'])}, k = {number(row['interval'])}, seed {number(row['seed'])}"
+    shape = f"T' = {number_text(row['steps'])}, k = {number_text(row['interval'])}, seed {number_text(row['seed'])}"
     message = f"<pre>{escape(str(row['message']))}</pre>" if row["message"] else ""
     named = f'<p class="subtitle">{title}</p><p>{shape} · <code>{escape(str(row["trial_id"]))}</code></p>'
     return f"{named}<p>{''.join(badges)}</p>{message}"
@@ -56,7 +56,7 @@ def verdicts(row: Mapping[str, Any]) -> str:
         fails = ratio is not None and ratio >= 1
         said = "not below the proof's" if fails else "binds" if name in bound else ""
         label = name.replace("error_", "largest error, ")
-        lines.append([f"{label} ({unit})", number(value), number(proofs), number(ratio), said])
+        lines.append([f"{label} ({unit})", number_text(value), number_text(proofs), number_text(ratio), said])
     judged = [
         f"{policy} verifier: {'accepts' if verdict else 'rejects'}{f', by {escape(by)}' if by and not verdict else ''}"
         for policy, verdict, by in (
@@ -120,7 +120,9 @@ def images(row: TrialRow, results: Location, data_dir: str | None) -> tuple[Figu
 def _not_measured(row: Mapping[str, Any]) -> list[str]:
     said = ["hardware simulated"] if row["simulated"] else []
     if row["estimated"]:
-        said.append(f"estimated from {number(row['intervals_verified'])} of {number(row['num_intervals'])} intervals")
+        said.append(
+            f"estimated from {number_text(row['intervals_verified'])} of {number_text(row['num_intervals'])} intervals"
+        )
     return said
 
 
@@ -129,4 +131,4 @@ def _badge(text: str, kind: str) -> str:
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401 - a cell
-    return str(value) if isinstance(value, str) else number(value)
+    return str(value) if isinstance(value, str) else number_text(value)

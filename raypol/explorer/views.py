@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from raypol.core.errors import InputError
 from raypol.explorer.filters import Offer
-from raypol.explorer.html import arm_table, counted, number, page, success_map, table, tiles
+from raypol.explorer.html import arm_table, counted, number_text, page, success_map, table, tiles
 from raypol.explorer.session import Opened
 from raypol.explorer.trial_page import configuration, headline, images, origin, verdicts
 from raypol.figures.catalogue import PLOTS
@@ -152,7 +152,7 @@ def trial_table(mo: Marimo, opened: Opened, conditions: Sequence[Condition]) -> 
         found,
         selection="single",
         show_data_types=False,
-        format_mapping=dict.fromkeys(_floats(found), number),
+        format_mapping=dict.fromkeys(_floats(found), number_text),
         freeze_columns_left=["trial"],
         label="Tick a trial to open its page.",
     )
@@ -199,7 +199,7 @@ def _intervals(mo: Marimo, opened: Opened, row: Mapping[str, Any]) -> Elements:
         return [mo.callout(f"No intervals of this trial: {why}.", kind="info")]
     chart = _file(interval_chart(found.to_pylist(), arm=str(row["arm"])), "png")
     judged = len(set(found["step_to"].to_pylist()))
-    told = f"Reproduction error of {judged:,} of {number(row['num_intervals'])} intervals, against its threshold"
+    told = f"Reproduction error of {judged:,} of {number_text(row['num_intervals'])} intervals, against its threshold"
     return [mo.Html(page(f"<b>Intervals</b><p class='faint'>{told}.</p>")), _image(mo, chart, told, 1100)]
 
 

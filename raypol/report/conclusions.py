@@ -65,7 +65,7 @@ def conclude(
     trials = [row for row in rows if not row.is_honest]
     done = [row for row in trials if row.is_ok]
     summary = [
-        progress(trials, planned=planned, resumed=resumed) if planned is not None else "",
+        progress_sentence(trials, planned=planned, resumed=resumed) if planned is not None else "",
         _honest([row for row in rows if row.is_honest]),
         _policies(done, failed=len(trials) - len(done) if planned is None else 0) if trials else "",
         *(_controls(done) if done else ()),
@@ -78,7 +78,7 @@ def conclude(
     )
 
 
-def progress(trials: Sequence[TrialRow], *, planned: int = 0, resumed: int = 0) -> str:
+def progress_sentence(trials: Sequence[TrialRow], *, planned: int = 0, resumed: int = 0) -> str:
     """How many trials have a row and how they ended."""
     states = Counter(row.status for row in trials)
     rows = f"{len(trials)} of {planned}" if planned else f"{len(trials)}"

@@ -4,7 +4,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from raypol.report.conclusions import Conclusions, changed_nothing, failures, limits, progress, shown_conditions
+from raypol.report.conclusions import (
+    Conclusions,
+    changed_nothing,
+    failures,
+    limits,
+    progress_sentence,
+    shown_conditions,
+)
 from raypol.report.tables import Table, TableColumn, words
 from raypol.runs.success_range.estimate import INTERVAL_METHOD, RangeEstimate, is_wider
 from raypol.runs.success_range.search import FAILED, SearchGrid
@@ -68,7 +75,7 @@ def conclude_ranges(
         f"{_count(seeds, 'seed')} per arm, for success under the {policy} policy: accepted, all four errors below the honest "
         "proof's, less time and storage.",
         f"{trials} trials stand for a grid of {grid} ({grid / max(trials, 1):.1f} times as many).",
-        progress(run.trials, resumed=run.resumed),
+        progress_sentence(run.trials, resumed=run.resumed),
     ]
     remarks = [f"The search ended early: {run.stopped}. The ranges are what was known then."] if run.stopped else []
     remarks += limits(run.rows)

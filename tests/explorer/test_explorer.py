@@ -13,7 +13,7 @@ import pytest
 
 from raypol.cli.main import main
 from raypol.explorer.filters import MAX_CHOICES, Offer, conditions, offers
-from raypol.explorer.html import arm_table, number, success_map, tiles
+from raypol.explorer.html import arm_table, number_text, success_map, tiles
 from raypol.explorer.session import open_results
 from raypol.explorer.trial_page import configuration, headline, images, origin, verdicts
 from raypol.figures.over_training.intervals import interval_chart
@@ -113,7 +113,7 @@ def test_no_text_of_a_row_becomes_html(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_numbers(value: object, text: str) -> None:
-    assert number(value) == text
+    assert number_text(value) == text
 
 
 def test_the_success_map_puts_many_steps_together_and_loses_none() -> None:

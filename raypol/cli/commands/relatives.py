@@ -34,7 +34,7 @@ from raypol.store.location import open_location
 from raypol.store.proofs.reader import read_manifest
 
 _KINDS: Final = (".png", ".pdf")
-R = TypeVar("R")
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +54,8 @@ class ModelOptions:
     debug: Debug = False
 
     def search_on(
-        self, search: Callable[..., R], config: object, indices: tuple[int, ...], step: int | None
-    ) -> tuple[R, Recipe]:
+        self, search: Callable[..., _R], config: object, indices: tuple[int, ...], step: int | None
+    ) -> tuple[_R, Recipe]:
         """Run a search on the recorded model; returns its outcome and the proof's recipe."""
         if self.out and Path(self.out).suffix not in _KINDS:  # before the work, not after it
             raise InputError(f"expected --out FILE{' or FILE'.join(_KINDS)}, got {self.out!r}")

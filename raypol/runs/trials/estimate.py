@@ -29,7 +29,7 @@ from raypol.store.proofs.format import Manifest, PointsFormat, Sizes
 from raypol.store.proofs.staging import crafted_intervals
 from raypol.store.results.rows import TrialRow
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _PER_SHARD: Final = 8
 
@@ -96,7 +96,7 @@ def _judge_job(runner: Runner, study: Study, trial: Trial, sample: SampleJob, ma
     )
 
 
-def _all(futures: Sequence[Future[T]]) -> list[T]:
+def _all(futures: Sequence[Future[_T]]) -> list[_T]:
     """Every result; an error is raised once no job runs."""
     try:
         return [future.result() for future in futures]
