@@ -16,7 +16,7 @@ def _in_255ths(limit: float) -> str:
     return f"{limit * 255:.3g}/255"
 
 
-measured = partial(column, default=None)
+optional = partial(column, default=None)
 """A column that is empty where it does not apply or was not reached."""
 _BY_METRIC: Final[Mapping[str, tuple[Group, str, str]]] = {
     "delta": ("verifier", "Slack in {}; unless static, in units of d_ref.", ""),
@@ -35,7 +35,7 @@ _BY_METRIC: Final[Mapping[str, tuple[Group, str, str]]] = {
 def _of(title: str, metric: str, *shown: View, variant: str = "") -> Any:  # noqa: ANN401 - a field
     """The column of one metric among four."""
     group, meaning, unit = _BY_METRIC[title]
-    return measured(group, f"{title} {metric}", meaning.format(metric), unit, shown=shown, variant=variant)
+    return optional(group, f"{title} {metric}", meaning.format(metric), unit, shown=shown, variant=variant)
 
 
 _JUDGED: Final = ("accepts", "rejects")
@@ -110,32 +110,32 @@ class TrialRow:
         "task", "precision", "Arithmetic that the proof declares.", default="", shown=("param",), variant="{}"
     )
 
-    objective: str | None = measured("attack", "objective", "What crafting lowers: gradient or loss.", variant="{}")
-    crafting: str | None = measured("attack", "crafting", "How crafting searches for points.", variant="{}")
-    alpha: float | None = measured("attack", "alpha", "Weight of the perturbation's norm in the objective.")
-    linf_limit: float | None = measured(
+    objective: str | None = optional("attack", "objective", "What crafting lowers: gradient or loss.", variant="{}")
+    crafting: str | None = optional("attack", "crafting", "How crafting searches for points.", variant="{}")
+    alpha: float | None = optional("attack", "alpha", "Weight of the perturbation's norm in the objective.")
+    linf_limit: float | None = optional(
         "attack", "linf limit", "Largest change of a pixel; empty = free.", "share of [0, 1]",
         variant="linf {}", absent="free", form=_in_255ths,
     )  # fmt: skip
-    iterations: int | None = measured(
+    iterations: int | None = optional(
         "attack", "iterations", "Iterations of the search for each batch.", variant="{} iterations"
     )
 
-    trajectory: str | None = measured(
+    trajectory: str | None = optional(
         "spoof", "trajectory", "Path from W_0 to W_T: linear, eased or noisy.", variant="{} path"
     )
-    initial: str | None = measured(
+    initial: str | None = optional(
         "spoof", "initial", "Constants of W_0: strict = where the law says, published = W_T's.", variant="W_0 {}"
     )
-    noise: float | None = measured(
+    noise: float | None = optional(
         "spoof", "noise", "sigma(0) on a noisy path, 0 on others.", "root mean square of W_T"
     )
-    noise_decay: float | None = measured("spoof", "decay", "Exponent with which that noise falls.")
-    hyperparameters: str | None = measured(
+    noise_decay: float | None = optional("spoof", "decay", "Exponent with which that noise falls.")
+    hyperparameters: str | None = optional(
         "spoof", "hyperparameters", "Declared optimizer and schedule: published or honest_schedule.",
         variant="lr {}",
     )  # fmt: skip
-    carry: str | None = measured("spoof", "carry", "Declared optimizer state: exact, restart or none.")
+    carry: str | None = optional("spoof", "carry", "Declared optimizer state: exact, restart or none.")
 
     replay_augmentation: str = column(
         "verifier", "augmentation", "Augmentation of the replay: recorded = the prover's crops and flips, fresh = new ones.",
@@ -150,7 +150,7 @@ class TrialRow:
         variant="replay in {}",
     )
     replay_device: str = column("verifier", "replay on", "Kind of device that replays.", default="", shown=("param",))
-    replay_threads: int | None = measured(
+    replay_threads: int | None = optional(
         "verifier", "replay threads", "CPU threads of the replay.",
         shown=("param", "swept"), variant="replay threads {}",
     )  # fmt: skip
@@ -162,7 +162,7 @@ class TrialRow:
     threshold_l2: float | None = _of("delta", "l2", "param", "swept", variant="delta l2 {}")
     threshold_linf: float | None = _of("delta", "linf", "param", "swept", variant="delta linf {}")
     threshold_cos: float | None = _of("delta", "cos", "param", "swept", variant="delta cos {}")
-    threshold_late: float | None = measured(
+    threshold_late: float | None = optional(
         "verifier", "delta late", "Share of a dynamic slack that is left at the end of training.",
         shown=("param", "swept"), variant="delta late {}",
     )  # fmt: skip
@@ -179,11 +179,11 @@ class TrialRow:
         "True if a sample of the intervals was crafted and replayed: times and sizes are extrapolated.",
         default=False, shown=("tag", "filter"), words=("some: estimated", "all intervals"),
     )  # fmt: skip
-    estimate_confidence: float | None = measured("verdict", "confidence", "Probability that `estimate_beyond` holds.")
-    estimate_beyond: int | None = measured(
+    estimate_confidence: float | None = optional("verdict", "confidence", "Probability that `estimate_beyond` holds.")
+    estimate_beyond: int | None = optional(
         "verdict", "beyond", "At most this many intervals of an estimate err more than the largest error seen, in any metric."
     )  # fmt: skip
-    accepted_published: bool | None = measured(
+    accepted_published: bool | None = optional(
         "verdict",
         "published",
         "Verdict of policy published.",
@@ -191,7 +191,7 @@ class TrialRow:
         words=_JUDGED,
         absent="no verdict",
     )
-    accepted_strict: bool | None = measured(
+    accepted_strict: bool | None = optional(
         "verdict",
         "strict",
         "Verdict of policy strict.",
@@ -199,33 +199,33 @@ class TrialRow:
         words=_JUDGED,
         absent="no verdict",
     )
-    rejected_by: str | None = measured(
+    rejected_by: str | None = optional(
         "verdict", "rejected by", "Checks of policy strict that fail, separated by commas.", shown=("tag", "runs")
     )
-    rejected_by_published: str | None = measured(
+    rejected_by_published: str | None = optional(
         "verdict", "rejected by, published", "Checks of policy published that fail."
     )
 
-    success: bool | None = measured(
+    success: bool | None = optional(
         "success", "success", f"True if policy published accepts, all four {_SUCCEEDS}",
         shown=("tag", "headline", "filter", "listing", "trials"), absent="not judged",
     )  # fmt: skip
-    success_strict: bool | None = measured(
+    success_strict: bool | None = optional(
         "success",
         "success, strict",
         f"True if policy strict accepts, all four {_SUCCEEDS}",
         shown=("tag", "trials"),
         absent="not judged",
     )
-    bound_by: str | None = measured(
+    bound_by: str | None = optional(
         "success", "bound by", "Conditions that fail; of a success the one that comes closest.",
         shown=("tag", "listing", "trials"),
     )  # fmt: skip
-    ratio_time: float | None = measured(
+    ratio_time: float | None = optional(
         "success", "time / proof's", "device_s divided by the honest proof's.",
         shown=("headline", "listing", "trials"),
     )  # fmt: skip
-    ratio_size: float | None = measured(
+    ratio_size: float | None = optional(
         "success", "size / proof's", "size_bytes divided by the honest proof's.",
         shown=("headline", "listing", "trials"),
     )  # fmt: skip
@@ -233,7 +233,7 @@ class TrialRow:
     ratio_error_l2: float | None = _of("error / proof's", "l2", "headline")
     ratio_error_linf: float | None = _of("error / proof's", "linf")
     ratio_error_cos: float | None = _of("error / proof's", "cos")
-    proof_reference: str | None = measured(
+    proof_reference: str | None = optional(
         "success", "compared with", "proof_id of the honest proof.", shown=("point",)
     )
 
@@ -253,41 +253,41 @@ class TrialRow:
     removed_share_l2: float | None = _of("removed share", "l2")
     removed_share_linf: float | None = _of("removed share", "linf")
     removed_share_cos: float | None = _of("removed share", "cos")
-    buffer_error_l2: float | None = measured(
+    buffer_error_l2: float | None = optional(
         "errors", "buffer error l2", "Largest error of the norm layers' statistics; reported, never judged.", "weights",
 
     )  # fmt: skip
-    accuracy_final: float | None = measured("errors", "accuracy", "Test accuracy of W_T.", "share")
+    accuracy_final: float | None = optional("errors", "accuracy", "Test accuracy of W_T.", "share")
 
-    device_s: float | None = measured(
+    device_s: float | None = optional(
         "cost", "device s", "Generation time summed over actors; start-up, loading and verification apart.", "s",
         shown=("listing", "trials", "runs"),
     )  # fmt: skip
-    wall_s: float | None = measured("cost", "wall s", "Generation time by the clock.", "s")
-    verify_s: float | None = measured("cost", "verification s", "Time of the verification by the clock.", "s")
-    gradient_evals: int | None = measured("cost", "gradients", "Gradient evaluations of batches.")
-    step_equivalents: float | None = measured(
+    wall_s: float | None = optional("cost", "wall s", "Generation time by the clock.", "s")
+    verify_s: float | None = optional("cost", "verification s", "Time of the verification by the clock.", "s")
+    gradient_evals: int | None = optional("cost", "gradients", "Gradient evaluations of batches.")
+    step_equivalents: float | None = optional(
         "cost", "step equivalents", "Device time per claimed step divided by that of an honest step."
     )
 
-    size_bytes: int | None = measured("size", "size", "All files together.", "bytes", shown=("listing",))
-    size_weights_bytes: int | None = measured("size", "size of weights", "Recorded weights.", "bytes")
-    size_optimizer_bytes: int | None = measured("size", "size of optimizer state", "Recorded optimizer state.", "bytes")
-    size_indices_bytes: int | None = measured("size", "size of indices", "Indices and hashes of batches.", "bytes")
-    size_points_bytes: int | None = measured("size", "size of points", "Crafted points.", "bytes")
-    size_overhead_bytes: int | None = measured("size", "size of the rest", "The rest of the files.", "bytes")
+    size_bytes: int | None = optional("size", "size", "All files together.", "bytes", shown=("listing",))
+    size_weights_bytes: int | None = optional("size", "size of weights", "Recorded weights.", "bytes")
+    size_optimizer_bytes: int | None = optional("size", "size of optimizer state", "Recorded optimizer state.", "bytes")
+    size_indices_bytes: int | None = optional("size", "size of indices", "Indices and hashes of batches.", "bytes")
+    size_points_bytes: int | None = optional("size", "size of points", "Crafted points.", "bytes")
+    size_overhead_bytes: int | None = optional("size", "size of the rest", "The rest of the files.", "bytes")
 
-    num_points: int | None = measured("crafting", "points", "Points in the proof that no dataset has.")
-    perturbation_linf: float | None = measured("crafting", "|R| linf", "Largest change of a pixel.", "share of [0, 1]")
-    perturbation_l2: float | None = measured("crafting", "|R| l2", "Largest l2 norm of a search's perturbations.")
-    grad_norm2_before: float | None = measured(
+    num_points: int | None = optional("crafting", "points", "Points in the proof that no dataset has.")
+    perturbation_linf: float | None = optional("crafting", "|R| linf", "Largest change of a pixel.", "share of [0, 1]")
+    perturbation_l2: float | None = optional("crafting", "|R| l2", "Largest l2 norm of a search's perturbations.")
+    grad_norm2_before: float | None = optional(
         "crafting", "|grad|^2 before", "Squared distance of gradient and goal before crafting, mean."
     )
-    grad_norm2_after: float | None = measured("crafting", "|grad|^2 after", "The same after crafting.")
-    loss_before: float | None = measured("crafting", "loss before", "Training loss before crafting, mean.")
-    loss_after: float | None = measured("crafting", "loss after", "The same after crafting.")
-    retries: float | None = measured("crafting", "retries", "Draws of fresh batches, mean over searches.")
-    acceptance_rate: float | None = measured(
+    grad_norm2_after: float | None = optional("crafting", "|grad|^2 after", "The same after crafting.")
+    loss_before: float | None = optional("crafting", "loss before", "Training loss before crafting, mean.")
+    loss_after: float | None = optional("crafting", "loss after", "The same after crafting.")
+    retries: float | None = optional("crafting", "retries", "Draws of fresh batches, mean over searches.")
+    acceptance_rate: float | None = optional(
         "crafting", "accepted", "Searches that ended within the attack's limits.", "share"
     )
 
