@@ -18,8 +18,6 @@ class Infinitesimal:
 
     lr: float = 1e-6
     """The declared, constant learning rate."""
-    weight_decay: float = 0.0
-    """The declared weight decay."""
 
     def __post_init__(self) -> None:
         if not self.lr > 0.0:
@@ -31,7 +29,7 @@ PRESETS: Final = {"infinitesimal": Infinitesimal()}
 
 def declare(recipe: Recipe, config: Infinitesimal) -> Recipe:
     """The same optimizer with the vanishing rate, constant."""
-    options = {**recipe.optimizer.options, "lr": config.lr, "weight_decay": config.weight_decay}
+    options = {**recipe.optimizer.options, "lr": config.lr}
     return replace(recipe, optimizer=replace(recipe.optimizer, options=options), schedule=ScheduleConfig())
 
 

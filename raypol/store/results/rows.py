@@ -120,7 +120,6 @@ class TrialRow:
     iterations: int | None = optional(
         "attack", "iterations", "Iterations of the search for each batch.", variant="{} iterations"
     )
-    weight_decay: float | None = optional("attack", "weight decay", "Weight decay that the attack declares.")
 
     trajectory: str | None = optional(
         "spoof", "trajectory", "Path from W_0 to W_T: linear, eased or noisy.", variant="{} path"
