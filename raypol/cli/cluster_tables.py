@@ -3,9 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
-
+from raypol.cli.console import print_tables, say
 from raypol.cluster.accelerators import canonical_accelerator
 from raypol.cluster.cluster_file import ClusterFile
 from raypol.cluster.connection import connect
@@ -24,6 +22,7 @@ from raypol.cluster.inventory import (
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.core.errors import InputError
+from raypol.report.tables import Table, TableColumn
 
 _MOST_AT_ONCE = 64
 """Trials at once, beyond which the table says only that there are more."""
@@ -44,21 +43,23 @@ def view_of(address: str | None) -> ClusterView:
         ray.shutdown()
 
 
-def cluster_tables(view: ClusterView, *, title: str) -> RenderableType:
+def cluster_tables(view: ClusterView, *, title: str) -> list[Table]:
     """The nodes; below them, if there is an autoscaler, the types of nodes that it can start."""
-    nodes = _table(title, ("node", "CPU", "GPU", "accelerators", "memory GB", "labels", "simulated"))
+    lines: list[Sequence[str]] = []
     for node in view.nodes:
         cpus, gpus = _of(node.free_cpus, node.cpus), _of(node.free_gpus, node.gpus)
-        nodes.add_row(_name(node), cpus, gpus, _models(node), f"{node.memory_bytes / 1e9:.1f}", *_marks(node))
+        lines.append((_name(node), cpus, gpus, _models(node), f"{node.memory_bytes / 1e9:.1f}", *_marks(node)))
+    nodes = _table(title, ("node", "CPU", "GPU", "accelerators", "memory GB", "labels", "simulated"), lines)
     if not view.scalable.types:
-        return nodes
+        return [nodes]
     live = Counter(node_type_of(node, view.scalable) for node in view.nodes)
-    title = f"\nnode types of the autoscaler, at most {view.scalable.most} nodes in all"
-    types = _table(title, ("type", "live", "at most", "CPU", "GPU", "accelerators", "labels", "simulated"))
+    lines = []
     for kind in view.scalable.types:
         numbers = (str(live[kind.name]), str(kind.count), f"{kind.cpus:g}", f"{kind.gpus:g}")
-        types.add_row(kind.name, *numbers, _models(kind), *_marks(kind))
-    return Group(nodes, types)
+        lines.append((kind.name, *numbers, _models(kind), *_marks(kind)))
+    title = f"node types of the autoscaler, at most {view.scalable.most} nodes in all"
+    types = _table(title, ("type", "live", "at most", "CPU", "GPU", "accelerators", "labels", "simulated"), lines)
+    return [nodes, types]
 
 
 def needs_table(
@@ -75,16 +76,16 @@ def needs_table(
         nodes: live nodes.
         scalable: nodes that the autoscaler can start.
     """
-    table = _table(f"\nwhat the sweep needs: {trials} trials", ("a trial asks for", "at once", "room"))
+    lines = []
+    most = min(trials, _MOST_AT_ONCE)
     distinct: dict[tuple[DeviceRequest, ...], Sequence[DeviceRequest]] = {}
     for group in groups:
         distinct.setdefault(tuple(sorted(group, key=str)), group)
     for group in distinct.values():
-        most = min(trials, _MOST_AT_ONCE)
         number = groups_at_once(group, nodes, scalable, most=most)
         more = "+" if number == most < trials else ""
-        table.add_row(listed_requests(group), f"{number}{more}", _room(group, nodes, scalable))
-    return table
+        lines.append((listed_requests(group), f"{number}{more}", _room(group, nodes, scalable)))
+    return _table(f"what the sweep needs: {trials} trials", ("a trial asks for", "at once", "room"), lines)
 
 
 def _room(group: Sequence[DeviceRequest], nodes: Sequence[NodeOffer], scalable: Scalable) -> str:
@@ -108,11 +109,11 @@ def device_names(offers: Sequence[NodeOffer]) -> list[str]:
     return found
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=column in _NUMBERS)
-    return table
+def _table(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    kinds = ((column, column in _NUMBERS) for column in columns)
+    return Table(
+        title=title, columns=[TableColumn(name, is_number=is_, wraps=not is_) for name, is_ in kinds], lines=lines
+    )
 
 
 def _name(node: NodeOffer) -> str:
@@ -141,25 +142,22 @@ def _labels(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in sorted(labels.items())) or "-"
 
 
-def show_cluster_file(file: ClusterFile, out: Console) -> None:
+def show_cluster_file(file: ClusterFile) -> None:
     """Print the node types of a cluster file, and the places that are still to be filled in."""
     columns = ("node type", "machine", "CPU", "GPU", "accelerator", "nodes", "spot", "labels")
-    table = _table(f"{file.path}: cluster {file.name}", columns)
-    for node in file.node_types:
-        table.add_row(
+    lines = [
+        (
             node.name,
             node.machine or "-",
-            str(node.resources.get("CPU", "-")),
-            str(node.resources.get("GPU", "-")),
+            *(str(node.resources.get(kind, "-")) for kind in ("CPU", "GPU")),
             node.accelerator or "-",
             "1" if node.is_head else f"{node.min_workers} to {node.max_workers}",
             "yes" if node.spot else "no",
             _labels(node.labels),
         )
-    out.print(table)
-    out.print(
-        f"valid for Ray's provider {file.provider}; one head and at most {file.max_workers} workers at once",
-        soft_wrap=True,
-    )
+        for node in file.node_types
+    ]
+    print_tables(_table(f"{file.path}: cluster {file.name}", columns, lines))
+    say(f"valid for Ray's provider {file.provider}; one head and at most {file.max_workers} workers at once")
     if file.unfilled:
-        out.print("\n  ".join(["still to fill in:", *file.unfilled]), soft_wrap=True)
+        say("still to fill in:", *(f"  {place}" for place in file.unfilled))

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, Group
 
-from raypol.report.tables import terminal_text
+from raypol.report.tables import Table, terminal_text, to_terminal
 
 # No markup: the text comes from proofs and from users, whose brackets mean brackets.
 OUT: Final = Console(highlight=False, markup=False)
@@ -23,15 +23,26 @@ def table_console(console: Console = OUT) -> Console:
     return Console(file=console.file, highlight=False, markup=False, width=_LOG_WIDTH)
 
 
-def warn(message: str) -> None:
+def say(*lines: str, style: str = "", console: Console = OUT) -> None:
+    """Print lines that a terminal alone breaks; control characters in them, line breaks too, are made visible."""
+    for line in lines:
+        console.print(terminal_text(line), style=style, soft_wrap=True)
+
+
+def warn(message: str, console: Console = ERR) -> None:
     """Print a line that asks for attention."""
-    ERR.print(terminal_text(message), style="yellow", soft_wrap=True)
+    say(message, style="yellow", console=console)
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Print a line per fact, its name first."""
-    for name, fact in facts:
-        OUT.print(terminal_text(f"{name:<16} {fact}"), soft_wrap=True)
+    say(*(f"{name:<16} {fact}" for name, fact in facts))
+
+
+def print_tables(*tables: Table, console: Console = OUT) -> None:
+    """Print tables, a blank line between them, unwrapped where there is no terminal."""
+    parts = [part for table in tables for part in ("", to_terminal(table))]
+    table_console(console).print(Group(*parts[1:]))
 
 
 def print_last(text: str) -> None:

@@ -16,10 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Literal
 
-from rich.console import Group
-
 from raypol.cli.cluster_tables import needs_table, view_of
-from raypol.cli.console import ERR, OUT, table_console, warn
+from raypol.cli.console import ERR, print_tables, say, warn
 from raypol.cli.exit_codes import guarded, parse
 from raypol.cli.progress import progress
 from raypol.cli.sweep_options import RangeSweepCommand, SweepCommand
@@ -27,7 +25,6 @@ from raypol.core.errors import InputError
 from raypol.figures.draw_sweep import Drawn, drawn_figures
 from raypol.report.conclusions import Conclusions, conclude
 from raypol.report.range_summary import conclude_ranges
-from raypol.report.tables import terminal_text, to_terminal
 from raypol.report.trial_tables import choices_table, points_table
 from raypol.runs.sweeps.design import SizeName, Sweep
 from raypol.runs.sweeps.driver import Events, SweepRun, drive_sweep
@@ -88,28 +85,23 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
 
 def _show_plan(sweep: Sweep, plan: SweepPlan, command: SweepCommand) -> int:
     view = view_of(command.cluster_address())
-    OUT.print(f"{sweep.question}\n{plan.sweep_id}: at most {plan.num_trials} trials, {plan.options.search} search")
-    OUT.print(needs_table(plan.groups(), plan.num_trials, view.nodes, view.scalable))
+    say(sweep.question, f"{plan.sweep_id}: at most {plan.num_trials} trials, {plan.options.search} search", "")
+    print_tables(needs_table(plan.groups(), plan.num_trials, view.nodes, view.scalable))
     return 0
 
 
 def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, command: SweepCommand) -> None:
-    out = table_console(OUT)
     found = _conclusions(run, results)
     points = [points_table(run.trials)] if run.plan.options.search != "range" else []
-    for table in (*points, *found.tables):
-        out.print(to_terminal(table), "")
-    out.print(Group(terminal_text(sweep.question), found.text, ""))
+    print_tables(*points, *found.tables)
+    say("", sweep.question, *found.summary, *found.remarks, "")
     none: AbstractContextManager[Drawn] = nullcontext(([], ""))
     with drawn_figures(results, run.plan.sweep_id, command.data_dir) if command.figures else none as (drawn, problem):
         tracker.finish(found.markdown(sweep.question), drawn)
-    lines = [f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}"]
+    say(f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}")
     if drawn:
-        lines.append(f"figures:  {ResultsFolder(results).figures / run.plan.sweep_id} ({len(drawn)} files)")
-    lines.append(f"MLflow:   {tracker.ui_command}")
-    if tracker.table:
-        lines.append(f"          {tracker.table}")
-    OUT.print("\n".join(lines), soft_wrap=True)
+        say(f"figures:  {ResultsFolder(results).figures / run.plan.sweep_id} ({len(drawn)} files)")
+    say(f"MLflow:   {tracker.ui_command}", *([f"          {tracker.table}"] if tracker.table else []))
     if problem:
         warn(f"warning: {problem}")
     if tracker.problem:

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rich.text import Text
-
 from raypol.core.distances import METRICS
 from raypol.core.scoring import NULL
 from raypol.core.spoofing.sampling import CONFIDENCE
 from raypol.figures.style.arms import in_order
-from raypol.report.tables import Table, TableColumn, markdown_text, median_of, shown, terminal_text, to_markdown, words
+from raypol.report.tables import Table, TableColumn, markdown_text, median_of, shown, to_markdown, words
 from raypol.runs.trials.rows import ratio_of
 from raypol.store.results.columns import columns_of
 from raypol.store.results.rows import TrialRow
@@ -34,11 +32,6 @@ class Conclusions:
     remarks: Sequence[str] = ()
     """Limits of the numbers, and reasons of failures: a sentence each."""
     tables: Sequence[Table] = ()
-
-    @property
-    def text(self) -> Text:
-        """Summary and remarks for a terminal, a sentence a line."""
-        return Text("\n").join(map(terminal_text, (*self.summary, *self.remarks)))
 
     @property
     def prose(self) -> str:

@@ -1,12 +1,16 @@
 """The tables of `raypol cluster`."""
 
+from io import StringIO
+
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from raypol.cli.cluster_tables import cluster_tables, device_names, needs_table
+from raypol.cli.console import print_tables
 from raypol.cluster.inventory import NodeOffer, Scalable
 from raypol.cluster.placement import parse_device
 from raypol.cluster.scaling import ClusterView
+from raypol.report.tables import Table
 
 HEAD = NodeOffer(
     name="head", cpus=4, gpus=0, memory_bytes=16 * 10**9, labels={"ray.io/node-id": "1c8ca8e7753e53ac"}, free_cpus=3
@@ -25,15 +29,14 @@ T4S = NodeOffer(name="t4s", cpus=4, gpus=1, accelerators=("T4",), count=2)
 VIEW = ClusterView(nodes=(HEAD, TI, FAKE), scalable=Scalable(types=(T4S,), most=3))
 
 
-def text_of(renderable: RenderableType) -> list[str]:
-    console = Console(width=160, markup=False)
-    with console.capture() as shown:
-        console.print(renderable)
-    return [" ".join(line.split()) for line in shown.get().splitlines()]
+def text_of(*tables: Table) -> list[str]:
+    shown = StringIO()
+    print_tables(*tables, console=Console(file=shown))
+    return [" ".join(line.split()) for line in shown.getvalue().splitlines()]
 
 
 def test_nodes_and_types() -> None:
-    assert text_of(cluster_tables(VIEW, title="here")) == [
+    assert text_of(*cluster_tables(VIEW, title="here")) == [
         "here",
         "node CPU GPU accelerators memory GB labels simulated",
         "head/1c8ca8e7 3/4 0 - 16.0 - -",
@@ -47,7 +50,7 @@ def test_nodes_and_types() -> None:
 
 
 def test_without_an_autoscaler_there_is_one_table() -> None:
-    shown = text_of(cluster_tables(ClusterView(nodes=(HEAD,)), title="here"))
+    shown = text_of(*cluster_tables(ClusterView(nodes=(HEAD,)), title="here"))
     assert len(shown) == 3
 
 
@@ -64,8 +67,8 @@ def test_without_an_autoscaler_there_is_one_table() -> None:
 def test_what_a_sweep_needs(group: str, row: str) -> None:
     requests = [parse_device(part) for part in group.split()]
     shown = text_of(needs_table([requests, requests[::-1]], 100, VIEW.nodes, VIEW.scalable))
-    assert shown[1] == "what the sweep needs: 100 trials"
-    assert shown[3].startswith(row)
+    assert shown[0] == "what the sweep needs: 100 trials"
+    assert shown[2].startswith(row)
     assert sum(line.startswith(row[:4]) for line in shown) == 1  # the same group in another order is the same
 
 

@@ -22,6 +22,7 @@ from raypol.cluster.inventory import SIMULATED_LABEL, check_group, resolve
 from raypol.cluster.placement import DeviceRequest, parse_devices, ray_options
 from raypol.cluster.scaling import scalable_offers, view_cluster
 from raypol.core.errors import InputError
+from raypol.report.tables import to_terminal
 from tests.cluster.clusters import AUTOSCALED, GROUPS
 
 _SHORT_S = 1.0
@@ -122,7 +123,7 @@ def main() -> None:
         seen["scalable"] = len(view.scalable.types)
         console = Console(width=200)
         with console.capture() as shown:
-            console.print(cluster_tables(view, title="three nodes"))
+            console.print(*map(to_terminal, cluster_tables(view, title="three nodes")))
         seen["shown"] = shown.get()
 
         requests = [resolve(request, view.nodes) for request in parse_devices("RTX2080Ti,T4:0.5,T4,cpu")]

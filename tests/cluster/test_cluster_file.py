@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from rich.console import Console
 
 from raypol.cli.cluster_tables import show_cluster_file
 from raypol.cluster.accelerators import is_known
@@ -213,11 +212,9 @@ def test_an_on_premise_file_is_read_too(config: dict[str, Any], tmp_path: Path) 
     assert [node.is_head for node in file.node_types] == [True]
 
 
-def test_shown_as_a_table() -> None:
-    out = Console(width=160, record=True)
-    with out.capture() as shown:
-        show_cluster_file(read_cluster_file(CLUSTER_FILE), out)
-    text = shown.get()
+def test_shown_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    show_cluster_file(read_cluster_file(CLUSTER_FILE))
+    text = capsys.readouterr().out
     assert "p3.2xlarge" in text
     assert "0 to 4" in text
     assert "still to fill in:\n  " in text

@@ -49,7 +49,8 @@ def won(arm: str, error: float = 0.1, **changes: object) -> TrialRow:
 
 def words_of(found: Conclusions) -> str:
     """All of it, as one text."""
-    return found.text.plain + "\n" + "\n".join(" | ".join(line) for table in found.tables for line in table.lines)
+    lines = (" | ".join(line) for table in found.tables for line in table.lines)
+    return "\n".join((*found.summary, *found.remarks, *lines))
 
 
 def line_of(arm: str, *rows: TrialRow) -> dict[str, str]:

@@ -48,7 +48,7 @@ def shown(
     found = conclude_ranges(run, estimates, SPAN, "published")
     (table,) = found.tables
     assert printed(table, 250)
-    return {line[0]: list(line) for line in table.lines}, found.text.plain
+    return {line[0]: list(line) for line in table.lines}, "\n".join((*found.summary, *found.remarks))
 
 
 def test_ends_conditions_uncertainty_and_cost_are_told() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from raypol.cli.cluster_tables import cluster_tables, device_names, needs_table, show_cluster_file, view_of
-from raypol.cli.console import OUT, table_console
+from raypol.cli.console import print_tables, say
 from raypol.cli.options import Debug
 from raypol.cli.sweep import plan_of_file
 from raypol.cli.sweep_options import Size
@@ -29,18 +29,18 @@ class ClusterCommand:
         """Run it."""
         if self.file is not None and self.address is not None:
             raise InputError("--file and --address name two clusters; expected one of them")
-        out = table_console(OUT)
         if self.file is not None:
             file = read_cluster_file(self.file)
-            show_cluster_file(file, out)
+            show_cluster_file(file)
             view = view_of_file(file)
         else:
             view = view_of(self.address)
             title = "this machine (no cluster asked)" if self.address is None else f"cluster at {self.address}"
-            out.print(cluster_tables(view, title=title))
+            print_tables(*cluster_tables(view, title=title))
         offers = [*view.nodes, *view.scalable.types]
-        out.print("devices to ask for with --device: " + ", ".join(device_names(offers)), soft_wrap=True)
+        say("devices to ask for with --device: " + ", ".join(device_names(offers)))
         if self.sweep is not None:
             plan = plan_of_file(self.sweep, self.size)
-            out.print(needs_table(plan.groups(), plan.num_trials, view.nodes, view.scalable))
+            say("")
+            print_tables(needs_table(plan.groups(), plan.num_trials, view.nodes, view.scalable))
         return 0

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from raypol.cli.console import ERR, OUT
+from raypol.cli.console import ERR, OUT, say, table_console, warn
 from raypol.cli.options import RunnerOptions
 from raypol.cli.progress import progress
 from raypol.cluster.runners import Runner
@@ -24,8 +24,6 @@ from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
 from raypol.store.results_folder import ResultsFolder
 
-# Width of the table where there is no terminal to ask: a log is read without wrapping.
-_LOG_WIDTH = 180
 # What means something between double quotes.
 _PYTHON = '\\"'
 _SHELL = '\\"$`'
@@ -80,26 +78,19 @@ def show_demo(
             command=command,
         )
     rows = [outcome.row for outcome in run.outcomes]
-    if not out.is_terminal:
-        out = Console(file=out.file, highlight=False, width=_LOG_WIDTH)
+    out = table_console(out)
     found = conclude(rows)
     for table in (demo_table(rows), *found.tables):
         out.print(to_terminal(table, width=out.width), "")
-    out.print(found.text, end="\n\n")
-    drawn = draw(run, train, Path(ResultsFolder(results).figures.path))
-    tracker.finish(found.markdown(), drawn)
-    for line in closing_lines(run, drawn, tracker, Path(results.path)):
-        out.print(line, soft_wrap=True, markup=False)
-    if tracker.problem:
-        err.print(f"warning: {tracker.problem}; the results in Parquet are complete", style="yellow", soft_wrap=True)
-    return run
-
-
-def draw(run: DemoRun, train: TrainConfig, folder: Path) -> list[Path]:
-    """The figures that apply, as PNG and PDF; replaced by the next run."""
+    say(*found.summary, *found.remarks, "", console=out)
     # The demo has just loaded this dataset itself, code of the user's or not.
-    material = read_material(run.study.results, run.study.sweep_id, data_dir=train.data_dir, own_code=True)
-    return draw_all(material, folder)
+    material = read_material(results, sweep_id, data_dir=train.data_dir, own_code=True)
+    drawn = draw_all(material, Path(ResultsFolder(results).figures.path))
+    tracker.finish(found.markdown(), drawn)
+    say(*closing_lines(run, drawn, tracker, Path(results.path)), console=out)
+    if tracker.problem:
+        warn(f"warning: {tracker.problem}; the results in Parquet are complete", err)
+    return run
 
 
 def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Path) -> list[str]:
@@ -110,8 +101,7 @@ def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Pat
     glob = f"{place}/trials/*.parquet".replace("'", "''")
     query = (
         "SELECT arm, steps, interval, round(error_l2, 4) AS error_l2, round(device_s, 2) AS device_s, success, success_strict, "
-        f"rejected_by FROM '{glob}' WHERE sweep_id = '{run.study.sweep_id}' "
-        "ORDER BY steps, error_l2"
+        f"rejected_by FROM '{glob}' WHERE sweep_id = '{run.study.sweep_id}' ORDER BY steps, error_l2"
     )
     code = f'import duckdb; print(duckdb.sql("{_escaped(query, _PYTHON)}"))'
     ui = tracker.ui_command.replace(f"sqlite:///{folder}", f"sqlite:///{place}")

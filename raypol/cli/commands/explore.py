@@ -10,16 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Final, NoReturn
 
-import tyro
-
-from raypol.cli.console import ERR, OUT
-from raypol.cli.options import Debug
+from raypol.cli.console import ERR, say, warn
+from raypol.cli.options import Debug, ReadResults
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.explorer.session import DATA_VARIABLE, RESULTS_VARIABLE, Opened, open_results
-from raypol.report.tables import terminal_text
 
 _MAX_PORT: Final = 65535
 
@@ -30,8 +27,7 @@ class ExploreCommand:
     Needs the extra `explore`. Prints the address; ends with Ctrl-C. It reads the folder and writes nothing into it.
     """
 
-    results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
-    """Results folder: a local path, s3://... or gs://..."""
+    results: ReadResults
     port: int = 0
     """Port; 0 = a free one."""
     host: str = "127.0.0.1"
@@ -48,14 +44,16 @@ class ExploreCommand:
         with _listen(self.host, self.port) as listening:  # before a first read of many trials, which takes minutes
             with progress(ERR) as update:
                 opened = open_results(self.results, on_progress=update)
-            _describe(opened)
+            say(f"{len(opened.trials.table):,} trials: {opened.origin}")
+            for note in opened.trials.notes:
+                warn(note)
             serve = _server(opened)
             os.environ[RESULTS_VARIABLE] = self.results
             os.environ[DATA_VARIABLE] = self.data_dir or ""
             token = secrets.token_urlsafe(16)
             host, port = listening.getsockname()[:2]
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}/?access_token={token}"
-            OUT.print(address, soft_wrap=True)
+            say(address)
             if self.browser:
                 webbrowser.open(address)
             serve(listening, token)
@@ -116,10 +114,3 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as err:
         raise InputError(f"cannot listen on {host}, port {port}: {err}") from err
     return listening
-
-
-def _describe(opened: Opened) -> None:
-    """Print the number of trials, their source and warnings about them."""
-    OUT.print(f"{len(opened.trials.table):,} trials: {opened.origin}", soft_wrap=True)
-    for note in opened.trials.notes:
-        ERR.print(terminal_text(note), style="yellow", soft_wrap=True)

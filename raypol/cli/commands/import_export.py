@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from raypol.cli.console import ERR, OUT, print_facts, print_last
+from raypol.cli.console import ERR, print_facts, print_last, say
 from raypol.cli.options import AllowedDataset, AllowedModel, DataDir, Debug, ProofDir, claims
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
-from raypol.core.proof import Recipe
-from raypol.report.tables import terminal_text
+from raypol.core.proof import OptimizerConfig, ScheduleConfig
 from raypol.runs.published.export_proof import NOTE_NAME, export_published
 from raypol.runs.published.import_options import Claims
 from raypol.runs.published.import_proof import import_published
@@ -43,16 +42,11 @@ class ImportCommand:
     def run(self) -> int:
         """Run it."""
         with progress(ERR) as update:
-            done = import_published(
-                Path(self.dir).expanduser(),
-                self.results,
-                self.claims,
-                on_progress=update,
-            )
+            done = import_published(Path(self.dir).expanduser(), self.results, self.claims, on_progress=update)
         manifest, recipe = done.manifest, done.manifest.recipe
         facts = {
             "claims": claims(recipe),
-            "update rule": _rule(recipe),
+            "update rule": f"{_rule(recipe.optimizer)}, {_rule(recipe.schedule)}",
             "asserted": f"{', '.join(manifest.asserted)} (the folder does not record them)",
             "hash.txt": (
                 "there, but not comparable: it is of the printed images, 3.5 % of a colour image's pixels and no label"
@@ -106,15 +100,13 @@ class ExportCommand:
                 with_hash=self.hash,
                 on_progress=update,
             )
-        OUT.print(terminal_text(claims(recipe)), soft_wrap=True)
-        OUT.print(f"the published layout does not say (also in {NOTE_NAME}):", soft_wrap=True)
-        print_facts([(gap.part, f"{gap.what}{' [LOST]' if gap.false else ''}") for gap in done.gaps])
-        print_facts([("judge it", done.command), ("read it back", done.import_command)])
+        say(claims(recipe), f"the published layout does not say (also in {NOTE_NAME}):")
+        gaps = [(gap.part, f"{gap.what}{' [LOST]' if gap.false else ''}") for gap in done.gaps]
+        print_facts([*gaps, ("judge it", done.command), ("read it back", done.import_command)])
         print_last(self.dir)
         return 0
 
 
-def _rule(recipe: Recipe) -> str:
-    options = ", ".join(f"{name} {value}" for name, value in recipe.optimizer.options.items())
-    schedule = ", ".join(f"{name} {value}" for name, value in recipe.schedule.options.items())
-    return f"{recipe.optimizer.name} ({options}), {recipe.schedule.name}{f' ({schedule})' if schedule else ''}"
+def _rule(rule: OptimizerConfig | ScheduleConfig) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in rule.options.items())
+    return f"{rule.name} ({options})" if options else rule.name

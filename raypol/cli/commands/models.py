@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from rich.table import Table
 
-from raypol.cli.console import OUT
+from raypol.cli.console import print_tables, say
 from raypol.cli.options import Debug
 from raypol.core.imports import is_import_path
-from raypol.core.models import MODELS, ModelSize, build_model, model_size
+from raypol.core.models import MODELS, build_model, model_size
 from raypol.core.models.initial_laws import initial_laws
-from raypol.report.tables import terminal_text
+from raypol.report.tables import Table, TableColumn, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,36 +26,26 @@ class ModelsCommand:
 
     def run(self) -> int:
         """Run it."""
-        sizes = {name: self._size(name) for name in (*MODELS, *self.model)}
-        OUT.print(_table(sizes))
-        OUT.print(
+        parts = ("weights", "+ buffers", "+ momentum", "checkpoint")
+        columns = (
+            *words("model"),
+            *map(TableColumn, ("parameters", "tensors")),
+            *(TableColumn(part, "MB") for part in parts),
+        )
+        print_tables(Table(columns=columns, lines=[self._line(name) for name in (*MODELS, *self.model)]))
+        say(
             f"for images of {self.in_channels} channels and {self.num_classes} classes, in float32; parameters: trainable ones. "
             "A checkpoint holds weights, buffers (statistics of norm layers) and the optimizer's state, here that of SGD with "
-            "momentum; files are a little smaller. _small: torchvision's network with the stem for small images.",
-            soft_wrap=True,
+            "momentum; files are a little smaller. _small: torchvision's network with the stem for small images."
         )
         return 0
 
-    def _size(self, name: str) -> ModelSize:
-        """Size of a model; one whose initial laws are not all known is an InputError, as no proof of it could be verified."""
+    def _line(self, name: str) -> list[str]:
+        """Sizes of a model; one whose initial laws are not all known is an InputError, as no proof of it could be verified."""
         # A user's constructor may need real tensors; built-in models are counted without being filled.
         with torch.device("cpu" if is_import_path(name) else "meta"):
             model = build_model(name, in_channels=self.in_channels, num_classes=self.num_classes)
         initial_laws(model)
-        return model_size(model)
-
-
-def _table(sizes: dict[str, ModelSize]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", no_wrap=True)
-    for column in ("parameters", "tensors", "weights\nMB", "+ buffers\nMB", "+ momentum\nMB", "checkpoint\nMB"):
-        table.add_column(column, justify="right")
-    for name, size in sizes.items():
+        size = model_size(model)
         parts = (size.weight_bytes, size.buffer_bytes, size.momentum_bytes, size.checkpoint_bytes)
-        table.add_row(
-            terminal_text(name),
-            f"{size.num_parameters:,}",
-            str(size.num_tensors),
-            *(f"{part / 1e6:.3f}" for part in parts),
-        )
-    return table
+        return [name, f"{size.num_parameters:,}", str(size.num_tensors), *(f"{part / 1e6:.3f}" for part in parts)]

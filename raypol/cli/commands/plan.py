@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import tyro
-from rich.table import Table
 
-from raypol.cli.console import ERR, OUT
+from raypol.cli.console import ERR, print_tables, say
 from raypol.cli.options import Debug
 from raypol.cli.sweep import plan_of_file
 from raypol.cli.sweep_options import OtherDataset, SampledIntervals, Size
 from raypol.core.errors import InputError
+from raypol.report.tables import Table, TableColumn, words
 from raypol.runs.sweeps.forecast import UTILISATION, Forecast, Forecaster, ForecastLine
 
 _SWEEPS: Final = Path("sweeps")
@@ -58,10 +58,9 @@ class PlanCommand:
                 utilisation=self.utilisation,
                 threads=self.threads,
             ).of(plan)
-        head = f"{path.stem} at size {self.size}: {plan.num_trials} trials. Estimated, nothing was run."
-        OUT.print(head, soft_wrap=True)
-        OUT.print(forecast_table(forecast))
-        OUT.print("\n".join(self._explanations(forecast)), soft_wrap=True)
+        say(f"{path.stem} at size {self.size}: {plan.num_trials} trials. Estimated, nothing was run.")
+        print_tables(forecast_table(forecast))
+        say(*self._explanations(forecast))
         return 0
 
     def _explanations(self, forecast: Forecast) -> list[str]:
@@ -105,17 +104,13 @@ def sweep_file(experiment: str) -> Path:
 
 def forecast_table(forecast: Forecast) -> Table:
     """Table with a line per kind of proof and devices."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("what", overflow="fold", min_width=16)
-    for title in ("proofs", "check-\npoints", "GB\nat most", "make\ndevice h", "verify\ndevice h"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("on / verified on", no_wrap=True)
+    numbers = ("proofs", "check-\npoints", "GB\nat most", "make\ndevice h", "verify\ndevice h")
     several = len({line.of for line in forecast.lines}) > 1
-    for line in forecast.lines:
-        table.add_row(f"{line.what}: {line.of}" if several else line.what, *_cells(line))
-    table.add_row()
-    table.add_row("in all", *_cells(forecast.total()))
-    return table
+    lines = [(f"{line.what}: {line.of}" if several else line.what, *_cells(line)) for line in forecast.lines]
+    return Table(
+        columns=[*words("what", wraps=True), *map(TableColumn, numbers), *words("on / verified on")],
+        lines=[*lines, (), ("in all", *_cells(forecast.total()))],
+    )
 
 
 def _cells(line: ForecastLine) -> tuple[str, ...]:

@@ -29,13 +29,7 @@ class ProveCommand(RunnerOptions):
             recipe = self.train.recipe(dataset, device=runner.device("prover"), threads=threads)
             results = writable_folder(self.results)
             with progress(ERR) as update:
-                (proof,) = honest_proofs(
-                    runner,
-                    results,
-                    [recipe],
-                    self.train.data,
-                    on_progress=update,
-                )
+                (proof,) = honest_proofs(runner, results, [recipe], self.train.data, on_progress=update)
         describe_proof(proof.manifest, reused=proof.reused)
         print_last(proof.folder.uri)
         return 0

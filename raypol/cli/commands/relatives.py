@@ -8,9 +8,8 @@ from typing import Annotated, Final, TypeVar
 
 import tyro
 from matplotlib.figure import Figure
-from rich.table import Table
 
-from raypol.cli.console import ERR, OUT
+from raypol.cli.console import ERR, print_tables, say
 from raypol.cli.options import AllowedDataset, AllowedModel, DataDir, Debug, ProofDir
 from raypol.cli.progress import progress
 from raypol.cluster.placement import parse_device
@@ -28,6 +27,7 @@ from raypol.figures import save
 from raypol.figures.relatives import leak_picture, perturbed_picture
 from raypol.figures.style.axes import short_number
 from raypol.figures.style.images import in_255
+from raypol.report.tables import Table, TableColumn
 from raypol.runs.relatives import Subject, run_leaking, run_perturbing
 from raypol.runs.trials.verify import allow_names
 from raypol.store.location import open_location
@@ -79,7 +79,7 @@ class ModelOptions:
         if self.out:
             path = Path(self.out)
             save.save_figure(figure, path.with_suffix(""), kinds=[path.suffix[1:]])
-            OUT.print(f"picture: {path}", soft_wrap=True)
+            say(f"picture: {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +97,11 @@ class PointOptions(ModelOptions):
         where = f"{recipe.model} on {recipe.dataset}"
         step = recipe.steps if self.at is None else self.at
         limit = "" if config.linf_limit is None else f", |R|_inf <= {in_255(config.linf_limit)}"
-        OUT.print(
-            f"{where}, weights of step {step}; {self.split} points{limit}, {config.crafting}, {config.iterations} iterations",
-            soft_wrap=True,
+        say(
+            f"{where}, weights of step {step}; {self.split} points{limit}, {config.crafting}, {config.iterations} iterations"
         )
-        OUT.print(_points_table(self.index, result))
-        OUT.print(summary(result), soft_wrap=True)
+        print_tables(_points_table(self.index, result))
+        say(*summary(result).splitlines())
         self.write(perturbed_picture(result, f"{kind} example: {where}"))
         return 0
 
@@ -161,13 +160,12 @@ class DLGCommand(ModelOptions):
         leak, recipe = self.search_on(run_leaking, self.search, (self.index,), self.at)
         found = leak.recovered
         where = f"{recipe.model} on {recipe.dataset}"
-        OUT.print(
-            f"{where}, weights of step {self.at}; {self.split} point {self.index}\n"
-            f"mismatch of gradients  {short_number(found.objective, 3)} (best of {found.restarts} restarts, "
-            f"{len(found.trace)} evaluations)\n"
-            f"label                  {found.label}, true {leak.label}\n"
+        tries = f"best of {found.restarts} restarts, {len(found.trace)} evaluations"
+        say(
+            f"{where}, weights of step {self.at}; {self.split} point {self.index}",
+            f"mismatch of gradients  {short_number(found.objective, 3)} ({tries})",
+            f"label                  {found.label}, true {leak.label}",
             f"PSNR                   {psnr(leak.truth, found.image):.1f} dB",
-            soft_wrap=True,
         )
         when = "initial weights" if self.at == 0 else f"weights of step {self.at:,}"
         self.write(leak_picture(leak, f"Deep leakage from a gradient: {where}, {when}"))
@@ -212,15 +210,14 @@ def _rights(result: Perturbed) -> str:
 
 def _points_table(indices: tuple[int, ...], result: Perturbed) -> Table:
     """A line per point; the model's answer is the predicted class, its probability, and the loss against the label."""
-    table = Table(box=None, pad_edge=False, caption="class, its probability, loss against the label (nats)")
-    table.caption_justify = "left"
-    for name in ("index", "label", "before", "X + R", "X + R uint8", "|R|_inf", "|R|_2"):
-        table.add_column(name, justify="right")
+    lines = []
     for i, index in enumerate(indices):
         answers = [_answer(seen, i) for seen in (result.before, result.after, result.after_rounding)]
         sizes = in_255(float(result.linf[i])), short_number(float(result.l2[i]), 2)
-        table.add_row(str(index), str(int(result.labels[i])), *answers, *sizes)
-    return table
+        lines.append((str(index), str(int(result.labels[i])), *answers, *sizes))
+    names = ("index", "label", "before", "X + R", "X + R uint8", "|R|_inf", "|R|_2")
+    note = "class, its probability, loss against the label (nats)"
+    return Table(columns=list(map(TableColumn, names)), lines=lines, note=note)
 
 
 def _answer(seen: Seen, i: int) -> str:

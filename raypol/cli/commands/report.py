@@ -7,15 +7,14 @@ import base64
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-import tyro
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from raypol.cli.console import ERR, OUT
-from raypol.cli.options import Debug
+from raypol.cli.console import ERR, first_names, say
+from raypol.cli.options import Debug, ReadResults
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.report.content import Report, make_report
@@ -24,7 +23,6 @@ from raypol.runs.sweeps.record import sweeps_on_record, sweeps_with_rows
 from raypol.store.location import Location, atomic_output, open_location
 from raypol.store.results_folder import ResultsFolder
 
-_SHOWN: Final = 8
 _UNBROKEN: Final = "T'\u00a0=\u00a0"
 """Not broken over lines."""
 
@@ -33,8 +31,7 @@ _UNBROKEN: Final = "T'\u00a0=\u00a0"
 class ReportCommand:
     """Write a sweep's results as one HTML file that needs no network and as Markdown with PNGs. Marks an unfinished sweep."""
 
-    results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
-    """Results folder: a local path, s3://... or gs://..."""
+    results: ReadResults
     name: str = ""
     """Name of the sweep; empty = the one that changed last."""
     out: str | None = None
@@ -51,9 +48,8 @@ class ReportCommand:
         with progress(ERR) as update:
             report = make_report(results, sweep_id, on_progress=update)
         if others and not self.name:
-            ERR.print(f"of sweep {sweep_id}; others by --name: {', '.join(others[:_SHOWN])}", soft_wrap=True)
-        for path in write_report(report, folder):
-            OUT.print(str(path), soft_wrap=True)
+            say(f"of sweep {sweep_id}; others by --name: {first_names(others)}", console=ERR)
+        say(*map(str, write_report(report, folder)))
         return 0
 
 
@@ -67,7 +63,7 @@ def chosen_sweep(results: Location, name: str) -> tuple[str, list[str]]:
         raise InputError(f"no such results folder: {results}")
     there = list(dict.fromkeys([*sweeps_on_record(results), *sweeps_with_rows(results)]))
     if name and name not in there:
-        raise InputError(f"{results} holds no sweep {name!r}; there are {', '.join(there) or 'none'}")
+        raise InputError(f"{results} holds no sweep {name!r}; there are {first_names(there) or 'none'}")
     chosen = name or (there[0] if there else "")
     return chosen, [other for other in there if other != chosen]
 

@@ -48,9 +48,8 @@ class SpoofCommand(RunnerOptions):
         check_recipe(recipe, data.load())
         results = writable_folder(self.results)
         with self.open_runner() as runner:
-            proof_id = spoof_id(
-                self.attack, attack, self.spoof, target=honest.root, device=runner.facts("spoofer").name
-            )
+            device = runner.facts("spoofer").name
+            proof_id = spoof_id(self.attack, attack, self.spoof, target=honest.root, device=device)
             paths = ResultsFolder(results)
             folder = paths.proof(proof_id)
             with only_maker(results, [proof_id]):
@@ -60,22 +59,14 @@ class SpoofCommand(RunnerOptions):
                     return 0
                 with crafted_intervals(results, proof_id, keep_if=may_be_resumed), progress(ERR) as update:
                     update("crafting intervals", 0, recipe.num_intervals)
-                    forged = forge(
-                        runner,
-                        spoof_job(runner, results, proof_id, target, attack, self.spoof, data),
-                        recipe,
-                        on_progress=update,
-                    )
+                    job = spoof_job(runner, results, proof_id, target, attack, self.spoof, data)
+                    forged = forge(runner, job, recipe, on_progress=update)
         describe_proof(replace(forged.manifest, generation=forged.cost), reused=False)
         stats = forged.stats
         if stats:
             accepted = sum(s.accepted for s in stats)
             largest = max(s.perturbation_linf for s in stats) * 255
-            print_facts(
-                [
-                    ("searches", f"{len(stats)}, {accepted} accepted, {sum(s.retries for s in stats)} retries"),
-                    ("perturbation", f"largest |R|_inf {largest:.1f}/255"),
-                ]
-            )
+            searches = f"{len(stats)}, {accepted} accepted, {sum(s.retries for s in stats)} retries"
+            print_facts([("searches", searches), ("perturbation", f"largest |R|_inf {largest:.1f}/255")])
         print_last(folder.uri)
         return 0

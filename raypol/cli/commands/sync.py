@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from raypol.cli.console import ERR, OUT, first_names
+from raypol.cli.console import ERR, first_names, say
 from raypol.cli.exit_codes import fail
 from raypol.cli.options import Debug, ReadResults
 from raypol.cli.progress import progress
@@ -50,11 +50,9 @@ class SyncCommand:
                 fail(f"{sweep_id} did not get to MLflow at {uri} ({one_line(err)})")
                 return _FAILED
             counts = f"{done.logged} logged, {done.present} were there already"
-            OUT.print(f"{experiment}, sweep {sweep_id}: {counts}", soft_wrap=True)
+            say(f"{experiment}, sweep {sweep_id}: {counts}")
             tables[experiment] = done.table
-        OUT.print(f"MLflow: {ui_command(uri)}", soft_wrap=True)
-        for experiment, table in tables.items():
-            OUT.print(f"        {experiment}: {table}", soft_wrap=True)
+        say(f"MLflow: {ui_command(uri)}", *(f"        {experiment}: {table}" for experiment, table in tables.items()))
         return 0
 
 

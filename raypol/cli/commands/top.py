@@ -1,6 +1,7 @@
 """`raypol top`: a running sweep in a terminal, read from its results folder; neither Ray nor the driver's machine is needed."""
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,6 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from raypol.cli.console import OUT, first_names, table_console
@@ -22,7 +22,7 @@ from raypol.cluster.connection import connect, running_cluster
 from raypol.cluster.inventory import NodeOffer
 from raypol.cluster.scaling import live_nodes
 from raypol.core.errors import InputError, first_line
-from raypol.report.tables import terminal_text
+from raypol.report.tables import Table, TableColumn, terminal_text, to_terminal, words
 from raypol.runs.sweeps.live_status import STATES
 from raypol.store.location import open_location
 
@@ -178,46 +178,37 @@ def _rates(status: SweepStatus) -> list[RenderableType]:
 def _running_trials(status: SweepStatus) -> list[RenderableType]:
     assert status.pulse is not None
     title = "running" if status.is_running else "were running"
-    table = _table(
-        f"{title}, the oldest first",
-        left=("arm", "device"),
-        columns=("arm", "T'", "k", "seed", "device", "since", "try"),
-    )
-    for trial in status.pulse.running[:_MAX_ROWS]:
+    lines = []
+    for trial in status.pulse.running:
         age = time_words(max(status.pulse.written_at - trial.since, 0.0))
         cells = (trial.arm, trial.steps, trial.interval, trial.seed, trial.device, age, trial.tries)
-        table.add_row(*(terminal_text(str(cell)) for cell in cells))
-    return [table, *_rest(len(status.pulse.running))]
+        lines.append(list(map(str, cells)))
+    numbers = map(TableColumn, ("T'", "k", "seed"))
+    columns = [*words("arm"), *numbers, *words("device"), *map(TableColumn, ("since", "try"))]
+    return _table(f"{title}, the oldest first", columns, lines)
 
 
 def _node_table(offers: tuple[NodeOffer, ...]) -> list[RenderableType]:
     """What is in use of each node; the busiest first."""
-    table = _table(
-        "nodes, the busiest first",
-        left=("node", "GPU models"),
-        columns=("node", "CPU in use", "GPU in use", "GPU models"),
-    )
 
     def used(offer: NodeOffer) -> float:
         return offer.cpus - (offer.free_cpus or 0.0) + offer.gpus - (offer.free_gpus or 0.0)
 
-    for offer in sorted(offers, key=used, reverse=True)[:_MAX_ROWS]:
+    lines = []
+    for offer in sorted(offers, key=used, reverse=True):
         models = ", ".join(sorted({canonical_accelerator(name) for name in offer.accelerators}))
         simulated = " (simulated)" if offer.simulated else ""
         in_use = _in_use(offer.free_cpus, offer.cpus), _in_use(offer.free_gpus, offer.gpus)
-        table.add_row(terminal_text(offer.name), *in_use, f"{models}{simulated}" or "-")
-    return [table, *_rest(len(offers))]
+        lines.append([offer.name, *in_use, f"{models}{simulated}" or "-"])
+    columns = [*words("node"), *map(TableColumn, ("CPU in use", "GPU in use")), *words("GPU models")]
+    return _table("nodes, the busiest first", columns, lines)
 
 
-def _table(title: str, *, columns: tuple[str, ...], left: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
-    return table
-
-
-def _rest(count: int) -> list[RenderableType]:
-    return [Text(f"and {count - _MAX_ROWS} more", style="dim")] if count > _MAX_ROWS else []
+def _table(title: str, columns: Sequence[TableColumn], lines: Sequence[Sequence[str]]) -> list[RenderableType]:
+    """The first lines, and how many more there are."""
+    table = to_terminal(Table(title=title, columns=columns, lines=lines[:_MAX_ROWS]))
+    rest = len(lines) - _MAX_ROWS
+    return [table, Text(f"and {rest} more", style="dim")] if rest > 0 else [table]
 
 
 def _in_use(free: float | None, total: float) -> str:

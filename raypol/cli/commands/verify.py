@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 import tyro
 
-from raypol.cli.console import ERR, OUT, table_console
+from raypol.cli.console import ERR, print_tables, say
 from raypol.cli.options import AllowedModel, DataDir, ProofDir, RunnerOptions, claims
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
@@ -15,7 +15,6 @@ from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.policies import POLICIES, find_policy
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
-from raypol.report.tables import terminal_text, to_terminal
 from raypol.report.trial_tables import verdict_table
 from raypol.runs.trials.honest_proof import reference_distance
 from raypol.runs.trials.verify import Examination, Selection, allow_names, examine_proof
@@ -86,35 +85,25 @@ class VerifyCommand(RunnerOptions):
         )
         with self.open_runner() as runner, progress(ERR) as update:
             update("reading checkpoints", 0, len(manifest.checkpoint_steps))
-            evidence, seconds = examine_proof(
-                runner,
-                folder,
-                data,
-                examination,
-                on_progress=update,
-            )
+            evidence, seconds = examine_proof(runner, folder, data, examination, on_progress=update)
         verdict = policy(evidence, thresholds, d_ref)
         recipe = manifest.recipe
-        OUT.print(
-            terminal_text(f"{folder}: {claims(recipe)}, {recipe.optimizer.name} lr {recipe.optimizer.lr:g}"),
-            soft_wrap=True,
-        )
+        say(f"{folder}: {claims(recipe)}, {recipe.optimizer.name} lr {recipe.optimizer.lr:g}")
         if manifest.asserted:
             asserted = ", ".join(manifest.asserted)[:_MAX_ASSERTED]
             note = f"imported: the importer made the hashes and asserts what the prover did not record: {asserted}"
             if "seed" in manifest.asserted and recipe.transform.is_random and self.augmentation == "recorded":
                 note += "; its crops and flips are not known: use --augmentation fresh"
-            OUT.print(terminal_text(note), soft_wrap=True)
-        table_console(OUT).print(to_terminal(verdict_table(verdict)))
+            say(note)
+        print_tables(verdict_table(verdict))
         if evidence.replays:
             buffers = max(replay.buffer_error.l2 for replay in evidence.replays)
-            OUT.print(f"norm statistics (reported, not judged): largest l2 distance {buffers:.3g}", soft_wrap=True)
-        OUT.print(
+            say(f"norm statistics (reported, not judged): largest l2 distance {buffers:.3g}")
+        say(
             f"{'ACCEPTED' if verdict.is_valid else 'REJECTED by ' + verdict.rejected_by} in {seconds:.1f} s "
             f"({len(evidence.replays)} of {recipe.num_intervals} intervals replayed, {self.augmentation} augmentation, "
             f"{self.thresholds} thresholds)",
             style="bold green" if verdict.is_valid else "bold red",
-            soft_wrap=True,
         )
         return 0 if verdict.is_valid else 1
 
