@@ -19,6 +19,7 @@ from raypol.explorer.trial_page import configuration, headline, images, origin, 
 from raypol.figures.catalogue import PLOTS
 from raypol.figures.inputs import material_of
 from raypol.figures.over_training.intervals import interval_chart
+from raypol.figures.save import figure_bytes
 from raypol.store.results.files import to_rows
 from raypol.store.results.queries import (
     Condition,
@@ -112,7 +113,7 @@ def figure(mo: Marimo, opened: Opened, conditions: Sequence[Condition], name: st
         return [mo.callout(f"Not drawn: {err}.", kind="info")]
 
     def pdf() -> bytes:
-        return _file(_draw(opened, conditions, name, data_dir)[0], "pdf")
+        return figure_bytes(_draw(opened, conditions, name, data_dir)[0], "pdf")
 
     files = [
         mo.download(png, filename=f"{name}.png", label="PNG"),
@@ -125,7 +126,7 @@ def figure(mo: Marimo, opened: Opened, conditions: Sequence[Condition], name: st
 @lru_cache(maxsize=32)
 def _drawn(opened: Opened, conditions: tuple[Condition, ...], name: str, data_dir: str | None) -> tuple[bytes, str]:
     drawn, caption = _draw(opened, conditions, name, data_dir)
-    return _file(drawn, "png"), caption
+    return figure_bytes(drawn, dpi=_DPI), caption
 
 
 def _draw(opened: Opened, conditions: Sequence[Condition], name: str, data_dir: str | None) -> tuple[Figure, str]:
@@ -197,7 +198,7 @@ def _intervals(mo: Marimo, opened: Opened, row: Mapping[str, Any]) -> Elements:
     if not len(found):
         why = "its file is not there or cannot be read" if unread else "none was verified"
         return [mo.callout(f"No intervals of this trial: {why}.", kind="info")]
-    chart = _file(interval_chart(found.to_pylist(), arm=str(row["arm"])), "png")
+    chart = figure_bytes(interval_chart(found.to_pylist(), arm=str(row["arm"])), dpi=_DPI)
     judged = len(set(found["step_to"].to_pylist()))
     told = f"Reproduction error of {judged:,} of {number_text(row['num_intervals'])} intervals, against its threshold"
     return [mo.Html(page(f"<b>Intervals</b><p class='faint'>{told}.</p>")), _image(mo, chart, told, 1100)]
@@ -211,7 +212,7 @@ def _images(mo: Marimo, opened: Opened, row: Mapping[str, Any], data_dir: str | 
         drawn, missing = None, f"no images: {err}"
     if drawn is None:
         return [mo.callout(missing[:1].upper() + missing[1:] + ".", kind="info")]
-    picture = _image(mo, _file(drawn, "png"), "points before and after crafting", 1100)
+    picture = _image(mo, figure_bytes(drawn, dpi=_DPI), "points before and after crafting", 1100)
     return [mo.Html(page("<b>Points before and after</b>")), picture]
 
 
@@ -271,9 +272,3 @@ def _floats(found: pa.Table) -> list[str]:
     return [
         name for name, kind in zip(found.column_names, found.schema.types, strict=True) if pa.types.is_floating(kind)
     ]
-
-
-def _file(drawn: Figure, kind: str) -> bytes:
-    stream = io.BytesIO()
-    drawn.savefig(stream, format=kind, dpi=_DPI)
-    return stream.getvalue()

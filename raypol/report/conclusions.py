@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from raypol.core.distances import METRICS
 from raypol.core.scoring import NULL
 from raypol.core.spoofing.sampling import CONFIDENCE
+from raypol.figures.six_panels.success_ranges import say_conditions
 from raypol.figures.style.arms import in_order
 from raypol.report.tables import Table, TableColumn, markdown_text, median_of, shown, to_markdown, words
 from raypol.runs.trials.rows import ratio_of
@@ -128,15 +128,6 @@ def changed_nothing(own: Iterable[TrialRow]) -> str:
     return f"changed no data point in {idle} of {len(crafted)} trials, where its spoof is null's" if idle else ""
 
 
-def shown_conditions(bound_by: str) -> str:
-    """The conditions that bind, as a person reads them."""
-    parts = bound_by.split(",")
-    errors = [part for part in parts if part.startswith("error_")]
-    if len(errors) == len(METRICS):
-        parts = [part for part in parts if part not in errors] + ["all errors"]
-    return ", ".join(part.replace("rejected:", "rejected by ") for part in parts)
-
-
 def _honest(proofs: Sequence[TrialRow]) -> str:
     """What the spoofs are compared with; medians of several proofs."""
     if not proofs:
@@ -244,7 +235,7 @@ def _bound(own: Sequence[TrialRow]) -> str:
     done = [row for row in own if row.is_ok]
     if all(row.success_strict for row in done):
         closest = Counter(row.bound_by for row in done if row.bound_by).most_common(1)
-        return f"closest: {shown_conditions(closest[0][0])}" if closest else "-"
+        return f"closest: {say_conditions(closest[0][0])}" if closest else "-"
     lost = sorted((row for row in done if not row.success_strict), key=lambda row: row.steps)
     failing: dict[str, list[int]] = {}  # condition -> places in `lost`
     for place, row in enumerate(lost):
@@ -254,7 +245,7 @@ def _bound(own: Sequence[TrialRow]) -> str:
     for condition, places in failing.items():
         together.setdefault(tuple(places), []).append(condition)
     return "; ".join(
-        shown_conditions(",".join(conditions))
+        say_conditions(",".join(conditions))
         + (f" at {_steps([lost[i] for i in places], lost)}" if len(places) < len(lost) else "")
         for places, conditions in sorted(together.items(), key=lambda item: -len(item[0]))
     )

@@ -1,6 +1,5 @@
 """The report of a sweep as plain data: sections of text, figures and tables, every number taken from its rows."""
 
-import io
 import json
 import shlex
 from collections import Counter
@@ -12,7 +11,7 @@ from typing import Any, Final
 from raypol.core.progress import Progress, no_progress
 from raypol.core.scoring import CONTROLS
 from raypol.figures.catalogue import PLOTS, Material, read_material
-from raypol.figures.save import DPI
+from raypol.figures.save import figure_bytes
 from raypol.report.conclusions import conclude
 from raypol.report.range_summary import range_table
 from raypol.report.tables import Table, TableColumn, words
@@ -142,11 +141,8 @@ def _figures(material: Material, on_progress: Progress) -> Section:
         if lacking:
             missing.append(f"- {plot.title}: {lacking}")
         else:
-            content = io.BytesIO()
-            plot.draw(material).savefig(content, format="png", dpi=DPI)
-            pictures.append(
-                Picture(name=plot.name, title=plot.title, caption=plot.caption(material), png=content.getvalue())
-            )
+            png = figure_bytes(plot.draw(material))
+            pictures.append(Picture(name=plot.name, title=plot.title, caption=plot.caption(material), png=png))
         on_progress("drawing figures", number, len(PLOTS))
     text = "Not drawn:\n\n" + "\n".join(missing) if missing else ""
     return Section(id="figures", title="Figures", figures=pictures, note=text)

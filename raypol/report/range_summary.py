@@ -4,14 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from raypol.report.conclusions import (
-    Conclusions,
-    changed_nothing,
-    failures,
-    limits,
-    progress_sentence,
-    shown_conditions,
-)
+from raypol.figures.six_panels.success_ranges import say_conditions
+from raypol.report.conclusions import Conclusions, changed_nothing, failures, limits, progress_sentence
 from raypol.report.tables import Table, TableColumn, words
 from raypol.runs.success_range.estimate import INTERVAL_METHOD, RangeEstimate, is_wider
 from raypol.runs.success_range.search import FAILED, SearchGrid
@@ -162,7 +156,7 @@ def _every_seed(row: RangeRow, rows: Sequence[RangeRow]) -> str:
 
 
 def _conditions(bound_by: str) -> str:
-    return "a failed trial" if bound_by == FAILED else shown_conditions(bound_by) or "-"
+    return "a failed trial" if bound_by == FAILED else say_conditions(bound_by, "-")
 
 
 def _name(one: RangeEstimate, estimates: Sequence[RangeEstimate]) -> str:

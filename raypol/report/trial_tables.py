@@ -8,8 +8,9 @@ from typing import Final
 
 from raypol.core.distances import METRICS
 from raypol.core.verification.verdict import Verdict
+from raypol.figures.six_panels.success_ranges import say_conditions
 from raypol.figures.style.arms import in_order
-from raypol.report.conclusions import SUCCESS, null_name, pairs_with_null, shown_conditions
+from raypol.report.conclusions import SUCCESS, null_name, pairs_with_null
 from raypol.report.tables import Bad, Good, Table, TableColumn, median_of, shown, words
 from raypol.runs.trials.rows import number_of, ratio_of
 from raypol.store.results.columns import Column, columns_of
@@ -249,7 +250,7 @@ def _bound(row: TrialRow) -> str:
     """The conditions that do not hold; of a success the one that comes closest, of a failed trial its error."""
     if not row.is_ok:
         return row.message.partition("\n")[0]
-    return ("closest: " if row.success and row.bound_by else "") + (shown_conditions(row.bound_by or "") or "-")
+    return ("closest: " if row.success and row.bound_by else "") + say_conditions(row.bound_by or "", "-")
 
 
 def _bound_of(group: Sequence[TrialRow]) -> str:
@@ -258,7 +259,7 @@ def _bound_of(group: Sequence[TrialRow]) -> str:
     if not reasons:
         return next((row.message.partition("\n")[0] for row in group if row.message), "-")
     found, _ = reasons.most_common(1)[0]
-    return ("closest: " if all(row.success for row in group) else "") + shown_conditions(found)
+    return ("closest: " if all(row.success for row in group) else "") + say_conditions(found)
 
 
 def _ratios(group: Sequence[TrialRow]) -> list[str]:

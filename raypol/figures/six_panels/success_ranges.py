@@ -68,15 +68,13 @@ def arm_ranges(spoofs: Mapping[Series, Sequence[TrialRow]], ranges: Sequence[Ran
     return [replace(found[series], is_control=series.arm in controls) for series in in_order(found)]
 
 
-def say_conditions(conditions: str) -> str:
-    """`bound_by` in words: "error_l1,error_l2,time" is "error l1, l2; time"."""
-    names = [name for name in conditions.split(",") if name]
+def say_conditions(bound_by: str, absent: str = "not recorded") -> str:
+    """The conditions that bind, in words: "rejected:replay,error_l1,error_l2" is "rejected by replay, error_l1/l2"."""
+    names = [name for name in bound_by.split(",") if name]
     errors = [name.removeprefix("error_") for name in names if name.startswith("error_")]
-    words = [name.replace("rejected:", "rejected by ") for name in names if name.startswith("rejected:")]
-    if errors:
-        words.append("all four errors" if len(errors) == len(METRICS) else f"error {', '.join(errors)}")
-    words += [name for name in names if not name.startswith(("error_", "rejected:"))]
-    return "; ".join(words).replace("_", " ") or "not recorded"
+    together = "all errors" if len(errors) == len(METRICS) else f"error_{'/'.join(errors)}"
+    words = [together if name.startswith("error_") else name.replace("rejected:", "rejected by ") for name in names]
+    return ", ".join(dict.fromkeys(words)) or absent
 
 
 def _tried(arm: Series, by_steps: Mapping[int, list[TrialRow]]) -> ArmRange:

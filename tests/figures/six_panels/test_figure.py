@@ -331,12 +331,12 @@ def test_a_bar_and_the_binding_conditions_for_each_arm() -> None:
     figure = save.six_panels(ranged())
     ax = strip(figure)
     assert bars(ax, "II") == [(40, 80)]
-    assert (said(ax, "II:below"), said(ax, "II:above")) == ("error l2, cos", "time")
+    assert (said(ax, "II:below"), said(ax, "II:above")) == ("error_l2/cos", "time")
     assert [xy(line)[0] for line in lines(ax, "II:end")] == [[20, 40], [80, 160]]
     assert bars(ax, "null") == [(20, 160)]
     assert (said(ax, "null:below"), said(ax, "null:above")) == ("smallest T' tried", "largest T' tried")
     assert not bars(ax, "III")
-    assert said(ax, "III:none") == "no T' succeeds: rejected by replay; all four errors at T' = 40"
+    assert said(ax, "III:none") == "no T' succeeds: rejected by replay, all errors at T' = 40"
     assert ax.get_xlim()[0] < 20
     assert ax.get_xlim()[1] > 160
     assert_well_laid(figure)
@@ -375,7 +375,7 @@ def test_a_searched_range_goes_before_what_the_rows_say() -> None:
     figure = save.six_panels(ranged(), [range_row("II", low=52.5, high=70.0)])
     ax = strip(figure)
     assert bars(ax, "II") == [(52.5, 70.0)]
-    assert said(ax, "II:below") == "error linf"
+    assert said(ax, "II:below") == "error_linf"
     assert said(ax, "II:above") == "bound of the search"
     assert [xy(line)[0] for line in lines(ax, "II:end")] == [[40, 60]]
     assert bars(ax, "null") == [(20, 160)]

@@ -53,7 +53,7 @@ def test_segments_join_neighbours_that_succeed(
 def test_the_conditions_of_most_failures_bind() -> None:
     below = [*tried(10, False, by="error_l1"), *tried(10, False, False, by="error_linf,time")]
     (span,) = ranges_of([*below, *tried(20, True), *tried(30, False, by="size")])
-    assert (span.below, span.above) == ("error linf; time", "size")
+    assert (span.below, span.above) == ("error_linf, time", "size")
     assert list(span.uncertain) == [(10, 20), (20, 30)]
     assert span.ends == (20, 20)
 
@@ -62,7 +62,7 @@ def test_the_conditions_of_most_failures_bind() -> None:
     ("failures", "said"),
     [
         ({10: "error_l1,error_l2", 50: "time", 90: "time,size"}, "time at T' = 50"),
-        ({10: "time", 50: "error_l1", 90: "time,size"}, "error l1 at T' = 50"),
+        ({10: "time", 50: "error_l1", 90: "time,size"}, "error_l1 at T' = 50"),
         ({10: "", 50: "time,size"}, "time; size at T' = 50"),
         ({1_000: ""}, "not recorded at T' = 1,000"),
     ],
@@ -90,8 +90,9 @@ def test_rows_without_a_verdict_decide_nothing(changes: dict[str, Any]) -> None:
     ("conditions", "said"),
     [
         ("time", "time"),
-        ("error_l1,error_l2,error_linf,error_cos", "all four errors"),
-        ("rejected:optimizer_state,error_l1,time,size", "rejected by optimizer state; error l1; time; size"),
+        ("error_l1,error_l2,error_linf,error_cos", "all errors"),
+        ("rejected:optimizer_state,error_l1,time,size", "rejected by optimizer_state, error_l1, time, size"),
+        ("error_l2,error_cos,time", "error_l2/cos, time"),
         ("error", "error"),
         ("", "not recorded"),
         (",,", "not recorded"),
