@@ -7,7 +7,7 @@ for plot in PLOTS:
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from raypol.figures import save
 from raypol.figures.inputs import Material, read_material
-from raypol.figures.over_training.data import choose
+from raypol.figures.over_training.data import by_trial, choose
 from raypol.figures.series import settings_of
 from raypol.figures.style.axes import real
 
@@ -69,11 +69,9 @@ def _no_intervals(column: str) -> Callable[[Material], str]:
         shown = {row.trial_id for setting in settings_of(material.rows) for row in choose(setting).rows}
         if not shown:
             return "no row with status ok"
-        for cell in material.intervals:
-            named = cell if isinstance(cell, Mapping) else {name: getattr(cell, name) for name in ("trial_id", column)}
-            if named["trial_id"] in shown and not math.isnan(real(named.get(column))):
-                return ""
-        return "no interval rows of the trials that would be shown"
+        cells = by_trial(material.intervals, shown).values()
+        known = any(not math.isnan(real(cell.get(column))) for own in cells for cell in own)
+        return "" if known else "no interval rows of the trials that would be shown"
 
     return missing
 

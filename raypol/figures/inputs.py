@@ -90,7 +90,9 @@ def material_of(
     datasets: dict[str, Dataset | None] = {}
     for name, row in _crafted(rows):
         if not row.num_points:
-            pairs.append(_no_pairs(name, row))
+            # An attack that found nothing better than the points as they are.
+            none, labels = torch.zeros((0, 1, 1, 1)), torch.zeros(0, dtype=torch.int64)
+            pairs.append(ImagePairs(arm=name, steps=row.steps, originals=none, crafted=none, labels=labels))
             continue
         if row.dataset not in datasets:
             datasets[row.dataset] = _load(row.dataset, data_dir, notes, own_code=own_code)
@@ -120,12 +122,6 @@ def _crafted(rows: Sequence[TrialRow]) -> list[tuple[str, TrialRow]]:
         chosen += [(setting.name, arm, row) for arm, row in longest.items()]
     several = len({name for name, _, _ in chosen}) > 1
     return [(f"{arm}, {name}" if several else arm, row) for name, arm, row in chosen]
-
-
-def _no_pairs(name: str, row: TrialRow) -> ImagePairs:
-    """The pairs of an attack that found nothing better than the points as they are."""
-    none, labels = torch.zeros((0, 1, 1, 1)), torch.zeros(0, dtype=torch.int64)
-    return ImagePairs(arm=name, steps=row.steps, originals=none, crafted=none, labels=labels)
 
 
 def _load(name: str, data_dir: str | Path | None, notes: list[str], *, own_code: bool) -> Dataset | None:

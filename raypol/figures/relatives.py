@@ -1,7 +1,7 @@
 """Pictures of the relatives: a point before and after, and a point as its gradient gives it away."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import torch
 from matplotlib.axes import Axes
@@ -44,12 +44,10 @@ def perturbed_picture(result: Perturbed, title: str) -> Figure:
             (f"R × {factor:g}", strongest(R[i]) * factor, f"|R|_inf = {in_255(float(R[i].abs().max()))}"),
             ("X + R", picture(result.rounded[i].double() / 255.0), _says(result.after_rounding, i)),
         )
-        drawn = [
-            show_image(ax, values, signed=j == 1)
-            for j, (ax, (_, values, _)) in enumerate(zip(axes, shown, strict=True))
-        ]
-        for ax, (over, _, under) in zip(axes, shown, strict=True):
-            _add_captions(ax, over, under)
+        drawn = []
+        for j, (over, values, under) in enumerate(shown):
+            drawn.append(show_image(axes[j], values, signed=j == 1))
+            _add_captions(axes[j], over, under)
         add_scale(drawn[1], factor)
     return figure
 
@@ -87,15 +85,7 @@ def _draw_trace(ax: Axes, trace: Sequence[float], marked: list[int]) -> None:
     if scale is not None:
         apply_scale(ax, scale)
     ax.plot(range(len(trace)), trace, color="#0072B2", linewidth=1.1)
-    dots: dict[str, Any] = {
-        "linestyle": "none",
-        "marker": "o",
-        "markersize": 4,
-        "color": INK,
-        "zorder": 4,
-        "clip_on": False,
-    }
-    ax.plot(marked, [trace[at] for at in marked], **dots)
+    ax.plot(marked, [trace[at] for at in marked], "o", markersize=4, color=INK, zorder=4, clip_on=False)
 
 
 def _add_captions(ax: Axes, over: str, under: str) -> None:

@@ -16,7 +16,7 @@ from raypol.figures.style.arms import ArmStyle, in_order, styles_of
 from raypol.figures.style.axes import Band, Scale, apply_scale, band, choose_scale, height_of, real, short_number
 from raypol.figures.style.markers import draw_markers, marker_look, sign_entries
 from raypol.figures.style.notes import note_names, note_not_measured, row_name
-from raypol.figures.style.page import INK, SMALL, Entry, add_axes, new_page, plain_axes, say_empty, shortened
+from raypol.figures.style.page import INK, SMALL, add_axes, new_page, plain_axes, say_empty, shortened
 from raypol.store.results.rows import TrialRow
 
 By = Literal["device", "device_name"]
@@ -80,7 +80,10 @@ def time_per_device(rows: Sequence[TrialRow], *, by: By = "device") -> Figure:
         subtitle=" / ".join(setting.name for setting in settings_of(rows)),
         entries=[
             [(Line2D([], [], **marker_look(style)), arm) for arm, style in styles.items()],
-            [_proof_entry(device, line) for device, line in proofs.items()],
+            [
+                (Line2D([], [], color="black", lw=1.5, ls=line), f"honest proof on {device or 'a device not recorded'}")
+                for device, line in proofs.items()
+            ],
             sign_entries(some for panel in shown for some in panel.groups),
         ],
         notes=[*_notes(rows, panels, shown), *note_names("Not drawn", devices[_MOST_DEVICES:])],
@@ -103,14 +106,11 @@ def device_panels(rows: Sequence[TrialRow], by: By) -> list[DevicePanel]:
     settings = settings_of(rows)
     for setting in settings:
         proofs: dict[str, list[TrialRow]] = {}
-        for row in setting.honest:
-            if not math.isnan(real(row.device_s)):
-                proofs.setdefault(getattr(row, by), []).append(row)
         points: dict[int, dict[str, dict[str, list[TrialRow]]]] = {}
-        for row in setting.spoofs:
+        for row in (*setting.honest, *setting.spoofs):
             if not math.isnan(real(row.device_s)):
-                by_arm = points.setdefault(row.steps, {})
-                by_arm.setdefault(row.arm, {}).setdefault(getattr(row, by), []).append(row)
+                of = proofs if row.is_honest else points.setdefault(row.steps, {}).setdefault(row.arm, {})
+                of.setdefault(getattr(row, by), []).append(row)
         subject = f"{setting.name}, " if len(settings) > 1 else ""
         for steps, by_arm in sorted(points.items()):
             ordered = {arm: by_arm[arm] for arm in in_order(by_arm)}
@@ -183,11 +183,6 @@ def _draw_proofs(ax: Axes, honest: Mapping[str, Band], lines: Mapping[str, Any])
         more = [f"and {len(told) - 3} more"] if len(told) > 3 else []
         at = (group[0][0] + group[-1][0]) / 2
         ax.text(1.02, at, "\n".join(["honest", *told[:3], *more]), transform=ax.transAxes, **look)
-
-
-def _proof_entry(device: str, line: Any) -> Entry:  # noqa: ANN401 - a line style
-    handle = Line2D([], [], color="black", linewidth=1.5, linestyle=line)
-    return handle, f"honest proof on {device or 'a device not recorded'}"
 
 
 def _notes(rows: Sequence[TrialRow], panels: Sequence[DevicePanel], shown: Sequence[DevicePanel]) -> list[str]:

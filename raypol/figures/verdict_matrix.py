@@ -25,8 +25,6 @@ _WORDS: Final = 2.4
 """Width of the checks that reject, in cells."""
 _COLOURS: Final = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#9CC7E4", "#0B4F83"])
 """White to dark blue: told apart under every kind of colour vision, and in grey."""
-
-
 _COLUMNS: Final = (
     ("accepted", "accepted_published"),
     ("succeeded", "success"),
@@ -61,7 +59,7 @@ def verdict_matrix(rows: Sequence[TrialRow]) -> Figure:
         rows: any rows of a results folder.
     """
     settings = settings_of(rows) or [Setting("", "", ())]
-    blocks = [verdict_block(setting) for setting in settings[:_MOST_SETTINGS]]
+    blocks = [_block(setting) for setting in settings[:_MOST_SETTINGS]]
     several = len(blocks) > 1
     heights = [_ROW_IN * (_HEAD + max(len(block.shown), 1)) + 0.1 + 0.25 * several for block in blocks]
     title = "Attack against verifier policy"
@@ -80,7 +78,7 @@ def verdict_matrix(rows: Sequence[TrialRow]) -> Figure:
     return figure
 
 
-def verdict_block(setting: Setting) -> VerdictBlock:
+def _block(setting: Setting) -> VerdictBlock:
     """The trials of a setting by arm."""
     curves = by_variant(setting.rows, most=_MOST_ARMS - 1)
     return VerdictBlock(setting, {arm: curves.series[arm] for arm in in_order(curves.series)}, curves.merged)

@@ -12,6 +12,7 @@ from raypol.core.progress import Progress, no_progress
 from raypol.core.scoring import CONTROLS
 from raypol.figures.catalogue import PLOTS, Material, read_material
 from raypol.figures.save import figure_bytes
+from raypol.figures.style.notes import list_briefly
 from raypol.report.conclusions import conclude
 from raypol.report.range_summary import range_table
 from raypol.report.tables import Table, TableColumn, words
@@ -194,9 +195,7 @@ def _how(about: About, rows: Sequence[TrialRow], asked: Mapping[str, Any], resul
         distinct = sorted(set(filter(None, values)))
         if title.startswith("first"):
             distinct = list(dict.fromkeys([*distinct[:1], *distinct[-1:]]))
-        shown = distinct[:_MOST_FACTS]
-        shown += [f"and {len(distinct) - len(shown)} more"] if len(distinct) > len(shown) else []
-        facts.append([title, "; ".join(shown) or "not recorded"])
+        facts.append([title, list_briefly(distinct, most=_MOST_FACTS) or "not recorded"])
     tables = [Table(columns=words("what", "as recorded in the rows"), lines=facts)]
     if asked:
         settings = [[name, str(value)] for name, value in sorted(asked.items())]

@@ -28,7 +28,7 @@ def demo_table(rows: Sequence[TrialRow]) -> Table:
     """A line per row, and one for the jump (no update) at each (T', k): it is a number, not a spoof."""
     groups: dict[str, list[tuple[TableColumn, Callable[[TrialRow], str]]]] = {
         "": [
-            (_text("arm"), lambda r: r.arm),
+            (TableColumn("arm", is_number=False), lambda r: r.arm),
             (TableColumn("T'"), lambda r: str(r.steps)),
             (TableColumn("k"), lambda r: str(r.interval)),
         ],
@@ -49,15 +49,18 @@ def demo_table(rows: Sequence[TrialRow]) -> Table:
         ],
         "verdicts": [
             (
-                _text("published\nverdict", wraps=True),
+                TableColumn("published\nverdict", is_number=False, wraps=True),
                 lambda r: _verdict(r.accepted_published, r.rejected_by_published),
             ),
-            (_text("strict\nverdict", wraps=True), lambda r: _verdict(r.accepted_strict, r.rejected_by)),
+            (
+                TableColumn("strict\nverdict", is_number=False, wraps=True),
+                lambda r: _verdict(r.accepted_strict, r.rejected_by),
+            ),
         ],
         "success": [
-            (_text("success\npublished"), lambda r: _success(r, r.success)),
-            (_text("success\nstrict"), lambda r: _success(r, r.success_strict)),
-            (_text("bound by", wraps=True), _bound),
+            (TableColumn("success\npublished", is_number=False), lambda r: _success(r, r.success)),
+            (TableColumn("success\nstrict", is_number=False), lambda r: _success(r, r.success_strict)),
+            (TableColumn("bound by", is_number=False, wraps=True), _bound),
         ],
     }
     columns = [(replace(column, group=group), cell) for group, its in groups.items() for column, cell in its]
@@ -230,10 +233,6 @@ def _with_jump(rows: Sequence[TrialRow]) -> Iterable[TrialRow]:
         yield row
 
 
-def _text(title: str, *, wraps: bool = False) -> TableColumn:
-    return TableColumn(title, is_number=False, wraps=wraps)
-
-
 def _verdict(accepted: bool | None, rejected_by: str | None) -> str:
     if accepted is None:
         return "-"
@@ -266,9 +265,8 @@ def _ratios(group: Sequence[TrialRow]) -> list[str]:
     """Medians of the largest of the four errors, of time and of size, in units of the proof's."""
     errors = [[number_of(getattr(row, f"ratio_error_{m}")) for m in METRICS] for row in group]
     worst = [math.nan if any(map(math.isnan, some)) else max(some) for some in errors]
-    return [
-        shown(median_of(its), ".2f") for its in (worst, (r.ratio_time for r in group), (r.ratio_size for r in group))
-    ]
+    every = (worst, (row.ratio_time for row in group), (row.ratio_size for row in group))
+    return [shown(median_of(values), ".2f") for values in every]
 
 
 def _cell(row: TrialRow, column: Column) -> str:

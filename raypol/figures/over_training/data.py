@@ -77,7 +77,8 @@ def by_trial(cells: Iterable[Cell], trials: Iterable[str]) -> dict[str, list[Map
     for cell in cells:
         trial = cell["trial_id"] if isinstance(cell, Mapping) else cell.trial_id
         if trial in wanted:
-            found.setdefault(trial, []).append(cell if isinstance(cell, Mapping) else _mapping(cell))
+            named = cell if isinstance(cell, Mapping) else {name: getattr(cell, name) for name in _COLUMNS}
+            found.setdefault(trial, []).append(named)
     return found
 
 
@@ -94,10 +95,6 @@ def curves_of(block: Chosen, cells: Cells, column: str, metric: Metric | None = 
         if curve:
             found.setdefault(series, []).append(curve)
     return {series: found[series] for series in in_order(found)}
-
-
-def _mapping(cell: IntervalRow) -> dict[str, Any]:
-    return {name: getattr(cell, name) for name in _COLUMNS}
 
 
 def _few(rows: Sequence[TrialRow]) -> list[TrialRow]:

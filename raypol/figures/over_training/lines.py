@@ -9,20 +9,12 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.transforms import ScaledTranslation
 
 from raypol.figures.over_training.data import Chosen, Curve
 from raypol.figures.series import Series
 from raypol.figures.style.arms import HONEST, ArmStyle, in_order
-from raypol.figures.style.axes import Scale, band
-from raypol.figures.style.notes import (
-    SPREAD,
-    note_merged,
-    note_names,
-    note_no_proof,
-    note_not_measured,
-    note_proofs,
-)
+from raypol.figures.style.axes import Scale, band, shifted
+from raypol.figures.style.notes import SPREAD, note_merged, note_names, note_no_proof, note_not_measured, note_proofs
 from raypol.figures.style.page import TEXT, Entry, add_axes, add_heading, new_page
 
 PROGRESS: Final = "training progress, t/T (proof) or t/T' (spoofs) (fraction of steps)"
@@ -36,12 +28,7 @@ _MARKER_SHIFT_PT: Final = 5.0
 
 
 def page_over_training(
-    blocks: Sequence[Chosen],
-    num_panels: int,
-    *,
-    topic: str,
-    entries: Sequence[Sequence[Entry]],
-    notes: Sequence[str],
+    blocks: Sequence[Chosen], num_panels: int, *, topic: str, entries: Sequence[Sequence[Entry]], notes: Sequence[str]
 ) -> tuple[Figure, list[list[Axes]]]:
     """A page with a part per setting, and the axes in each."""
     several, columns = len(blocks) > 1, min(2, num_panels)
@@ -112,12 +99,9 @@ def _draw_line(
     dashes: Any = "-" if count < 2 else (-rank * _DASH_PT, (_DASH_PT, _DASH_PT * (count - 1)))
     ax.plot(xs, ys, color=style.colour, linewidth=1.4, linestyle=dashes, dash_capstyle="butt", zorder=3, gid=arm)
     shift = (rank - (max(count, 1) - 1) / 2) * _MARKER_SHIFT_PT
-    figure = ax.get_figure(root=True)
-    assert figure is not None, "the axes are on a page"
-    sideways = ax.transData + ScaledTranslation(shift / 72.0, 0.0, figure.dpi_scale_trans)
     look: dict[str, Any] = {"marker": style.marker, "markersize": 5, "markevery": max(1, -(-len(xs) // _MARKED))}
     look |= {"linestyle": "none", "zorder": 4, "clip_on": False, "gid": f"{arm}:markers"}
-    ax.plot(xs, ys, color=style.colour, transform=sideways, **look)
+    ax.plot(xs, ys, color=style.colour, transform=ax.transData + shifted(ax, shift), **look)
 
 
 def entries_over_training(arms: Sequence[str], styles: Mapping[str, ArmStyle]) -> list[Entry]:

@@ -65,7 +65,7 @@ class SettingPanels:
     setting: Setting
     honest: list[TrialRow]
     points: dict[Series, dict[int, list[TrialRow]]]
-    """Spoofs by arm and T', both in order."""
+    """Spoofs by arm, in the order of legends, and T', ascending."""
     jumps: list[Jump]
     ranges: list[ArmRange]
     merged: list[str]
@@ -74,11 +74,6 @@ class SettingPanels:
     """Every T' that is on the axis, ascending."""
     scales: dict[str, Scale | None] = field(default_factory=dict)
     """By panel."""
-
-    @property
-    def arms(self) -> list[Series]:
-        """In the order of legends."""
-        return list(self.points)
 
     @property
     def groups(self) -> list[list[TrialRow]]:

@@ -46,7 +46,7 @@ def six_panels(rows: Sequence[TrialRow], ranges: Sequence[RangeRow] = ()) -> Fig
     """
     settings = settings_of(rows) or [Setting("", "", ())]
     blocks = [setting_panels(s, ranges if len(settings) == 1 else ()) for s in settings[:_MOST_SETTINGS]]
-    styles = styles_of([name for block in blocks for name in (*block.arms, *(found.arm for found in block.ranges))])
+    styles = styles_of([name for block in blocks for name in (*block.points, *(found.arm for found in block.ranges))])
     several = len(blocks) > 1
     heights = [_HEAD_IN * several + _PANELS_IN + strip_height(block) for block in blocks]
     title, subtitle = titles(blocks[0]) if rows else ("No trials", "")

@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any, Final
 
 from matplotlib.axes import Axes
-from matplotlib.transforms import ScaledTranslation
 
 from raypol.figures.six_panels.data import Panel, SettingPanels
 from raypol.figures.six_panels.text import jump_looks
@@ -20,6 +19,7 @@ from raypol.figures.style.axes import (
     band,
     draw_strips,
     height_of,
+    shifted,
     short_number,
     strip_middle,
 )
@@ -110,9 +110,7 @@ def _draw_arm(
     size: float,
 ) -> None:
     """One arm's line, bands and markers: rows and bands by T', sideways shift and size of markers in points."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None, "the axes are on a page"
-    sideways = ScaledTranslation(shift / 72.0, 0.0, figure.dpi_scale_trans)
+    sideways = shifted(ax, shift)
     moved = ax.transData + sideways
     known = {steps: value for steps, value in bands.items() if not math.isnan(value.median)}
     inside = {steps: value for steps, value in known.items() if scale.place(value.median) == "inside"}
@@ -135,7 +133,7 @@ def _draw_arm(
 
 def _dodge(ax: Axes, block: SettingPanels) -> float:
     """Points between two arms' markers, so that those of one T' keep clear of the next and of the panel's sides."""
-    steps, arms, to_points = block.steps, max(len(block.arms), 1), 72.0 / ax.figure.dpi
+    steps, arms, to_points = block.steps, max(len(block.points), 1), 72.0 / ax.figure.dpi
     if len(steps) < 2:
         return min(_DODGE_ALONE_PT, 0.8 * ax.get_window_extent().width * to_points / arms)
     places = [float(ax.transData.transform((step, 1.0))[0]) * to_points for step in steps]

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from matplotlib.axes import Axes
-from matplotlib.transforms import ScaledTranslation
 
 from raypol.figures.six_panels.data import SettingPanels
 from raypol.figures.six_panels.success_ranges import ArmRange
 from raypol.figures.style.arms import ArmStyle
-from raypol.figures.style.axes import apply_steps
+from raypol.figures.style.axes import apply_steps, shifted
 from raypol.figures.style.page import FAINT, INK, SMALL, TEXT, plain_axes, shortened
 
 _ROW_IN: Final = 0.2
@@ -41,15 +40,13 @@ def draw_ranges(ax: Axes, ranges: Sequence[ArmRange], styles: Mapping[str, ArmSt
     ax.set_yticks([])
     ax.grid(visible=False, axis="y")
     ax.spines["left"].set_visible(False)
-    figure = ax.get_figure(root=True)
-    assert figure is not None, "the axes are on a page"
     to_x = ax.get_yaxis_transform()
     below = [shortened(one.below, _WORDS_LETTERS) for one in shown if one.ends]
     names = [shortened(one.arm, _NAME_LETTERS) for one in shown]
     letters = max(map(len, [_HEADS[0], *below])) + max(map(len, [f"{_TITLE}  ", *names]))
     # The words left of the bars are two columns: names, and what binds, which ends at the axis.
-    to_names = to_x + ScaledTranslation(-(letters * _LETTER_PT + 16) / 72, 0.0, figure.dpi_scale_trans)
-    to_words = to_names + ScaledTranslation(9 / 72, 0.0, figure.dpi_scale_trans)
+    to_names = to_x + shifted(ax, -(letters * _LETTER_PT + 16))
+    to_words = to_names + shifted(ax, 9)
     for i, one in enumerate(shown):
         style = styles[one.arm]
         words: dict[str, Any] = {"va": "center", "parse_math": False, "fontsize": SMALL}

@@ -1,5 +1,6 @@
 """Words of the six panels: titles, legend, footnotes."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -71,11 +72,11 @@ def step_labels(block: SettingPanels) -> dict[int, str]:
 def legend(blocks: Sequence[SettingPanels], styles: Mapping[str, ArmStyle]) -> tuple[list[Entry], list[Entry]]:
     """Entries for lines, and for the signs of markers."""
     entries: list[Entry] = []
-    arms = {arm for block in blocks for arm in block.arms}
-    for arm in (arm for arm in styles if arm in arms):
-        style = styles[arm]
-        look = {**marker_look(style), "linestyle": style.line}
-        entries.append((Line2D([], [], linewidth=1.1, **look), arm))
+    arms = {arm for block in blocks for arm in block.points}
+    for arm, style in styles.items():
+        if arm in arms:
+            look = {**marker_look(style), "linestyle": style.line}
+            entries.append((Line2D([], [], linewidth=1.1, **look), arm))
     honest = [row for block in blocks for row in block.honest]
     if honest:
         label = "honest proof" + (" (simulated or estimated)" if is_not_measured(honest) else "")
@@ -136,7 +137,15 @@ def notes(blocks: Sequence[SettingPanels], rows: Sequence[TrialRow], *, shaded: 
     found += note_no_proof([block.setting for block in blocks])
     if not every:
         found.append("Missing: spoofs with status ok.")
-    found += note_names("Without a value, not drawn", (lacking for block in blocks for lacking in _lacking(block)))
+    found += note_names(
+        "Without a value, not drawn",
+        (
+            f"{row_name(row, name)} ({', '.join(missing)})"
+            for block in blocks
+            for name, row in [*(("", row) for row in block.honest), *block.named_spoofs]
+            if (missing := [panel.name for panel in PANELS if math.isnan(panel.value(row))])
+        ),
+    )
     found += note_names(
         "Success not judged, drawn hollow",
         (row_name(row, name) for block in blocks for name, row in block.named_spoofs if row.success is None),
@@ -144,21 +153,11 @@ def notes(blocks: Sequence[SettingPanels], rows: Sequence[TrialRow], *, shaded: 
     return [*found, *note_not_measured([*honest, *every]), *note_left_out(rows)]
 
 
-def _lacking(block: SettingPanels) -> list[str]:
-    found = []
-    for name, row in [*(("", row) for row in block.honest), *block.named_spoofs]:
-        missing = [panel.name for panel in PANELS if panel.value(row) != panel.value(row)]
-        if missing:
-            found.append(f"{row_name(row, name)} ({', '.join(missing)})")
-    return found
-
-
 def _about_strip(blocks: Sequence[SettingPanels], *, shaded: bool) -> str:
     ranges = [one for block in blocks for one in block.ranges]
-    found = "Success range: T' that succeed against the published verifier"
-    found += (
-        ", found by search, ends are medians over seeds" if any(one.searched for one in ranges) else ", of those tried"
-    )
+    searched = any(one.searched for one in ranges)
+    source = "found by search, ends are medians over seeds" if searched else "of those tried"
+    found = f"Success range: T' that succeed against the published verifier, {source}"
     if any(not segment.whole for one in ranges for segment in one.segments):
         found += "; pale where only some seeds do"
     if any(one.uncertain for one in ranges):

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from raypol.figures.style.page import CHARACTER_IN, FAINT, SMALL
 
@@ -154,6 +155,11 @@ def draw_strips(ax: Axes, beyond: dict[Place, list[float]]) -> None:
         ax.text(-0.02, middle, f"{place}\naxis", ha="right", fontsize=SMALL - 1, **look)
         low, high = short_number(min(values), 1), short_number(max(values), 1)
         ax.text(1.02, middle, low if low == high else f"{low} to\n{high}", fontsize=SMALL - 0.5, **look)
+
+
+def shifted(ax: Axes, points: float) -> ScaledTranslation:
+    """A shift to the right, to be added to a transform."""
+    return ScaledTranslation(points / 72.0, 0.0, ax.figure.dpi_scale_trans)
 
 
 def height_of(ax: Axes, value: float) -> float:

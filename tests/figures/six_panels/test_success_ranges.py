@@ -63,7 +63,7 @@ def test_the_conditions_of_most_failures_bind() -> None:
     [
         ({10: "error_l1,error_l2", 50: "time", 90: "time,size"}, "time at T' = 50"),
         ({10: "time", 50: "error_l1", 90: "time,size"}, "error_l1 at T' = 50"),
-        ({10: "", 50: "time,size"}, "time; size at T' = 50"),
+        ({10: "", 50: "time,size"}, "time, size at T' = 50"),
         ({1_000: ""}, "not recorded at T' = 1,000"),
     ],
 )
@@ -74,7 +74,7 @@ def test_without_success_the_length_that_comes_closest_is_told(failures: dict[in
 
 def test_trials_stopped_early_are_not_the_closest() -> None:
     (span,) = ranges_of([*tried(10, False, by="error", status="stopped"), *tried(5, False, by="time,size")])
-    assert span.below == "time; size at T' = 5"
+    assert span.below == "time, size at T' = 5"
 
 
 @pytest.mark.parametrize("changes", [{"status": "error"}, {"success": None}, {"status": "error", "success": False}])
