@@ -159,6 +159,12 @@ def test_rows_that_cannot_be_written_are_told(
     (fresh.folder / "trials").write_bytes(b"in the way")
     with pytest.raises(OSError, match="trials"):
         run_trial(local, fresh.study, trial("null"), fresh.honest.row)
+    assert staged(fresh) == ["sealed.json"], "until the row is written, another try goes on from the sealed spoof"
+    (fresh.folder / "trials").unlink()
+    (fresh.folder / "away").rename(fresh.folder / "trials")
+    again = run_trial(local, fresh.study, trial("null"), fresh.honest.row)
+    assert again.row.message.startswith("taken up after an interruption")
+    assert staged(fresh) == []
 
 
 # --- stopped early ---------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def _named_method(config: object) -> tuple[str, AttackMethod[Any]]:
     kind, module = type(config), type(config).__module__
     found = {
         id(value): (name, value)
-        for name, value in vars(sys.modules[module]).items()
+        for name, value in getattr(sys.modules.get(module), "__dict__", {}).items()
         if isinstance(value, AttackMethod) and value.config is kind
     }
     if len(found) != 1:

@@ -84,7 +84,7 @@ def forge(
 ) -> Forged:
     """Craft all intervals in parallel, then seal them. Finished parts of an interrupted try are taken up.
 
-    Call it inside `crafted_intervals(..., keep_if=may_be_resumed)`, which removes them once the spoof is judged.
+    The caller removes them once they are of no more use: see `crafted_intervals`, with keep_if=may_be_resumed.
 
     Args:
         runner: where to work.

@@ -22,7 +22,7 @@ from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.runs.trials.verify import examine_proof
 from raypol.store.location import Location
 from raypol.store.locks import only_maker
-from raypol.store.proofs.staging import crafted_intervals
+from raypol.store.proofs.staging import crafted_folder
 from raypol.store.results.files import write_trial
 from raypol.store.results.rows import NO_ATTACK, TrialRow
 from raypol.store.results_folder import ResultsFolder
@@ -100,8 +100,11 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> T
         outcome = TrialOutcome(row=replace(row, status="error", message=f"{type(err).__name__}: {err}\n{lines}"))
         outcome = replace(outcome, lost=may_be_resumed(err))
     storage_retries(write_trial, study.results, outcome.row, outcome.intervals)
+    proof_id = _folder(study, trial)
+    if not outcome.lost:  # only now: until the row is there, another try may have to go on from them
+        crafted_folder(study.results, proof_id).remove()
     if study.keep == "none" or (study.keep == "successful" and not outcome.row.success):
-        ResultsFolder(study.results).proof(_folder(study, trial)).remove()
+        ResultsFolder(study.results).proof(proof_id).remove()
     return outcome
 
 
@@ -113,22 +116,21 @@ def _run_trial(
         with only_maker(study.results, [proof_id]):
             return estimate_trial(runner, study, trial, honest, recipe, proof_id=proof_id, started=started)
     stop_early = study.early_stop and EarlyStop.is_sound(runner, trial)
-    with crafted_intervals(study.results, proof_id, keep_if=may_be_resumed):
-        with only_maker(study.results, [proof_id]):
-            forged = forge(
-                runner,
-                spoof_job(runner, study.results, proof_id, study.proof.folder, trial.attack, trial.spoof, trial.data),
-                recipe,
-                on_crafted=EarlyStop(runner, study, trial, honest, recipe) if stop_early else None,
-            )
-        evidence, verify_s = examine_proof(
+    with only_maker(study.results, [proof_id]):
+        forged = forge(
             runner,
-            ResultsFolder(study.results).proof(proof_id),
-            trial.data,
-            trial.examination,
-            control=declare(study.proof.manifest.recipe, trial.spoof, trial.data.load()),
-            control_keeps_state=not method_of(trial.attack).forges_state,
+            spoof_job(runner, study.results, proof_id, study.proof.folder, trial.attack, trial.spoof, trial.data),
+            recipe,
+            on_crafted=EarlyStop(runner, study, trial, honest, recipe) if stop_early else None,
         )
+    evidence, verify_s = examine_proof(
+        runner,
+        ResultsFolder(study.results).proof(proof_id),
+        trial.data,
+        trial.examination,
+        control=declare(study.proof.manifest.recipe, trial.spoof, trial.data.load()),
+        control_keeps_state=not method_of(trial.attack).forges_state,
+    )
     manifest, cost = forged.manifest, forged.cost
     row = trial_row(runner, study, trial, recipe, started)
     message = "taken up after an interruption; wall_s is of the last part" if forged.resumed else ""

@@ -32,8 +32,6 @@ from raypol.store.results.legacy import upgrade
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
-"""(what, done, of how many)."""
-
 _KEY, _LACKS = "_file", "_lacks"
 _BATCH: Final = 500
 """Files read at a time."""

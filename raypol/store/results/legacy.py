@@ -46,7 +46,7 @@ def _cells_of(text: str, cell: str) -> Mapping[str, Any]:
         kind = _KINDS[text].get(name)
         try:
             if kind is not None:
-                found[name] = kind(value if mark else key)
-        except ValueError:
+                found[name] = pa.scalar(kind(value if mark else key), schema_of(TrialRow).field(name).type).as_py()
+        except (ValueError, OverflowError):
             continue
     return found

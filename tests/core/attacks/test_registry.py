@@ -213,3 +213,10 @@ def test_a_process_that_was_told_only_the_configuration_runs_an_attack_of_ones_o
 
 def test_every_configuration_says_what_its_fields_mean() -> None:
     assert all(fields(config) is not None and type(config).__doc__ for config in PRESETS.values())
+
+
+def test_a_configuration_of_a_module_that_is_gone_is_told() -> None:
+    """As of a class that a sweep file itself defines: the file's module ends with its run."""
+    gone = type("Gone", (), {"__module__": "<run_path>"})
+    with pytest.raises(InputError, match="in module <run_path>, which defines Gone; got none"):
+        method_of(gone())

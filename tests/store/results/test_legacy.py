@@ -76,7 +76,9 @@ def test_a_cache_of_the_older_version_is_read_anew(tmp_path: Path, monkeypatch: 
     assert (found.num_read, found.table["replay_threads"].to_pylist()) == (1, [1])
 
 
-@pytest.mark.parametrize("text", ["", "fresh", "augmentation", "threads=many l1=x", "=", "a=b=c", "késő=1"])
+@pytest.mark.parametrize(
+    "text", ["", "fresh", "augmentation", "threads=many l1=x", f"threads={2**70}", "=", "a=b=c", "késő=1"]
+)
 def test_texts_of_another_form_leave_the_columns_empty(tmp_path: Path, text: str) -> None:
     write_old(tmp_path, 0, replay=text, thresholds="")
     (row,) = read_trials(open_location(tmp_path))
