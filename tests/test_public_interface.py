@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 import raypol
+from raypol.core.errors import InputError
 
 ROOT: Final = Path(__file__).parents[1]
 NAMES: Final = {
@@ -69,3 +70,11 @@ def test_a_proof_and_a_spoof_need_the_core_alone() -> None:
     assert "torch" in loaded
     assert not loaded & {"ray", "mlflow", "pyarrow", "duckdb", "pydantic", "matplotlib", "rich", "tyro"}
     assert not [name for name in loaded if name.startswith("raypol.") and not name.startswith("raypol.core")]
+
+
+def test_a_proof_about_other_data_is_no_question_for_a_verdict() -> None:
+    data = raypol.load_dataset("tests.scenes:tiny")
+    training = raypol.TrainConfig(model="tests.scenes:smooth_net", steps=4, interval=2, batch_size=8)
+    proof = raypol.prove(training, data)
+    with pytest.raises(InputError, match=r"about other data than tests.scenes:tiny/D1"):
+        raypol.verify(proof, raypol.load_dataset("tests.scenes:tiny/D1"))

@@ -116,7 +116,8 @@ def verify(
     """Replay every interval of a proof and judge what was found (verifier V; Jia et al. 2021, Algorithm 2).
 
     Args:
-        proof: nothing in it is trusted.
+        proof: nothing in it is trusted, except that a model which its recipe names by import path is imported and called: look
+            at `proof.recipe.model` first if the proof is someone else's.
         dataset: the public dataset.
         policy: a policy such as `strict`, or its name, see `find_policy`.
         thresholds: slack delta; None = the published one.
@@ -125,8 +126,13 @@ def verify(
         device: where to replay.
 
     Raises:
-        InputError: an unknown policy, thresholds without their d_ref, or a device that cannot compute so.
+        InputError: an unknown policy, thresholds without their d_ref, a proof about other data, or a device that cannot compute
+            so.
     """
+    if proof.recipe.dataset_sha256 != dataset.sha256:
+        raise InputError(
+            f"the proof is about other data than {dataset.name}; its recipe names {proof.recipe.dataset!r}"
+        )
     judge = find_policy(policy) if isinstance(policy, str) else policy
     thresholds = thresholds or Thresholds()
     thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
