@@ -376,7 +376,7 @@ def test_it_is_downloaded_once_with_progress_and_nothing_but_the_batches_stays(
 @pytest.mark.parametrize("body", [b"", b"<html>Sign in to this network</html>"])
 def test_what_has_another_checksum_is_not_taken(server: _Server, empty_cache: Path, body: bytes) -> None:
     server.body = body
-    with pytest.raises(InputError, match="not the official MD5"):
+    with pytest.raises(InputError, match="does not have the official MD5"):
         load_dataset("cifar10")
     assert not (empty_cache / FOLDERS["cifar10"]).exists()
 
