@@ -73,7 +73,7 @@ chaos: .venv/.ready  ## a sweep while actors, workers, nodes and its driver are 
 overhead: .venv/.ready  ## time that Tune, actors, Parquet and MLflow add to a trial (about 3 minutes)
 	$(BIN)/python -m benchmarks.overhead
 
-bench: .venv/.ready  ## the four ratios the README quotes (about 5 minutes)
+bench: .venv/.ready  ## the four ratios of docs/benchmarks.md (about 5 minutes)
 	$(BIN)/python -m benchmarks
 
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)

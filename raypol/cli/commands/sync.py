@@ -22,7 +22,7 @@ _FAILED: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class SyncCommand:
-    """Bring the rows of a results folder to MLflow that it lacks: those finished while it was away. A second time adds nothing.
+    """Write the rows of a results folder that MLflow lacks: trials that ended while it was away. A second time adds nothing.
     Exit code 0 everything is there, 2 bad input, 3 MLflow is away or another process is writing the same runs.
     """
 
