@@ -12,7 +12,7 @@ from raypol.core.datasets.source import DataSource
 from raypol.core.distances import METRICS
 from raypol.core.precision import Precision
 from raypol.core.verification.checks import CHECKS
-from raypol.core.verification.policies import POLICIES, find_policy
+from raypol.core.verification.policies import find_policy
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.report.trial_tables import verdict_table
@@ -24,8 +24,8 @@ from raypol.store.proofs.reader import read_manifest
 _MAX_ASSERTED: Final = 500
 """Characters that a hostile manifest may make us print."""
 _POLICY: Final = (
-    f"{', '.join(POLICIES)}, or your own by import path (my_pkg.checks:judge). Add checks by name or import path: strict+CHECK; "
-    f"checks: {', '.join(CHECKS)}."
+    "published (what the published verifier looks at), strict, strict_trend (accuracy must rise too), or your own by import path "
+    f"(my_pkg.checks:judge). Add checks by name or import path: strict+CHECK; checks: {', '.join(CHECKS)}."
 )
 
 
