@@ -110,10 +110,8 @@ def device_names(offers: Sequence[NodeOffer]) -> list[str]:
 
 
 def _table(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    kinds = ((column, column in _NUMBERS) for column in columns)
-    return Table(
-        title=title, columns=[TableColumn(name, is_number=is_, wraps=not is_) for name, is_ in kinds], lines=lines
-    )
+    made = [TableColumn(name, is_number=name in _NUMBERS, wraps=name not in _NUMBERS) for name in columns]
+    return Table(title=title, columns=made, lines=lines)
 
 
 def _name(node: NodeOffer) -> str:

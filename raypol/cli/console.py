@@ -23,10 +23,10 @@ def table_console(console: Console = OUT) -> Console:
     return Console(file=console.file, highlight=False, markup=False, width=_LOG_WIDTH)
 
 
-def say(*lines: str, style: str = "", console: Console = OUT) -> None:
-    """Print lines that a terminal alone breaks; control characters in them, line breaks too, are made visible."""
+def say(*lines: str, style: str = "", console: Console = OUT, is_prose: bool = False) -> None:
+    """Print lines; prose is wrapped on a terminal. Control characters in them, line breaks too, are made visible."""
     for line in lines:
-        console.print(terminal_text(line), style=style, soft_wrap=True)
+        console.print(terminal_text(line), style=style, soft_wrap=not (is_prose and console.is_terminal))
 
 
 def warn(message: str, console: Console = ERR) -> None:
@@ -41,8 +41,9 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 def print_tables(*tables: Table, console: Console = OUT) -> None:
     """Print tables, a blank line between them, unwrapped where there is no terminal."""
-    parts = [part for table in tables for part in ("", to_terminal(table))]
-    table_console(console).print(Group(*parts[1:]))
+    out = table_console(console)
+    parts = [part for table in tables for part in ("", to_terminal(table, width=out.width))]
+    out.print(Group(*parts[1:]))
 
 
 def print_last(text: str) -> None:

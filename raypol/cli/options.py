@@ -12,7 +12,9 @@ from raypol.cluster.placement import parse_device
 from raypol.cluster.ray_runner import RayRunner
 from raypol.cluster.runners import ROLES, LocalRunner
 from raypol.core.allocator import keep_freed_memory
+from raypol.core.errors import InputError, first_line
 from raypol.core.proof import Recipe
+from raypol.store.location import Location, open_location
 from raypol.store.proofs.format import Manifest
 
 Debug = Annotated[bool, tyro.conf.arg(help="Show the traceback of an error.")]
@@ -53,29 +55,40 @@ class RunnerOptions:
             return RayRunner(devices, address=self.address)
 
 
+def open_results_folder(address: str) -> Location:
+    """An existing results folder.
+
+    Raises:
+        InputError: there is none, or it cannot be reached.
+    """
+    results = open_location(address)
+    try:
+        if results.exists():
+            return results
+    except OSError as err:
+        raise InputError(f"cannot read {results}: {first_line(err)}") from err
+    raise InputError(f"no such results folder: {results}")
+
+
 def describe_proof(manifest: Manifest, *, reused: bool) -> None:
     """Print what a proof claims, what it cost, its size and its root."""
     recipe, sizes, cost = manifest.recipe, manifest.sizes, manifest.generation
     note = " (it was there already; nothing was computed)" if reused else ""
     steps = ", ".join(map(str, manifest.taken_up_at))
     parts = f" (of all parts: interrupted and resumed at step {steps})" if steps else ""
-    print_facts(
-        [
-            ("claims", f"{claims(recipe)}{note}"),
-            (
-                "cost",
-                f"{cost.device_s:.2f} device seconds, {cost.wall_s:.2f} s wall, {cost.gradient_evals} gradient evaluations"
-                f"{parts}",
-            ),
-            (
-                "size",
-                f"{sizes.total / 1e6:.2f} MB: weights {sizes.weights / 1e6:.2f}, optimizer state "
-                f"{sizes.optimizer_state / 1e6:.2f}, indices and hashes {sizes.indices_and_hashes / 1e6:.2f}, own points "
-                f"{sizes.points / 1e6:.2f} ({manifest.points.count})",
-            ),
-            ("root", manifest.root),
-        ]
+    times = f"{cost.device_s:.2f} device seconds, {cost.wall_s:.2f} s wall"
+    size = (
+        f"{sizes.total / 1e6:.2f} MB: weights {sizes.weights / 1e6:.2f}, optimizer state {sizes.optimizer_state / 1e6:.2f}, "
+        f"indices and hashes {sizes.indices_and_hashes / 1e6:.2f}, own points {sizes.points / 1e6:.2f} "
+        f"({manifest.points.count})"
     )
+    facts = {
+        "claims": f"{claims(recipe)}{note}",
+        "cost": f"{times}, {cost.gradient_evals} gradient evaluations{parts}",
+        "size": size,
+        "root": manifest.root,
+    }
+    print_facts(facts.items())
 
 
 def claims(recipe: Recipe) -> str:

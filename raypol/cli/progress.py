@@ -137,13 +137,11 @@ def pace_words(task: Task) -> str:
 
 def rate_words(per_s: float, what: str = "") -> str:
     """As "3.1/s" or "3.1 trials/s": per second, minute or hour, whichever makes a number of at least one."""
-    amount, unit = per_s, "s"
-    if amount < 1.0:
-        amount, unit = per_s * _MINUTE, "min"
-    if amount < 1.0:
-        amount, unit = per_s * _HOUR, "h"
+    lengths = {"s": 1.0, "min": _MINUTE, "h": _HOUR}
+    unit = next((unit for unit, length in lengths.items() if per_s * length >= 1.0), "h")
+    amount = per_s * lengths[unit]
     number = f"{amount:.1f}" if amount < 9.95 else f"{amount:.0f}"
-    return f"{number} {what}/{unit}" if what else f"{number}/{unit}"
+    return f"{number}{what and f' {what}'}/{unit}"
 
 
 def time_words(seconds: float) -> str:

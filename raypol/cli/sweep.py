@@ -9,12 +9,11 @@ import runpy
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from raypol.cli.cluster_tables import needs_table, view_of
 from raypol.cli.console import ERR, print_tables, say, warn
@@ -65,7 +64,11 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
     plan.load_data()  # a missing dataset ends here, before anything is started
     results = writable_folder(command.results)
     tracker = Tracker(results, f"raypol-{sweep.name}", plan.sweep_id)
-    with _outliving_the_terminal(results, plan.sweep_id), _terminated_as_interrupted(), progress(ERR) as update:
+    with (
+        _on_signal("SIGHUP", lambda: _outlive_the_terminal(results, plan.sweep_id)),
+        _on_signal("SIGTERM", _interrupt),  # `ray job stop` and a machine that shuts down send it
+        progress(ERR) as update,
+    ):
         try:
             run = drive_sweep(
                 plan,
@@ -94,7 +97,7 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
     found = _conclusions(run, results)
     points = [points_table(run.trials)] if run.plan.options.search != "range" else []
     print_tables(*points, *found.tables)
-    say("", sweep.question, *found.summary, *found.remarks, "")
+    say("", sweep.question, *found.summary, *found.remarks, "", is_prose=True)
     none: AbstractContextManager[Drawn] = nullcontext(([], ""))
     with drawn_figures(results, run.plan.sweep_id, command.data_dir) if command.figures else none as (drawn, problem):
         tracker.finish(found.markdown(sweep.question), drawn)
@@ -116,8 +119,7 @@ def _conclusions(run: SweepRun, results: Location) -> Conclusions:
     """Conclusions from the rows; the ranges that a range search found are recorded too."""
     if run.plan.options.search != "range":
         found = conclude(run.rows, planned=run.plan.num_trials, resumed=run.resumed, stopped=run.stopped)
-        choices = choices_table(run.trials)
-        return replace(found, tables=[*found.tables, *([choices] if choices else [])])
+        return replace(found, tables=list(filter(None, (*found.tables, choices_table(run.trials)))))
     options, sweep_id = run.plan.options, run.plan.sweep_id
     ranges = Ranges(run.plan.design, sweep_id, options.policy, options.scan_factor)
     ranges.take(run.rows, failed=True)
@@ -127,40 +129,32 @@ def _conclusions(run: SweepRun, results: Location) -> Conclusions:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Inside, SIGTERM is treated as Ctrl-C: `ray job stop` and a machine that shuts down send it."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _outliving_the_terminal(results: Location, sweep_id: str) -> Iterator[None]:
-    """Inside, a lost ssh connection does not end the sweep; from then on its output goes to a log."""
-    if not hasattr(signal, "SIGHUP"):
+def _on_signal(name: str, act: Callable[[], None]) -> Iterator[None]:
+    """Inside, a signal calls a function, on a system that has this signal."""
+    number = getattr(signal, name, None)
+    if number is None:
         yield
         return
-    folder = Path(ResultsFolder(results).sweep(sweep_id).path) if results.is_local else Path.home()
-    log = folder / f"{sweep_id}.log"
-
-    def go_on(_number: int, _frame: FrameType | None) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        for stream in (1, 2):
-            os.dup2(target, stream)
-        os.write(target, b"the terminal is gone; the sweep goes on\n")
-
-    before: Any = signal.signal(signal.SIGHUP, go_on)
+    before = signal.signal(number, lambda _number, _frame: act())
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)
+
+
+def _interrupt() -> None:
+    """Act as on Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _outlive_the_terminal(results: Location, sweep_id: str) -> None:
+    """Go on after a lost ssh connection, with a log for the output."""
+    folder = Path(ResultsFolder(results).sweep(sweep_id).path) if results.is_local else Path.home()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = os.open(folder / f"{sweep_id}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(target, stream)
+    os.write(target, b"the terminal is gone; the sweep goes on\n")
 
 
 def plan_of_file(path: str, size: SizeName, *, estimate: int = 0, dataset: str = "") -> SweepPlan:

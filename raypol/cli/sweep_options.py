@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Final
 
 import tyro
 
@@ -19,6 +19,18 @@ from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
 from raypol.runs.sweeps.success_ranges import PolicyName, search_grid, seeds_of
 from raypol.runs.trials.study import Keep
 
+_AS_THEY_ARE: Final = [
+    "search",
+    "samples",
+    "search_seed",
+    "max_concurrent",
+    "workers",
+    "early_stop",
+    "estimate",
+    "keep",
+    "patience_s",
+]
+"""Options that the runs layer takes under the same names."""
 Size = Annotated[SizeName, tyro.conf.arg(help="paper: the published numbers; smoke: two CPU cores, about a minute.")]
 OtherDataset = Annotated[
     str,
@@ -105,19 +117,14 @@ class SweepCommand:
             if getattr(self, name) < least:
                 raise InputError(f"expected --{name.replace('_', '-')} >= {least}, got {getattr(self, name)}")
         dataset = re.sub(r"[^\w.-]", "_", self.dataset)
+        name = self.name or "-".join(filter(None, (sweep.name, self.size, dataset)))
+        if not re.fullmatch(r"[\w-][\w.-]*", name):  # it is a folder's
+            raise InputError(f"expected --name of letters, digits, - _ and ., got {name!r}")
         return SweepOptions(
-            name=_checked_name(self.name or "-".join(filter(None, (sweep.name, self.size, dataset)))),
-            search=self.search,
-            samples=self.samples,
-            search_seed=self.search_seed,
+            name=name,
             resume="must" if self.resume else "if there",
             confirmed=self.yes,
-            max_concurrent=self.max_concurrent,
-            workers=self.workers,
-            early_stop=self.early_stop,
-            estimate=self.estimate,
-            keep=self.keep,
-            patience_s=self.patience_s,
+            **{option: getattr(self, option) for option in _AS_THEY_ARE},
         )
 
     def cluster_address(self) -> str | None:
@@ -188,10 +195,3 @@ def search_steps(design: Design, low: int, high: int, resolution: int, seeds: Se
     steps = tune.qrandint(low, high, resolution) if resolution > 1 else tune.randint(low, high + 1)
     space = {**design.space, "seed": tune.grid_search(list(seeds))}
     return replace(design, space=space, drawn={**design.drawn, "steps": steps})
-
-
-def _checked_name(name: str) -> str:
-    """A name that is a folder's; another one is an InputError."""
-    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-        raise InputError(f"expected --name of letters, digits, - _ and ., got {name!r}")
-    return name

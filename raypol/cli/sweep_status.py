@@ -91,7 +91,7 @@ def read_status(results: Location, name: str = "") -> SweepStatus:
     """Read the state of a sweep in a results folder; "" = the newest.
 
     Raises:
-        InputError: no such folder or sweep, or its files are not raypol's or another version's.
+        InputError: no such sweep, or its files are not raypol's or another version's.
     """
     try:
         return _read_status(results, name)
@@ -100,8 +100,6 @@ def read_status(results: Location, name: str = "") -> SweepStatus:
 
 
 def _read_status(results: Location, name: str) -> SweepStatus:
-    if not results.exists():
-        raise InputError(f"no such results folder: {results}")
     sweeps = sweeps_on_record(results) or sweeps_with_rows(results)
     if not sweeps:
         raise InputError(
@@ -111,10 +109,8 @@ def _read_status(results: Location, name: str) -> SweepStatus:
         raise InputError(f"{results} holds no sweep {name!r}; there are {first_names(sweeps)}")
     sweep_id = name or sweeps[0]
     pulse = read_pulse(results, sweep_id)
-    if pulse is None:
-        states = Counter(row.status for row in read_trials(results, sweep_id=sweep_id) if not row.is_honest)
-    else:
-        states = Counter(pulse.states)
+    rows = [] if pulse else read_trials(results, sweep_id=sweep_id)
+    states = Counter(pulse.states if pulse else (row.status for row in rows if not row.is_honest))
     return SweepStatus(
         results=results,
         sweep_id=sweep_id,

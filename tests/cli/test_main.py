@@ -25,12 +25,14 @@ from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.published.import_options import Claims
+from raypol.runs.sweeps.forecast import Forecaster
 
 RAYPOL = str(Path(sys.executable).parent / "raypol")
 NESTED: dict[str, list[type[Any]]] = {
     "prove": [TrainConfig],
     "spoof": [*dict.fromkeys(map(type, PRESETS.values())), SpoofConfig, TrajectoryConfig],
     "import": [Claims],
+    "plan": [Forecaster],
 }
 """Configurations whose fields are options of a command."""
 
@@ -294,7 +296,7 @@ def test_help_explains_every_option_and_gives_its_default(run: Run, command: str
     found = options(ran.out)
     found.pop("-h")
     if command != "range":  # it has options by prefix
-        nested = {"train", "attack_config", "spoof", "trajectory", "claims"} if command in NESTED else set()
+        nested = {"train", "attack_config", "spoof", "trajectory", "claims", "rate"} if command in NESTED else set()
         known = {f.name for config in (COMMANDS[command], *NESTED.get(command, [])) for f in fields(config)} - nested
         assert {name.lstrip("-").replace("-", "_").lower() for name in found} == known
     for name, text in found.items():

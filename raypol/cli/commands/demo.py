@@ -1,5 +1,6 @@
 """`raypol demo`: run it, then show the table, the paragraph, the figures, and where everything lies."""
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from raypol.cli.console import ERR, OUT, say, table_console, warn
+from raypol.cli.console import ERR, OUT, print_tables, say, warn
 from raypol.cli.options import RunnerOptions
 from raypol.cli.progress import progress
 from raypol.cluster.runners import Runner
@@ -17,16 +18,11 @@ from raypol.core.errors import InputError
 from raypol.core.training.train_config import TrainConfig
 from raypol.figures.catalogue import draw_all, read_material
 from raypol.report.conclusions import conclude
-from raypol.report.tables import to_terminal
 from raypol.report.trial_tables import demo_table
 from raypol.runs.sweeps.demo import ARMS, POINTS, DemoRun, new_sweep_id, run_demo
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
 from raypol.store.results_folder import ResultsFolder
-
-# What means something between double quotes.
-_PYTHON = '\\"'
-_SHELL = '\\"$`'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +74,9 @@ def show_demo(
             command=command,
         )
     rows = [outcome.row for outcome in run.outcomes]
-    out = table_console(out)
     found = conclude(rows)
-    for table in (demo_table(rows), *found.tables):
-        out.print(to_terminal(table, width=out.width), "")
-    say(*found.summary, *found.remarks, "", console=out)
+    print_tables(demo_table(rows), *found.tables, console=out)
+    say("", *found.summary, *found.remarks, "", console=out, is_prose=True)
     # The demo has just loaded this dataset itself, code of the user's or not.
     material = read_material(results, sweep_id, data_dir=train.data_dir, own_code=True)
     drawn = draw_all(material, Path(ResultsFolder(results).figures.path))
@@ -103,22 +97,19 @@ def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Pat
         "SELECT arm, steps, interval, round(error_l2, 4) AS error_l2, round(device_s, 2) AS device_s, success, success_strict, "
         f"rejected_by FROM '{glob}' WHERE sweep_id = '{run.study.sweep_id}' ORDER BY steps, error_l2"
     )
-    code = f'import duckdb; print(duckdb.sql("{_escaped(query, _PYTHON)}"))'
+    # Both lie between double quotes: the query in Python, the code in a shell.
+    query = re.sub(r'[\\"]', r"\\\g<0>", query)
+    code = re.sub(r'[\\"$`]', r"\\\g<0>", f'import duckdb; print(duckdb.sql("{query}"))')
     ui = tracker.ui_command.replace(f"sqlite:///{folder}", f"sqlite:///{place}")
     program, option, store = ui.partition(" --backend-store-uri ")
     if option:
         ui = f"{shlex.quote(_short(Path(sys.executable).parent))}/{program}{option}{shlex.quote(store)}"
     return [
         f"results:  {place} (trials/ and intervals/ in Parquet, proofs/ as folders, {pictures})",
-        f'query:    {shlex.quote(python)} -c "{_escaped(code, _SHELL)}"',
+        f'query:    {shlex.quote(python)} -c "{code}"',
         f"MLflow:   {ui}",
         *([f"          {tracker.table}"] if tracker.table else []),
     ]
-
-
-def _escaped(text: str, special: str) -> str:
-    """The same text between double quotes."""
-    return "".join(f"\\{c}" if c in special else c for c in text)
 
 
 def _short(path: Path) -> str:

@@ -106,11 +106,8 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= _MAX_PORT:
         raise InputError(f"expected a port in 0..{_MAX_PORT}, got {port}")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen()  # the address is printed before the server takes over: an early browser waits
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # It listens from now on, before the server takes over: an early browser waits.
+        return socket.create_server((host, port), family=family)
     except OSError as err:
         raise InputError(f"cannot listen on {host}, port {port}: {err}") from err
-    return listening

@@ -1,6 +1,6 @@
 """`raypol plan`: the trials, bytes and hours of an experiment, without running it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,7 +12,7 @@ from raypol.cli.sweep import plan_of_file
 from raypol.cli.sweep_options import OtherDataset, SampledIntervals, Size
 from raypol.core.errors import InputError
 from raypol.report.tables import Table, TableColumn, words
-from raypol.runs.sweeps.forecast import UTILISATION, Forecast, Forecaster, ForecastLine
+from raypol.runs.sweeps.forecast import Forecast, Forecaster, ForecastLine
 
 _SWEEPS: Final = Path("sweeps")
 
@@ -25,39 +25,26 @@ class PlanCommand:
     """A sweep file, or the name of one in sweeps/, or its beginning: fig05."""
     size: Size = "paper"
     dataset: OtherDataset = ""
-    gpu: str = ""
-    """GPU model to assume where the sweep names none: V100, T4, H100, ..."""
-    steps_per_s: float | None = None
-    """Honest training steps per second of your GPU, instead of an assumed rate."""
-    measure: bool = False
-    """Measure the rate on this machine, on random points, instead of assuming one; takes seconds per model."""
-    utilisation: float = UTILISATION
-    """Share of its peak that a named GPU is assumed to reach."""
+    rate: tyro.conf.OmitArgPrefixes[Forecaster] = field(default_factory=Forecaster)
+    """The rate of the work: assumed, given or measured."""
     num_gpus: int = 1
     """Number of devices that work in parallel, for the time in days."""
     estimate: SampledIntervals = 0
-    threads: int = 1
-    """CPU threads to measure with."""
     debug: Debug = False
 
     def run(self) -> int:
         """Run it."""
-        if self.num_gpus < 1 or not 0.0 < self.utilisation <= 1.0 or self.threads < 1:
+        rate = self.rate
+        if self.num_gpus < 1 or not 0.0 < rate.utilisation <= 1.0 or rate.threads < 1:
             raise InputError("expected --num-gpus and --threads >= 1 and --utilisation in (0, 1]")
-        if self.steps_per_s is not None and not self.steps_per_s > 0.0:
-            raise InputError(f"expected --steps-per-s > 0, got {self.steps_per_s}")
-        if self.measure + (self.steps_per_s is not None) + bool(self.gpu) > 1:
+        if rate.steps_per_s is not None and not rate.steps_per_s > 0.0:
+            raise InputError(f"expected --steps-per-s > 0, got {rate.steps_per_s}")
+        if rate.measure + (rate.steps_per_s is not None) + bool(rate.gpu) > 1:
             raise InputError("--gpu, --steps-per-s and --measure are three ways to one rate; expected one of them")
         path = sweep_file(self.experiment)
         plan = plan_of_file(str(path), self.size, estimate=self.estimate, dataset=self.dataset)
         with ERR.status(f"counting the work of {path.stem}"):
-            forecast = Forecaster(
-                gpu=self.gpu,
-                steps_per_s=self.steps_per_s,
-                measure=self.measure,
-                utilisation=self.utilisation,
-                threads=self.threads,
-            ).of(plan)
+            forecast = rate.of(plan)
         say(f"{path.stem} at size {self.size}: {plan.num_trials} trials. Estimated, nothing was run.")
         print_tables(forecast_table(forecast))
         say(*self._explanations(forecast))

@@ -90,9 +90,11 @@ class PointOptions(ModelOptions):
     """Which points; the picture shows the first four."""
     at: int | None = None
     """Recorded step whose weights are taken; None = the last."""
+    search: Adversarial | Unadversarial
 
-    def perturb(self, config: Adversarial | Unadversarial, summary: Callable[[Perturbed], str], kind: str) -> int:
+    def run(self) -> int:
         """Craft an example of each point and print a line for each, then the summary."""
+        config = self.search
         result, recipe = self.search_on(run_perturbing, config, self.index, self.at)
         where = f"{recipe.model} on {recipe.dataset}"
         step = recipe.steps if self.at is None else self.at
@@ -101,9 +103,21 @@ class PointOptions(ModelOptions):
             f"{where}, weights of step {step}; {self.split} points{limit}, {config.crafting}, {config.iterations} iterations"
         )
         print_tables(_points_table(self.index, result))
-        say(*summary(result).splitlines())
-        self.write(perturbed_picture(result, f"{kind} example: {where}"))
+        say(*self.summary(result))
+        self.write(perturbed_picture(result, f"{type(config).__name__} example: {where}"))
         return 0
+
+    def summary(self, result: Perturbed) -> list[str]:
+        """Points whose prediction is right, and points whose loss fell."""
+        before, after, rounded = (
+            int((seen.predictions == result.labels).sum())
+            for seen in (result.before, result.after, result.after_rounding)
+        )
+        fell = int((result.after_rounding.losses < result.before.losses).sum())
+        return [
+            f"right: {before} of {len(result.labels)} before, {after} by X + R, {rounded} by X + R rounded to uint8; "
+            f"loss fell after rounding: {fell}"
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,23 +127,21 @@ class AdversarialCommand(PointOptions):
     search: tyro.conf.OmitArgPrefixes[Adversarial] = field(default_factory=Adversarial)
     """The search."""
 
-    def run(self) -> int:
-        """Run it."""
-        return self.perturb(self.search, self._summary, "Adversarial")
-
-    def _summary(self, result: Perturbed) -> str:
+    def summary(self, result: Perturbed) -> list[str]:
+        """Points whose right prediction was flipped, and points that are seen as the target."""
         right = result.before.predictions == result.labels
         flipped, rounded = (
             int((right & (seen.predictions != result.labels)).sum()) for seen in (result.after, result.after_rounding)
         )
-        text = (
+        lines = [
             f"right before: {int(right.sum())} of {len(right)}; of these flipped: {flipped} by X + R, {rounded} by X + R "
             "rounded to uint8"
-        )
-        if self.search.target is None:
-            return text
-        reached = int((result.after_rounding.predictions == self.search.target).sum())
-        return f"{text}\nseen as {self.search.target} after rounding: {reached} of {len(right)}"
+        ]
+        target = self.search.target
+        if target is not None:
+            reached = int((result.after_rounding.predictions == target).sum())
+            lines.append(f"seen as {target} after rounding: {reached} of {len(right)}")
+        return lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,10 +150,6 @@ class UnadversarialCommand(PointOptions):
 
     search: tyro.conf.OmitArgPrefixes[Unadversarial] = field(default_factory=Unadversarial)
     """The search."""
-
-    def run(self) -> int:
-        """Run it."""
-        return self.perturb(self.search, _rights, "Unadversarial")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,17 +203,6 @@ class RelativesCommand:
     def run(self) -> int:
         """Run it."""
         return self.which.run()
-
-
-def _rights(result: Perturbed) -> str:
-    before, after, rounded = (
-        int((seen.predictions == result.labels).sum()) for seen in (result.before, result.after, result.after_rounding)
-    )
-    fell = int((result.after_rounding.losses < result.before.losses).sum())
-    return (
-        f"right: {before} of {len(result.labels)} before, {after} by X + R, {rounded} by X + R rounded to uint8; "
-        f"loss fell after rounding: {fell}"
-    )
 
 
 def _points_table(indices: tuple[int, ...], result: Perturbed) -> Table:

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from raypol.cli.console import ERR, first_names, say
-from raypol.cli.options import Debug, ReadResults
+from raypol.cli.options import Debug, ReadResults, open_results_folder
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.report.content import Report, make_report
@@ -40,7 +40,7 @@ class ReportCommand:
 
     def run(self) -> int:
         """Run it."""
-        results = open_location(self.results)
+        results = open_results_folder(self.results)
         sweep_id, others = chosen_sweep(results, self.name)
         if self.out is None and not results.is_local:
             raise InputError(f"{results} is not on this machine: expected --out FOLDER")
@@ -57,10 +57,8 @@ def chosen_sweep(results: Location, name: str) -> tuple[str, list[str]]:
     """The sweep that is meant, by default the one that changed last, and the names of the others; empty if there is none.
 
     Raises:
-        InputError: no such folder, or no sweep of this name in it.
+        InputError: no sweep of this name is in it.
     """
-    if not results.exists():
-        raise InputError(f"no such results folder: {results}")
     there = list(dict.fromkeys([*sweeps_on_record(results), *sweeps_with_rows(results)]))
     if name and name not in there:
         raise InputError(f"{results} holds no sweep {name!r}; there are {first_names(there) or 'none'}")

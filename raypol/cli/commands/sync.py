@@ -7,13 +7,13 @@ from typing import Final
 
 from raypol.cli.console import ERR, first_names, say
 from raypol.cli.exit_codes import fail
-from raypol.cli.options import Debug, ReadResults
+from raypol.cli.options import Debug, ReadResults, open_results_folder
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.tracking.store import tracking_uri, ui_command
 from raypol.runs.tracking.sync import one_line, sync_sweep
-from raypol.store.location import Location, open_location
+from raypol.store.location import Location
 from raypol.store.results.files import read_trials
 from raypol.store.results.rows import TrialRow
 
@@ -35,7 +35,7 @@ class SyncCommand:
 
     def run(self) -> int:
         """Run it."""
-        results = open_location(self.results)
+        results = open_results_folder(self.results)
         sweeps = _sweeps(results, self.sweep)
         uri = self.tracking_uri or tracking_uri(results)
         tables: dict[str, str] = {}
@@ -70,16 +70,12 @@ def _sweeps(results: Location, wanted: str) -> Mapping[str, list[TrialRow]]:
     Raises:
         InputError: there are no rows.
     """
-    if not results.exists():
-        raise InputError(f"no such results folder: {results}")
     rows = sorted(read_trials(results), key=lambda row: (row.sweep_id, row.started_at, row.trial_id))
     sweeps = {sweep_id: list(own) for sweep_id, own in groupby(rows, key=lambda row: row.sweep_id)}
     if not sweeps:
         raise InputError(
             f"{results} holds no rows: expected RESULTS/trials/*.parquet, as a demo or a sweep writes them"
         )
-    if not wanted:
-        return sweeps
-    if wanted not in sweeps:
+    if wanted and wanted not in sweeps:
         raise InputError(f"{results} holds no rows of sweep {wanted!r}; there are {first_names(sweeps)}")
-    return {wanted: sweeps[wanted]}
+    return {wanted: sweeps[wanted]} if wanted else sweeps

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from raypol.cli.console import OUT, first_names, table_console
-from raypol.cli.options import Debug
+from raypol.cli.options import Debug, open_results_folder
 from raypol.cli.progress import rate_words, time_words
 from raypol.cli.sweep_status import SweepStatus, read_status
 from raypol.cluster.accelerators import canonical_accelerator
@@ -24,7 +24,6 @@ from raypol.cluster.scaling import live_nodes
 from raypol.core.errors import InputError, first_line
 from raypol.report.tables import Table, TableColumn, terminal_text, to_terminal, words
 from raypol.runs.sweeps.live_status import STATES
-from raypol.store.location import open_location
 
 _MAX_ROWS: Final = 20
 """Running trials, and nodes, in a frame."""
@@ -58,7 +57,7 @@ class TopCommand:
             raise InputError(f"expected --every in 0.2..86400 s, got {self.every:g}")
         is_live = OUT.is_terminal and not self.once
         every = self.every or (_TERMINAL_EVERY_S if is_live else _LOG_EVERY_S)
-        results = open_location(self.results)
+        results = open_results_folder(self.results)
         status = read_status(results, self.name)  # bad input ends here, before Ray is asked
         no_nodes = _connect(self.address)
         try:
@@ -108,17 +107,11 @@ def _live_nodes(no_nodes: str) -> tuple[tuple[NodeOffer, ...], str]:
 
 def frame(status: SweepStatus, nodes: tuple[NodeOffer, ...], no_nodes: str, *, with_bar: bool) -> RenderableType:
     """One frame: the sweep, its running trials, and the nodes or the reason why there are none."""
-    title = terminal_text(
-        f"{status.sweep_id} in {status.results}, {datetime.fromtimestamp(status.now):%Y-%m-%d %H:%M:%S}"
-    )
+    now = datetime.fromtimestamp(status.now)
+    title = terminal_text(f"{status.sweep_id} in {status.results}, {now:%Y-%m-%d %H:%M:%S}")
     title.stylize("bold")
-    parts: list[RenderableType] = [
-        title,
-        terminal_text(_activity(status)),
-        "",
-        *_counts(status, with_bar=with_bar),
-        *_rates(status),
-    ]
+    activity = terminal_text(_activity(status))
+    parts: list[RenderableType] = [title, activity, "", *_counts(status, with_bar=with_bar), *_rates(status)]
     if status.pulse is not None and status.pulse.running:
         parts += ["", *_running_trials(status)]
     parts += ["", *(_node_table(nodes) if nodes else [Text(no_nodes, style="dim")])]

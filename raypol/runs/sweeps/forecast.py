@@ -7,7 +7,7 @@ names: measured here by training for a moment, given as honest steps per second,
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -156,23 +156,27 @@ def _still(recipe: Recipe) -> Recipe:
     return replace(recipe, schedule=replace(recipe.schedule, name="constant", options={}, base_steps=0), interval=1)
 
 
-@dataclass(slots=True)
+@dataclass
 class Forecaster:
     """Counts each distinct piece of work once, and puts a sweep's pieces together."""
 
     gpu: str = ""
-    """The GPU that stands for one that a trial does not name by model."""
+    """GPU model to assume where the sweep names none: V100, T4, H100, ..."""
     steps_per_s: float | None = None
-    """Honest steps per second of the sweep's training on the device that is meant."""
+    """Honest training steps per second of your GPU, instead of an assumed rate."""
     measure: bool = False
-    """Measure on this machine instead."""
+    """Measure the rate on this machine, on random points, instead of assuming one; takes seconds per model."""
     utilisation: float = UTILISATION
+    """Share of its peak that a named GPU is assumed to reach."""
     threads: int = 1
-    _training: dict[str, StepCost] = field(default_factory=dict)
-    _crafting: dict[str, StepCost] = field(default_factory=dict)
-    _recipes: dict[str, tuple[Recipe, Shape, ModelSize]] = field(default_factory=dict)
-    _speeds: dict[str, Speed] = field(default_factory=dict)
-    _rates: dict[str, float] = field(default_factory=dict)
+    """CPU threads to measure with."""
+
+    def __post_init__(self) -> None:
+        self._training: dict[str, StepCost] = {}
+        self._crafting: dict[str, StepCost] = {}
+        self._recipes: dict[str, tuple[Recipe, Shape, ModelSize]] = {}
+        self._speeds: dict[str, Speed] = {}
+        self._rates: dict[str, float] = {}
 
     def of(self, plan: SweepPlan) -> Forecast:
         """The forecast of a plan whose trials are all known."""

@@ -9,6 +9,7 @@ import pytest
 
 from raypol.cli.commands.report import chosen_sweep, write_report
 from raypol.cli.main import main
+from raypol.cli.options import open_results_folder
 from raypol.core.errors import InputError
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.store.location import open_location
@@ -83,7 +84,7 @@ def test_the_sweep_that_is_meant(tmp_path: Path) -> None:
     results = open_location(tmp_path)
     assert chosen_sweep(results, "") == ("", [])
     with pytest.raises(InputError, match="no such results folder"):
-        chosen_sweep(open_location(tmp_path / "nowhere"), "")
+        open_results_folder(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="no sweep 'c'; there are none"):
         chosen_sweep(results, "c")
     folder_with(tmp_path, rows_of("a"))
