@@ -26,6 +26,13 @@ ProofDir = Annotated[
     tyro.conf.Positional[str],
     tyro.conf.arg(metavar="PROOF_DIR", help="Folder of the proof, as RESULTS/proofs/<proof_id> or a copy of it."),
 ]
+StolenProofDir = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(
+        metavar="PROOF_DIR",
+        help="Folder of the honest proof whose final weights are stolen, as RESULTS/proofs/<proof_id> or a copy of it.",
+    ),
+]
 _RESULTS = "Results folder: a local path, s3://... or gs://..."
 ReadResults = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS", help=_RESULTS)]
 WrittenResults = Annotated[str, tyro.conf.arg(help=f"{_RESULTS}; the proof goes to RESULTS/proofs/<proof_id>.")]

@@ -7,7 +7,7 @@ import tyro
 
 from raypol.cli.attack_options import AttackConfig, AttackName
 from raypol.cli.console import ERR, print_facts, print_last
-from raypol.cli.options import AllowedModel, DataDir, ProofDir, RunnerOptions, WrittenResults, describe_proof
+from raypol.cli.options import AllowedModel, DataDir, RunnerOptions, StolenProofDir, WrittenResults, describe_proof
 from raypol.cli.progress import progress
 from raypol.cluster.jobs import spoof_recipe
 from raypol.core.attacks import find_attack
@@ -27,7 +27,7 @@ from raypol.store.results_folder import ResultsFolder
 class SpoofCommand(RunnerOptions):
     """Forge a proof for the final weights of another one. Prints the spoof's folder last; judge it with `raypol verify`."""
 
-    proof_dir: ProofDir
+    proof_dir: StolenProofDir
     attack: AttackName = "iii"
     attack_config: AttackConfig = field(default_factory=dict[str, Any])
     """Hyperparameters of the attack."""
