@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
-demo: .venv/.ready  ## the whole loop on the embedded dataset: proof, spoofs, verdicts, tables, figures (about 2 minutes)
+demo: .venv/.ready  ## the whole loop on the embedded dataset: proof, spoofs, verdicts, tables, figures (2 to 4 minutes)
 	$(BIN)/raypol demo --results $(RESULTS)
 
 test: .venv/.ready  ## everything CI runs: format, lint, types, layer rules, tests

@@ -30,7 +30,7 @@ StolenProofDir = Annotated[
     tyro.conf.Positional[str],
     tyro.conf.arg(
         metavar="PROOF_DIR",
-        help="Folder of the honest proof whose final weights are stolen, as RESULTS/proofs/<proof_id> or a copy of it.",
+        help="Folder of the proof whose final weights are stolen, as RESULTS/proofs/<proof_id> or a copy of it.",
     ),
 ]
 _RESULTS = "Results folder: a local path, s3://... or gs://..."
