@@ -77,10 +77,13 @@ def test_the_faster_memory_format_differs_by_rounding_only(
     recipe: Recipe, digits: Dataset, honest: MemoryProof
 ) -> None:
     assert recipe.channels_last
-    for checkpoint, expected in zip(honest.checkpoints, retrain_by_hand(recipe, digits, honest), strict=True):
+    # Float32 rounding, amplified by batch norm from step to step: measured 1e-5 to 4e-3 after 22 steps, by instruction set. A
+    # wrong layout is off by the size of the weights, 0.1 and more.
+    limits = (0.0, 2e-3, 2e-2, 2e-2)
+    by_hand = retrain_by_hand(recipe, digits, honest)
+    for checkpoint, expected, limit in zip(honest.checkpoints, by_hand, limits, strict=True):
         for name, tensor in checkpoint.parameters.items():
-            # 22 steps of float32 rounding, amplified by batch norm: measured some 1e-5.
-            torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-3)
+            torch.testing.assert_close(tensor, expected[name], rtol=0, atol=limit)
 
 
 def test_every_record_names_its_batch(recipe: Recipe, digits: Dataset, honest: MemoryProof) -> None:
