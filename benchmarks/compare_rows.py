@@ -66,11 +66,7 @@ Row = Mapping[str, Any]
 def read(folder: str, sweep_id: str) -> dict[tuple[Any, ...], Row]:
     """Rows of one sweep by what was asked; files of several versions are united by column name."""
     database = duckdb.connect()
-    database.execute(
-        "CREATE VIEW trials AS SELECT * FROM read_parquet($1, union_by_name=true)".replace(
-            "$1", f"'{folder}/trials/*.parquet'"
-        )
-    )
+    database.read_parquet(f"{folder}/trials/*.parquet", union_by_name=True).create_view("trials")
     chosen = sweep_id or database.sql("SELECT max_by(sweep_id, started_at) FROM trials").fetchall()[0][0]
     found = database.execute("SELECT * FROM trials WHERE sweep_id = $1", [chosen])
     names = [column[0] for column in found.description or ()]

@@ -5,6 +5,7 @@ Imports are those that import-linter sees (grimp); a cycle counts between module
 
 import ast
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,8 +20,6 @@ from rich.table import Table
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "raypol"
 PRESENTATION: Final = ("cli", "figures", "report", "explorer")
-LAYERS: Final = ("cli", "report explorer", "figures", "runs", "cluster", "store", "core")
-"""From the top down; rooms on one level do not import each other."""
 SHARED_NAMES: Final = frozenset({"CHECKS", "METHOD", "PRESETS", "craft", "declare", "load", "main"})
 """Public names that several modules may define: what every attack, every dataset and every program is asked for."""
 
@@ -92,9 +91,16 @@ def import_cycles(imports: Mapping[str, frozenset[str]]) -> list[list[str]]:
     return found
 
 
+def layers() -> list[list[str]]:
+    """Read the rooms of each layer from import-linter's contract, from the top down."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (declared,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    return [[room.strip().removeprefix("raypol.") for room in layer.split("|")] for layer in declared]
+
+
 def arrows_up(imports: Mapping[str, frozenset[str]]) -> list[str]:
     """Find imports from a room into one above it, or into its neighbour."""
-    level = {room: number for number, rooms in enumerate(LAYERS) for room in rooms.split()}
+    level = {room: number for number, rooms in enumerate(layers()) for room in rooms}
     found = []
     for importer, imported in ((a, b) for a, some in imports.items() for b in sorted(some)):
         one, other = (name.split(".")[1] if "." in name else "" for name in (importer, imported))

@@ -1,29 +1,15 @@
 """What is said of success ranges: ends, conditions, uncertainty, cost, and whether an attack beats its control."""
 
-from ray import tune
-
 from raypol.report.range_summary import conclude_ranges, range_table
 from raypol.runs.success_range.estimate import RangeEstimate, estimate_range
 from raypol.runs.success_range.search import FAILED, PointOutcome, RangeSearch, SearchGrid
-from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.sweeps.driver import SweepRun
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 from raypol.runs.sweeps.success_ranges import range_rows
 from raypol.store.results.rows import TrialRow
+from tests.cli.commands.test_range import SWEEP
 from tests.report.demo_rows import printed, row
-from tests.studies import TRAIN
 
-SWEEP = Sweep(
-    name="tiny_range",
-    question="Between which T' does it work?",
-    paper=Design(
-        train=TRAIN,
-        arms={"forged_momentum": "forged_momentum"},
-        space={"steps": tune.grid_search([10, 20]), "seed": tune.grid_search([0, 1])},
-        drawn={"steps": tune.qrandint(10, 640, 10)},
-    ),
-    smoke=Design(train=TRAIN, arms={}, space={"steps": tune.grid_search([10, 20])}),
-)
 SPAN = SearchGrid(low=10, high=640, resolution=10)
 
 
