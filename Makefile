@@ -15,8 +15,7 @@ demo: .venv/.ready  ## the whole loop on the embedded dataset: proof, spoofs, ve
 
 test: .venv/.ready  ## everything CI runs: format, lint, types, layer rules, tests
 	@$(MAKE) --no-print-directory lint layers
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target types pytest-ray  # each keeps one core busy
-	@$(MAKE) --no-print-directory pytest-fast
+	@$(MAKE) --no-print-directory -j 3 --output-sync=line types pytest-ray pytest-fast  # Ray's tests wait half the time
 
 lint: .venv/.ready  ## ruff: format check and lint
 	$(BIN)/ruff format --check .
@@ -35,10 +34,10 @@ layers: .venv/.ready  ## import-linter: imports point down only
 pytest: pytest-fast pytest-ray  ## the test suite alone
 
 pytest-fast: .venv/.ready  ## tests that start no Ray, in two processes of one thread
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist worksteal
 
 pytest-ray: .venv/.ready  ## tests that start a local Ray, one after the other
-	$(BIN)/pytest -m "ray and not slow and not machine and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "ray and not slow and not machine and not browser"
 
 # Other instruction sets round differently, and so do two threads: no outcome of a test may depend on it.
 NUMERICAL := tests/core tests/runs/trials tests/runs/success_range tests/cluster/test_jobs.py tests/cluster/test_interrupted_proofs.py

@@ -21,15 +21,14 @@ from raypol.report.tables import terminal_text
 _FRAME: Final = re.compile(r"\x1b\[[0-9;]*m|[─-╿]|(?<=\s)-{8,}(?=\s|$)")  # the last in a terminal without UTF-8
 
 
-def parse(kind: Any, program: str, description: str, arguments: Sequence[str], *, help_words: str = "") -> Any:  # noqa: ANN401
+def parse(kind: Any, program: str, description: str | None, arguments: Sequence[str]) -> Any:  # noqa: ANN401
     """Parse a command line; a wrong one becomes one line and exit code 2.
 
     Args:
         kind: a dataclass, or a union of subcommands.
         program: name of the program as the user typed it.
-        description: first paragraph of the help.
+        description: first paragraph of the help; None = the docstring of `kind`.
         arguments: words after the program's name.
-        help_words: command whose --help explains the mistake; empty = the program.
     """
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences Ray's notice about CPU-only actors
@@ -41,7 +40,7 @@ def parse(kind: Any, program: str, description: str, arguments: Sequence[str], *
         if end.code != 2:  # --help
             sys.stderr.write(complaint.getvalue())
             raise
-        fail(f"{usage_error(complaint.getvalue())}; see {help_words or program} --help")
+        fail(f"{usage_error(complaint.getvalue())}; see {program} --help")
         sys.exit(2)
 
 

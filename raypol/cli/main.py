@@ -4,6 +4,7 @@ Exit codes: 0 done (verify: accepted), 1 rejected by verify, 2 bad input, 3 fail
 130 interrupted. Results go to stdout, progress and errors to stderr.
 """
 
+import importlib
 import sys
 from collections.abc import Sequence
 from functools import reduce
@@ -13,43 +14,28 @@ from typing import Annotated, Any, Final
 import tyro
 
 from raypol import __version__
-from raypol.cli.commands.cluster import ClusterCommand
-from raypol.cli.commands.demo import DemoCommand
-from raypol.cli.commands.explore import ExploreCommand
-from raypol.cli.commands.import_export import ExportCommand, ImportCommand
-from raypol.cli.commands.join import JoinCommand
-from raypol.cli.commands.models import ModelsCommand
-from raypol.cli.commands.plan import PlanCommand
-from raypol.cli.commands.prove import ProveCommand
-from raypol.cli.commands.range import RangeCommand
-from raypol.cli.commands.relatives import RelativesCommand
-from raypol.cli.commands.report import ReportCommand
-from raypol.cli.commands.spoof import SpoofCommand
-from raypol.cli.commands.sync import SyncCommand
-from raypol.cli.commands.top import TopCommand
-from raypol.cli.commands.verify import VerifyCommand
 from raypol.cli.console import OUT
 from raypol.cli.exit_codes import guarded, parse
 
-COMMANDS: Final[dict[str, Any]] = {
-    "demo": DemoCommand,
-    "prove": ProveCommand,
-    "spoof": SpoofCommand,
-    "verify": VerifyCommand,
-    "range": RangeCommand,
-    "relatives": RelativesCommand,
-    "cluster": ClusterCommand,
-    "join": JoinCommand,
-    "import": ImportCommand,
-    "export": ExportCommand,
-    "models": ModelsCommand,
-    "plan": PlanCommand,
-    "report": ReportCommand,
-    "sync": SyncCommand,
-    "explore": ExploreCommand,
-    "top": TopCommand,
+COMMANDS: Final = {
+    "demo": "demo:DemoCommand",
+    "prove": "prove:ProveCommand",
+    "spoof": "spoof:SpoofCommand",
+    "verify": "verify:VerifyCommand",
+    "range": "range:RangeCommand",
+    "relatives": "relatives:RelativesCommand",
+    "cluster": "cluster:ClusterCommand",
+    "join": "join:JoinCommand",
+    "import": "import_export:ImportCommand",
+    "export": "import_export:ExportCommand",
+    "models": "models:ModelsCommand",
+    "plan": "plan:PlanCommand",
+    "report": "report:ReportCommand",
+    "sync": "sync:SyncCommand",
+    "explore": "explore:ExploreCommand",
+    "top": "top:TopCommand",
 }
-"""In the order of the help."""
+"""Module in raypol.cli.commands and class of each command, in the order of the help. Only the command asked for is imported."""
 ABOUT: Final = "Which proof-of-learning spoofs pass which verifier, for which T', k and strength, at what cost."
 
 
@@ -59,7 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments == ["--version"]:
         OUT.print(f"raypol {__version__}")
         sys.exit(0)
-    any_command = reduce(or_, (Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items()))
-    help_of = f"raypol {arguments[0]}" if arguments and arguments[0] in COMMANDS else "raypol"
-    command = parse(any_command, "raypol", ABOUT, arguments, help_words=help_of)
+    if arguments and arguments[0] in COMMANDS:
+        name, *rest = arguments
+        command = parse(find_command(name), f"raypol {name}", None, rest)
+    else:
+        every_command = (Annotated[find_command(name), tyro.conf.subcommand(name)] for name in COMMANDS)
+        command = parse(reduce(or_, every_command), "raypol", ABOUT, arguments)
     sys.exit(guarded(command.run, debug=command.debug))
+
+
+def find_command(name: str) -> Any:  # noqa: ANN401 - a dataclass that runs
+    """Import the class of a command."""
+    module, _, kind = COMMANDS[name].partition(":")
+    return getattr(importlib.import_module(f"raypol.cli.commands.{module}"), kind)

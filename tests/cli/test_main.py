@@ -19,7 +19,7 @@ import pytest
 
 from raypol.cli.commands.spoof import SpoofCommand
 from raypol.cli.exit_codes import usage_error
-from raypol.cli.main import COMMANDS, main
+from raypol.cli.main import COMMANDS, find_command, main
 from raypol.core.attacks import PRESETS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import TrajectoryConfig
@@ -297,7 +297,7 @@ def test_help_explains_every_option_and_gives_its_default(run: Run, command: str
     found.pop("-h")
     if command != "range":  # it has options by prefix
         nested = {"train", "attack_config", "spoof", "trajectory", "claims", "rate"} if command in NESTED else set()
-        known = {f.name for config in (COMMANDS[command], *NESTED.get(command, [])) for f in fields(config)} - nested
+        known = {f.name for config in (find_command(command), *NESTED.get(command, [])) for f in fields(config)} - nested
         assert {name.lstrip("-").replace("-", "_").lower() for name in found} == known
     for name, text in found.items():
         explanation = re.sub(r"\((default: .*|required)\)$", "", text).strip()

@@ -29,7 +29,7 @@ from tests.studies import QUICK_ARMS, trial
 Job = Callable[..., Any]
 Trouble = dict[Job, tuple[int, int, Exception]]
 
-LONG = SpoofConfig(steps=40, interval=5)
+LONG = SpoofConfig(steps=16, interval=2)
 TIMED = {"device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "started_at", "bound_by", "success"}
 TIMED |= {"success_strict", "message"}
 
@@ -183,7 +183,7 @@ def test_a_trial_that_cannot_succeed_any_more_is_stopped_and_says_so(fresh: Fres
     assert (row.status, row.success, row.accepted_published) == ("stopped", False, False)
     assert (row.rejected_by, row.bound_by) == ("replay", "rejected:replay")
     assert (row.intervals_verified, row.num_intervals) == (1, 8)
-    assert row.message.startswith("stopped after 1 of 8 intervals: steps 0 to 5: above delta in l1, l2, linf, cos")
+    assert row.message.startswith("stopped after 1 of 8 intervals: steps 0 to 2: above delta in l1, l2, linf, cos")
     # What was seen is exactly what replaying the sealed spoof shows.
     assert row.error_l2 == next(one.normalised for one in whole.intervals if one.metric == "l2" and one.step_from == 0)
     assert row.proof_id == ""

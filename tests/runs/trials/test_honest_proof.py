@@ -162,7 +162,7 @@ def test_threads_that_ask_at_once_get_one_proof(results: Location) -> None:
 
 
 def test_processes_that_ask_at_once_get_one_proof(tmp_path: Path) -> None:
-    command = [RAYPOL, "prove", "--steps", "150", "--batch-size", "32", "--results", str(tmp_path)]
+    command = [RAYPOL, "prove", "--steps", "80", "--batch-size", "32", "--results", str(tmp_path)]
     asked = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     answers = [process.communicate(timeout=120) for process in asked]
     assert [process.returncode for process in asked] == [0, 0], answers
@@ -226,7 +226,7 @@ def start_proving(results: Path, *, steps: int) -> "subprocess.Popen[str]":
 
 
 def test_a_killed_run_leaves_no_proof_and_can_be_run_again(tmp_path: Path) -> None:
-    process = start_proving(tmp_path, steps=300)
+    process = start_proving(tmp_path, steps=100)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     assert not list(tmp_path.glob("proofs/*"))
@@ -234,7 +234,7 @@ def test_a_killed_run_leaves_no_proof_and_can_be_run_again(tmp_path: Path) -> No
     assert again.returncode == 0, again.stderr
     (folder,) = tmp_path.glob("proofs/*")
     assert again.stdout.splitlines()[-1] == str(folder)
-    assert json.loads((folder / "manifest.json").read_text())["checkpoint_steps"][-1] == 300
+    assert json.loads((folder / "manifest.json").read_text())["checkpoint_steps"][-1] == 100
     assert [path for path in tmp_path.glob(".staging/**/*") if path.is_file()] == []
 
 
