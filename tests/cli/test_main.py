@@ -297,7 +297,9 @@ def test_help_explains_every_option_and_gives_its_default(run: Run, command: str
     found.pop("-h")
     if command != "range":  # it has options by prefix
         nested = {"train", "attack_config", "spoof", "trajectory", "claims", "rate"} if command in NESTED else set()
-        known = {f.name for config in (find_command(command), *NESTED.get(command, [])) for f in fields(config)} - nested
+        known = {
+            f.name for config in (find_command(command), *NESTED.get(command, [])) for f in fields(config)
+        } - nested
         assert {name.lstrip("-").replace("-", "_").lower() for name in found} == known
     for name, text in found.items():
         explanation = re.sub(r"\((default: .*|required)\)$", "", text).strip()
