@@ -107,7 +107,7 @@ def test_the_table_has_the_useful_columns_first_and_filters(page: "Page", served
         "cells => cells.map(c => [c.getBoundingClientRect().x, c.innerText.trim()]).sort((a, b) => a[0] - b[0])"
     )
     names = [name for _, name in heads if name]
-    wanted = ["steps", "interval", "alpha", "attack", "device", "success", "ratio_error_l2", "ratio_time", "ratio_size"]
+    wanted = ["attack", "device", "steps", "interval", "alpha", "success", "ratio_time", "ratio_size", "ratio_error_l2"]
     assert [name for name in names if name in wanted] == wanted
     page.wait_for_timeout(500)
     shoot(page, "mlflow-table")
