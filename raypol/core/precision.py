@@ -10,7 +10,7 @@ from typing import Final, Literal, get_args
 
 import torch
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 
 Precision = Literal["float32", "tf32", "bf16", "float64"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
@@ -29,6 +29,20 @@ _TENSOR_CORES: Final = (8, 0)
 def base_precision(precision: Precision) -> Precision:
     """The precision that computes in the weights' own format, which every device can."""
     return "float64" if WEIGHT_DTYPES[precision] == torch.float64 else "float32"
+
+
+def usable_device(device: torch.device | str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        InputError: torch knows no such device, or this machine has none.
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as err:  # the latter: torch was built without CUDA
+        raise InputError(f"cannot compute on device {str(device)!r}: {first_line(err)}") from err
+    return found
 
 
 def check_device(precision: Precision, device: torch.device) -> None:

@@ -11,6 +11,7 @@ from raypol.core.attacks import find_attack, method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import Distances
 from raypol.core.errors import InputError
+from raypol.core.precision import usable_device
 from raypol.core.proof import MemoryProof, ProofSource, Recipe, final_checkpoint
 from raypol.core.spoofing.method import Crafted, make_scene
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
@@ -44,10 +45,10 @@ def prove(training: TrainConfig | Recipe, dataset: Dataset, *, device: torch.dev
         The sealed proof: `root` binds all of it, `cost` is what training and recording took.
 
     Raises:
-        InputError: training diverged, or the configuration does not fit the dataset.
+        InputError: training diverged, the configuration does not fit the dataset, or the device is not there.
     """
     if isinstance(training, TrainConfig):
-        kind = torch.device(device).type
+        kind = usable_device(device).type
         training = training.recipe(dataset, device=kind, threads=torch.get_num_threads())
     proof = MemoryProof(training, len(dataset))
     proof.cost = record_training(training, dataset, proof, device=device)

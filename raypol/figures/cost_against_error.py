@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from raypol.core.distances import METRICS, Metric
 from raypol.core.errors import reject_choice
 from raypol.figures.series import Series, Setting, by_variant, settings_of
-from raypol.figures.style.arms import HONEST, ArmStyle, in_order, styles_of
+from raypol.figures.style.arms import ArmStyle, in_order, styles_of
 from raypol.figures.style.axes import (
     Place,
     apply_scale,
@@ -28,7 +28,7 @@ from raypol.figures.style.axes import (
 from raypol.figures.style.markers import MARKER_PT, draw_markers, marker_look, sign_entries
 from raypol.figures.style.notes import list_briefly, note_left_out, note_names, note_not_measured, row_name
 from raypol.figures.style.page import Entry, add_axes, new_page, plain_axes, say_empty, shortened
-from raypol.store.results.rows import TrialRow
+from raypol.store.results.rows import HONEST, TrialRow
 
 Error = Literal["largest"] | Metric
 """largest = the largest of the four."""

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from raypol.figures.series import Series, Setting, by_variant, settings_of
-from raypol.figures.style.arms import HONEST, in_order
+from raypol.figures.style.arms import in_order
 from raypol.figures.style.notes import list_briefly, note_merged, note_names
 from raypol.figures.style.page import FAINT, INK, SMALL, TEXT, add_heading, new_page, shortened
-from raypol.store.results.rows import TrialRow
+from raypol.store.results.rows import HONEST, TrialRow
 
 _MOST_ARMS: Final = 40
 _MOST_SETTINGS: Final = 4

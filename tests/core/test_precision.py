@@ -37,6 +37,13 @@ def test_a_cpu_has_all_but_tensor_cores(precision: Precision, possible: bool) ->
             check_device(precision, CPU)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x", "", "xpu"])
+def test_a_device_that_is_not_there_is_one_line(device: str, digits: Dataset) -> None:
+    with pytest.raises(InputError, match=f"cannot compute on device '{device}': ") as caught:
+        prove(toy_recipe(digits), digits, device=device)
+    assert "\n" not in str(caught.value)
+
+
 def test_bfloat16_is_in_the_arithmetic_and_not_in_the_weights() -> None:
     layer = torch.nn.Linear(64, 8)
     x = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))

@@ -19,7 +19,7 @@ from raypol.core.clock import Stopwatch
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
-from raypol.core.precision import WEIGHT_DTYPES, Precision, arithmetic, check_device
+from raypol.core.precision import WEIGHT_DTYPES, Precision, arithmetic, check_device, usable_device
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.training.optimizers import build_optimizer, learning_rates, state_after_a_step, update
@@ -55,10 +55,10 @@ class Trainer:
             precision: None = the recipe's; float64 as a replay condition has almost no rounding noise.
 
         Raises:
-            InputError: the recipe declares something that does not exist, or the device does not compute in this precision.
+            InputError: the recipe declares something that does not exist, or the device is not there or does not compute so.
         """
         self.recipe = recipe
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self.precision = precision or recipe.precision
         check_device(self.precision, self.device)
         self.dtype = WEIGHT_DTYPES[self.precision]

@@ -23,11 +23,11 @@ from raypol.figures.over_training.lines import (
     page_over_training,
 )
 from raypol.figures.series import Series, Setting, settings_of
-from raypol.figures.style.arms import HONEST, ArmStyle, in_order, styles_of
+from raypol.figures.style.arms import ArmStyle, in_order, styles_of
 from raypol.figures.style.axes import Scale, apply_scale, choose_scale, real
 from raypol.figures.style.notes import UNITS, list_briefly, note_names
 from raypol.figures.style.page import FAINT, SMALL, Entry, plain_axes, say_empty, shortened
-from raypol.store.results.rows import TrialRow
+from raypol.store.results.rows import HONEST, TrialRow
 
 _MOST_SETTINGS: Final = 4
 _JUDGED: Final[dict[str, Any]] = {"color": "#B00020", "lw": 1.4, "ls": (0, (6, 2))}

@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 
 from raypol.figures.over_training.data import Chosen, Curve
 from raypol.figures.series import Series
-from raypol.figures.style.arms import HONEST, ArmStyle, in_order
+from raypol.figures.style.arms import ArmStyle, in_order
 from raypol.figures.style.axes import Scale, band, shifted
 from raypol.figures.style.notes import SPREAD, note_merged, note_names, note_no_proof, note_not_measured, note_proofs
 from raypol.figures.style.page import TEXT, Entry, add_axes, add_heading, new_page
+from raypol.store.results.rows import HONEST
 
 PROGRESS: Final = "training progress, t/T (proof) or t/T' (spoofs) (fraction of steps)"
 """Label of the axis."""

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from raypol.figures.six_panels.data import Panel, SettingPanels
 from raypol.figures.six_panels.text import jump_looks
-from raypol.figures.style.arms import HONEST, JUMP, ArmStyle, style_of
+from raypol.figures.style.arms import JUMP, ArmStyle, style_of
 from raypol.figures.style.axes import (
     Band,
     Place,
@@ -25,7 +25,7 @@ from raypol.figures.style.axes import (
 )
 from raypol.figures.style.markers import MARKER_PT, draw_markers
 from raypol.figures.style.page import INK, SMALL, plain_axes, say_empty
-from raypol.store.results.rows import TrialRow
+from raypol.store.results.rows import HONEST, TrialRow
 
 _DODGE_PT: Final = 4.0
 """Largest sideways distance of two arms' markers at one T'; values often agree to a percent."""

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.typing import LineStyleType
 
 from raypol.figures.six_panels.data import PANELS, SettingPanels
-from raypol.figures.style.arms import HONEST, JUMP, ArmStyle, style_of
+from raypol.figures.style.arms import JUMP, ArmStyle, style_of
 from raypol.figures.style.axes import STRIP_COLOUR
 from raypol.figures.style.markers import is_not_measured, marker_look, sign_entries
 from raypol.figures.style.notes import (
@@ -25,7 +25,7 @@ from raypol.figures.style.notes import (
     row_name,
 )
 from raypol.figures.style.page import Entry
-from raypol.store.results.rows import TrialRow
+from raypol.store.results.rows import HONEST, TrialRow
 
 _TICKS_WITH_K: Final = 4
 """Among more T' than this some ticks may go without a label, and k with it."""

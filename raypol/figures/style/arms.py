@@ -13,10 +13,10 @@ from typing import Final, TypeVar
 from matplotlib.typing import LineStyleType
 
 from raypol.figures.series import Series
+from raypol.store.results.rows import HONEST
 
 A = TypeVar("A", bound=str)
 
-HONEST: Final = "honest"
 JUMP: Final = "jump"
 
 

@@ -14,6 +14,7 @@ from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.runs.sweeps.axes import axis_text, changed_axes
 from raypol.runs.trials.verify import Examination
+from raypol.store.results.rows import HONEST
 
 Search = Literal["grid", "random", "optuna", "range"]
 SizeName = Literal["paper", "smoke"]
@@ -79,7 +80,13 @@ class Design:
         return replace(self, space={**self.space, **drawn}, drawn={})
 
     def attacks(self) -> dict[str, Any]:
-        """Attack configuration by arm: first the controls that are missing, then the arms as declared."""
+        """Attack configuration by arm: first the controls that are missing, then the arms as declared.
+
+        Raises:
+            InputError: an attack is unknown, or an arm has the name of the honest proof.
+        """
+        if HONEST in self.arms:
+            raise InputError(f"an arm may not be called {HONEST!r}: that is the name of the proof's own rows")
         declared = {
             arm: find_attack(attack) if isinstance(attack, str) else attack for arm, attack in self.arms.items()
         }

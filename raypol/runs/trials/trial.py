@@ -24,7 +24,7 @@ from raypol.store.location import Location
 from raypol.store.locks import only_maker
 from raypol.store.proofs.staging import crafted_folder
 from raypol.store.results.files import write_trial
-from raypol.store.results.rows import NO_ATTACK, TrialRow
+from raypol.store.results.rows import HONEST, NO_ATTACK, TrialRow
 from raypol.store.results_folder import ResultsFolder
 from raypol.store.retries import storage_retries
 
@@ -62,7 +62,7 @@ def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = ""
     manifest = study.proof.manifest
     evidence, verify_s = examine_proof(runner, study.proof.folder, trial.train.data, trial.examination)
     row = base_row(
-        runner, study, trial, arm="honest", attack=NO_ATTACK, recipe=manifest.recipe, role="prover", started_at=started
+        runner, study, trial, arm=HONEST, attack=NO_ATTACK, recipe=manifest.recipe, role="prover", started_at=started
     )
     notes = ["proof reused from an earlier run; its times are from then"] if study.proof.reused else []
     if steps := ", ".join(map(str, manifest.taken_up_at)):

@@ -254,6 +254,7 @@ def test_a_grid_is_complete_and_free_of_doubles(steps: list[int], seeds: list[in
 
 BAD: list[tuple[str, Design, Search, dict[str, Any], str]] = [
     ("empty axis", design(steps=tune.grid_search([])), "grid", {}, "axis steps is empty"),
+    ("an arm's name", replace(DESIGN, arms={"honest": "null"}), "grid", {}, "an arm may not be called 'honest'"),
     ("no such axis", design(stepz=tune.grid_search([1])), "grid", {}, "unknown axis 'stepz'; possible: steps, interval"),
     ("no such field", design(spoof__foo=tune.grid_search([1])), "grid", {}, "unknown axis 'spoof.foo': SpoofConfig has"),
     ("no arm has it", design(attack__foo=tune.grid_search([1])), "grid", {}, "no arm's attack has this field"),
