@@ -26,6 +26,8 @@ MAX_STEPS: Final = 100_000_000
 # torch's scheduler is run step by step, and a stretched schedule costs its claimant nothing: this bounds it to a minute.
 MAX_BASE_STEPS: Final = 5_000_000
 MAX_BATCH: Final = 1_000_000
+_LATER_FIELDS: Final[Mapping[str, object]] = {"given": {}}
+"""Fields that recipes of older proofs lack, with what their absence means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class Recipe:
     """Kind of device trained on: cpu or cuda. Informative: a verifier uses what it has."""
     threads: int = 1
     """CPU threads trained with; it changes rounding. Informative, as above."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256, hex, of every tensor of W_0 that the model's constructor gives (initial law `Given`), by name."""
 
     def __post_init__(self) -> None:
         if not self.interval >= 1:
@@ -150,8 +154,11 @@ class Recipe:
         return [*range(0, self.steps, self.interval), self.steps]
 
     def canonical(self) -> bytes:
-        """One byte string per recipe, for hashing: JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+        """One byte string per recipe, for hashing: JSON with sorted keys; an older recipe has the bytes that it always had."""
+        content = asdict(self)
+        for name in [name for name, absent in _LATER_FIELDS.items() if content[name] == absent]:
+            del content[name]
+        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -66,6 +66,13 @@ def test_canonical_form_keeps_every_digit() -> None:
     assert a.canonical() != b.canonical()
 
 
+def test_a_field_that_came_later_leaves_the_bytes_of_an_older_recipe_alone() -> None:
+    assert "given" not in json.loads(PLAIN.canonical())  # else no older proof would have its root any more
+    tuned = replace(PLAIN, given={"w": "00"})
+    assert json.loads(tuned.canonical())["given"] == {"w": "00"}
+    assert replace(tuned, given={}).canonical() == PLAIN.canonical()
+
+
 def test_costs_add() -> None:
     total = Cost(device_s=1.0, wall_s=2.0, gradient_evals=3) + Cost(device_s=0.5, wall_s=0.25, gradient_evals=1)
     assert total == Cost(device_s=1.5, wall_s=2.25, gradient_evals=4)

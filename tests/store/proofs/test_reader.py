@@ -498,6 +498,7 @@ def test_a_recipe_of_every_kind_survives_the_manifest(spoof: MemoryProof, tmp_pa
         transform=Transform(crop_padding=3, horizontal_flip=True, mean=(0.1, 1e-17), std=(1 / 3, 1e300)),
         optimizer=replace(spoof.recipe.optimizer, options={"lr": 0.1 + 0.2, "nesterov": True, "momentum": 1}),
         schedule=replace(spoof.recipe.schedule, name="MultiStepLR", options={"milestones": [1, 2], "gamma": 1e-300}),
+        given={"body.weight": "ab" * 32},
     )
     results = open_location(tmp_path)
     with new_proof(results, "p", recipe, len(DATA)) as writer:
