@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from raypol.core.datasets.places import data_home, make_once
 from raypol.core.errors import InputError
 from raypol.core.progress import Progress
 from raypol.core.seeds import generator
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +45,11 @@ _MAX_PIXELS: Final = 1 << 26
 _MAX_ASPECT: Final = 64
 """Longer to shorter side; it bounds what resizing makes."""
 _CONTENT, _SOURCE = "pixels.u8", "made_from.json"
+_MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
+"""Pillow's modes of at most 8 bits a channel, which it converts to RGB as they are meant."""
+_BITS_TAG, _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 258, 262, 0  # of a TIFF
+_FOREIGN: Final = "__MACOSX"
+"""Folder that a Mac adds to an archive; it has the names of the classes in it, and no image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +67,7 @@ class _Source:
         """What the decoded pixels depend on, for JSON."""
         stats = [(self.root / file).stat() for file in self.files]
         return {
-            "transform": f"RGB, shortest side to {SIZE}, bilinear, centre crop {SIZE}",
+            "transform": f"RGB, 16 bits by their high byte, shortest side to {SIZE}, bilinear, centre crop {SIZE}",
             "root": str(self.root),
             "classes": list(self.classes),
             "num_train": self.num_train,
@@ -82,8 +90,12 @@ def load(folder: Path | None, on_progress: Progress, *, num_classes: int = 10) -
     Raises:
         InputError: no such folder, too few classes, a class without images, an image that cannot be read.
     """
-    source = _find_source(_root(folder), num_classes)
-    pixels = torch.from_numpy(_decoded(source, on_progress))
+    try:
+        source = _find_source(_root(folder), num_classes)
+        made_from = json.dumps(source.made_from(), indent=0).encode()
+    except OSError as err:
+        raise InputError(f"imagenet_subset: cannot read {err.filename} ({err.strerror})") from err
+    pixels = torch.from_numpy(_decoded(source, made_from, on_progress))
     labels = torch.tensor(source.labels, dtype=torch.int64)
     n = source.num_train
     return Parts(
@@ -129,7 +141,8 @@ def _find_source(root: Path, num_classes: int) -> _Source:
 
 
 def _first_classes(folder: Path, num_classes: int) -> tuple[str, ...]:
-    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    folders = (entry.name for entry in os.scandir(folder) if entry.is_dir())
+    found = sorted(name for name in folders if not name.startswith(".") and name != _FOREIGN)
     if len(found) < num_classes:
         raise InputError(
             f"imagenet_subset: expected at least {num_classes} folders of classes in {folder}, got {len(found)}; "
@@ -146,10 +159,13 @@ def _images_of(root: Path, split: str, classes: Sequence[str]) -> list[tuple[str
     ignored: list[str] = []
     for label, name in enumerate(classes):
         folder = root / split / name
-        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        found = sorted(_visible_files(folder))
         chosen = [path for path in found if path.suffix.lower() in IMG_EXTENSIONS]
         if not chosen:
-            raise InputError(f"imagenet_subset: expected images ({', '.join(IMG_EXTENSIONS)}) in {folder}, found none")
+            raise InputError(
+                f"imagenet_subset: expected images ({', '.join(IMG_EXTENSIONS)}) in {folder}, found none; "
+                "hidden files do not count"
+            )
         images += [(str(path.relative_to(root)), label) for path in chosen]
         ignored += [str(path) for path in found if path.suffix.lower() not in IMG_EXTENSIONS]
     if ignored:
@@ -159,9 +175,27 @@ def _images_of(root: Path, split: str, classes: Sequence[str]) -> list[tuple[str
     return images
 
 
-def _decoded(source: _Source, on_progress: Progress) -> npt.NDArray[np.uint8]:
+def _visible_files(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, through links too, but for names that begin with a dot and what lies under them.
+
+    A link to nothing is among them: it is a missing image, and no reason to train without it. Pipes and devices are not.
+    """
+
+    def fail(err: OSError) -> None:
+        if not isinstance(err, FileNotFoundError):
+            raise err
+
+    seen = set[str]()  # a link may lead upwards
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=fail):
+        fresh = os.path.realpath(place) not in seen
+        seen.add(os.path.realpath(place))
+        folders[:] = [name for name in folders if fresh and not name.startswith(".")]
+        paths = [Path(place, name) for name in files if fresh and not name.startswith(".")]
+        yield from (path for path in paths if path.is_file() or not path.exists())
+
+
+def _decoded(source: _Source, made_from: bytes, on_progress: Progress) -> npt.NDArray[np.uint8]:
     """(N, 3, 128, 128), mapped from the cache; written there first if this source was not decoded before."""
-    made_from = json.dumps(source.made_from(), indent=0).encode()
     place = hashlib.sha256(f"{source.root} {len(source.classes)}".encode()).hexdigest()[:12]
     target = data_home() / "decoded" / f"imagenet_subset-{place}-{hashlib.sha256(made_from).hexdigest()[:12]}"
     content, size = target / _CONTENT, len(source.files) * _IMAGE_BYTES
@@ -209,14 +243,36 @@ def _decoder(root: Path) -> Callable[[str], npt.NDArray[np.uint8]]:
                 short, long = sorted(image.size)
                 if short * long > _MAX_PIXELS or long > _MAX_ASPECT * short:
                     raise InputError(
-                        f"{path}: expected an image of at most {_MAX_PIXELS} pixels and sides at most {_MAX_ASPECT}:1, "
+                        f"expected an image of at most {_MAX_PIXELS} pixels and sides at most {_MAX_ASPECT}:1, "
                         f"got {image.width}x{image.height}"
                     )
-                resized = functional.resize(image.convert("RGB"), SIZE)
+                resized = functional.resize(_as_rgb(image), SIZE)
             return np.ascontiguousarray(np.asarray(functional.center_crop(resized, SIZE)).transpose(2, 0, 1))
-        except InputError:
-            raise
+        except InputError as err:
+            raise InputError(f"{path}: {err}") from err
         except Exception as err:  # Pillow's readers fail in as many ways as there are formats
             raise InputError(f"{path}: not a readable image ({err})") from err
 
     return decode
+
+
+def _as_rgb(image: "Image.Image") -> "Image.Image":
+    """The image in RGB, 8 bits a channel; 16 bits (12 in some TIFFs) by their high byte, as Pillow reads 16-bit colours.
+
+    Raises:
+        InputError: its numbers have no known range.
+    """
+    from PIL import Image
+
+    is_16_bit = image.mode == "I" and image.format in ("PNG", "PPM")  # of 32, for want of a better mode
+    if image.mode.startswith("I;16") or is_16_bit:
+        tags = getattr(image, "tag_v2", {})
+        (bits, *_), is_inverted = tags.get(_BITS_TAG, (16,)), tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO
+        levels = (np.asarray(image).astype(np.int64) >> (bits - 8)).astype(np.uint8)
+        return Image.fromarray(255 - levels if is_inverted else levels).convert("RGB")
+    if image.mode not in _MODES:
+        raise InputError(
+            f"expected at most 16 bits a channel, unsigned, got Pillow's mode {image.mode} in a {image.format} file, numbers "
+            "without a known range; convert it to 8 bits"
+        )
+    return image.convert("RGB")

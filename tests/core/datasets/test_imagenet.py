@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -125,6 +126,166 @@ def test_files_that_are_no_images_by_name_are_left_out_and_said(
     assert torch.equal(before.pixels, after.pixels)
     assert "1 files are no images" in caplog.text
     assert "readme.txt" in caplog.text
+
+
+def _hidden_folder(root: Path) -> None:
+    save(root / "train" / ".ipynb_checkpoints" / "0-checkpoint.png", 1)
+    save(root / "train" / "n00000000" / ".ipynb_checkpoints" / "0-checkpoint.png", 2)
+
+
+def _hidden_image(root: Path) -> None:
+    save(root / "train" / "n00000000" / "more" / "._0.png", 1)
+
+
+def _of_a_mac(root: Path) -> None:
+    (root / "train" / "__MACOSX" / "n00000000").mkdir(parents=True)
+    (root / "train" / "__MACOSX" / "n00000000" / "._0.png").write_bytes(b"Mac OS X")
+    (root / "train" / ".DS_Store").write_bytes(b"Bud1")
+
+
+def _of_windows(root: Path) -> None:
+    (root / "train" / "n00000000" / "Thumbs.db").write_bytes(b"thumbs")
+
+
+def _pipe(root: Path) -> None:
+    os.mkfifo(root / "train" / "n00000000" / "pipe.png")
+
+
+@pytest.mark.parametrize("change", [_hidden_folder, _hidden_image, _of_a_mac, _of_windows, _pipe])
+def test_what_lies_beside_the_images_is_no_class_and_no_image(change: Callable[[Path], None], tmp_path: Path) -> None:
+    root = write(tmp_path / "images")
+    before = load(root)
+    change(root)
+    after = load(root)
+    assert torch.equal(before.pixels, after.pixels)
+    assert torch.equal(before.labels, after.labels)
+    assert load(write(tmp_path / ".hidden" / "images")).labels.tolist() == before.labels.tolist(), (
+        "below a dot is no dot"
+    )
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    root = write(tmp_path / "images")
+    before = load(root)
+    part = root / "train" / "n00000001"
+    part.rename(tmp_path / "elsewhere")
+    part.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(root / "train" / "n00000001")
+    assert torch.equal(load(root).pixels, before.pixels)
+    (tmp_path / "more").mkdir()
+    save(tmp_path / "more" / "z.png", 77)
+    (part / "more").symlink_to(tmp_path / "more")
+    assert len(load(root).labels) == len(before.labels) + 1
+
+
+# --- every mode of Pillow --------------------------------------------------------------------------------------------
+
+RAMP = np.arange(150 * 200).reshape(150, 200)
+"""Less than 2^15."""
+
+
+def _stored(root: Path, image: Image.Image, name: str, **options: object) -> torch.Tensor:
+    """What becomes of one image that is saved in a file."""
+    for i in range(5):
+        (root / "x").mkdir(parents=True, exist_ok=True)
+        image.save(root / "x" / f"{i}{name}", **options)
+    return load(root, classes=1).pixels[0]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"])
+def test_modes_of_8_bits_become_rgb_as_pillow_converts_them(mode: str, tmp_path: Path) -> None:
+    small = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    smooth = Image.fromarray(small).resize((200, 150), Image.Resampling.BICUBIC)
+    image = Image.merge("LAB", smooth.split()) if mode == "LAB" else smooth.convert(mode)
+    pixels = _stored(tmp_path / "images", image, ".tiff")
+    steps = transforms.Compose([transforms.Resize(128), transforms.CenterCrop(128), transforms.PILToTensor()])
+    assert torch.equal(pixels, steps(image.convert("RGB")))
+
+
+def test_transparency_and_colours_behind_it(tmp_path: Path) -> None:
+    """The stored colours, as torchvision takes them; no background shines through."""
+    clear = Image.new("RGBA", (150, 150), (10, 20, 30, 0))
+    assert _stored(tmp_path / "rgba", clear, ".png").flatten(1).unique(dim=1).flatten().tolist() == [10, 20, 30]
+    palette = Image.new("P", (150, 150), 0)
+    palette.putpalette([10, 20, 30])
+    pixels = _stored(tmp_path / "palette", palette, ".png", transparency=0)
+    assert pixels.flatten(1).unique(dim=1).flatten().tolist() == [10, 20, 30]
+
+
+DEEP: dict[str, tuple[Callable[[], Image.Image], str]] = {
+    "I;16 png": (lambda: Image.fromarray((2 * RAMP).astype(np.uint16)), ".png"),
+    "I;16 tiff": (lambda: Image.fromarray((2 * RAMP).astype(np.uint16)), ".tiff"),
+    "I;16B tiff": (lambda: Image.frombytes("I;16B", (200, 150), (2 * RAMP).astype(">u2").tobytes()), ".tiff"),
+    "I pgm": (lambda: Image.fromarray((2 * RAMP).astype(np.int32)), ".pgm"),
+}
+
+
+@pytest.mark.parametrize("case", DEEP)
+def test_16_bits_keep_their_range(case: str, tmp_path: Path) -> None:
+    make, suffix = DEEP[case]
+    pixels = _stored(tmp_path / "images", make(), suffix)
+    high = Image.fromarray((2 * RAMP // 256).astype(np.uint8)).convert("RGB")
+    steps = transforms.Compose([transforms.Resize(128), transforms.CenterCrop(128), transforms.PILToTensor()])
+    assert torch.equal(pixels, steps(high))
+    assert pixels.float().std() > 50, "not all white"
+
+
+def tiff_of_12_bits(*, white_is_zero: bool) -> bytes:
+    """128x128, the left half 0 and the right half 0x888 of 12 bits or, where white is 0, 0x8888 of 16."""
+    row = bytes(256) if not white_is_zero else bytes(128) + b"\x88" * 128
+    row = row if white_is_zero else bytes(96) + b"\x88" * 96
+    bits, pixels = (16 if white_is_zero else 12), row * 128
+    entries = {
+        256: 128,
+        257: 128,
+        258: bits,
+        259: 1,
+        262: int(not white_is_zero),
+        273: 122,
+        277: 1,
+        278: 128,
+        279: len(pixels),
+    }
+    fields = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+    return struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + fields + bytes(4) + pixels
+
+
+@pytest.mark.parametrize("white_is_zero", [False, True])
+def test_tags_of_a_tiff_say_its_range_and_its_sense(white_is_zero: bool, tmp_path: Path) -> None:
+    (tmp_path / "images" / "x").mkdir(parents=True)
+    for i in range(5):
+        (tmp_path / "images" / "x" / f"{i}.tif").write_bytes(tiff_of_12_bits(white_is_zero=white_is_zero))
+    pixels = load(tmp_path / "images", classes=1).pixels[0]
+    left, right = pixels[..., :64].unique().tolist(), pixels[..., 64:].unique().tolist()
+    assert (left, right) == (([0xFF], [0x77]) if white_is_zero else ([0], [0x88]))
+
+
+@pytest.mark.parametrize(
+    ("values", "suffix", "mode"),
+    [
+        (RAMP.astype(np.int32), ".tiff", "mode I in a TIFF file"),
+        (RAMP.astype(np.float32), ".tiff", "mode F in a TIFF file"),
+        (RAMP.astype(np.float32), ".ppm", "mode F in a PPM file"),
+    ],
+)
+def test_numbers_without_a_known_range_are_refused_with_file_and_mode(
+    values: np.ndarray, suffix: str, mode: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=rf"x/0\{suffix}: .*{mode}.*convert it to 8 bits"):
+        _stored(tmp_path / "images", Image.fromarray(values), suffix)
+
+
+def test_of_several_frames_the_first_and_no_turning_by_exif(tmp_path: Path) -> None:
+    red, blue = (Image.new("RGB", (128, 128), colour) for colour in ("red", "blue"))
+    for name in (".tiff", ".png", ".webp"):
+        options = {"lossless": True} if name == ".webp" else {}
+        pixels = _stored(tmp_path / name[1:], red, name, save_all=True, append_images=[blue], **options)
+        assert pixels.flatten(1).unique(dim=1).flatten().tolist() == [255, 0, 0]
+    half = Image.new("L", (128, 128))
+    half.paste(255, (0, 0, 64, 128))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert _stored(tmp_path / "turned", half, ".png", exif=exif)[0, 64, :64].float().mean() == 255.0
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------
@@ -260,6 +421,15 @@ def _empty_class(root: Path) -> None:
         path.unlink()
 
 
+def _only_hidden(root: Path) -> None:
+    _empty_class(root)
+    save(root / "val" / "n00000001" / ".a.png", 1)
+
+
+def _link_to_nothing(root: Path) -> None:
+    (root / "val" / "n00000001" / "away.png").symlink_to(root / "nowhere.png")
+
+
 def _only_text(root: Path) -> None:
     _empty_class(root)
     (root / "val" / "n00000001" / "a.txt").write_text("x")
@@ -298,6 +468,11 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "no val": (_no_val, r"expected images .*val/n00000000"),
     "a class without images": (_empty_class, r"expected images .*val/n00000001, found none"),
     "a class of text": (_only_text, r"expected images .*val/n00000001, found none"),
+    "a class of hidden files": (
+        _only_hidden,
+        r"expected images .*val/n00000001, found none; hidden files do not count",
+    ),
+    "a link to nothing": (_link_to_nothing, r"cannot read .*n00000001/away.png \(No such file"),
     "text with an image's name": (broken(b"hello"), r"n00000001/train_0.JPEG: not a readable image"),
     "an empty image": (broken(b""), r"n00000001/train_0.JPEG: not a readable image"),
     "a cut image": (_cut, r"n00000001/train_0.JPEG: not a readable image"),
