@@ -185,7 +185,7 @@ RAMP = np.arange(150 * 200).reshape(150, 200)
 """Less than 2^15."""
 
 
-def _stored(root: Path, image: Image.Image, name: str, **options: Any) -> torch.Tensor:
+def _stored(root: Path, image: Image.Image, name: str, **options: Any) -> torch.Tensor:  # noqa: ANN401
     """What becomes of one image that is saved in a file."""
     for i in range(5):
         (root / "x").mkdir(parents=True, exist_ok=True)
