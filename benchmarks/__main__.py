@@ -129,6 +129,7 @@ def _two_actors(results: Path, repeats: int) -> list[float]:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or ray.init leaves a token in the home folder
     import ray
 
+    from raypol.cluster.connection import ray_folder
     from raypol.cluster.placement import parse_device
     from raypol.cluster.ray_runner import RayRunner
     from raypol.cluster.runners import ROLES
@@ -141,7 +142,8 @@ def _two_actors(results: Path, repeats: int) -> list[float]:
         conditions=Conditions(),
         intervals=tuple(range(STEPS // K)),
     )
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)  # room for all three actors
+    # Room for all three actors.
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, _temp_dir=ray_folder())
     with RayRunner(devices, max_actors=2) as two, RayRunner(devices, max_actors=1) as one:
 
         def seconds(runner: RayRunner) -> float:

@@ -1,19 +1,34 @@
 """Connecting to a running Ray cluster, or starting one for this process alone."""
 
+import atexit
+import logging
 import os
+import shutil
 import signal
 import socket
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final
 
 from raypol.cluster.inventory import usable_cores
 from raypol.core.errors import InputError, first_line
 
+_log = logging.getLogger(__name__)
+
 _CONNECT_S: Final = 5.0
 # The driver's objects are configurations and verdicts: they need no store of 30 % of memory, the default.
 _OBJECT_STORE_BYTES: Final = 128 << 20
+_TEMPORARY: Final = ("RAY_TMPDIR", "TMPDIR") if sys.platform == "linux" else ("RAY_TMPDIR",)
+"""Variables that Ray asks for the folder of its files, the first that is set."""
+_SOCKET: Final = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+"""The longest path that Ray binds a socket to below that folder."""
+_SOCKET_BYTES: Final = 107 if sys.platform == "linux" else 103
+"""The kernel's limit of a socket's path."""
+_SHORT_PLACES: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a private folder is made there
 
 
 def connect(address: str | None) -> None:
@@ -23,7 +38,7 @@ def connect(address: str | None) -> None:
         address: host:port of a head node, ray://host:port, auto (see `running_cluster`), or None to start one on this machine.
 
     Raises:
-        InputError: nobody answers at the address.
+        InputError: nobody answers at the address, or no folder can hold the files of a Ray started here.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is not None:
@@ -38,7 +53,65 @@ def connect(address: str | None) -> None:
         num_cpus=usable_cores(),
         include_dashboard=False,
         object_store_memory=_OBJECT_STORE_BYTES,
+        _temp_dir=ray_folder(),
     )
+
+
+def ray_folder() -> str | None:
+    """Folder for the files of a Ray that is started here: None for Ray's own choice, or a short one where that cannot be used.
+
+    Raises:
+        InputError: there is no short one, either.
+    """
+    name = next((name for name in _TEMPORARY if name in os.environ), None)
+    chosen = os.environ[name] if name else _SHORT_PLACES[0]
+    trouble = folder_trouble(chosen)
+    if not trouble:
+        return None
+    what = f"{name}={chosen!r}" if name else chosen
+    folder = _short_folder()
+    if folder is None:
+        raise InputError(
+            f"{what} {trouble}, and none of {', '.join(_SHORT_PLACES)} can be written; set RAY_TMPDIR to a folder of at most "
+            f"{_SOCKET_BYTES - len(_SOCKET)} characters"
+        )
+    _log.warning("%s %s: Ray's files lie in %s until this command ends", what, trouble, folder)
+    return folder
+
+
+def folder_trouble(folder: str) -> str:
+    """What keeps Ray from putting its files into a folder, in words; empty if nothing does."""
+    most = _SOCKET_BYTES - len(_SOCKET)
+    if not folder.startswith("/"):
+        return "is no absolute path"
+    if not folder.isascii():
+        return "is not plain ASCII, as Ray needs it"
+    if len(folder) > most:
+        return f"has {len(folder)} characters, and Ray's sockets leave room for {most}"
+    if not os.path.isdir(folder):  # noqa: PTH112 - any string may come from the environment
+        return "is no folder"
+    own = os.path.join(folder, "ray")  # noqa: PTH118
+    return "" if os.access(own if os.path.exists(own) else folder, os.W_OK | os.X_OK) else "cannot be written"  # noqa: PTH110
+
+
+@cache
+def _short_folder() -> str | None:
+    """A new private folder with a short name, which goes when this process ends; None if there is room for none."""
+    for place in _SHORT_PLACES:
+        try:
+            folder = tempfile.mkdtemp(prefix="raypol-", dir=place)
+        except OSError:
+            continue
+        atexit.register(_remove, folder)
+        return folder
+    return None
+
+
+def _remove(folder: str) -> None:
+    import ray
+
+    ray.shutdown()  # it writes there
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def running_cluster() -> str | None:

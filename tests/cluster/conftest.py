@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+from raypol.cluster.connection import ray_folder
 from raypol.cluster.ray_runner import RayRunner
 from tests.studies import on
 
@@ -25,6 +26,7 @@ def ray_session() -> Iterator[ModuleType]:
         log_to_driver=False,
         logging_level="ERROR",
         object_store_memory=128 << 20,
+        _temp_dir=ray_folder(),
     )
     yield ray
     ray.shutdown()

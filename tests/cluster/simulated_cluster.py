@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from rich.console import Console
 
 from raypol.cli.cluster_tables import cluster_tables
+from raypol.cluster.connection import ray_folder
 from raypol.cluster.inventory import SIMULATED_LABEL, check_group, resolve
 from raypol.cluster.placement import DeviceRequest, parse_devices, ray_options
 from raypol.cluster.scaling import scalable_offers, view_cluster
@@ -101,7 +102,9 @@ def report_types_to_gcs() -> None:
 def main() -> None:
     """All of it, in one cluster."""
     quiet = {"include_dashboard": False, "object_store_memory": _STORE}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0, **quiet})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0, "temp_dir": ray_folder(), **quiet}
+    )
     simulated = {SIMULATED_LABEL: "true"}
     for gpus, name in ((1, "GeForce-RTX-2080-Ti"), (2, "T4")):
         cluster.add_node(
