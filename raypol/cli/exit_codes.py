@@ -19,6 +19,8 @@ from raypol.core.errors import InputError
 from raypol.report.tables import terminal_text
 
 _FRAME: Final = re.compile(r"\x1b\[[0-9;]*m|[─-╿]|(?<=\s)-{8,}(?=\s|$)")  # the last in a terminal without UTF-8
+_OF_A_CONFIG: Final = re.compile(r"^Error parsing [\w.]+: (?=expected )")
+"""Tyro's words before a message of our own, which names the field."""
 
 
 def parse(kind: Any, program: str, description: str | None, arguments: Sequence[str]) -> Any:  # noqa: ANN401
@@ -76,7 +78,7 @@ def usage_error(box: str) -> str:
     lines = [_FRAME.sub("", line).strip() for line in box.splitlines()[1:]]
     parts = [" ".join(part).rstrip(".") for ruled, part in groupby(lines, key=lambda line: not line) if not ruled]
     parts = [part for part in parts if not part.startswith("For full helptext")]
-    problems = [part for part in parts if not part.startswith("Perhaps you meant:")]
+    problems = [_OF_A_CONFIG.sub("", part) for part in parts if not part.startswith("Perhaps you meant:")]
     nearest = " ".join(part for part in parts if part not in problems)
     options = dict.fromkeys(re.findall(r"(?<!\S)--(?!help\b)[a-z][a-z0-9-]*(?=[ ,])", nearest))
     return "; ".join([*problems, f"perhaps you meant {' or '.join(options)}"] if options else problems)

@@ -1,6 +1,7 @@
 """The one error that means: the input is at fault, not the program."""
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import NoReturn
 
 
@@ -12,6 +13,12 @@ def reject_choice(what: str, got: object, possible: Iterable[str], *, path: str 
     """Raise the InputError for a name that is not among the possible ones; `path` is an example where import paths are too."""
     own = f", or an import path such as {path}" if path else ""
     raise InputError(f"unknown {what} {got!r}; possible: {', '.join(sorted(possible))}{own}")
+
+
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise the InputError for anything but a whole number in low..high; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:  # type: ignore[operator]
+        raise InputError(f"expected {name} in {low}..{high}, got {value!r}")
 
 
 def first_line(message: object) -> str:

@@ -5,8 +5,25 @@ replay of steps 0 to 730. All draws are made on the CPU, so they do not depend o
 """
 
 import hashlib
+from typing import Final
 
 import torch
+
+from raypol.core.errors import check_whole
+
+MAX_SEED: Final = 2**63 - 1
+"""The largest that a column of whole numbers holds."""
+_32_BITS: Final = 32
+
+
+def check_seed(seed: object, name: str = "seed") -> None:
+    """Raise the InputError for anything but a whole number in 0..2^63-1."""
+    check_whole(name, seed, 0, MAX_SEED)
+
+
+def seed_of_32_bits(seed: int) -> int:
+    """The seed itself where it has at most 32 bits, which is all that some libraries take; else one derived from it."""
+    return seed if seed < 1 << _32_BITS else derive_seed(seed, "32 bits") >> (63 - _32_BITS)
 
 
 def derive_seed(root: int, *names: str | int) -> int:

@@ -413,11 +413,15 @@ INPUT: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ((*PROVE, "--dataset", "fashion_mnist", "--data-dir", "/nowhere"), ("train-images-idx3-ubyte", "/nowhere")),
     ((*PROVE, "--model", "resnet9"), ("unknown model 'resnet9'", "resnet8, resnet20")),
     ((*PROVE, "--optimizer", "sgd"), ("unknown optimizer 'sgd'", "SGD")),
-    ((*PROVE, "--interval", "0"), ("interval (k) >= 1", "got 0")),
-    ((*PROVE, "--interval", "-3"), ("interval (k) >= 1", "got -3")),
+    ((*PROVE, "--interval", "0"), ("error: expected interval (k) in 1..", "got 0")),
+    ((*PROVE, "--interval", "-3"), ("interval (k) in 1..", "got -3")),
     ((*PROVE, "--interval", "41"), ("interval k = 41", "got 40")),
     ((*PROVE, "--batch-size", "1439"), ("batch_size in 1..1438", "got 1439")),
     ((*PROVE, "--batch-size", "0"), ("batch_size in 1..", "got 0")),
+    ((*PROVE[:-2], "--seed", "-1"), ("expected seed in 0..9223372036854775807, got -1",)),
+    ((*PROVE[:-2], "--seed", str(2**63)), ("expected seed in 0..9223372036854775807, got 9223372036854775808",)),
+    ((*PROVE, "--dataset", f"digits/D1@{2**63}"), ("expected the seed of digits/D1@9223372036854775808 in 0..",)),
+    ((*PROVE, "--batch-size", str(2**63)), ("batch_size in 1..", "got 9223372036854775808")),
     ((*PROVE, "--lr", "-1"), ("lr", ">= 0", "-1")),
     ((*PROVE, "--lr", "nan"), ("lr", "nan")),
     ((*PROVE, "--lr", "1e30"), ("training diverged", "a learning rate at which")),
@@ -434,9 +438,11 @@ INPUT: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("spoof", "PROOF", *SPOOF, "--linf-limit", "2"), ("linf_limit in (0, 1]", "got 2")),
     (("spoof", "PROOF", "--attack", "iii", "--crafting", "signed"), ("linf_limit", "step_size")),
     (("spoof", "PROOF", *SPOOF, "--interval", "11"), ("interval k = 11", "got 10")),
-    (("spoof", "PROOF", *SPOOF, "--interval", "0"), ("interval (k) >= 1",)),
+    (("spoof", "PROOF", *SPOOF, "--interval", "0"), ("interval (k) in 1..",)),
     (("spoof", "PROOF", *SPOOF, "--batch-size", "2000"), ("batch_size in 1..1438",)),
-    (("spoof", "PROOF", *SPOOF, "--batch-size", "-1"), ("batch_size in 1..",)),
+    (("spoof", "PROOF", *SPOOF, "--batch-size", "-1"), ("batch_size in 0..",)),
+    (("spoof", "PROOF", *SPOOF, "--seed", str(2**63)), ("expected seed in 0..",)),
+    (("spoof", "PROOF", *SPOOF, "--steps", str(2**63)), ("steps (T') in 1..",)),
     (("spoof", "PROOF", *SPOOF, "--path", "eased", "--ease", "0"), ("ease >= 1",)),
     (("spoof", "/nowhere", *SPOOF), ("/nowhere", "expected a proof folder (RESULTS/proofs/<proof_id>)")),
     (("spoof", "nonsense://x", *SPOOF), ("cannot open 'nonsense://x'", "s3:// or gs://")),
@@ -454,6 +460,10 @@ INPUT: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("verify", "PROOF", "--delta-l2", "-1"), ("l2 >= 0", "got -1")),
     (("verify", "PROOF", "--delta-l2", "nan"), ("l2 >= 0", "got nan")),
     (("verify", "PROOF", "--dataset", "fashion_mnist"), ("about dataset 'digits'", "'fashion_mnist'")),
+    (("verify", "PROOF", "--seed", "-1"), ("expected seed in 0..9223372036854775807, got -1",)),
+    (("relatives", "dlg", "PROOF", "--seed", str(2**63)), ("expected seed in 0..",)),
+    (("range", "--seeds", "0", str(2**63)), ("expected seed in 0..",)),
+    (("demo", "--seed", str(2**63)), ("expected seed in 0..",)),
     (("verify", "PROOF", "--select", "random", "--query-budget", "0"), (">= 1", "0")),
     (("spoof", "PROOF", "--dataset", "digits/D3"), ("unknown dataset 'digits/D3'", "digits/D1")),
     (("cluster", "--address", "127.0.0.1:9"), ("cannot reach a Ray cluster at '127.0.0.1:9'", "host:port")),
@@ -467,7 +477,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 ) -> None:
     places = {"PROOF": str(made.proof), "SPOOF": str(made.spoof), "RESULTS": str(made.results)}
     given = [places.get(word, word) for word in words]
-    results = [] if words[0] in ("verify", "cluster", "demo") else ["--results", str(tmp_path / "results")]
+    results = [] if words[0] in ("verify", "cluster", "demo", "relatives") else ["--results", str(tmp_path / "results")]
     before = snapshot(made.results)
     ran = run(*given, *results)
     assert_one_line(ran, *fragments)

@@ -38,10 +38,11 @@ class DemoCommand(RunnerOptions):
 
     def run(self) -> int:
         """Run it."""
+        train = TrainConfig(seed=self.seed)  # a bad seed ends here
         results = writable_folder(self.results)
         command = shlex.join(["raypol", "demo", "--results", self.results, "--seed", str(self.seed)])
         with self.open_runner() as runner:
-            show_demo(runner, results, TrainConfig(seed=self.seed), out=OUT, err=ERR, command=command)
+            show_demo(runner, results, train, out=OUT, err=ERR, command=command)
         return 0
 
 

@@ -28,9 +28,9 @@ from raypol.core.datasets.shapes import SHAPES, Shape
 from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path, load_object
 from raypol.core.progress import Progress
-from raypol.core.seeds import generator
+from raypol.core.seeds import check_seed, generator
 
-_HALF: Final = re.compile(r"(?P<whole>.+)/D(?P<half>[12])(?:@(?P<seed>\d{1,9}))?", re.ASCII)
+_HALF: Final = re.compile(r"(?P<whole>.+)/D(?P<half>[12])(?:@(?P<seed>\d{1,20}))?", re.ASCII)
 _CLASSES: Final = re.compile(r"imagenet_subset@classes=(?P<classes>\d{1,6})", re.ASCII)
 _Loader = Callable[[Path | None, Progress], Parts]
 
@@ -73,8 +73,9 @@ def load_dataset(name: str, folder: str | Path | None = None, *, on_progress: Pr
 def _load(request: _Request) -> Dataset:
     name = request.name
     if half := _HALF.fullmatch(name):
-        whole = _load(replace(request, name=half["whole"]))
-        return _half(whole, name, int(half["half"]), int(half["seed"] or 0))
+        seed = int(half["seed"] or 0)
+        check_seed(seed, f"the seed of {name}")
+        return _half(_load(replace(request, name=half["whole"])), name, int(half["half"]), seed)
     if is_import_path(name):
         dataset = load_object(name)()
         if not isinstance(dataset, Dataset):

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.relatives.points import check_points, check_weights, evaluating
-from raypol.core.seeds import generator
+from raypol.core.seeds import check_seed, generator
 from raypol.core.spoofing.objectives import (
     OnEvaluation,
     ValueAndGradient,
@@ -83,6 +83,7 @@ class DLG(SearchConfig):
             reject_choice("statistics", self.statistics, ("recorded", "batch"))
         if self.restarts < 1:
             raise InputError(f"expected restarts >= 1, got {self.restarts}")
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.errors import InputError, reject_choice
-from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
-from raypol.core.seeds import derive_seed
+from raypol.core.errors import InputError, check_whole, reject_choice
+from raypol.core.proof import MAX_BATCH, MAX_STEPS, OptimizerConfig, Recipe, ScheduleConfig
+from raypol.core.seeds import check_seed, derive_seed
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 
 
@@ -39,6 +39,10 @@ class SpoofConfig:
             reject_choice("hyperparameters", self.hyperparameters, ("published", "honest_schedule"))
         if self.carry not in ("exact", "restart", "none"):
             reject_choice("carry", self.carry, ("exact", "restart", "none"))
+        check_whole("steps (T')", self.steps, 1, MAX_STEPS)
+        check_whole("interval (k)", self.interval, 1, MAX_STEPS)
+        check_whole("batch_size", self.batch_size, 0, MAX_BATCH)
+        check_seed(self.seed)
 
 
 def declare(honest: Recipe, config: SpoofConfig, dataset: Dataset | None = None) -> Recipe:

@@ -23,7 +23,7 @@ from raypol.core.models import build_model
 from raypol.core.models.initial_laws import draw_initial, initial_laws
 from raypol.core.precision import WEIGHT_DTYPES
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, ProofSink, Recipe
-from raypol.core.seeds import derive_seed, generator
+from raypol.core.seeds import check_seed, derive_seed, generator
 from raypol.core.training.background_sink import BackgroundSink
 from raypol.core.training.snapshots import Pending, SnapshotCopier, ready
 from raypol.core.training.trainer import Trainer, steps_at_once
@@ -84,6 +84,7 @@ def record_training(
     Raises:
         InputError: training diverged (a loss or a weight is NaN or infinite), or the recipe does not fit the dataset.
     """
+    check_seed(recipe.seed)  # here and not in the recipe: older proofs with other seeds stay readable
     if recipe.dataset_sha256 != dataset.sha256:
         raise InputError(f"the recipe names another dataset than the one given ({dataset.name})")
     order = data_order(recipe, dataset)

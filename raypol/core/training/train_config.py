@@ -9,9 +9,10 @@ import torch
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, check_whole
 from raypol.core.precision import Precision, base_precision
-from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
+from raypol.core.proof import MAX_BATCH, MAX_STEPS, OptimizerConfig, Recipe, ScheduleConfig
+from raypol.core.seeds import MAX_SEED, check_seed
 from raypol.core.training.trainer import Trainer
 
 _PIECE: Final = 256
@@ -57,7 +58,13 @@ class TrainConfig:
     precision: Precision = "float32"
     """Of the arithmetic: float32, tf32 or bf16 (GPUs with tensor cores; weights stay float32), float64."""
     seed: int = 0
-    """Of initial weights, data order, augmentation."""
+    """Of initial weights, data order, augmentation; in 0..2^63-1, like every seed."""
+
+    def __post_init__(self) -> None:
+        check_whole("steps (T)", self.steps, 1, MAX_STEPS)
+        check_whole("interval (k)", self.interval, 1, MAX_STEPS)
+        check_whole("batch_size", self.batch_size, 1, MAX_BATCH)
+        check_seed(self.seed)
 
     def recipe(self, dataset: Dataset, *, device: str, threads: int) -> Recipe:
         """The full declaration A of this training on a device."""
@@ -96,8 +103,8 @@ class TrainConfig:
         return recipe
 
     def reference(self) -> "TrainConfig":
-        """The training of the next seed, recorded at its ends alone: its distance from this one's end is d_ref."""
-        return replace(self, seed=self.seed + 1, interval=self.steps)
+        """The training of the next seed, 0 after the largest, recorded at its ends alone: d_ref is the distance of both ends."""
+        return replace(self, seed=(self.seed + 1) % (MAX_SEED + 1), interval=self.steps)
 
     @property
     def data(self) -> DataSource:

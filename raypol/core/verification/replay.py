@@ -17,7 +17,7 @@ from raypol.core.errors import reject_choice
 from raypol.core.precision import PRECISIONS, Precision
 from raypol.core.proof import BatchRecord, Checkpoint, Interval, ProofSource
 from raypol.core.scoring import largest
-from raypol.core.seeds import derive_seed
+from raypol.core.seeds import check_seed, derive_seed
 from raypol.core.training.optimizers import UpdateError
 from raypol.core.training.trainer import Trainer, mean_loss, steps_at_once
 
@@ -38,6 +38,7 @@ class Conditions:
             reject_choice("augmentation", self.augmentation, ("recorded", "fresh"))
         if self.precision not in ("recorded", *PRECISIONS):
             reject_choice("precision", self.precision, ("recorded", *PRECISIONS))
+        check_seed(self.seed)
 
     def precision_for(self, recorded: Precision) -> Precision:
         """The precision of the replay of a proof recorded in this one."""

@@ -193,9 +193,7 @@ class Forecaster:
         trials = plan.examples()
         honest = {trial.honest_key(): trial for trial in trials}
         trained = {(replace(trial.train, interval=1), trial.prover) for trial in honest.values()}
-        references = {
-            (replace(trial.train, interval=1, seed=trial.train.seed + 1), trial.prover) for trial in honest.values()
-        }
+        references = {(replace(trial.train.reference(), interval=1), trial.prover) for trial in honest.values()}
         made = {(trial.train, trial.prover): trial for trial in honest.values()}
         for (train, prover), trial in made.items():
             yield self._honest(train, prover, trial, verify=True)

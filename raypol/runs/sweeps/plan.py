@@ -7,6 +7,7 @@ from typing import Final, Literal
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import PATIENCE_S
 from raypol.core.errors import InputError
+from raypol.core.seeds import check_seed
 from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
 from raypol.runs.sweeps.points import check_space, controls_beside, count_points, expand, honest_points, trial_at
 from raypol.runs.sweeps.success_ranges import PolicyName, count_ranges, search_grid
@@ -95,6 +96,7 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
     Raises:
         InputError: a bad axis or value, too many trials for an unconfirmed sweep, options that contradict each other.
     """
+    check_seed(options.search_seed, "search_seed")
     design = design.searched(options.search)
     check_space(design, options.search)
     if options.early_stop and design.examination.selection != "all":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from raypol.core.errors import InputError
+from raypol.core.seeds import seed_of_32_bits
 from raypol.runs.sweeps.axes import (
     Point,
     apply_point,
@@ -73,7 +74,7 @@ def expand(design: Design, search: Search, *, samples: int, seed: int) -> list[T
 
     check_space(design, search)
     spec = {"arm": {"grid_search": list(design.attacks())}, **design.space}
-    state = np.random.RandomState(seed)
+    state = np.random.RandomState(seed_of_32_bits(seed))
     return _distinct(
         trial_at(design, point)
         for _ in range(samples if search == "random" else 1)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ray.tune.search import Searcher
 
 from raypol.core.errors import InputError
+from raypol.core.seeds import MAX_SEED, seed_of_32_bits
 from raypol.runs.success_range.search import FAILED, PointOutcome
 from raypol.runs.sweeps.axes import Point
 from raypol.runs.sweeps.design import Design
@@ -60,7 +61,9 @@ def optuna_search(design: Design, known: Sequence[Point], *, seed: int) -> Any: 
     return DistinctSearch(
         metric=["error", "cost"],
         mode=["min", "min"],
-        seed=seed + len(known),  # else a resumed search would draw again what it drew first
+        seed=seed_of_32_bits(
+            (seed + len(known)) % (MAX_SEED + 1)
+        ),  # else a resumed search would draw again what it drew first
         points_to_evaluate=[
             {f"point/{axis}": value for axis, value in point.items() if axis in space} for point in known
         ],

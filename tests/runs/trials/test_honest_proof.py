@@ -82,10 +82,10 @@ def test_other_optimizers_get_no_momentum() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"interval": 0}, r"interval \(k\) >= 1"),
+        ({"interval": 0}, r"interval \(k\) in 1\.\."),
         ({"interval": 41}, "between the interval k = 41"),
-        ({"steps": 0}, "between the interval"),
-        ({"steps": -5}, "between the interval"),
+        ({"steps": 0}, r"steps \(T\) in 1\.\."),
+        ({"steps": -5}, r"steps \(T\) in 1\.\."),
         ({"batch_size": 0}, "batch_size in 1"),
         ({"batch_size": 1439}, r"batch_size in 1\.\.1438 \(the size of digits\), got 1439"),
         ({"model": "resnet9"}, "unknown model 'resnet9'; possible: resnet8, resnet20"),
