@@ -19,8 +19,8 @@ from raypol.figures.over_training.data import needed
 from raypol.figures.series import by_variant, settings_of
 from raypol.figures.style.arms import in_order
 from raypol.store.location import Location
-from raypol.store.results.files import read_rows, read_trials
-from raypol.store.results.range_rows import RangeRow, read_ranges
+from raypol.store.results.files import read_rows, row_files
+from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.results_folder import ResultsFolder
 
@@ -60,11 +60,13 @@ def read_material(
     Raises:
         InputError: the trials cannot be read.
     """
+    notes: list[str] = []
     try:
-        rows = read_trials(results, sweep_id=sweep_id or "")
+        rows = read_rows(ResultsFolder(results).trials, TrialRow, sweep_id or "", notes=notes)
     except _UNREADABLE as err:
         raise InputError(f"cannot read the trials in {results}: {first_line(err)}") from err
-    return material_of(results, rows, sweep_id, data_dir=data_dir, own_code=own_code)
+    found = material_of(results, rows, sweep_id, data_dir=data_dir, own_code=own_code)
+    return replace(found, notes=[*notes, *found.notes])
 
 
 def material_of(
@@ -81,11 +83,11 @@ def material_of(
     ranges: list[RangeRow] = []
     with _noted(notes, "intervals"):
         folder = ResultsFolder(results).intervals
-        there = {name for name, _ in folder.files()}
+        there = {info.base_name for info in row_files(folder)[0]}
         names = [name for name in (f"{trial_id}.parquet" for trial_id in needed(rows)) if name in there]
-        intervals = read_rows(folder, IntervalRow, "", names=names) if names else []
+        intervals = read_rows(folder, IntervalRow, "", names=names, notes=notes)
     with _noted(notes, "success ranges"):
-        ranges = read_ranges(results, sweep_id=sweep_id or "")
+        ranges = read_rows(ResultsFolder(results).ranges, RangeRow, sweep_id or "", notes=notes)
     pairs: list[ImagePairs] = []
     datasets: dict[str, Dataset | None] = {}
     for name, row in _crafted(rows):

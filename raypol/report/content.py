@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from raypol.core.errors import InputError
 from raypol.core.progress import Progress, no_progress
 from raypol.core.scoring import CONTROLS
 from raypol.figures.catalogue import PLOTS, Material, read_material
@@ -72,7 +73,8 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
     on_progress("reading rows", 0, len(PLOTS))
     material = read_material(results, sweep_id)
     record = SweepRecord(results, sweep_id)
-    about, asked = record.read_about(), record.read_asked() or {}
+    about = record.read_about()
+    asked, damage = _asked(record)
     trials = [row for row in material.rows if not row.is_honest]
     choices = choices_table(trials)
     points = [points_table(trials), *([choices] if choices else [])] if trials else []
@@ -91,9 +93,17 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
         title=about.question or (f"Sweep {sweep_id}" if sweep_id else "No results yet"),
         sweep_id=sweep_id,
         results=str(results),
-        warnings=_warnings(about, material),
+        warnings=[*_warnings(about, material), *damage],
         sections=[one for one in sections if one.markdown or one.code or one.figures or one.tables or one.note],
     )
+
+
+def _asked(record: SweepRecord) -> tuple[Mapping[str, Any], list[str]]:
+    """The configuration of the sweep as far as it is known, and a line if its file is damaged."""
+    try:
+        return record.read_asked() or {}, []
+    except InputError as err:
+        return {}, [str(err)]
 
 
 def _warnings(about: About, material: Material) -> list[str]:

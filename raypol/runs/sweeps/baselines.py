@@ -160,7 +160,7 @@ class BaselineMaker:
 
     def _find(self, key: str) -> Baseline | None:
         """A baseline that an earlier run made, if it is all there."""
-        names = self.record.read_note("honest", key)
+        names = self.record.read_note("honest", key, "trial", "proof", "reference")
         if names is None:
             return None
         row = read_trial(self.record.results, names["trial"])

@@ -129,7 +129,7 @@ class _Driver:
         models = gpu_models(self._view.nodes, self._view.scalable)
         if len(models) < 2:
             return request
-        kept = self._record.read_note("devices", "gpu") or {"model": models[0]}
+        kept = self._record.read_note("devices", "gpu", "model") or {"model": models[0]}
         self._record.write_note("devices", "gpu", kept)
         self._show(f"gpu is taken as {kept['model']} throughout; the cluster has {', '.join(models)}")
         return replace(request, accelerator=kept["model"])
@@ -163,7 +163,7 @@ class _Driver:
 
         plan = self._plan
         baselines = self._baselines(plan.examples())
-        known = [found["point"] for found in self._record.read_notes("points")]
+        known = [found["point"] for found in self._record.read_notes("points", "point")]
         self._done = 0  # what is finished passes by again, for the searcher to know it
         stopped = run_search(
             self._shared(baselines),
@@ -172,7 +172,7 @@ class _Driver:
             samples=plan.options.samples,
             watcher=self._watcher(),
         )
-        visited = [found["point"] for found in self._record.read_notes("points")]
+        visited = [found["point"] for found in self._record.read_notes("points", "point")]
         controls = controls_beside(plan.design, visited)
         self._total = len(visited) + len(controls)
         self._live.set_num_trials(self._total)

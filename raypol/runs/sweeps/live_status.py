@@ -30,9 +30,10 @@ from raypol.cluster.metrics import (
     exported_gauges,
     start_series,
 )
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_line
 from raypol.runs.trials.study import Trial
 from raypol.store.location import Location, atomic_output, reason_of
+from raypol.store.results.files import warn_left_out
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
@@ -103,10 +104,10 @@ _PULSE: Final = TypeAdapter(Pulse)
 
 
 def read_pulse(results: Location, sweep_id: str) -> Pulse | None:
-    """The last pulse of a sweep; None if it left none.
+    """The last pulse of a sweep; None if it left none, or a damaged one, which the log says.
 
     Raises:
-        InputError: the file is of another version of raypol, or damaged.
+        InputError: the file is of another version of raypol.
     """
     place = _place(results, sweep_id)
     if not 0 <= place.size() <= _MAX_BYTES:
@@ -116,13 +117,12 @@ def read_pulse(results: Location, sweep_id: str) -> Pulse | None:
     try:
         found = from_json(text)  # bounds how deep it nests, which json does not
         version = found.get("version") if isinstance(found, dict) else None
-        if version != LIVE_VERSION:
-            raise InputError(f"{place} is of another raypol: expected version {LIVE_VERSION}, got {version!r}")
-        return _PULSE.validate_json(text)
+        if version is None or version == LIVE_VERSION:
+            return _PULSE.validate_json(text)
     except (ValueError, ValidationError) as err:
-        if isinstance(err, InputError):
-            raise
-        raise InputError(f"{place} is not what raypol writes there: {str(err).splitlines()[0]}") from err
+        warn_left_out([f"{place} is not what raypol writes there ({first_line(err)})"])
+        return None
+    raise InputError(f"{place} is of another raypol: expected version {LIVE_VERSION}, got {version!r}")
 
 
 class LiveStatus:

@@ -20,7 +20,7 @@ from raypol.core.errors import InputError
 from raypol.runs.trials.environment import versions
 from raypol.store.location import Location, atomic_output
 from raypol.store.locks import lock
-from raypol.store.results.files import read_trials
+from raypol.store.results.files import read_trials, warn_left_out
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
@@ -80,7 +80,11 @@ class SweepRecord:
             )
 
     def read_asked(self) -> dict[str, Any] | None:
-        """The configuration that the sweep was started with; None where this folder does not show the sweep."""
+        """The configuration that the sweep was started with; None where this folder does not show the sweep.
+
+        Raises:
+            InputError: its file is damaged.
+        """
         return self._read("sweep.json")
 
     def write_asked(self, asked: Mapping[str, str]) -> None:
@@ -93,7 +97,7 @@ class SweepRecord:
 
     def read_about(self) -> About:
         """The description for people; a field that is missing or of another type stays empty."""
-        found = self._read("about.json") or {}
+        found = self._read_if_sound("about.json") or {}
         known = {f.name: found[f.name] for f in fields(About) if isinstance(found.get(f.name), type(f.default))}
         return About(**known)
 
@@ -114,14 +118,14 @@ class SweepRecord:
         """Write a small record, replacing one of the same kind and name."""
         self._write(f"{kind}/{name}.json", content)
 
-    def read_note(self, kind: str, name: str) -> dict[str, Any] | None:
-        """A record written by `write_note`; None if there is none."""
-        return self._read(f"{kind}/{name}.json")
+    def read_note(self, kind: str, name: str, *needed: str) -> dict[str, Any] | None:
+        """A record written by `write_note`; None if there is none, or what is there is damaged or lacks a needed key."""
+        return self._read_if_sound(f"{kind}/{name}.json", *needed)
 
-    def read_notes(self, kind: str) -> list[dict[str, Any]]:
-        """Every record of a kind."""
-        names = [name for name, _ in (self.folder / kind).files() if name.endswith(".json")]
-        found = [self._read(f"{kind}/{name}") for name in names]
+    def read_notes(self, kind: str, *needed: str) -> list[dict[str, Any]]:
+        """Every record of a kind, without damaged ones and those that lack a needed key."""
+        names = [name for name in (self.folder / kind).names() if name.endswith(".json") and not name.startswith(".")]
+        found = [self._read_if_sound(f"{kind}/{name}", *needed) for name in names]
         return [content for content in found if content is not None]
 
     @staticmethod
@@ -133,14 +137,27 @@ class SweepRecord:
         place = self.folder / name
         if not place.exists():
             return None
-        with place.filesystem.open_input_file(place.path) as stream:
-            text = stream.read()
+        if place.size() < 0:
+            raise InputError(f"{place} is not what raypol wrote there: expected a file")
         try:
-            found = json.loads(text)
-        except ValueError as err:
+            with place.filesystem.open_input_file(place.path) as stream:
+                found = json.loads(stream.read())
+        except (ValueError, RecursionError) as err:
             raise InputError(f"{place} is not what raypol wrote there: {err}") from err
         if not isinstance(found, dict):
             raise InputError(f"{place} is not what raypol wrote there: expected an object")
+        return found
+
+    def _read_if_sound(self, name: str, *needed: str) -> dict[str, Any] | None:
+        """As `_read`; a damaged file is left out, and the log says so."""
+        try:
+            found = self._read(name)
+        except InputError as err:
+            warn_left_out([str(err)])
+            return None
+        if found is not None and not found.keys() >= set(needed):
+            warn_left_out([f"{self.folder / name} is not what raypol wrote there: expected {', '.join(needed)}"])
+            return None
         return found
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:

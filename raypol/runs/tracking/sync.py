@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from raypol.core.errors import first_line
 from raypol.core.progress import Progress, no_progress
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.views import table_address
 from raypol.store.location import Location, atomic_output
 from raypol.store.locks import lock
-from raypol.store.results.files import read_trial
+from raypol.store.results.files import read_trial, warn_left_out
 from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.results_folder import ResultsFolder
 
@@ -92,8 +93,12 @@ def only_writer(results: Location, sweep_id: str, *, patience_s: float = 0.0) ->
 
 
 def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
-    """Write the summary to RESULTS/sweeps/<sweep_id>/summary.json for later syncs."""
-    figures = {str(path.absolute()): _sha256(path) for path in summary.figures}
+    """Write the summary to RESULTS/sweeps/<sweep_id>/summary.json for later syncs, under whatever name RESULTS has then."""
+    root = Path(results.path)
+    figures = {
+        str(path.relative_to(root) if path.is_relative_to(root) else path): _sha256(path)
+        for path in (figure.absolute() for figure in summary.figures)
+    }
     folder = ResultsFolder(results).sweep(sweep_id)
     folder.make_folder()
     with atomic_output(folder / "summary.json") as stream:
@@ -101,15 +106,32 @@ def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
 
 
 def kept_summary(results: Location, sweep_id: str) -> Summary | None:
-    """Read what `keep_summary` wrote, without figures that were replaced since; None if there is nothing."""
+    """Read what `keep_summary` wrote, without figures that were replaced since; None if there is nothing that can be read."""
     place = ResultsFolder(results).sweep(sweep_id) / "summary.json"
     if not place.exists():
         return None
-    with place.filesystem.open_input_file(place.path) as stream:
-        found = json.loads(stream.read())
-    figures = [(Path(path), digest) for path, digest in found["figures"].items()]
-    same = tuple(path for path, digest in figures if path.is_file() and _sha256(path) == digest)
-    return Summary(answer=found["answer"], figures=same)
+    try:
+        with place.filesystem.open_input_file(place.path) as stream:
+            found = json.loads(stream.read())
+        answer, figures = (
+            str(found["answer"]),
+            [(_figure(results, path), sha) for path, sha in found["figures"].items()],
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as err:
+        warn_left_out([f"{place} is not what raypol wrote there ({first_line(err)})"])
+        return None
+    return Summary(
+        answer=answer, figures=tuple(path for path, sha in figures if path.is_file() and _sha256(path) == sha)
+    )
+
+
+def _figure(results: Location, kept: str) -> Path:
+    """A figure of a summary; older ones were kept by their absolute paths, also those in a folder that was moved since."""
+    path = Path(results.path) / kept
+    if path.exists() or "figures" not in path.parts:
+        return path
+    last = len(path.parts) - path.parts[::-1].index("figures")
+    return Path(ResultsFolder(results).figures.path, *path.parts[last:])
 
 
 def one_line(err: BaseException) -> str:

@@ -28,7 +28,7 @@ from raypol.core.locks import hold_lock
 from raypol.core.progress import Progress, no_progress
 from raypol.store.location import Location, open_location
 from raypol.store.results.columns import columns_of, schema_of
-from raypol.store.results.legacy import upgrade
+from raypol.store.results.files import left_out, read_stored, row_files
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
@@ -40,7 +40,7 @@ _PART: Final = 10_000
 _MAX_PARTS: Final = 16
 _REMOTE_READS: Final = 16
 _PATTERN: Final = frozenset("*?[]")
-_NAMED, _MANY = 3, 12
+_MANY = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -76,7 +76,7 @@ def read_trial_table(
         InputError: no such folder, or it cannot be listed.
     """
     on_progress("listing the trials", 0, 1)
-    files = _listed(results)
+    files, unreadable = _listed(results)
     on_progress("listing the trials", 1, 1)
     with _store_for(results, cache or default_cache()) as store:
         known = store.read()
@@ -84,14 +84,14 @@ def read_trial_table(
         kept = known.filter(is_current)
         have = set(kept[_KEY].to_pylist())
         new = {key: name for key, name in files.items() if key not in have}
-        fresh, unreadable = _read_new(results, new, store, on_progress)
+        fresh = _read_new(results, new, store, on_progress, unreadable)
         table = pa.concat_tables([kept, *fresh])
         store.tidy(table, outdated=len(known) - len(kept))
     return TrialTable(
         table=table.drop_columns([_KEY, _LACKS]),
         num_files=len(files),
         num_read=len(new),
-        notes=(*store.notes, *_left_out(unreadable), *_of_another_version(table)),
+        notes=(*store.notes, *left_out(unreadable), *_of_another_version(table)),
     )
 
 
@@ -110,31 +110,25 @@ def read_results(results: str | Path) -> pa.Table:
     return found.table
 
 
-def _listed(results: Location) -> dict[str, str]:
-    """Name by key (name, size and time of change) of every trial's file."""
+def _listed(results: Location) -> tuple[dict[str, str], list[str]]:
+    """Name by key (name, size and time of change) of every trial's file, and a line on each thing that is no file."""
     try:
         if not results.exists():
             raise InputError(f"no such results folder: {results}")
         if results.filesystem.get_file_info(results.path).type == fs.FileType.File:
             raise InputError(f"expected a results folder, got a file: {results}")
-        selector = fs.FileSelector(ResultsFolder(results).trials.path, recursive=False, allow_not_found=True)
-        infos = results.filesystem.get_file_info(selector)
+        infos, problems = row_files(ResultsFolder(results).trials)
     except (OSError, pa.ArrowException) as err:
-        raise InputError(f"cannot read the results folder {results}: {next(iter(str(err).splitlines()), '')}") from err
-    return {
-        f"{info.base_name}|{info.size}|{info.mtime_ns}": info.base_name
-        for info in infos
-        if info.type == fs.FileType.File and info.base_name.endswith(".parquet")
-    }
+        raise InputError(f"cannot read the results folder {results}: {first_line(err)}") from err
+    return {f"{info.base_name}|{info.size}|{info.mtime_ns}": info.base_name for info in infos}, problems
 
 
 def _read_new(
-    results: Location, new: dict[str, str], store: "_Store", on_progress: Progress
-) -> tuple[list[pa.Table], list[str]]:
-    """The rows of files that the cache lacks; batch by batch into the cache."""
+    results: Location, new: dict[str, str], store: "_Store", on_progress: Progress, unreadable: list[str]
+) -> list[pa.Table]:
+    """The rows of files that the cache lacks; batch by batch into the cache. `unreadable` gets a line per file without rows."""
     fresh: list[pa.Table] = []
     waiting: list[pa.Table] = []
-    unreadable: list[str] = []
     items = list(new.items())
     for start in range(0, len(items), _BATCH):
         on_progress("reading trials", start, len(items))
@@ -146,7 +140,7 @@ def _read_new(
             waiting = []
     if items:
         on_progress("reading trials", len(items), len(items))
-    return fresh, unreadable
+    return fresh
 
 
 def _read_batch(results: Location, items: Sequence[tuple[str, str]], unreadable: list[str]) -> list[pa.Table]:
@@ -158,11 +152,8 @@ def _read_batch(results: Location, items: Sequence[tuple[str, str]], unreadable:
 
     def read(item: tuple[str, str]) -> pa.Table | str:
         key, name = item
-        try:
-            with folder.filesystem.open_input_file((folder / name).path) as stream:
-                return _conform(pq.ParquetFile(stream).read(use_threads=False), key, name)
-        except (OSError, pa.ArrowException) as err:
-            return f"{name} cannot be read ({first_line(err)[:120]})"
+        found = read_stored(folder / name)
+        return f"{folder / name} {found}" if isinstance(found, str) else _conform(found, key, name)
 
     with ThreadPoolExecutor(2 if folder.is_local else _REMOTE_READS) as pool:
         found = list(pool.map(read, items))
@@ -199,7 +190,6 @@ def _read_together(folder: Location, items: Sequence[tuple[str, str]]) -> pa.Tab
 
 def _conform(found: pa.Table, key: str, name: str) -> pa.Table:
     """The columns of TrialRow in their types, the file's key, and the names of the columns that the file lacks."""
-    found = upgrade(found)
     columns, lacks = [], []
     for own in schema_of(TrialRow):
         column = found[own.name] if found.column_names.count(own.name) == 1 else None
@@ -222,11 +212,6 @@ _DEFAULTS: Final = {one.name: one.default for one in columns_of(TrialRow) if isi
 
 def _kept_schema() -> pa.Schema:
     return schema_of(TrialRow).append(pa.field(_KEY, pa.string())).append(pa.field(_LACKS, pa.string()))
-
-
-def _left_out(unreadable: Sequence[str]) -> list[str]:
-    more = f"; and {len(unreadable) - _NAMED:,} more" if len(unreadable) > _NAMED else ""
-    return [f"left out: {'; '.join(unreadable[:_NAMED])}{more}"] if unreadable else []
 
 
 def _of_another_version(table: pa.Table) -> list[str]:

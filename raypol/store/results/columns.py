@@ -127,3 +127,13 @@ _ARROW: Final[dict[type, pa.DataType]] = {str: pa.string(), int: pa.int64(), flo
 def schema_of(row_type: type) -> pa.Schema:
     """Arrow schema of a row dataclass."""
     return pa.schema([(own.name, _ARROW[own.kind]) for own in columns_of(row_type)])
+
+
+@lru_cache(maxsize=16)
+def needed_columns(row_type: type) -> tuple[str, ...]:
+    """Names of the columns that no row leaves empty; a float's NaN is written as NULL."""
+    return tuple(
+        own.name
+        for own in columns_of(row_type)
+        if own.default is MISSING and not own.is_optional and own.kind is not float
+    )

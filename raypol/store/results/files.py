@@ -4,19 +4,25 @@ RESULTS/trials/<trial_id>.parquet      one row per trial and arm
 RESULTS/intervals/<trial_id>.parquet   one row per verified interval and metric
 
 A file appears as a whole or not at all, and a trial that is run again replaces its own file: no half file, no duplicate row.
+What else lies there (half a copy, another program's file) is left out, and a line says so.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow import fs
 
+from raypol.core.errors import first_line
 from raypol.store.location import Location, atomic_output
-from raypol.store.results.columns import columns_of, schema_of
+from raypol.store.results.columns import columns_of, needed_columns, schema_of
 from raypol.store.results.legacy import legacy_fields, upgrade
 from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.results_folder import ResultsFolder
@@ -24,7 +30,11 @@ from raypol.store.results_folder import ResultsFolder
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_log = logging.getLogger(__name__)
+
 Row = TypeVar("Row", bound="DataclassInstance")
+_NAMED: Final = 3
+"""Files that a line names; more are counted."""
 
 
 def write_trial(results: Location, trial: TrialRow, intervals: Sequence[IntervalRow]) -> None:
@@ -39,22 +49,110 @@ def read_trials(results: Location, *, sweep_id: str = "") -> list[TrialRow]:
 
 
 def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[IntervalRow]] | None:
-    """Read one trial's row and its intervals; None if it has no row."""
+    """Read one trial's row and its intervals; None if it has no row that can be read."""
     if not (ResultsFolder(results).trials / f"{trial_id}.parquet").exists():
         return None
-    (row,) = read_rows(ResultsFolder(results).trials, TrialRow, "", names=[f"{trial_id}.parquet"])
-    return row, read_rows(ResultsFolder(results).intervals, IntervalRow, "", names=[f"{trial_id}.parquet"])
+    found = read_rows(ResultsFolder(results).trials, TrialRow, "", names=[f"{trial_id}.parquet"])
+    if len(found) != 1:
+        return None
+    return found[0], read_rows(ResultsFolder(results).intervals, IntervalRow, "", names=[f"{trial_id}.parquet"])
 
 
-def read_rows(folder: Location, row_type: type[Row], sweep_id: str, names: Sequence[str] | None = None) -> list[Row]:
-    """Read the rows of some files of a folder (None = all), of one sweep ("" = all)."""
-    names = [name for name, _ in folder.files() if name.endswith(".parquet")] if names is None else names
-    paths = [(folder / name).path for name in sorted(names)]
+def read_rows(
+    folder: Location,
+    row_type: type[Row],
+    sweep_id: str,
+    names: Sequence[str] | None = None,
+    *,
+    notes: list[str] | None = None,
+) -> list[Row]:
+    """Read the rows of some files of a folder (None = all), of one sweep ("" = all).
+
+    Files that are not of these rows are left out: a line says which, once in the log, and each time in `notes`.
+    """
+    problems: list[str] = []
+    if names is None:
+        there, problems = row_files(folder)
+        names = [info.base_name for info in there]
+    table = _read_together(folder, row_type, sorted(names))
+    if table is None:
+        tables = [schema_of(row_type).empty_table()]
+        for name in sorted(names):
+            found = read_file(folder / name, row_type)
+            if isinstance(found, str):
+                problems.append(f"{folder / name} {found}")
+            else:
+                tables.append(found)
+        table = pa.concat_tables(tables)
+    warn_left_out(problems)
+    if notes is not None:
+        notes += left_out(problems)
+    return to_rows(table.filter(pc.equal(table["sweep_id"], sweep_id)) if sweep_id else table, row_type)
+
+
+def row_files(folder: Location) -> tuple[list[fs.FileInfo], list[str]]:
+    """The Parquet files directly in a folder but for hidden ones, and a line on each thing of such a name that is no file."""
+    infos = folder.filesystem.get_file_info(fs.FileSelector(folder.path, allow_not_found=True))
+    named = [info for info in infos if info.base_name.endswith(".parquet") and not info.base_name.startswith(".")]
+    problems = [f"{folder / info.base_name} is not a file" for info in named if info.type != fs.FileType.File]
+    return [info for info in named if info.type == fs.FileType.File], problems
+
+
+def read_file(file: Location, row_type: type) -> pa.Table | str:
+    """The rows of one file, with the columns of `schema_of(row_type)`; or what is wrong with it."""
+    found = read_stored(file)
+    if isinstance(found, str):
+        return found
+    there, schema = set(found.column_names), schema_of(row_type)
+    try:
+        columns = [
+            found[own.name].cast(own.type) if own.name in there else pa.nulls(len(found), own.type) for own in schema
+        ]
+    except pa.ArrowException as err:
+        return f"has other columns than raypol's ({first_line(err)[:120]})"
+    table = pa.table(columns, schema=schema)
+    empty = [name for name in needed_columns(row_type) if table[name].null_count]
+    return f"has no complete rows of raypol (without {', '.join(empty[:_NAMED])})" if empty else table
+
+
+def read_stored(file: Location) -> pa.Table | str:
+    """The rows of one file in the columns that it has; or what is wrong with it."""
+    try:
+        with file.filesystem.open_input_file(file.path) as stream:
+            found = upgrade(pq.ParquetFile(stream).read(use_threads=False))
+    except (OSError, pa.ArrowException) as err:
+        return f"cannot be read ({first_line(err)[:120]})"
+    return found if "sweep_id" in found.column_names else "has no rows of raypol (no column sweep_id)"
+
+
+def left_out(problems: Sequence[str]) -> list[str]:
+    """One line on files that were left out; none if there are none."""
+    more = f"; and {len(problems) - _NAMED:,} more" if len(problems) > _NAMED else ""
+    return [f"left out: {'; '.join(problems[:_NAMED])}{more}"] if problems else []
+
+
+def warn_left_out(problems: Sequence[str]) -> None:
+    """Log that files were left out, unless this process has said the same before."""
+    for line in left_out(problems):
+        _warn_once(line)
+
+
+@lru_cache(maxsize=1024)
+def _warn_once(line: str) -> None:
+    _log.warning("%s", line)
+
+
+def _read_together(folder: Location, row_type: type, names: Sequence[str]) -> pa.Table | None:
+    """The rows of many files at once; None if some file needs a closer look."""
+    paths = [(folder / name).path for name in names]
     if not paths:
-        return []
+        return schema_of(row_type).empty_table()
     schema = pa.schema([*schema_of(row_type), *legacy_fields(row_type)])
-    found = ds.dataset(paths, filesystem=folder.filesystem, format="parquet", schema=schema)
-    return to_rows(upgrade(found.to_table(filter=ds.field("sweep_id") == sweep_id if sweep_id else None)), row_type)
+    try:
+        found = ds.dataset(paths, filesystem=folder.filesystem, format="parquet", schema=schema).to_table()
+    except (OSError, pa.ArrowException):
+        return None
+    return None if any(found[name].null_count for name in needed_columns(row_type)) else upgrade(found)
 
 
 def to_rows(table: pa.Table, row_type: type[Row]) -> list[Row]:

@@ -8,7 +8,7 @@ import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import duckdb
@@ -18,15 +18,14 @@ import pyarrow.parquet as pq
 
 from raypol.core.errors import InputError, reject_choice
 from raypol.store.location import Location
-from raypol.store.results.columns import Column, View, columns_of, schema_of
-from raypol.store.results.files import to_rows
+from raypol.store.results.columns import Column, View, columns_of, needed_columns, schema_of
+from raypol.store.results.files import read_file, to_rows
 from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.results_folder import ResultsFolder
 
 Value = str | int | float | bool | None
 
 COLUMNS: Final = tuple(column.name for column in columns_of(TrialRow))
-_NEEDED: Final = tuple(column.name for column in columns_of(TrialRow) if column.default is MISSING)
 _MEMORY: Final = "2GB"
 _SECONDS: Final = 20.0
 _READS_AT_A_TIME: Final = 8
@@ -216,7 +215,7 @@ def success_by_steps(
 def rows(database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition] = ()) -> list[TrialRow]:
     """Rows that the conditions leave, without those that lack a required column (arm, T', status, ...)."""
     found = select(database, conditions)
-    complete = [column for column in _NEEDED if found[column].null_count]
+    complete = [column for column in needed_columns(TrialRow) if found[column].null_count]
     if complete:
         test, values = where(conditions)
         needed = " AND ".join(f"{_column(column)} IS NOT NULL" for column in complete)
@@ -234,26 +233,11 @@ def trial(database: duckdb.DuckDBPyConnection, trial_id: str) -> dict[str, Any] 
 
 def read_intervals(results: Location, trial_ids: Sequence[str]) -> tuple[pa.Table, int]:
     """Read the intervals of some trials; returns them and the number of trials without a readable file."""
-    folder, schema = ResultsFolder(results).intervals, schema_of(IntervalRow)
-
-    def read(trial_id: str) -> pa.Table | None:
-        try:
-            with folder.filesystem.open_input_file((folder / f"{trial_id}.parquet").path) as stream:
-                found = pq.ParquetFile(stream).read(use_threads=False)
-            return pa.table(
-                [
-                    found[own.name].cast(own.type) if own.name in found.column_names else pa.nulls(len(found), own.type)
-                    for own in schema
-                ],
-                schema=schema,
-            )
-        except (OSError, KeyError, pa.ArrowException):
-            return None
-
+    folder = ResultsFolder(results).intervals
     with ThreadPoolExecutor(_READS_AT_A_TIME) as pool:
-        read_tables = list(pool.map(read, trial_ids))
-    tables = [table for table in read_tables if table is not None]
-    return pa.concat_tables([schema.empty_table(), *tables]), len(read_tables) - len(tables)
+        found = list(pool.map(lambda trial_id: read_file(folder / f"{trial_id}.parquet", IntervalRow), trial_ids))
+    tables = [table for table in found if not isinstance(table, str)]
+    return pa.concat_tables([schema_of(IntervalRow).empty_table(), *tables]), len(found) - len(tables)
 
 
 def free_sql(

@@ -8,7 +8,7 @@ from typing import Final
 
 from raypol.store.location import Location
 from raypol.store.results.columns import column, row
-from raypol.store.results.files import read_rows, write_rows
+from raypol.store.results.files import write_rows
 from raypol.store.results_folder import ResultsFolder
 
 _BEYOND: Final = "Of a seed the neighbour that fails; over seeds where the interval for the median end"
@@ -57,8 +57,3 @@ def write_ranges(results: Location, sweep_id: str, policy: str, rows: Sequence[R
     """Record the ranges that a search found in place of an earlier record of it. Returns the file."""
     write_rows(ResultsFolder(results).ranges, f"{sweep_id}-{policy}", RangeRow, rows)
     return ResultsFolder(results).ranges / f"{sweep_id}-{policy}.parquet"
-
-
-def read_ranges(results: Location, *, sweep_id: str = "") -> list[RangeRow]:
-    """Read the ranges in a results folder, or of one sweep."""
-    return read_rows(ResultsFolder(results).ranges, RangeRow, sweep_id)

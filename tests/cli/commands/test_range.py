@@ -21,8 +21,8 @@ from raypol.runs.success_range.search import SearchGrid
 from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
-from raypol.store.results.files import read_trials
-from raypol.store.results.range_rows import RangeRow, read_ranges
+from raypol.store.results.files import read_rows, read_trials
+from raypol.store.results.range_rows import RangeRow
 from tests.studies import TRAIN, on, prepare, trial
 
 SPAN = SearchGrid(low=10, high=640, resolution=10)
@@ -147,7 +147,7 @@ def launch(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def over_seeds(folder: Path, policy: str) -> dict[str, RangeRow]:
-    rows = read_ranges(open_location(folder / "results"))
+    rows = read_rows(open_location(folder / "results" / "ranges"), RangeRow, "")
     return {row.arm: row for row in rows if row.seed is None and row.policy == policy}
 
 

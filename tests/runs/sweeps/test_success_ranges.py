@@ -28,7 +28,8 @@ from raypol.runs.sweeps.success_ranges import (
 )
 from raypol.runs.trials.study import Trial
 from raypol.store.location import open_location
-from raypol.store.results.range_rows import RangeRow, read_ranges, write_ranges
+from raypol.store.results.files import read_rows
+from raypol.store.results.range_rows import RangeRow, write_ranges
 from raypol.store.results.rows import TrialRow
 from tests.rows import made_row
 from tests.studies import TRAIN
@@ -260,8 +261,8 @@ def test_ranges_are_recorded_per_arm_and_per_seed(tmp_path: Path) -> None:
     rows = range_rows(estimates, ranges.grid, "sweep", "strict")
     place = write_ranges(results, "sweep", "strict", rows)
     assert place.path.endswith("ranges/sweep-strict.parquet")
-    assert read_ranges(results, sweep_id="sweep") == rows
-    assert read_ranges(results, sweep_id="other") == []
+    assert read_rows(results / "ranges", RangeRow, "sweep") == rows
+    assert read_rows(results / "ranges", RangeRow, "other") == []
     assert [(row.arm, row.seed) for row in rows] == [
         (arm, seed) for arm in ("null", "infinitesimal", "forged_momentum") for seed in (None, 0, 1)
     ]
