@@ -33,6 +33,17 @@ def mlp(*, in_channels: int, num_classes: int) -> nn.Module:
     )
 
 
+def matrices(*, in_channels: int, num_classes: int) -> nn.Module:
+    """Two layers without biases: all parameters have two dimensions."""
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(16 * in_channels, 12, bias=False),
+        nn.ReLU(),
+        nn.Linear(12, num_classes, bias=False),
+    )
+
+
 def dropout_mlp(*, in_channels: int, num_classes: int) -> nn.Module:
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * in_channels, 12), nn.Dropout(), nn.Linear(12, num_classes)

@@ -1,6 +1,7 @@
 """Declared optimizers and schedules: building them, one update, learning rates."""
 
-from collections.abc import Collection
+import inspect
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import ModuleType
 from typing import Final, TypeVar
@@ -11,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from raypol.core.errors import InputError, reject_choice
-from raypol.core.proof import OptimizerConfig, Recipe, ScheduleConfig
+from raypol.core.proof import OptimizerConfig, Recipe, Scalar, ScheduleConfig
 
-# Optimizers whose step needs a closure or sparse gradients cannot replay from (state, gradient).
-_UNUSABLE_OPTIMIZERS: Final = {"Optimizer", "LBFGS", "SparseAdam"}
+_UNUSABLE_OPTIMIZERS: Final = {
+    "Optimizer": "is the base of all optimizers",
+    "LBFGS": "evaluates the loss several times in a step, and a replay has one gradient for each",
+    "SparseAdam": "takes sparse gradients alone, and a model's are dense",
+}
+"""Classes of torch.optim that cannot be replayed from a state and a gradient, and why."""
 _UNUSABLE_SCHEDULERS: Final = {"LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"}
 _Class = TypeVar("_Class")
 
@@ -23,16 +28,70 @@ def build_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> 
     """The declared optimizer.
 
     Raises:
-        InputError: not in torch.optim, or options that it does not take.
+        InputError: not in torch.optim, or options or parameters that it does not take.
     """
-    possible = _subclasses(torch.optim, torch.optim.Optimizer, _UNUSABLE_OPTIMIZERS)
-    if config.name not in possible:
-        reject_choice("optimizer", config.name, possible)
+    kind = _optimizer_class(config.name)
     options = {**config.options, "lr": config.lr}
+    others = [tuple(p.shape) for p in parameters if p.dim() != 2]
+    if config.name == "Muon" and others:
+        raise InputError(
+            f"optimizer Muon updates matrices alone: expected a model whose parameters all have 2 dimensions, got {len(others)} "
+            f"others, the first of shape {others[0]}"
+        )
     try:
-        return possible[config.name](parameters, **options)  # type: ignore[arg-type]
+        return kind(parameters, **options)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError) as err:
         raise InputError(f"optimizer {config.name} does not take {dict(config.options)}: {err}") from err
+
+
+def takes(name: str, option: str) -> bool:
+    """True if the constructor of an optimizer has this option; False for a name that means no optimizer."""
+    kind = getattr(torch.optim, name, None)
+    return inspect.isclass(kind) and option in inspect.signature(kind).parameters
+
+
+def declared_options(
+    name: str, lr: float, given: Mapping[str, float | None], unless: Mapping[str, float | None]
+) -> dict[str, Scalar]:
+    """The options that are declared of an optimizer.
+
+    Args:
+        name: class in torch.optim.
+        lr: the initial learning rate.
+        given: options by name; None = not given.
+        unless: values of those that are not given, where the class has them; None = the class's own default.
+
+    Raises:
+        InputError: not in torch.optim, or an option was given that the class lacks.
+    """
+    _optimizer_class(name)
+    options: dict[str, Scalar] = {"lr": lr}
+    for option, value in given.items():
+        if not takes(name, option):
+            if value is not None:
+                having = [other for other in _optimizers() if takes(other, option)]
+                raise InputError(
+                    f"optimizer {name} has no {option}, got {option} {value:g}: leave it out; "
+                    f"optimizers that have it: {', '.join(sorted(having))}"
+                )
+            continue
+        used = unless[option] if value is None else value
+        if used is not None:
+            options[option] = used
+    return options
+
+
+def _optimizer_class(name: str) -> type[torch.optim.Optimizer]:
+    possible = _optimizers()
+    if name in _UNUSABLE_OPTIMIZERS:
+        raise InputError(f"optimizer {name} {_UNUSABLE_OPTIMIZERS[name]}; possible: {', '.join(sorted(possible))}")
+    if name not in possible:
+        reject_choice("optimizer", name, possible)
+    return possible[name]
+
+
+def _optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+    return _subclasses(torch.optim, torch.optim.Optimizer, _UNUSABLE_OPTIMIZERS)
 
 
 def _subclasses(module: ModuleType, base: type[_Class], unusable: Collection[str]) -> dict[str, type[_Class]]:
@@ -79,7 +138,7 @@ def _scheduled(optimizer_config: OptimizerConfig, schedule: ScheduleConfig, step
     possible = _subclasses(schedulers, schedulers.LRScheduler, _UNUSABLE_SCHEDULERS)
     if schedule.name not in possible:
         reject_choice("schedule", schedule.name, ("constant", *possible))
-    optimizer = build_optimizer(optimizer_config, [nn.Parameter(torch.zeros(1))])
+    optimizer = build_optimizer(optimizer_config, [nn.Parameter(torch.zeros(1, 1))])  # Muon takes no other shape
     group = optimizer.param_groups[0]
     try:
         fixed = {key: group[key] for key in group if key not in {"lr", "params"}}

@@ -1,7 +1,7 @@
 """The configuration of an honest training, and the recipe that follows from it."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import torch
@@ -13,6 +13,7 @@ from raypol.core.errors import InputError, check_whole
 from raypol.core.precision import Precision, base_precision
 from raypol.core.proof import MAX_BATCH, MAX_STEPS, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.seeds import MAX_SEED, check_seed
+from raypol.core.training.optimizers import declared_options, takes
 from raypol.core.training.trainer import Trainer
 
 _PIECE: Final = 256
@@ -41,10 +42,10 @@ class TrainConfig:
     """Class in torch.optim."""
     lr: float = 0.05
     """Initial learning rate."""
-    momentum: float = 0.9
-    """SGD's momentum; ignored by other optimizers."""
-    weight_decay: float = 1e-4
-    """Weight decay."""
+    momentum: float | None = None
+    """Momentum; None = 0.9 for SGD, the class's own default for other optimizers that have one."""
+    weight_decay: float | None = None
+    """Weight decay; None = 1e-4 for optimizers that have one."""
     lr_drops: tuple[float, ...] = (0.5, 0.75)
     """Where in training, as a share of T, the learning rate falls; () = constant."""
     lr_factor: float = 0.1
@@ -68,9 +69,8 @@ class TrainConfig:
 
     def recipe(self, dataset: Dataset, *, device: str, threads: int) -> Recipe:
         """The full declaration A of this training on a device."""
-        options: dict[str, bool | int | float | str] = {"lr": self.lr, "weight_decay": self.weight_decay}
-        if self.optimizer == "SGD":
-            options["momentum"] = self.momentum
+        given = {"momentum": self.momentum, "weight_decay": self.weight_decay}
+        options = declared_options(self.optimizer, self.lr, given, self._unless_given())
         schedule = ScheduleConfig()
         if self.lr_drops:
             if any(not 0.0 < drop < 1.0 for drop in self.lr_drops):
@@ -101,6 +101,21 @@ class TrainConfig:
         )
         check_recipe(recipe, dataset)
         return recipe
+
+    def _unless_given(self) -> dict[str, float | None]:
+        own = self.optimizer != "SGD" and takes(self.optimizer, "momentum")
+        return {"momentum": None if own else 0.9, "weight_decay": 1e-4}
+
+    def stated(self) -> dict[str, object]:
+        """Every field by name, options that were not given as they are taken: the words by which trials and sweeps are named.
+
+        They are those of the first results folders, where an option that the optimizer lacks had its default.
+        """
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        return shown | {name: value for name, value in self._unless_given().items() if shown[name] is None}
+
+    def __repr__(self) -> str:
+        return f"TrainConfig({', '.join(f'{name}={value!r}' for name, value in self.stated().items())})"
 
     def reference(self) -> "TrainConfig":
         """The training of the next seed, 0 after the largest, recorded at its ends alone: d_ref is the distance of both ends."""

@@ -69,7 +69,7 @@ def _recorded_options(start: State, name: str) -> dict[str, Scalar]:
 
 def _defaults(name: str) -> Mapping[str, object]:
     """Default options of an optimizer's constructor."""
-    optimizer = build_optimizer(OptimizerConfig(name=name, options={"lr": 1e-3}), [nn.Parameter(torch.zeros(1))])
+    optimizer = build_optimizer(OptimizerConfig(name=name, options={"lr": 1e-3}), [nn.Parameter(torch.zeros(1, 1))])
     return optimizer.defaults
 
 

@@ -98,9 +98,10 @@ class Design:
         """Every part as text by its name, which a resumed sweep is compared with."""
         text = {f"arm {arm}": f"{attack!r} {import_path_of(attack)}".rstrip() for arm, attack in self.attacks().items()}
         text |= {f"axis {axis}": axis_text(values) for axis, values in self.space.items()}
-        train = replace(self.train, data_dir=None)
-        for name, part in {"train": train, "spoof": self.spoof, "thresholds": self.thresholds}.items():
-            text |= {f"{name}.{key}": repr(value) for key, value in asdict(part).items()}  # type: ignore[call-overload]
+        train = replace(self.train, data_dir=None).stated()
+        parts = {"train": train, "spoof": asdict(self.spoof), "thresholds": asdict(self.thresholds)}
+        for name, part in parts.items():
+            text |= {f"{name}.{key}": repr(value) for key, value in part.items()}
         return text | {"examination": repr(self.examination)}
 
 
