@@ -1,9 +1,11 @@
 """Progress of long work, with rate and time left: a bar on a terminal, a line now and then in a log."""
 
+import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rich.console import Console
@@ -11,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
-from raypol.core.progress import Progress
+from raypol.core.progress import Progress, TimeLeft, still_takes
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _MOST_BETWEEN_LINES: Final = 300.0
@@ -19,6 +21,8 @@ _SHARE: Final = 1 / 60
 """Pause between lines as a share of the time that passed: a log of ten hours needs no line every ten seconds."""
 _SILENCE_S: Final = 60.0
 """After this long without news a line says that the work goes on."""
+_SAY_S: Final = 5.0
+"""After this long without a count it is said that the time left is not known."""
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _DAY: Final = 86400.0
@@ -39,40 +43,74 @@ class _Count(MofNCompleteColumn):
         return Text() if task.total is None else super().render(task)
 
 
-class _Pace(ProgressColumn):
+class _PaceColumn(ProgressColumn):
     """Rate and time left."""
 
-    def render(self, task: Task) -> Text:
-        return Text(pace_words(task), style="progress.remaining")
+    def __init__(self, words: Callable[[], str]) -> None:
+        super().__init__()
+        self._words = words
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002 - the bar has one task
+        return Text(self._words(), style="progress.remaining")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How fast one thing is counted. Times are of the monotonic clock."""
+
+    begun_at: float
+    begun_with: int
+    at: float
+    """Time of the last count."""
+    done: int
+    of: int
+    left: TimeLeft | None = None
+
+    def words(self) -> str:
+        """Rate and time left, as far as they are known."""
+        counted, took, now = self.done - self.begun_with, self.at - self.begun_at, time.monotonic()
+        is_known = counted > 0 and took > 0.0
+        words = [rate_words(counted / took)] if is_known else []
+        if self.done < self.of:
+            if self.left is not None:
+                words.append(left_words(self.left))
+            elif is_known:
+                each_s = took / counted
+                left_s = still_takes(each_s, now - self.at) + (self.of - self.done - 1) * each_s
+                words.append(f"{left_time_words(left_s)} left")
+            elif now - self.begun_at >= _SAY_S:
+                words.append("time left not known yet")
+        return ", ".join(words)
 
 
 class _Shown:
-    """The bar, which also measures the rate where only lines are printed."""
+    """What is shown of the updates, on a terminal or in a log."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._started = time.monotonic()
-        # Averages over everything counted: a trial may take an hour. The clock is looked up anew for the tests' sake.
+        # The clock is looked up anew for the tests' sake.
         self.bar = ProgressBar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             _Count(),
             TimeElapsedColumn(),
-            _Pace(),
+            _PaceColumn(self._pace_words),
             console=console,
             transient=True,
             get_time=lambda: time.monotonic(),
-            speed_estimate_period=_DAY,
+            refresh_per_second=4,
         )
         self.bar.add_task("starting", total=None)
         self._printed_at = -_MOST_BETWEEN_LINES
         self._printed: tuple[str, int, int] | None = None
         self._news: tuple[str, int, int] | None = None
+        self._pace: _Pace | None = None
         self._lock = threading.Lock()
 
-    def __call__(self, what: str, done: int, of: int) -> None:
+    def __call__(self, what: str, done: int, of: int, left: TimeLeft | None = None, /) -> None:
         with self._lock:
-            self._count(what, done, of)
+            self._count(what, done, of, left)
             if self._console.is_terminal:
                 return
             self._news = (what, done, of)
@@ -81,14 +119,20 @@ class _Shown:
             if is_due or (done == of and self._news != self._printed):
                 self._print(passed)
 
-    def _count(self, what: str, done: int, of: int) -> None:
+    def _count(self, what: str, done: int, of: int, left: TimeLeft | None) -> None:
         (task,) = self.bar.tasks
-        if task.total == (of or None) and task.completed <= done:
+        pace, now = self._pace, time.monotonic()
+        if pace is not None and pace.of == of and pace.done <= done:
+            self._pace = replace(pace, at=now if done > pace.done else pace.at, done=done, left=left)
             self.bar.update(task.id, description=what, completed=done)
             return
         # Another total, or a count that went back, begins anew.
+        self._pace = _Pace(begun_at=now, begun_with=done, at=now, done=done, of=of, left=left)
         self.bar.remove_task(task.id)
-        self.bar.advance(self.bar.add_task(what, total=of or None, completed=done), 0)  # the rate counts from now
+        self.bar.add_task(what, total=of or None, completed=done)
+
+    def _pace_words(self) -> str:
+        return self._pace.words() if self._pace is not None else ""
 
     @contextmanager
     def never_silent(self) -> Iterator[None]:
@@ -116,7 +160,7 @@ class _Shown:
         assert self._news is not None
         what, done, of = self._printed = self._news
         self._printed_at = passed
-        pace = pace_words(self.bar.tasks[0])
+        pace = self._pace_words()
         count = f"{done}/{of} " if of else ""
         went = f"{passed:6.1f} s" if passed < 1000 else time_words(passed)
         more = f" ({pace})" if pace else ""
@@ -128,11 +172,15 @@ def _pause(passed: float, least: float) -> float:
     return min(max(least, passed * _SHARE), _MOST_BETWEEN_LINES)
 
 
-def pace_words(task: Task) -> str:
-    """Rate and time left, as far as they are known."""
-    if not task.speed:
-        return ""
-    return rate_words(task.speed) + (f", {time_words(task.time_remaining)} left" if task.time_remaining else "")
+def left_words(left: TimeLeft) -> str:
+    """The time left, or that nothing is known of it."""
+    seconds = left.seconds()
+    return f"no {left.what} has ended yet" if seconds is None else f"{left_time_words(seconds)} left"
+
+
+def left_time_words(seconds: float) -> str:
+    """Like `time_words`, never "0 s"."""
+    return time_words(max(math.ceil(seconds), 1))
 
 
 def rate_words(per_s: float, what: str = "") -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from raypol.cli.console import first_names
 from raypol.core.errors import InputError, first_line
+from raypol.core.progress import still_takes
 from raypol.runs.sweeps.live_status import FINAL, STATES, Pulse, read_pulse
 from raypol.runs.sweeps.record import SweepRecord, sweeps_on_record, sweeps_with_rows
 from raypol.store.location import Location
@@ -80,11 +81,10 @@ class SweepStatus:
         return Rates(over_s=over, trials_per_s=len(recent) / over, intervals_per_s=sum(recent) / over)
 
     def left_s(self) -> float | None:
-        """Seconds until all trials are done at these rates; None = not known, or the sweep does not go on."""
-        rates = self.rates()
-        if rates is None or not self.is_running or self.num_done >= self.num_trials:
+        """Seconds until the last trial ends, as its driver estimates; None = not known, or the sweep does not go on."""
+        if self.pulse is None or self.pulse.left_s is None or not self.is_running or self.num_done >= self.num_trials:
             return None
-        return (self.num_trials - self.num_done) / rates.trials_per_s
+        return still_takes(self.pulse.left_s, self.now - self.pulse.written_at)
 
 
 def read_status(results: Location, name: str = "") -> SweepStatus:

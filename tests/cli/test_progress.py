@@ -6,7 +6,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from raypol.cli.progress import progress, rate_words, time_words
+from raypol.cli.progress import left_time_words, progress, rate_words, time_words
+from raypol.core.progress import TimeLeft
 
 
 @pytest.fixture
@@ -71,7 +72,10 @@ def test_a_log_that_hears_nothing_says_that_it_goes_on(clock: list[float], monke
         limit = time.perf_counter() + 60.0
         while out.getvalue().count("\n") < 2 and time.perf_counter() < limit:
             time.sleep(0.01)
-    assert out.getvalue().splitlines() == ["[   0.0 s] 1/4 crafting intervals", "[  61.0 s] 1/4 crafting intervals"]
+    assert out.getvalue().splitlines() == [
+        "[   0.0 s] 1/4 crafting intervals",
+        "[  61.0 s] 1/4 crafting intervals (time left not known yet)",
+    ]
 
 
 def test_what_cannot_be_counted_shows_no_count(clock: list[float]) -> None:
@@ -112,6 +116,44 @@ def test_a_bar_tells_rate_and_time_left(clock: list[float]) -> None:
         clock[0] = 4.0
         update("crafting intervals", 2, 10)
     assert "30/min, 16 s left" in out.getvalue()
+
+
+def test_the_last_and_longest_is_never_zero_seconds_away(clock: list[float]) -> None:
+    """Nine short trials of ten are done in nine seconds; the tenth takes two minutes."""
+    left = TimeLeft("trial")
+    for number in range(10):
+        left.expect(str(number), "III", 120.0 if number == 9 else 1.0)
+    out = StringIO()
+    with progress(Console(file=out, width=60)) as update:
+        for number in range(10):
+            left.start(str(number), "III", 1.0)
+            update("running trials", number, 10, left)
+            clock[0] += 120.0 if number == 9 else 1.0
+            left.end(str(number))
+            if number == 0:
+                clock[0] += 10.0
+    assert out.getvalue().splitlines() == [
+        "[   0.0 s] 0/10 running trials (no trial has ended yet)",
+        "[  11.0 s] 1/10 running trials (5.5/min, 2 min 08 s left)",
+    ]
+
+
+def test_what_outruns_its_estimate_is_not_over(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raypol.cli.progress._SECONDS_BETWEEN_LINES", 0.01)
+    out = StringIO()
+    with progress(Console(file=out, width=60)) as update:
+        update("crafting intervals", 0, 4)
+        clock[0] = 3.0
+        update("crafting intervals", 3, 4)
+        for later in (3.4, 70.0):
+            clock[0] = later
+            lines, limit = out.getvalue().count("\n"), time.perf_counter() + 60.0
+            while later > 60.0 and out.getvalue().count("\n") == lines and time.perf_counter() < limit:
+                time.sleep(0.01)
+    assert out.getvalue().splitlines()[1:] == [
+        "[   3.0 s] 3/4 crafting intervals (1.0/s, 1 s left)",
+        "[  70.0 s] 3/4 crafting intervals (1.0/s, 7 s left)",
+    ]
 
 
 def test_an_error_inside_passes_through() -> None:
@@ -160,3 +202,7 @@ def test_rates(per_s: float, said: str) -> None:
 )
 def test_times(seconds: float, said: str) -> None:
     assert time_words(seconds) == said
+
+
+def test_the_time_left_is_never_zero() -> None:
+    assert [left_time_words(seconds) for seconds in (0.0, 0.3, 1.2, 59.6)] == ["1 s", "1 s", "2 s", "1 min 00 s"]

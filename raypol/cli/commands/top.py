@@ -15,7 +15,7 @@ from rich.text import Text
 
 from raypol.cli.console import OUT, first_names, table_console
 from raypol.cli.options import Debug, open_results_folder
-from raypol.cli.progress import rate_words, time_words
+from raypol.cli.progress import left_time_words, rate_words, time_words
 from raypol.cli.sweep_status import SweepStatus, read_status
 from raypol.cluster.accelerators import canonical_accelerator
 from raypol.cluster.connection import connect, running_cluster
@@ -162,9 +162,9 @@ def _rates(status: SweepStatus) -> list[RenderableType]:
         when = "" if status.is_running else " before the end"
         parts.append(f"{trials}, {intervals} verified, over the last {time_words(rates.over_s)}{when}")
     if left is not None:
-        parts.append(f"about {time_words(left)} left")
+        parts.append(f"about {left_time_words(left)} left")
     elif status.is_running:
-        parts.append("time left: not known before a trial has finished")
+        parts.append("time left: not known before a trial has ended")
     return [Text("; ".join(parts))] if parts else []
 
 

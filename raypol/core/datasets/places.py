@@ -10,7 +10,7 @@ from typing import Final
 
 from raypol.core.errors import InputError
 from raypol.core.locks import hold_lock
-from raypol.core.progress import Progress
+from raypol.core.progress import Progress, TimeLeft
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def logged_progress() -> Progress:
     """Progress as lines in the log now and then; none for work that is soon done."""
     last = time.monotonic()
 
-    def log(what: str, done: int, of: int) -> None:
+    def log(what: str, done: int, of: int, _left: TimeLeft | None = None) -> None:
         nonlocal last
         if time.monotonic() - last >= _QUIET_S:
             last = time.monotonic()

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from raypol.cluster.runners import ROLES, Runner
 from raypol.core.attacks import find_attack
-from raypol.core.progress import Progress, no_progress
+from raypol.core.progress import Progress, TimeLeft, no_progress
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
+from raypol.runs.sweeps.forecast import FLOPS_ALONE, Forecaster
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.runs.trials.trial import prepare_study, run_honest, run_trial
@@ -92,16 +93,20 @@ def run_demo(
     sweep_id = sweep_id or new_sweep_id()
     about = About(question=QUESTION, num_trials=len(trials), search="demo", command=command)
     SweepRecord(results, sweep_id).write_about(about)
+    on_progress("counting the work of the trials", 0, total)
+    left = TimeLeft("trial")
+    for trial, seconds in zip(trials, Forecaster(speed=FLOPS_ALONE).trial_seconds(trials, 0), strict=True):
+        left.expect(trial.trial_id(sweep_id), trial.arm, seconds)
     study = prepare_study(runner, results, train, sweep_id, on_progress=on_progress)
     on_progress("honest proof and reference", 1, total)
     honest = run_honest(runner, study, trials[0])
     on_outcome(honest.row, honest.intervals)
-    on_progress("honest proof verified", 2, total)
+    on_progress("honest proof verified", 2, total, left)
     outcomes = [honest]
-    for done, outcome in enumerate(run_concurrently(runner, study, trials, honest), start=3):
+    for done, outcome in enumerate(run_concurrently(runner, study, trials, honest, left), start=3):
         outcomes.append(outcome)
         on_outcome(outcome.row, outcome.intervals)
-        on_progress(f"{outcome.row.arm}, T' = {outcome.row.steps}, k = {outcome.row.interval}", done, total)
+        on_progress(f"{outcome.row.arm}, T' = {outcome.row.steps}, k = {outcome.row.interval}", done, total, left)
     order = {(t.arm, t.spoof.steps, t.spoof.interval): i for i, t in enumerate(trials)}
     outcomes[1:] = sorted(outcomes[1:], key=lambda o: order[o.row.arm, o.row.steps, o.row.interval])
     return DemoRun(study=study, outcomes=tuple(outcomes))
@@ -112,12 +117,20 @@ def new_sweep_id() -> str:
     return f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
-def run_concurrently(runner: Runner, study: Study, trials: list[Trial], honest: TrialOutcome) -> Iterator[TrialOutcome]:
-    """Run a few trials at once and yield their outcomes as they come."""
+def run_concurrently(
+    runner: Runner, study: Study, trials: list[Trial], honest: TrialOutcome, left: TimeLeft
+) -> Iterator[TrialOutcome]:
+    """Run a few trials at once and yield their outcomes as they come; `left` hears of their begin and end."""
     stop = threading.Event()
 
     def run(trial: Trial) -> TrialOutcome | None:
-        return None if stop.is_set() else run_trial(runner, study, trial, honest.row)
+        if stop.is_set():
+            return None
+        trial_id = trial.trial_id(study.sweep_id)
+        left.start(trial_id, trial.arm, trial.spoof.steps)
+        outcome = run_trial(runner, study, trial, honest.row)
+        left.end(trial_id)
+        return outcome
 
     with ThreadPoolExecutor(_CONCURRENT_TRIALS, thread_name_prefix="raypol-trial") as pool:
         try:

@@ -13,9 +13,10 @@ from raypol.cluster.inventory import check_group, gpu_models, resolve
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.cluster.shared_folder import check_visible
-from raypol.core.progress import Progress, no_progress
+from raypol.core.progress import Progress, TimeLeft, no_progress
 from raypol.runs.sweeps.baselines import Baseline, BaselineMaker
 from raypol.runs.sweeps.failed_trials import unworked_row
+from raypol.runs.sweeps.forecast import FLOPS_ALONE, Forecaster
 from raypol.runs.sweeps.live_status import LiveStatus
 from raypol.runs.sweeps.plan import SweepPlan
 from raypol.runs.sweeps.points import controls_beside, searchable
@@ -154,6 +155,9 @@ class _Driver:
 
     def _enumerate(self, finished: set[str]) -> str:
         left = self._unfinished(self._plan.trials, finished)
+        if len(left) > 1:
+            self._show("counting the work of the trials")
+            self._live.expect(left, Forecaster(speed=FLOPS_ALONE).trial_seconds(left, self._plan.options.estimate))
         return self._run(self._baselines(left), left)
 
     def _search(self, finished: set[str]) -> str:
@@ -270,8 +274,8 @@ class _Driver:
         self._events.on_row(row, intervals)
 
     def _show(self, what: str) -> None:
-        self._show_count(what, self._done, self._total)
+        self._show_count(what, self._done, self._total, self._live.left)
 
-    def _show_count(self, what: str, done: int, of: int) -> None:
-        self._live.set_activity(what if (done, of) == (self._done, self._total) else f"{what}: {done}/{of}")
-        self._events.on_progress(what, done, of)
+    def _show_count(self, what: str, done: int, of: int, left: TimeLeft | None = None) -> None:
+        self._live.set_activity(f"{what}: {done}/{of}" if of and left is None else what)
+        self._events.on_progress(what, done, of, left)

@@ -4,6 +4,7 @@ The work of a step is counted (`raypol.core.costs`), not assumed. Seconds follow
 names: measured here by training for a moment, given as honest steps per second, or assumed of a named GPU.
 """
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ UTILISATION: Final = 0.3
 LAUNCH_S: Final = 10e-6
 """Host time per operation assumed of eager torch, which bounds a small model on a fast GPU."""
 _MEASURE_S: Final = 3.0
+_log = logging.getLogger(__name__)
 _INDEX_BYTES: Final = 8
 
 
@@ -56,6 +58,9 @@ class Speed:
     def seconds(self, work: StepCost, *, steps: float, batch_size: int) -> float:
         """Time of these steps: the device's arithmetic or the host's launches, whichever takes longer."""
         return steps * max(work.flops * batch_size / self.flops_per_s, work.launches * self.launch_s)
+
+
+FLOPS_ALONE: Final = Speed(flops_per_s=1e9, source="of no device: to compare pieces of work with each other")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,6 +175,8 @@ class Forecaster:
     """Share of its peak that a named GPU is assumed to reach."""
     threads: int = 1
     """CPU threads to measure with."""
+    speed: Speed | None = None
+    """Speed of every device, instead of all that."""
 
     def __post_init__(self) -> None:
         self._training: dict[str, StepCost] = {}
@@ -188,6 +195,30 @@ class Forecaster:
         return Forecast(
             lines=tuple(lines.values()), speeds=dict(self._speeds), retries=retries, steps_per_s=dict(self._rates)
         )
+
+    def trial_seconds(self, trials: Sequence[Trial], estimate: int, *, within_s: float = 20.0) -> list[float]:
+        """Seconds of device time that each trial takes, to compare them with each other.
+
+        A trial whose work cannot be counted, or not in time, gets the mean of the others for its T'.
+
+        Args:
+            trials: of any sweep.
+            estimate: see `SweepOptions.estimate`.
+            within_s: seconds after which counting ends.
+        """
+        began, found = time.monotonic(), []
+        for trial in trials:
+            seconds = math.nan
+            if time.monotonic() - began < within_s:
+                try:
+                    line = self._spoof(trial, estimate)
+                    seconds = line.make_s + line.verify_s
+                except Exception as err:  # code of the user's own, which fails again in its trial and is told there
+                    _log.debug("the work of %s cannot be counted: %s", trial, err)
+            found.append(seconds)
+        known = [(seconds, trial.spoof.steps) for seconds, trial in zip(found, trials, strict=True) if seconds > 0.0]
+        per_step = sum(seconds for seconds, _ in known) / sum(steps for _, steps in known) if known else 1.0
+        return [s if s > 0.0 else per_step * trial.spoof.steps for s, trial in zip(found, trials, strict=True)]
 
     def _lines(self, plan: SweepPlan) -> Iterator[ForecastLine]:
         trials = plan.examples()
@@ -277,8 +308,12 @@ class Forecaster:
 
     def _craft_work(self, trial: Trial, recipe: Recipe, shape: Shape) -> StepCost:
         train = trial.train
-        chosen: Sequence[Any] = (trial.attack, trial.spoof.carry, trial.spoof.hyperparameters, recipe.batch_size)
-        key = repr((train.model, train.dataset, train.optimizer, recipe.interval, *chosen))
+        chosen: Sequence[Any] = (trial.attack, trial.spoof.carry, trial.spoof.hyperparameters)
+        looks_at_all = (
+            getattr(trial.attack, "crafting", "") == "select"
+        )  # once per interval; else k and B do not matter
+        size = (recipe.interval, recipe.batch_size) if looks_at_all else ()
+        key = repr((train.model, train.dataset, train.optimizer, *size, *chosen))
         if key not in self._crafting:
             self._crafting[key] = crafting_step_cost(recipe, shape, trial.spoof, trial.attack)
         return self._crafting[key]
@@ -286,11 +321,15 @@ class Forecaster:
     def _device(self, spelling: str) -> str:
         """The device that a trial means: the GPU it names, else the one that was given."""
         request = parse_device(spelling)
+        if self.speed is not None:
+            return spelling
         if self.measure or self.steps_per_s is not None:
             return "this machine" if self.measure else "the given device"
         return canonical_accelerator(request.accelerator or self.gpu or spelling)
 
     def _speed(self, device: str, train: TrainConfig) -> Speed:
+        if self.speed is not None:
+            return self.speed
         if self.steps_per_s is None and not self.measure:
             if device not in self._speeds:
                 self._speeds[device] = assumed_speed(device, self.utilisation)

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -31,6 +31,7 @@ from raypol.cluster.metrics import (
     start_series,
 )
 from raypol.core.errors import InputError, first_line
+from raypol.core.progress import TimeLeft
 from raypol.runs.trials.study import Trial
 from raypol.store.location import Location, atomic_output, reason_of
 from raypol.store.results.files import warn_left_out
@@ -92,6 +93,8 @@ class Pulse:
     """Of a search: at most."""
     states: dict[str, int] = field(default_factory=dict)
     """Trials by state: waiting, running, ok, error, stopped."""
+    left_s: float | None = None
+    """Seconds until the last trial ends; None = not known."""
     running: tuple[RunningTrial, ...] = ()
     """The oldest first."""
     lost: int = 0
@@ -144,6 +147,8 @@ class LiveStatus:
         self._running: dict[str, RunningTrial] = {}
         self._tries: Counter[str] = Counter()
         self._finished: deque[tuple[float, int]] = deque(maxlen=_KEPT)
+        self.left = TimeLeft("trial")
+        """The time that the trials still take."""
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
@@ -180,6 +185,12 @@ class LiveStatus:
         """Set the number of trials, finished ones included."""
         with self._lock:
             self._total = num_trials
+            self.left.expect_in_all(num_trials - len(self._states))
+
+    def expect(self, trials: Sequence[Trial], works: Sequence[float]) -> None:
+        """Note trials that will run, and the work of each; of others T' is taken for the work."""
+        for trial, work in zip(trials, works, strict=True):
+            self.left.expect(trial.trial_id(self._sweep_id), trial.arm, work)
 
     def add_resumed(self, rows: Iterable[TrialRow]) -> None:
         """Count the finished trials of earlier runs."""
@@ -208,6 +219,7 @@ class LiveStatus:
                 tries=self._tries[trial_id],
             )
             again = self._tries[trial_id] > 1
+            self.left.start(trial_id, trial.arm, trial.spoof.steps)
         if again:
             add_restarted("trial process")
         for state in FINAL:
@@ -219,11 +231,13 @@ class LiveStatus:
         with self._lock:
             self._lost += 1
             self._running.pop(trial.trial_id(self._sweep_id), None)
+            self.left.stop(trial.trial_id(self._sweep_id))
 
     def trial_finished(self, row: TrialRow) -> None:
         """Note that a trial has its row."""
         with self._lock:
             self._running.pop(row.trial_id, None)
+            self.left.end(row.trial_id, tells=row.trial_id not in self._states)  # a searcher's point may pass by again
             self._states[row.trial_id] = row.status
             self._finished.append((time.time(), row.intervals_verified))
         add(TRIALS_FINISHED, 1, sweep=self._sweep_id, state=row.status, arm=row.arm)
@@ -247,6 +261,7 @@ class LiveStatus:
                 num_trials=self._total,
                 states={state: states[state] for state in STATES},
                 running=running,
+                left_s=self.left.seconds(),
                 lost=self._lost,
                 finished=tuple(self._finished),
             )

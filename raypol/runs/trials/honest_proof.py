@@ -85,7 +85,11 @@ def honest_proofs(
             folder, future = ResultsFolder(results).proof(proof_id), making.get(proof_id)
             while future is not None and not future.done():
                 with suppress(OSError):  # storage that is away for a moment shows no progress, and that is all
-                    on_progress("honest training, steps", *_written(results, wanted))
+                    done, of = _written(results, wanted)
+                    # Until then workers load torch and the dataset, whose time says nothing of a step's.
+                    on_progress(
+                        "honest training, steps" if done else "starting honest training", done, of if done else 0
+                    )
                 wait([future], timeout=_POLL_S)
             if future is not None and future.exception() is not None:
                 continue

@@ -59,6 +59,7 @@ def write_pulse(folder: Path, name: str = "s", **changed: Any) -> None:  # noqa:
         num_trials=10,
         states={"waiting": 5, "running": 1, "ok": 3, "error": 1, "stopped": 0},
         running=(running(),),
+        left_s=301.0,
         lost=1,
         finished=((NOW - 60.0, 12), (NOW - 1.0, 18)),
     )
@@ -79,9 +80,18 @@ def test_a_running_sweep(tmp_path: Path, top: Run) -> None:
         in out
     )
     assert "1.2 trials/min, 18 intervals/min verified, over the last 1 min 40 s" in out
-    assert "about 5 min 0" in out
+    assert "about 5 min 00 s left" in out
     (line,) = [line for line in out.splitlines() if line.startswith("III")]
     assert line.split() == ["III", "30", "10", "4", "T4", "/", "cpu", "1", "min", "14", "s", "1"]
+
+
+@pytest.mark.parametrize(
+    ("left_s", "said"),
+    [(0.0, "about 1 s left"), (0.9, "about 1 s left"), (None, "time left: not known before a trial has ended")],
+)
+def test_the_time_left_is_never_zero(tmp_path: Path, top: Run, left_s: float | None, said: str) -> None:
+    write_pulse(tmp_path, left_s=left_s)
+    assert said in top(tmp_path, "--once")[1]
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_progress_counts_checkpoints(tmp_path: Path) -> None:
     prove(tmp_path / "proof", DATA, model=SMOOTH)
     told: list[tuple[int, int]] = []
     import_published(
-        tmp_path / "proof", str(tmp_path / "r"), CLAIMS, on_progress=lambda _what, done, of: told.append((done, of))
+        tmp_path / "proof", str(tmp_path / "r"), CLAIMS, on_progress=lambda _what, done, of, *_: told.append((done, of))
     )
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 

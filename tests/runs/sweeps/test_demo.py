@@ -7,6 +7,7 @@ import pytest
 from raypol.cluster.runners import LocalRunner
 from raypol.core.attacks import method_of
 from raypol.core.errors import InputError
+from raypol.core.progress import TimeLeft
 from raypol.runs.sweeps.demo import ARMS, POINTS, run_demo
 from raypol.store.location import open_location
 from tests.conftest import Shown
@@ -73,6 +74,12 @@ def test_figures_and_the_tracking_store_lie_in_the_folder(shown: Shown) -> None:
 
 def test_progress_and_outcomes_are_told_as_they_come(local: LocalRunner, tmp_path: Path) -> None:
     events: list[tuple[str, int, int]] = []
+    lefts: list[TimeLeft | None] = []
+
+    def hear(what: str, done: int, of: int, left: TimeLeft | None = None) -> None:
+        events.append((what, done, of))
+        lefts.append(left)
+
     arms: list[str] = []
     run_demo(
         local,
@@ -80,14 +87,16 @@ def test_progress_and_outcomes_are_told_as_they_come(local: LocalRunner, tmp_pat
         TRAIN,
         points=[(10, 5)],
         arms=FEW_ARMS,
-        on_progress=lambda *event: events.append(event),
+        on_progress=hear,
         on_outcome=lambda row, _: arms.append(row.arm),
     )
+    assert events[0] == ("counting the work of the trials", 0, 4)
     training = [event for event in events if "training" in event[0]]
-    rest = events[len(training) :]
-    assert events[: len(training)] == training
-    assert {of for _, _, of in training} == {2 * TRAIN.steps}
+    rest = events[1 + len(training) :]
+    assert events[1 : 1 + len(training)] == training
+    assert {(bool(done), of) for _, done, of in training} <= {(False, 0), (True, 2 * TRAIN.steps)}, "never 0 of 80"
     assert [(done, of) for _, done, of in rest] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [left is None for left in lefts[-3:]] == [False] * 3
     assert arms[0] == "honest"
     assert sorted(arms[1:]) == ["III-loss", "null"]
 

@@ -17,6 +17,7 @@ from raypol.core.attacks.null import craft as ordinary
 from raypol.core.datasets.load import load_dataset
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
+from raypol.core.progress import TimeLeft
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.spoofing.method import AttackMethod, Crafted, Scene
 from raypol.core.spoofing.spoof_config import SpoofConfig
@@ -325,7 +326,7 @@ def test_the_other_trials_go_on(local: LocalRunner, fresh: Fresh) -> None:
         trial("unknown", attack=object()),
         trial("III-loss"),
     ]
-    outcomes = {o.row.arm: o.row for o in run_concurrently(local, fresh.study, trials, fresh.honest)}
+    outcomes = {o.row.arm: o.row for o in run_concurrently(local, fresh.study, trials, fresh.honest, TimeLeft("trial"))}
     assert {arm: row.status for arm, row in outcomes.items()} == {
         "raises": "error",
         "null": "ok",
