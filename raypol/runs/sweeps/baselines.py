@@ -85,6 +85,7 @@ class BaselineMaker:
             self.on_progress(f"waiting for the autoscaler to start a {kind} node for {request}", 0, 0)
         workers = max(1, groups_at_once(group, self.view.nodes, self.view.scalable, most=most))
         devices: dict[Role, DeviceRequest] = {"prover": proving, "spoofer": proving, "verifier": judging}
+        self.on_progress("starting workers", 0, 0)
         with RayRunner(devices, workers=workers, patience_s=self.options.patience_s) as runner:
             yield runner
 
