@@ -117,6 +117,29 @@ def update(optimizer: torch.optim.Optimizer) -> None:
         raise UpdateError(f"optimizer {type(optimizer).__name__} cannot make a step: {err!r}") from err
 
 
+def reach_of_state(
+    optimizer: torch.optim.Optimizer, rates: npt.NDArray[np.float64], num_steps: int, rate: float
+) -> float:
+    """Move that a state makes in all steps to come, over the one that it makes in `num_steps` steps at a constant rate.
+
+    A momentum m moves the weights by rate_1 m + rate_2 m^2 + ... of itself; for an adaptive optimizer m is its first beta. What
+    else a state holds (second moments) has no closed form and counts at the constant rate: then the result is at least 1.
+
+    Args:
+        optimizer: with its declared options.
+        rates: of the steps to come.
+        num_steps: k.
+        rate: the constant one, > 0.
+    """
+    plain = type(optimizer) is torch.optim.SGD
+    memory = optimizer.defaults.get("momentum") or (optimizer.defaults.get("betas") or (0.0,))[0]
+    if not 0.0 < memory < 1.0 or not rate > 0.0:  # no memory, not admissible, or nothing moves
+        return 1.0
+    to_come = float((rates * memory ** np.arange(1, len(rates) + 1)).sum())
+    reach = to_come / (rate * float((memory ** np.arange(1, num_steps + 1)).sum()))
+    return reach if plain and len(rates) else max(reach, 1.0)
+
+
 def learning_rates(recipe: Recipe) -> npt.NDArray[np.float64]:
     """(T,) learning rate of every step, taken from torch's own scheduler; a stretched schedule is resampled.
 

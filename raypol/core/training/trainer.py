@@ -22,7 +22,7 @@ from raypol.core.models import build_model
 from raypol.core.precision import WEIGHT_DTYPES, Precision, arithmetic, check_device, usable_device
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
-from raypol.core.training.optimizers import build_optimizer, learning_rates, state_after_a_step, update
+from raypol.core.training.optimizers import build_optimizer, learning_rates, reach_of_state, state_after_a_step, update
 from raypol.core.training.snapshots import checkpoint_of, pack_tensors, packed_layout, unpack_tensors
 
 _MAX_TEST_POINTS: Final = 1000
@@ -255,21 +255,28 @@ class Trainer:
 
     @torch.no_grad()
     def drift(self, checkpoint: Checkpoint, num_steps: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights after `num_steps` updates, all with these gradients.
+        """Where the optimizer's state would carry the weights in all steps to come, were all gradients these.
 
         This expresses an optimizer state, whatever its kind, in the unit of the weights, so that a recorded and a
-        replayed state can be compared under the thresholds of the weights. The learning rate is the largest still to
-        come, or a forged momentum could wait for it through an interval with next to none.
+        replayed state can be compared under the thresholds of the weights. It is `num_steps` updates at the largest rate
+        to come, scaled in closed form to the declared rates of all steps that remain: a momentum of 0.9 has spent a tenth
+        of its force after one step, and a forged one could wait through an interval with next to no rate.
         """
         self.load(checkpoint)
         for name, parameter in self.parameters.items():
             parameter.grad = gradients[name].clone() if name in gradients else None
-        for step in range(checkpoint.step, checkpoint.step + num_steps):
-            for group in self.optimizer.param_groups:
-                group["lr"] = float(self._peak_lrs[min(step, len(self.lrs) - 1)])
+        rate = float(self._peak_lrs[min(checkpoint.step, len(self.lrs) - 1)])
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        for _ in range(num_steps):
             update(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
-        return {name: _copy(p) for name, p in self.parameters.items()}
+        reach = reach_of_state(self.optimizer, self.lrs[checkpoint.step :], num_steps, rate)
+        return {
+            name: _copy(start + (p - start) * reach)
+            for name, p in self.parameters.items()
+            for start in (checkpoint.parameters[name].to(p),)
+        }
 
     @torch.no_grad()
     def accuracy(self, checkpoint: Checkpoint) -> float:

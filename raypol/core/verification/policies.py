@@ -52,8 +52,8 @@ def _policy(name: str, *checks: str) -> Policy:
 _SOUND: Final = ("structure", "indices", "finite", "hashes")
 published: Final = _policy("published", *_SOUND, "initial_laws", "replay")
 """Random initial laws, hashes, replayed weights; constants of W_0 and the optimizer's state are taken on trust."""
-strict: Final = _policy("strict", *_SOUND, "initial_state", "replay", "optimizer_state")
-"""Constants of W_0 and the optimizer's state too."""
+strict: Final = _policy("strict", "admissible", *_SOUND, "initial_state", "replay", "optimizer_state", "buffers")
+"""The declared rule, constants of W_0, the optimizer's state and the buffers too."""
 strict_trend: Final = Policy("strict_trend", (strict, CHECKS["performance_trend"]))
 """`strict`, and the recorded models' accuracy must rise with training progress."""
 POLICIES: Final = {policy.name: policy for policy in (published, strict, strict_trend)}

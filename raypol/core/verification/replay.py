@@ -57,7 +57,15 @@ class IntervalReplay:
     state_error: Distances
     """Distance between where the recorded and the replayed state would carry W_t over k steps; see `Trainer.drift`."""
     buffer_error: Distances
-    """Of the norm layers' statistics; reported, never judged."""
+    """Of all floating-point buffers as one vector, in their own units."""
+    buffer_problem: str = ""
+    """Empty, or a buffer that the replay leaves as it was and the claim does not."""
+    statistics_error: float = 0.0
+    """Largest over the buffers that the replay moves: l2 distance of claimed and replayed over the replayed norm."""
+    update: float = 0.0
+    """d(W_{t-k} recorded, W'_t replayed) in l2: how far the replay moved the weights."""
+    direction: float = 1.0
+    """Cosine of the replayed move W'_t - W_{t-k} and the claimed one W_t - W_{t-k}; 1 where neither moves, 0 where one does."""
     loss: float
     """Mean over the steps; NaN or infinite if any step's was."""
     control: Distances | None = None
@@ -95,6 +103,9 @@ def replay_interval(
             state_problem=str(err),
             state_error=UNDEFINED,
             buffer_error=UNDEFINED,
+            statistics_error=math.nan,
+            update=math.nan,
+            direction=math.nan,
             loss=math.nan,
         )
     reference = None
@@ -102,12 +113,18 @@ def replay_interval(
         begin = start if control_keeps_state else replace(start, optimizer_state={})
         unperturbed, _ = _retrain(source, control, begin, records, conditions, perturbed=False)
         reference = parameter_distances(claimed.parameters, unperturbed.parameters)
+    buffer_problem, statistics_error = _compare_buffers(start, claimed, replayed)
+    update, direction = _compare_moves(start, claimed, replayed)
     return IntervalReplay(
         interval=interval,
         error=parameter_distances(claimed.parameters, replayed.parameters),
         state_problem=state_problem,
         state_error=state_error,
         buffer_error=parameter_distances(_floating(claimed.buffers), _floating(replayed.buffers)),
+        buffer_problem=buffer_problem,
+        statistics_error=statistics_error,
+        update=update,
+        direction=direction,
         loss=loss,
         control=reference,
     )
@@ -200,6 +217,43 @@ def _compare_states(
         by_replay = trainer.drift(replace(claimed, optimizer_state=own), interval.num_steps, gradients)
         apart.append(parameter_distances(by_record, by_replay))
     return problem, largest(apart)
+
+
+def _compare_buffers(start: Checkpoint, claimed: Checkpoint, replayed: Checkpoint) -> tuple[str, float]:
+    """A buffer that should have stayed as it was, and the largest error of those that should not, relative to their size."""
+    problem, largest_error = "", 0.0
+    for name, own in replayed.buffers.items():
+        recorded = claimed.buffers[name]
+        if torch.equal(own, start.buffers[name].to(own.dtype)):
+            if not torch.equal(recorded, start.buffers[name]):
+                problem = (
+                    problem
+                    or f"buffer {name!r} changes in steps {start.step}..{claimed.step}, training leaves it as it is"
+                )
+        elif not own.is_floating_point():
+            if not torch.equal(recorded, own):
+                problem = problem or f"buffer {name!r} at step {claimed.step} is not what training makes of it"
+        else:
+            apart, size = (recorded.double() - own.double()).norm(), own.double().norm()
+            largest_error = max(largest_error, float(apart / size) if size > 0 else float(apart), key=_nan_first)
+    return problem, largest_error
+
+
+def _nan_first(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _compare_moves(start: Checkpoint, claimed: Checkpoint, replayed: Checkpoint) -> tuple[float, float]:
+    """Length of the replayed move in l2, and its cosine with the claimed one, in float64 over all parameters."""
+    squared, claimed_squared, product = 0.0, 0.0, 0.0
+    for name, own in replayed.parameters.items():
+        begin = start.parameters[name].double()
+        move, claim = own.double() - begin, claimed.parameters[name].double() - begin
+        squared += float((move * move).sum())
+        claimed_squared += float((claim * claim).sum())
+        product += float((move * claim).sum())
+    lengths = math.sqrt(squared) * math.sqrt(claimed_squared)
+    return math.sqrt(squared), product / lengths if lengths else float(squared == claimed_squared)
 
 
 def _floating(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

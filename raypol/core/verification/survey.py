@@ -16,6 +16,7 @@ from raypol.core.models.initial_laws import Constant, initial_laws, ks_p_value
 from raypol.core.precision import WEIGHT_DTYPES
 from raypol.core.proof import Checkpoint, Interval, Points, ProofSource
 from raypol.core.training.trainer import Trainer, state_template
+from raypol.core.verification.admissible import rule_problems
 
 # A forged proof can be wrong in a million places; a verdict needs a few of them.
 _MAX_PROBLEMS: Final = 20
@@ -34,6 +35,8 @@ class InitialTest:
 class Survey:
     """Findings from checkpoints and batch records, without training a step."""
 
+    rule: tuple[str, ...] = ()
+    """What of the declared optimizer, schedule and transform is not admissible."""
     structure: tuple[str, ...] = ()
     """Names, shapes, dtypes, step numbers that are not the declared ones."""
     indices: tuple[str, ...] = ()
@@ -75,6 +78,8 @@ def survey(source: ProofSource, trainer: Trainer, start: int, stop: int, *, accu
         wanted = f"{len(expected)} checkpoints" if at is None else f"step {expected[at]}"
         return Survey(structure=(f"checkpoint order: expected {wanted}, got {what}",)) if start == 0 else Survey()
     result = Survey()
+    if start == 0:
+        result += Survey(rule=tuple(rule_problems(source.recipe, trainer.lrs, trainer.dataset.image_shape)))
     template = state_template(trainer)
     previous: Checkpoint | None = None
     if start > 0:
@@ -259,5 +264,5 @@ def _point_problems(points: Points, dataset: Dataset) -> list[str]:
 
 def _shortened(found: Survey) -> Survey:
     """Keep the first few problems of each kind."""
-    kinds = ("structure", "indices", "finite", "hashes")
+    kinds = ("rule", "structure", "indices", "finite", "hashes")
     return replace(found, **{kind: getattr(found, kind)[:_MAX_PROBLEMS] for kind in kinds})

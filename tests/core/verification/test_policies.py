@@ -261,7 +261,8 @@ def test_roots_are_compared(evidence: Evidence) -> None:
 def test_checks_bear_the_names_that_results_and_reports_use(evidence: Evidence) -> None:
     soundness = ["structure", "indices", "finite", "hashes", "initial_state", "replay"]
     assert [c.name for c in published(evidence, EXACT, None).checks] == soundness
-    assert [c.name for c in strict(evidence, EXACT, None).checks] == [*soundness, "optimizer_state"]
+    judged = [c.name for c in strict(evidence, EXACT, None).checks]
+    assert judged == ["admissible", *soundness, "optimizer_state", "buffers"]
     assert [c.name for c in strict_trend(evidence, EXACT, None).checks][-1] == "performance_trend"
     for name, policy in POLICIES.items():
         assert policy(evidence, EXACT, None).policy == name

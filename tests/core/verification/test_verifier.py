@@ -30,6 +30,7 @@ from raypol.core.proof import (
 )
 from raypol.core.training.prover import initial_checkpoint, record_training
 from raypol.core.training.trainer import Trainer
+from raypol.core.verification.checks.optimizer_state import STATE_SLACK
 from raypol.core.verification.policies import published, strict
 from raypol.core.verification.replay import Conditions, replay_interval
 from raypol.core.verification.survey import Survey, survey
@@ -715,9 +716,9 @@ def test_an_honest_warm_up_is_not_the_states_fault_under_fresh_augmentation(digi
         digits, model="resnet8", steps=32, interval=4, schedule=schedule, transform=Transform(crop_padding=1)
     )
     replays = examine(prove(recipe, digits), digits, FRESH).replays
-    # The state is weighed at the largest learning rate to come, far above the warm-up's own: that must not make it the
-    # check that decides over an honest proof. Measured: 1.4 times the replay's error in l2.
-    assert max(r.state_error.l2 for r in replays) < 2.0 * max(r.error.l2 for r in replays)
+    # The state is weighed over all steps to come, with rates far above the warm-up's own: that must not make it the check
+    # that decides over an honest proof. Measured: 2.8 times the replay's error in l2, which delta is about twice.
+    assert max(r.state_error.l2 for r in replays) < 2.0 * STATE_SLACK * max(r.error.l2 for r in replays)
 
 
 # --- what published takes on trust, strict does not ------------------------------------------------------------------
