@@ -25,6 +25,6 @@ def test_the_reproduction_error_is_lower_than_without_a_perturbation(
     case: str, forged: Callable[[str], Forged], null: Forged
 ) -> None:
     made = forged(case)
-    # About 14 % lower, whichever of three seeds; half of it is asked for.
-    assert made.mean_error_l2 < 0.93 * null.mean_error_l2
+    # 7 to 14 % lower, over three seeds and the instruction sets of one machine; half of the least is asked for.
+    assert made.mean_error_l2 < 0.965 * null.mean_error_l2
     assert all(ours.error.l2 < theirs.error.l2 for ours, theirs in zip(made.replays, null.replays, strict=True))
