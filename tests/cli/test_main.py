@@ -162,6 +162,18 @@ def test_verify_exits_0_when_it_accepts_and_1_when_it_rejects(
     assert snapshot(made.results) == before, "asking changes nothing"
 
 
+def test_the_nonce_is_fresh_printed_and_repeats_the_verdict(run: Run, made: Made) -> None:
+    words = ("--augmentation", "fresh", "--select", "random", "--policy", "published", "--delta-linf", "9")
+    first, second = (run("verify", made.proof, *words).out for _ in range(2))
+    nonces = [re.findall(r"nonce (\d+): give it with --nonce", out) for out in (first, second)]
+    assert len({*nonces[0], *nonces[1]}) == 2
+    again = run("verify", made.proof, *words, "--nonce", nonces[0][0]).out
+    in_time = re.compile(r"in [0-9.]+ s")
+    assert in_time.sub("", again) == in_time.sub("", first)
+    assert "3 of 4 intervals were not replayed: nothing is established about them" in first
+    assert "nonce" not in run("verify", made.proof).out, "nothing is drawn"
+
+
 def test_a_spoof_from_other_data_is_verified_with_them(run: Run, made: Made, tmp_path: Path) -> None:
     words = ("--attack", "null", "--steps", "4", "--interval", "2", "--dataset", "digits/D2", "--results", tmp_path)
     spoofed = run("spoof", made.proof, *words)

@@ -1,5 +1,6 @@
 """`raypol verify`: judge a proof folder."""
 
+import secrets
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal
 
@@ -15,9 +16,10 @@ from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.policies import find_policy
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
+from raypol.core.verification.verifier import Selection
 from raypol.report.trial_tables import verdict_table
 from raypol.runs.trials.honest_proof import reference_distance
-from raypol.runs.trials.verify import Examination, Selection, allow_names, examine_proof
+from raypol.runs.trials.verify import Examination, allow_names, examine_proof
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import read_manifest
 
@@ -36,9 +38,10 @@ class VerifyCommand(RunnerOptions):
     proof_dir: ProofDir
     policy: Annotated[str, tyro.conf.arg(help=_POLICY)] = "strict"
     select: Selection = "all"
-    """Which intervals to replay: all; top_q = the Q largest moves per epoch; random = Q per epoch."""
+    """Which intervals to replay: all; top_q = the Q largest moves per epoch; random = Q per epoch, by the nonce; both = top_q and
+    random together, for a forger can steer either."""
     query_budget: int = 1
-    """Q, intervals per epoch, for top_q and random."""
+    """Q, intervals per epoch, where not all are replayed."""
     augmentation: Literal["recorded", "fresh"] = "recorded"
     """recorded: repeat the prover's crops and flips; fresh: draw new ones, as the published verifier does."""
     precision: Precision | Literal["recorded"] = "recorded"
@@ -59,8 +62,9 @@ class VerifyCommand(RunnerOptions):
     """Slack in cosine distance; None = 0.01 (static) or 0.02."""
     root: str | None = None
     """The root hash that the prover published, hex; the proof must have it."""
-    seed: int = 1
-    """The verifier's own seed, for fresh augmentation and random intervals."""
+    nonce: int | None = None
+    """The verifier's own random number, for fresh augmentation and random intervals; None = a fresh one, which is printed. A
+    forger who can guess it knows which intervals are looked at: give one only to repeat a verdict."""
     data_dir: DataDir = None
     dataset: str | None = None
     """The verifier's dataset; None = the built-in one that the proof names. An import path must be given here to be run."""
@@ -75,9 +79,10 @@ class VerifyCommand(RunnerOptions):
         d_ref = reference_distance(*map(open_location, self.reference)) if self.reference else None
         thresholds = self._thresholds()
         thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
+        nonce = secrets.randbits(63) if self.nonce is None else self.nonce
         data = DataSource(name=self.dataset or manifest.recipe.dataset, folder=self.data_dir)
         examination = Examination(
-            conditions=Conditions(augmentation=self.augmentation, precision=self.precision, seed=self.seed),
+            conditions=Conditions(augmentation=self.augmentation, precision=self.precision, seed=nonce),
             selection=self.select,
             query_budget=self.query_budget,
             expected_root=self.root,
@@ -99,6 +104,10 @@ class VerifyCommand(RunnerOptions):
         if evidence.replays:
             buffers = max(replay.buffer_error.l2 for replay in evidence.replays)
             say(f"norm statistics (reported, not judged): largest l2 distance {buffers:.3g}")
+        if self.augmentation == "fresh" or self.select in ("random", "both"):
+            say(f"nonce {nonce}: give it with --nonce to repeat this verdict")
+        if unseen := recipe.num_intervals - len(evidence.replays):
+            say(f"{unseen} of {recipe.num_intervals} intervals were not replayed: nothing is established about them")
         say(
             f"{'ACCEPTED' if verdict.is_valid else 'REJECTED by ' + verdict.rejected_by} in {seconds:.1f} s "
             f"({len(evidence.replays)} of {recipe.num_intervals} intervals replayed, {self.augmentation} augmentation, "

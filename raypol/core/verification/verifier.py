@@ -11,7 +11,7 @@ indices with the dataset before anything is looked up.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -24,6 +24,8 @@ from raypol.core.seeds import derive_seed, generator
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
 from raypol.core.verification.survey import Survey, survey
+
+Selection = Literal["all", "top_q", "random", "both"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +42,7 @@ class Evidence:
 
 
 def select_intervals(
-    selection: Literal["all", "top_q", "random"],
+    selection: Selection,
     query_budget: int,
     *,
     recipe: Recipe,
@@ -51,18 +53,19 @@ def select_intervals(
     """Which intervals to replay (docs/protocol.md, "Verifier").
 
     Args:
-        selection: `all`; `top_q`: per epoch the Q largest movements, union over metrics (PoL); `random`: Q per epoch.
+        selection: `all`; `top_q`: per epoch the Q largest movements, union over metrics (PoL); `random`: Q per epoch; `both`:
+            those of `top_q`, which a forger steers by larger honest moves elsewhere, and those of `random`.
         query_budget: Q, intervals per epoch.
         recipe: the proof's.
         dataset_size: N, gives the epoch's length.
         movements: d(W_{t-k}, W_t) per interval. NaN counts as largest.
-        seed: for `random`; must be drawn after the proof is fixed.
+        seed: for the random ones; must be drawn after the proof is fixed, or a forger tries roots until no bad interval is drawn.
     """
     intervals = recipe.intervals()
     if selection == "all":
         return intervals
-    if selection not in ("top_q", "random"):
-        reject_choice("selection", selection, ("all", "top_q", "random"))
+    if selection not in get_args(Selection):
+        reject_choice("selection", selection, get_args(Selection))
     if query_budget < 1:
         raise InputError(f"expected a query budget (Q) >= 1 interval per epoch, got {query_budget}")
     steps_per_epoch = max(dataset_size // recipe.batch_size, 1)
@@ -71,11 +74,10 @@ def select_intervals(
         epochs.setdefault(interval.start // steps_per_epoch, []).append(interval)
     chosen: set[int] = set()
     for epoch, members in epochs.items():
-        if selection == "random":
+        if selection != "top_q":
             order = torch.randperm(len(members), generator=generator(seed, "random intervals", epoch))
             chosen.update(members[i].index for i in order[:query_budget].tolist())
-            continue
-        for metric in METRICS:
+        for metric in METRICS if selection != "random" else ():
             ranked = sorted(members, key=lambda i: _nan_last(movements[i.index][metric]), reverse=True)
             chosen.update(i.index for i in ranked[:query_budget])
     return [interval for interval in intervals if interval.index in chosen]
@@ -86,7 +88,7 @@ def examine(
     dataset: Dataset,
     conditions: Conditions,
     *,
-    selection: Literal["all", "top_q", "random"] = "all",
+    selection: Selection = "all",
     query_budget: int = 1,
     device: torch.device | str = "cpu",
     expected_root: str | None = None,

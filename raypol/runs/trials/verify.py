@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final
 
 from raypol.cluster.jobs import ReplayJob, SurveyJob, run_replay, run_survey
 from raypol.cluster.runners import Runner
@@ -16,13 +16,18 @@ from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Interval, Recipe
 from raypol.core.verification.replay import Conditions, IntervalReplay
 from raypol.core.verification.survey import Survey
-from raypol.core.verification.verifier import Evidence, evidence, is_replayable, select_intervals, verifier_seed
+from raypol.core.verification.verifier import (
+    Evidence,
+    Selection,
+    evidence,
+    is_replayable,
+    select_intervals,
+    verifier_seed,
+)
 from raypol.store.location import Location
 from raypol.store.proofs.reader import ParquetProof
 
 _LARGEST_SHARD: Final = 25
-
-Selection = Literal["all", "top_q", "random"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

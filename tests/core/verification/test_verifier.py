@@ -36,7 +36,7 @@ from raypol.core.verification.replay import Conditions, replay_interval
 from raypol.core.verification.survey import Survey, survey
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Verdict
-from raypol.core.verification.verifier import examine, select_intervals, verifier_seed
+from raypol.core.verification.verifier import Selection, examine, select_intervals, verifier_seed
 from tests.core.models.test_models import OWN_MODELS
 from tests.core.training.test_trainer import OPTIMIZERS, SCHEDULES, make_steps
 from tests.toys import EXACT, FRESH, RECORDED, changed, copy_of, rehash, toy_recipe, train_from
@@ -999,6 +999,34 @@ def test_random_choices_differ_between_seeds_and_epochs() -> None:
     assert {i for seed in range(60) for i in draw(seed)} >= set(range(40)), "no interval is out of reach"
 
 
+@pytest.mark.parametrize(("bad", "budget"), [(1, 1), (3, 2), (8, 3)])
+def test_bad_intervals_are_caught_as_often_as_drawing_without_replacement_says(bad: int, budget: int) -> None:
+    """b bad ones of m in one epoch, Q drawn by each of 400 nonces: 1 - C(m - b, Q) / C(m, Q), within three sigma."""
+    count, nonces = 20, 400
+    recipe = Recipe(dataset="d", dataset_sha256="", model="resnet8", steps=count, interval=1, batch_size=1)
+    caught = 0
+    for nonce in range(nonces):
+        seed = verifier_seed("0" * 64, Conditions(seed=nonce))
+        chosen = select_intervals(
+            "random", budget, recipe=recipe, dataset_size=count, movements=[NONE] * count, seed=seed
+        )
+        caught += any(interval.index < bad for interval in chosen)
+    expected = 1.0 - math.comb(count - bad, budget) / math.comb(count, budget)
+    assert caught / nonces == pytest.approx(expected, abs=3.0 * math.sqrt(expected * (1.0 - expected) / nonces))
+
+
+def test_both_is_what_the_largest_moves_and_the_nonce_choose() -> None:
+    recipe = Recipe(dataset="d", dataset_sha256="", model="resnet8", steps=40, interval=1, batch_size=1)
+    movements = [Distances(float(i), float(i), float(i), float(i)) for i in range(40)]
+
+    def chosen(selection: Selection) -> set[int]:
+        found = select_intervals(selection, 2, recipe=recipe, dataset_size=20, movements=movements, seed=3)
+        return {interval.index for interval in found}
+
+    assert chosen("both") == chosen("top_q") | chosen("random")
+    assert chosen("random") - chosen("top_q")
+
+
 @pytest.mark.parametrize("selection", ["top_q", "random"])
 @pytest.mark.parametrize("budget", [0, -1])
 def test_no_budget_is_an_error(selection: Literal["top_q", "random"], budget: int, recipe: Recipe) -> None:
@@ -1007,7 +1035,7 @@ def test_no_budget_is_an_error(selection: Literal["top_q", "random"], budget: in
 
 
 def test_an_unknown_selection_is_an_error(recipe: Recipe) -> None:
-    with pytest.raises(InputError, match="possible: all, random, top_q"):
+    with pytest.raises(InputError, match="possible: all, both, random, top_q"):
         select_intervals("some", 1, recipe=recipe, dataset_size=100, movements=[NONE] * 3, seed=0)  # type: ignore[arg-type]
 
 
