@@ -103,7 +103,8 @@ class VerifyCommand(RunnerOptions):
         print_tables(verdict_table(verdict))
         if evidence.replays:
             buffers = max(replay.buffer_error.l2 for replay in evidence.replays)
-            say(f"norm statistics (reported, not judged): largest l2 distance {buffers:.3g}")
+            judged = "" if any(check.name == "buffers" for check in verdict.checks) else " (reported, not judged)"
+            say(f"norm statistics{judged}: largest l2 distance {buffers:.3g}")
         if self.augmentation == "fresh" or self.select in ("random", "both"):
             say(f"nonce {nonce}: give it with --nonce to repeat this verdict")
         if unseen := recipe.num_intervals - len(evidence.replays):

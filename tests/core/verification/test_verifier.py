@@ -1001,7 +1001,7 @@ def test_random_choices_differ_between_seeds_and_epochs() -> None:
 
 @pytest.mark.parametrize(("bad", "budget"), [(1, 1), (3, 2), (8, 3)])
 def test_bad_intervals_are_caught_as_often_as_drawing_without_replacement_says(bad: int, budget: int) -> None:
-    """b bad ones of m in one epoch, Q drawn by each of 400 nonces: 1 - C(m - b, Q) / C(m, Q), within three sigma."""
+    """Of m in one epoch b are bad, Q drawn by each of 400 nonces: 1 - C(m - b, Q) / C(m, Q), within three sigma."""
     count, nonces = 20, 400
     recipe = Recipe(dataset="d", dataset_sha256="", model="resnet8", steps=count, interval=1, batch_size=1)
     caught = 0
