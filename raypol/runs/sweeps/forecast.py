@@ -60,7 +60,7 @@ class Speed:
         return steps * max(work.flops * batch_size / self.flops_per_s, work.launches * self.launch_s)
 
 
-FLOPS_ALONE: Final = Speed(flops_per_s=1e9, source="of no device: to compare pieces of work with each other")
+_FLOPS_ALONE: Final = Speed(flops_per_s=1e9, source="of no device: to compare pieces of work")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,8 +175,6 @@ class Forecaster:
     """Share of its peak that a named GPU is assumed to reach."""
     threads: int = 1
     """CPU threads to measure with."""
-    speed: Speed | None = None
-    """Speed of every device, instead of all that."""
 
     def __post_init__(self) -> None:
         self._training: dict[str, StepCost] = {}
@@ -184,6 +182,7 @@ class Forecaster:
         self._recipes: dict[str, tuple[Recipe, Shape, ModelSize]] = {}
         self._speeds: dict[str, Speed] = {}
         self._rates: dict[str, float] = {}
+        self._only_speed: Speed | None = None  # of every device, where pieces of work are only compared
 
     def of(self, plan: SweepPlan) -> Forecast:
         """The forecast of a plan whose trials are all known."""
@@ -206,6 +205,7 @@ class Forecaster:
             estimate: see `SweepOptions.estimate`.
             within_s: seconds after which counting ends.
         """
+        self._only_speed = _FLOPS_ALONE
         began, found = time.monotonic(), []
         for trial in trials:
             seconds = math.nan
@@ -321,15 +321,15 @@ class Forecaster:
     def _device(self, spelling: str) -> str:
         """The device that a trial means: the GPU it names, else the one that was given."""
         request = parse_device(spelling)
-        if self.speed is not None:
+        if self._only_speed is not None:
             return spelling
         if self.measure or self.steps_per_s is not None:
             return "this machine" if self.measure else "the given device"
         return canonical_accelerator(request.accelerator or self.gpu or spelling)
 
     def _speed(self, device: str, train: TrainConfig) -> Speed:
-        if self.speed is not None:
-            return self.speed
+        if self._only_speed is not None:
+            return self._only_speed
         if self.steps_per_s is None and not self.measure:
             if device not in self._speeds:
                 self._speeds[device] = assumed_speed(device, self.utilisation)
