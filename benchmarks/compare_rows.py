@@ -15,6 +15,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from raypol.store.quoting import sql_rows
+
 KEY: Final = (
     "dataset",
     "model",
@@ -66,7 +68,7 @@ Row = Mapping[str, Any]
 def read(folder: str, sweep_id: str) -> dict[tuple[Any, ...], Row]:
     """Rows of one sweep by what was asked; files of several versions are united by column name."""
     database = duckdb.connect()
-    database.read_parquet(f"{folder}/trials/*.parquet", union_by_name=True).create_view("trials")
+    database.execute(f"CREATE VIEW trials AS FROM {sql_rows(folder, by_name=True)}")
     chosen = sweep_id or database.sql("SELECT max_by(sweep_id, started_at) FROM trials").fetchall()[0][0]
     found = database.execute("SELECT * FROM trials WHERE sweep_id = $1", [chosen])
     names = [column[0] for column in found.description or ()]

@@ -28,9 +28,10 @@ from raypol.runs.sweeps.points import expand
 from raypol.runs.tracking.tracker import Tracker
 from raypol.runs.trials.trial import prepare_study, run_honest, run_trial
 from raypol.store.location import Location, open_location
+from raypol.store.quoting import sql_rows
 from raypol.store.results.rows import IntervalRow, TrialRow
 
-QUERY = "SELECT arm, steps, count(*), median(error_l2), avg(success::int), max(device_s) FROM '{}/trials/*.parquet' GROUP BY ALL"
+QUERY = "SELECT arm, steps, count(*), median(error_l2), avg(success::int), max(device_s) FROM {} GROUP BY ALL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def main() -> None:
         results.make_folder()
         whole_s, first_s, cpu_s, rows = as_sweep(design, results)
         started = time.perf_counter()
-        duckdb.connect().execute(QUERY.format(results.path)).fetchall()
+        duckdb.connect().execute(QUERY.format(sql_rows(results.path))).fetchall()
         query_s = time.perf_counter() - started
         memory = (
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

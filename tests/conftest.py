@@ -70,7 +70,7 @@ class Shown:
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     """Shared by all tests: only look."""
-    folder = tmp_path_factory.mktemp('it\'s a "demo" for $5 & more `x`')
+    folder = tmp_path_factory.mktemp('it\'s a "demo" for $5 & more `x` [1] #2 %41 seed=5 ü')
     results, points = open_location(folder), ((10, 5), (10, 4))
     out, err = Console(file=StringIO(), width=80), Console(file=StringIO(), width=80)
     with pytest.MonkeyPatch.context() as patched, LocalRunner(on()) as runner:

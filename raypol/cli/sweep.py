@@ -6,7 +6,6 @@ input, 3 failed for another reason, 4 ended before all trials were run, 130 inte
 
 import os
 import runpy
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +28,10 @@ from raypol.runs.sweeps.design import SizeName, Sweep
 from raypol.runs.sweeps.driver import Events, SweepRun, drive_sweep
 from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
 from raypol.runs.sweeps.success_ranges import Ranges, range_rows
+from raypol.runs.tracking.store import ui_command
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
+from raypol.store.quoting import command_line
 from raypol.store.results.range_rows import write_ranges
 from raypol.store.results_folder import ResultsFolder
 
@@ -50,7 +51,7 @@ def run_sweep(
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     program = Path(sys.argv[0]).name or sweep.name
-    typed = shlex.join(["python", sys.argv[0], *arguments])
+    typed = command_line("python", sys.argv[0], *arguments)
     kind = RangeSweepCommand if search == "range" else SweepCommand
     command = parse(kind, program, f"{sweep.question} ({sweep.name})", arguments)
     sys.exit(guarded(lambda: run_command(sweep, command, typed=typed), debug=command.debug))
@@ -104,12 +105,13 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
     say(f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}")
     if drawn:
         say(f"figures:  {ResultsFolder(results).figures / run.plan.sweep_id} ({len(drawn)} files)")
-    say(f"MLflow:   {tracker.ui_command}", *([f"          {tracker.table}"] if tracker.table else []))
+    say(f"MLflow:   {ui_command(tracker.uri)}", *([f"          {tracker.table}"] if tracker.table else []))
     if problem:
         warn(f"warning: {problem}")
     if tracker.problem:
         warn(
-            f"warning: {tracker.problem}; the rows are complete in Parquet, `raypol sync {results}` brings them to MLflow"
+            f"warning: {tracker.problem}; the rows are complete in Parquet, "
+            f"`{command_line('raypol', 'sync', results)}` brings them to MLflow"
         )
     if run.stopped:
         warn(f"ended early: {run.stopped}; run the same command again to go on")

@@ -1,7 +1,6 @@
 """The report of a sweep as plain data: sections of text, figures and tables, every number taken from its rows."""
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from raypol.report.trial_tables import choices_table, controls_table, every_tria
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.tracking.sync import kept_summary
 from raypol.store.location import Location
+from raypol.store.quoting import command_line
 from raypol.store.results.rows import TrialRow
 
 _MOST_FACTS: Final = 8
@@ -187,7 +187,7 @@ def _named(rows: Iterable[TrialRow], most: int = 4) -> list[str]:
 def _how(about: About, rows: Sequence[TrialRow], asked: Mapping[str, Any], results: Location, sweep_id: str) -> Section:
     """How to get these numbers again, and their provenance."""
     code = [about.command] if about.command else []
-    code.append(shlex.join(["raypol", "report", str(results), *(["--name", sweep_id] if sweep_id else [])]))
+    code.append(command_line("raypol", "report", results, *(["--name", sweep_id] if sweep_id else [])))
     facts: list[list[str]] = []
     for title, values in (
         ("commit", (row.commit for row in rows)),

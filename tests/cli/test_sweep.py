@@ -1,6 +1,7 @@
 """A sweep file as its users run it: started, repeated, resumed, refused. Interruptions: tests/system/test_interrupted.py."""
 
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -49,18 +50,26 @@ def test_a_sweep_from_its_file_twice(tmp_path: Path) -> None:
     logged = {Path(entry.path).name for entry in client.list_artifacts(summary.info.run_id, "figures")}
     assert logged == figures
 
-    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "trials").iterdir()}
-    again = run(tmp_path, "--size", "smoke", "--results", "results", "--resume", "--no-figures")
+    # The folder is moved to a place with an odd name, and the sweep goes on there.
+    folder = tmp_path / "w x [1] #2 %41 seed=5 'q' ü"
+    (tmp_path / "results").rename(folder)
+    written = {path: path.stat().st_mtime_ns for path in (folder / "trials").iterdir()}
+    again = run(tmp_path, "--size", "smoke", "--results", folder.name, "--resume", "--no-figures")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "6 of 6 trials have a row (6 were finished before)" in again.stdout
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "trials").iterdir()} == written
-    assert len(client.search_runs([experiment.experiment_id])) == len(rows) + 1
+    assert {path: path.stat().st_mtime_ns for path in (folder / "trials").iterdir()} == written
+    (ui,) = re.findall(r"^MLflow: +(.*)$", again.stdout, flags=re.MULTILINE)
+    client = MlflowClient(shlex.split(ui)[-1])
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == len(rows) + 1
+    assert all(client.list_artifacts(run.info.run_id) for run in runs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["tiny.py", folder.name])
 
-    other = run(tmp_path, "--size", "paper", "--results", "results", "--name", "tiny-smoke")
+    other = run(tmp_path, "--size", "paper", "--results", folder.name, "--name", "tiny-smoke")
     assert other.returncode == 2
     assert "holds another sweep named 'tiny-smoke'; what differs: axis steps" in other.stderr
     assert other.stderr.count("\n") <= 2
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "trials").iterdir()} == written
+    assert {path: path.stat().st_mtime_ns for path in (folder / "trials").iterdir()} == written
 
 
 BAD = [

@@ -1,7 +1,6 @@
 """`raypol demo`: run it, then show the table, the paragraph, the figures, and where everything lies."""
 
-import re
-import shlex
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,10 @@ from raypol.figures.catalogue import draw_all, read_material
 from raypol.report.conclusions import conclude
 from raypol.report.trial_tables import demo_table
 from raypol.runs.sweeps.demo import ARMS, POINTS, DemoRun, new_sweep_id, run_demo
+from raypol.runs.tracking.store import sqlite_uri, ui_command
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
+from raypol.store.quoting import command_line, sql_rows
 from raypol.store.results_folder import ResultsFolder
 
 
@@ -40,7 +41,7 @@ class DemoCommand(RunnerOptions):
         """Run it."""
         train = TrainConfig(seed=self.seed)  # a bad seed ends here
         results = writable_folder(self.results)
-        command = shlex.join(["raypol", "demo", "--results", self.results, "--seed", str(self.seed)])
+        command = command_line("raypol", "demo", "--results", results, "--seed", str(self.seed))
         with self.open_runner() as runner:
             show_demo(runner, results, train, out=OUT, err=ERR, command=command)
         return 0
@@ -93,21 +94,16 @@ def closing_lines(run: DemoRun, drawn: list[Path], tracker: Tracker, folder: Pat
     python, place = _short(Path(sys.executable)), _short(folder)
     drawn = [path for path in drawn if path.suffix == ".png"]
     pictures = ", ".join(_short(path) for path in drawn[:1]) + (f" and {len(drawn) - 1} more" if len(drawn) > 1 else "")
-    glob = f"{place}/trials/*.parquet".replace("'", "''")
     query = (
         "SELECT arm, steps, interval, round(error_l2, 4) AS error_l2, round(device_s, 2) AS device_s, success, success_strict, "
-        f"rejected_by FROM '{glob}' WHERE sweep_id = '{run.study.sweep_id}' ORDER BY steps, error_l2"
+        f"rejected_by FROM {sql_rows(place)} WHERE sweep_id = '{run.study.sweep_id}' ORDER BY steps, error_l2"
     )
-    # Both lie between double quotes: the query in Python, the code in a shell.
-    query = re.sub(r'[\\"]', r"\\\g<0>", query)
-    code = re.sub(r'[\\"$`]', r"\\\g<0>", f'import duckdb; print(duckdb.sql("{query}"))')
-    ui = tracker.ui_command.replace(f"sqlite:///{folder}", f"sqlite:///{place}")
-    program, option, store = ui.partition(" --backend-store-uri ")
-    if option:
-        ui = f"{shlex.quote(_short(Path(sys.executable).parent))}/{program}{option}{shlex.quote(store)}"
+    code = f"import duckdb; print(duckdb.sql({json.dumps(query, ensure_ascii=False)}))"
+    own, short = (sqlite_uri(Path(path) / "mlflow.db") for path in (folder, place))
+    ui = ui_command(short if tracker.uri == own else tracker.uri, f"{_short(Path(sys.executable).parent)}/mlflow")
     return [
         f"results:  {place} (trials/ and intervals/ in Parquet, proofs/ as folders, {pictures})",
-        f'query:    {shlex.quote(python)} -c "{code}"',
+        f"query:    {command_line(python, '-c', code)}",
         f"MLflow:   {ui}",
         *([f"          {tracker.table}"] if tracker.table else []),
     ]

@@ -1,7 +1,6 @@
 """`raypol join`: this machine becomes a node of a running Ray cluster."""
 
 import os
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from raypol.cli.options import Debug
 from raypol.cluster.connection import check_listening
 from raypol.cluster.join import check_kernels, find_gpus, plan_joining
 from raypol.core.errors import InputError
+from raypol.store.quoting import command_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class JoinCommand:
         words += ["--block"] if self.block else []
         sys.stdout.write(f"found {', '.join(gpu.name for gpu in gpus) or 'no GPU: offers its CPU cores'}\n")
         check_kernels(gpus)
-        sys.stdout.write(f"RAY_AUTH_MODE={auth} ray {shlex.join(words)}\n")
+        sys.stdout.write(f"RAY_AUTH_MODE={auth} {command_line('ray', *words)}\n")
         sys.stdout.flush()
         if not self.dry_run:
             try:

@@ -1,6 +1,5 @@
 """`raypol range`: between which T' an attack succeeds, found by bracketing and bisection."""
 
-import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -17,6 +16,7 @@ from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
+from raypol.store.quoting import command_line
 
 _INSTEAD: Final = {
     "train.interval": "--interval",
@@ -88,4 +88,4 @@ class RangeCommand(RangeSweepCommand):
             smoke=design,
         )
         command = replace(self, name=self.name or sweep.name, low=low, high=high, resolution=resolution)
-        return run_command(sweep, command, typed=shlex.join(["raypol", *sys.argv[1:]]))
+        return run_command(sweep, command, typed=command_line("raypol", *sys.argv[1:]))

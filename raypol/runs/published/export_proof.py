@@ -4,7 +4,6 @@ That layout records less than a proof. The missing parts are returned, shown and
 contradict the proof is written only if the caller accepts that.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from raypol.runs.trials.verify import check_names
 from raypol.store.location import Location
 from raypol.store.proofs.reader import ParquetProof
 from raypol.store.published.folder import new_folder, printed_hash
+from raypol.store.quoting import command_line
 
 NOTE_NAME: Final = "NOT_EXPORTED.txt"
 
@@ -248,10 +248,9 @@ def _words(transform: Transform) -> str:
 
 def _verify_command(recipe: Recipe, target: Path) -> str:
     built_in = PUBLISHED_DATASETS.get(recipe.dataset)
-    return (
-        f"python verify.py --model {recipe.model} --dataset {built_in.flag if built_in else recipe.dataset} "
-        f"--batch-size {recipe.batch_size} --save-freq {recipe.interval} --q 0 --model-dir {shlex.quote(str(target))}"
-    )
+    words = ["python", "verify.py", "--model", recipe.model, "--dataset", built_in.flag if built_in else recipe.dataset]
+    words += ["--batch-size", str(recipe.batch_size), "--save-freq", str(recipe.interval), "--q", "0", "--model-dir"]
+    return command_line(*words, target)
 
 
 def _import_command(recipe: Recipe, target: Path) -> str:
@@ -274,7 +273,7 @@ def _import_command(recipe: Recipe, target: Path) -> str:
     words += ["--interval", recipe.interval]
     if recipe.optimizer.name != "SGD":
         words += ["--optimizer", recipe.optimizer.name]
-    return shlex.join(map(str, words))
+    return command_line(*words)
 
 
 def _note(exported: Exported, root: str) -> str:

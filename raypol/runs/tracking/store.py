@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sqlite3
 import urllib.parse
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from raypol.core.locks import hold_lock
 from raypol.store.location import Location
+from raypol.store.quoting import command_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +25,7 @@ _SETTINGS: Final = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 """Settings that MLflow reads from the environment, unless the user has set them."""
+_ARTIFACTS: Final = "mlartifacts"
 _CREATION_S: Final = 120.0
 """Longest wait for another process that makes the schema (2 s of work on a free core)."""
 
@@ -33,13 +36,28 @@ def tracking_uri(results: Location) -> str:
     if configured:
         return configured
     folder = Path(results.path) if results.is_local else Path.cwd()
-    path = str(folder.absolute()).replace("%", "%25").replace("?", "%3F")  # they mean something in a URI
-    return f"sqlite:///{path}/mlflow.db"
+    return sqlite_uri(folder.absolute() / "mlflow.db")
 
 
-def ui_command(uri: str) -> str:
+def sqlite_uri(database: Path) -> str:
+    """SQLAlchemy's address of a SQLite file.
+
+    Where % and ? must be encoded, so is every slash behind the last folder before them: MLflow makes the parent of what stands
+    between slashes, without decoding it.
+    """
+    path = str(database)
+    special = re.search("[%?]", path)
+    if special is None or _file_in("sqlite:///%25") != "%":  # SQLAlchemy decodes since 2.1
+        return f"sqlite:///{path}"
+    clean = path.rfind("/", 0, special.start()) + 1
+    return f"sqlite:///{path[:clean]}{urllib.parse.quote(path[clean:], safe='')}"
+
+
+def ui_command(uri: str, mlflow: str = "mlflow") -> str:
     """Command that shows a store."""
-    return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    return (
+        command_line("open", uri) if uri.startswith("http") else command_line(mlflow, "ui", "--backend-store-uri", uri)
+    )
 
 
 def open_experiment(uri: str, name: str) -> tuple["MlflowClient", str]:
@@ -58,6 +76,7 @@ def open_experiment(uri: str, name: str) -> tuple["MlflowClient", str]:
     logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its tracebacks; the exceptions say the same
 
     with _one_creator(uri):
+        _follow_the_folder(uri)
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(name)
         if found is None:
@@ -71,11 +90,44 @@ def open_experiment(uri: str, name: str) -> tuple["MlflowClient", str]:
 
 def _artifacts(uri: str, experiment: str) -> str | None:
     """Folder of artifacts next to a SQLite file; None = the server's choice."""
-    return (_database(uri).parent / "mlartifacts" / experiment).as_uri() if uri.startswith("sqlite") else None
+    return (_database(uri).parent / _ARTIFACTS / experiment).as_uri() if uri.startswith("sqlite:///") else None
+
+
+def _follow_the_folder(uri: str) -> None:
+    """Let the artifacts of a SQLite store be where they are now, if its folder was moved, copied or mounted elsewhere.
+
+    MLflow keeps absolute addresses, of each experiment, run and model. Those of an experiment whose artifacts raypol put into
+    mlartifacts/NAME beside the file are written again; others are the user's.
+    """
+    if not uri.startswith("sqlite:///"):
+        return
+    with closing(sqlite3.connect(_database(uri))) as connection, connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
+            return
+        found = connection.execute("SELECT experiment_id, name, artifact_location FROM experiments").fetchall()
+        for number, name, before in found:
+            now = _artifacts(uri, name)
+            is_own = re.fullmatch(rf"file:.*/{_ARTIFACTS}/{re.escape(urllib.parse.quote(name))}", before or "")
+            if not is_own or before == now:
+                continue
+            connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (now, number))
+            for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 - our own names
+                    f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",
+                    (now, len(before) + 1, number, len(before) + 1, f"{before}/"),
+                )
 
 
 def _database(uri: str) -> Path:
-    return Path(urllib.parse.unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
+    return Path(_file_in(uri)).absolute()
+
+
+def _file_in(uri: str) -> str:
+    """The path in SQLAlchemy's address of a SQLite file, as it reads it."""
+    from sqlalchemy import make_url  # 0.3 s
+
+    return make_url(uri).database or ""
 
 
 @contextmanager

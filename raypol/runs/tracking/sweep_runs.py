@@ -171,7 +171,7 @@ class SweepRuns:
         self._log_inputs(run_id, row)
         places = _places(self._results, self._sweep_id)
         if self._has_proof(row):
-            places["proof"] = str(ResultsFolder(self._results).proof(row.proof_id))
+            places["proof"] = _inside(self._results, ResultsFolder(self._results).proof(row.proof_id))
         client.log_dict(run_id, places, "parquet.json")
         if row.message:
             client.log_text(run_id, plain(row.message), "message.txt")
@@ -197,7 +197,7 @@ class SweepRuns:
             self.experiment_id,
             name=f"{row.model}-{row.arm}",
             source_run_id=run_id,
-            tags={"weights": str(weights)},
+            tags={"weights": _inside(self._results, weights)},
             params={"steps": str(row.steps), "arm": row.arm},
             model_type="weights in Parquet",
         )
@@ -257,8 +257,15 @@ class SweepRuns:
 
 
 def _places(results: Location, sweep_id: str) -> dict[str, str]:
+    """Where rows lie in the results folder, and where that was when they were logged."""
     return {
-        "trials": str(ResultsFolder(results).trials / "*.parquet"),
-        "intervals": str(ResultsFolder(results).intervals / "*.parquet"),
+        "results": results.address,
+        "trials": _inside(results, ResultsFolder(results).trials / "*.parquet"),
+        "intervals": _inside(results, ResultsFolder(results).intervals / "*.parquet"),
         "sweep_id": sweep_id,
     }
+
+
+def _inside(results: Location, place: Location) -> str:
+    """A place relative to the results folder, which may be moved."""
+    return place.path.removeprefix(f"{results.path.rstrip('/')}/")

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from raypol.runs.tracking.store import tracking_uri, ui_command
+from raypol.runs.tracking.store import tracking_uri
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.sync import keep_summary, one_line, only_writer, put_rows
 from raypol.runs.tracking.views import table_address
@@ -93,11 +93,6 @@ class Tracker:
             self._thread.join(0.05)
             if time.monotonic() > min(self._until, self._answered_at) + STUCK_S:
                 return
-
-    @property
-    def ui_command(self) -> str:
-        """Command that shows it."""
-        return ui_command(self.uri)
 
     def _submit(self, job: Callable[[], None]) -> None:
         if self._thread is None:  # with the first row and not before: by then the driver has done its own imports

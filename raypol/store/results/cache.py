@@ -175,7 +175,7 @@ def _read_together(folder: Location, items: Sequence[tuple[str, str]]) -> pa.Tab
     columns = ", ".join(f'"{name}"' for name in schema.names)
     with duckdb.connect() as connection:
         try:
-            files = connection.read_parquet(list(keys), filename=True)
+            files = connection.read_parquet(list(keys), filename=True, hive_partitioning=False)
             # Without union_by_name: a file that lacks a column of the first one is an error, not a column of NULL.
             # A chunk per file as they come: a hundred thousand times a hundred columns would take longer than the reading.
             found = files.project(f"{columns}, filename").to_arrow_table().combine_chunks()

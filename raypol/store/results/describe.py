@@ -17,7 +17,12 @@ A results folder holds Parquet files that any reader opens with a glob, such as 
 | `intervals/*.parquet` | one for each verified interval of a trial and each metric |
 | `ranges/*.parquet` | one for each arm and policy of a range search over all seeds, and one for each seed |
 
-    SELECT arm, steps, error_l2, success FROM 'RESULTS/trials/*.parquet' WHERE status = 'ok'
+    SELECT arm, steps, error_l2, success
+    FROM read_parquet('RESULTS/trials/*.parquet', hive_partitioning = false) WHERE status = 'ok'
+
+The option matters where the path has a part such as `seed=5`, which DuckDB would put in the place of the column. Write `[*]`,
+`[?]` and `[[]` for these characters in a path. raypol leaves out other programs' files in these folders, and names them; a glob
+does not.
 
 An empty cell (NULL) does not apply or was not reached. Times and sizes are the proof's or the spoof's; `d_ref` is the distance
 between the final weights of two honest runs in the same metric. Files of older versions, with the conditions of the replay and

@@ -23,7 +23,7 @@ from raypol.core.distances import METRICS
 from raypol.core.locks import BusyError
 from raypol.runs.tracking import sweep_runs
 from raypol.runs.tracking.row_fields import row_digest
-from raypol.runs.tracking.store import open_experiment, tracking_uri
+from raypol.runs.tracking.store import open_experiment, tracking_uri, ui_command
 from raypol.runs.tracking.sync import Synced, one_line, only_writer, sync_sweep
 from raypol.runs.tracking.tracker import Tracker
 from raypol.runs.tracking.views import KEY, charts_link, put_views, table_link
@@ -144,9 +144,9 @@ def test_the_places_in_parquet_are_an_artifact(seen: Seen) -> None:
     assert {entry.path for entry in seen.client.list_artifacts(run.info.run_id)} == {"parquet.json"}
     places = json.loads(Path(seen.client.download_artifacts(run.info.run_id, "parquet.json")).read_text())
     assert places["sweep_id"] == "recorded"
-    assert Path(places["proof"], "manifest.json").exists()
-    assert list(Path("/").glob(places["trials"].lstrip("/")))
-    assert places["proof"].startswith(str(seen.folder))
+    assert places["results"] == str(seen.folder)
+    assert (seen.folder / places["proof"] / "manifest.json").exists()
+    assert list(seen.folder.glob(places["trials"]))
 
 
 def test_dataset_and_final_model_are_logged(seen: Seen, recorded: Recorded) -> None:
@@ -161,7 +161,7 @@ def test_dataset_and_final_model_are_logged(seen: Seen, recorded: Recorded) -> N
     (model,) = [m for m in models if m.source_run_id == run.info.run_id]
     assert (model.name, str(model.status)) == ("resnet8-III-loss", "READY")
     assert Path(model.tags["weights"]).name == "step=10.parquet"
-    assert Path(model.tags["weights"]).exists()
+    assert (seen.folder / model.tags["weights"]).exists()
 
 
 def test_the_summary_carries_the_answer_the_figures_and_the_compare_link(seen: Seen) -> None:
@@ -241,7 +241,7 @@ def test_a_run_without_a_proof_points_to_none(folder: Path) -> None:
     client = MlflowClient(tracking_uri=tracking_uri(open_location(folder)))
     for run in trials_in(folder).values():
         places = json.loads(Path(client.download_artifacts(run.info.run_id, "parquet.json")).read_text())
-        assert places.keys() == {"trials", "intervals", "sweep_id"}
+        assert places.keys() == {"results", "trials", "intervals", "sweep_id"}
         assert client.search_logged_models([run.info.experiment_id]) == []
 
 
@@ -537,7 +537,7 @@ def test_a_store_that_cannot_be_reached_is_a_problem_and_no_error(
     assert tracker.problem.startswith(f"MLflow at {uri} could not open the tracking store (")
     assert "\n" not in tracker.problem
     assert (tracker.compare_link, tracker.table) == ("", "")
-    assert tracker.ui_command
+    assert ui_command(tracker.uri)
 
 
 def test_the_reason_is_what_is_said_of_an_error() -> None:
