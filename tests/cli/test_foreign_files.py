@@ -8,7 +8,8 @@ import pytest
 from raypol.cli.main import main
 from raypol.explorer.session import open_results
 from raypol.runs.sweeps.record import About, SweepRecord
-from raypol.runs.tracking.sync import Summary, keep_summary, kept_summary
+from raypol.runs.tracking.sweep_runs import Summary
+from raypol.runs.tracking.sync import keep_summary, kept_summary
 from raypol.store.location import open_location
 from tests.rows import write_rows
 

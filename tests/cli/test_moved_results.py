@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import duckdb
 import pytest
 from mlflow import MlflowClient
 
@@ -19,13 +18,15 @@ from raypol.cli.main import main
 from raypol.report.content import make_report
 from raypol.runs.sweeps.demo import DemoRun
 from raypol.runs.tracking.store import tracking_uri
-from raypol.runs.tracking.sync import Summary, keep_summary
+from raypol.runs.tracking.sweep_runs import Summary
+from raypol.runs.tracking.sync import keep_summary
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import open_location
 from raypol.store.quoting import command_line, sql_rows
 from raypol.store.results.cache import read_trial_table
 from tests.docs.pages import ROOT
 from tests.rows import write_rows
+from tests.studies import query
 
 ODD = "w x [1] #2 %41 seed=5 'q' ü"
 ODD_NAMES = [ODD, "100%", "a?b=c", "%2541", "a~b.", '* "x" $HOME `x` {a,b}', "-x;y"]
@@ -138,7 +139,7 @@ def test_printed_queries_and_commands_mean_this_folder(
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("III") == 3
     for path in (folder, Path(name), f"{folder}/"):
-        found = duckdb.sql(f"SELECT seed FROM {sql_rows(path)} ORDER BY 1").fetchall()  # noqa: S608
+        found = query(f"SELECT seed FROM {sql_rows(path)} ORDER BY 1")  # noqa: S608
         assert found == [(seed,) for seed in seeds]
     read = read_trial_table(open_location(folder), cache=tmp_path / "cache")
     assert sorted(read.table["seed"].to_pylist()) == seeds
@@ -182,9 +183,9 @@ def test_documented_queries_are_the_same_and_run(tmp_path: Path) -> None:
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = page.read_text()
         assert "FROM '" not in text, page
-        for query in re.findall(r"SELECT [^`]*?FROM read_parquet\('[^']*/trials/\*\.parquet', hive[^`\n]*", text):
-            (place,) = re.findall(r"read_parquet\('(.*)/trials", query)
-            assert sql_rows(place) in query
-            assert len(duckdb.sql(query.replace(sql_rows(place), sql_rows(folder))).fetchall()) == 2
+        for shown in re.findall(r"SELECT [^`]*?FROM read_parquet\('[^']*/trials/\*\.parquet', hive[^`\n]*", text):
+            (place,) = re.findall(r"read_parquet\('(.*)/trials", shown)
+            assert sql_rows(place) in shown
+            assert len(query(shown.replace(sql_rows(place), sql_rows(folder)))) == 2
             found += 1
     assert found == 2

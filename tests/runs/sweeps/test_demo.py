@@ -10,6 +10,7 @@ from raypol.core.errors import InputError
 from raypol.core.progress import TimeLeft
 from raypol.runs.sweeps.demo import ARMS, POINTS, run_demo
 from raypol.store.location import open_location
+from raypol.store.quoting import sql_rows
 from tests.conftest import Shown
 from tests.studies import FEW_ARMS, QUICK_ARMS, TRAIN, query
 
@@ -31,14 +32,9 @@ def test_a_second_run_reuses_the_proof_and_adds_its_own_rows(shown: Shown) -> No
     assert shown.first.study.proof.proof_id == shown.second.study.proof.proof_id
     assert (shown.first.study.proof.reused, shown.second.study.proof.reused) == (False, True)
     assert "reused" in shown.second.outcomes[0].row.message
-    found = query(
-        f"SELECT sweep_id, count(*), count(DISTINCT proof_id) FROM '{quoted(shown.folder)}/trials/*.parquet' GROUP BY 1"  # noqa: S608
-    )
+    rows = sql_rows(shown.folder)
+    found = query(f"SELECT sweep_id, count(*), count(DISTINCT proof_id) FROM {rows} GROUP BY 1")  # noqa: S608
     assert set(found) == {(shown.first.study.sweep_id, 5, 5), (shown.second.study.sweep_id, 9, 9)}
-
-
-def quoted(folder: Path) -> str:
-    return str(folder).replace("'", "''")
 
 
 def test_the_same_seed_forges_the_same_spoofs(shown: Shown) -> None:
