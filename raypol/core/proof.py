@@ -23,8 +23,6 @@ from raypol.core.precision import PRECISIONS, Precision
 Scalar = bool | int | float | str
 
 MAX_STEPS: Final = 100_000_000
-# torch's scheduler is run step by step, and a stretched schedule costs its claimant nothing: this bounds it to a minute.
-MAX_BASE_STEPS: Final = 5_000_000
 MAX_BATCH: Final = 1_000_000
 _LATER_FIELDS: Final[Mapping[str, object]] = {"given": {}}
 """Fields that recipes of older proofs lack, with what their absence means."""
@@ -80,8 +78,8 @@ class ScheduleConfig:
     """0, or the number of steps of the run whose schedule is stretched (or squeezed) to this one's length."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.base_steps <= MAX_BASE_STEPS:
-            raise InputError(f"expected base_steps in 0..{MAX_BASE_STEPS}, got {self.base_steps}")
+        if not 0 <= self.base_steps <= MAX_STEPS:
+            raise InputError(f"expected base_steps in 0..{MAX_STEPS}, got {self.base_steps}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

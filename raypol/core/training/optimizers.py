@@ -1,8 +1,10 @@
 """Declared optimizers and schedules: building them, one update, learning rates."""
 
 import inspect
+import json
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict
+from functools import lru_cache
 from types import ModuleType
 from typing import Final, TypeVar
 
@@ -21,6 +23,8 @@ _UNUSABLE_OPTIMIZERS: Final = {
 }
 """Classes of torch.optim that cannot be replayed from a state and a gradient, and why."""
 _UNUSABLE_SCHEDULERS: Final = {"LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"}
+MAX_SCHEDULED_STEPS: Final = 1_000_000
+"""Torch's schedulers compute 10^5 steps per second at most, and a claim of more costs its claimant nothing."""
 _Class = TypeVar("_Class")
 
 
@@ -147,16 +151,22 @@ def learning_rates(recipe: Recipe) -> npt.NDArray[np.float64]:
         InputError: unknown scheduler, bad options, or a scheduler that changes more than the learning rate.
     """
     schedule = recipe.schedule
-    if schedule.base_steps > 0:
-        base = replace(recipe, steps=schedule.base_steps, interval=1, schedule=replace(schedule, base_steps=0))
-        positions = np.arange(recipe.steps, dtype=np.int64) * schedule.base_steps // recipe.steps
-        return learning_rates(base)[positions]
     if schedule.name == "constant":
         return np.full(recipe.steps, recipe.optimizer.lr)
-    return _scheduled(recipe.optimizer, schedule, recipe.steps)
+    steps = schedule.base_steps or recipe.steps
+    if steps > MAX_SCHEDULED_STEPS:
+        raise InputError(f"schedule {schedule.name}: expected at most {MAX_SCHEDULED_STEPS} steps, got {steps}")
+    rates = _scheduled(json.dumps(asdict(recipe.optimizer)), json.dumps(asdict(schedule)), steps)
+    if not schedule.base_steps:
+        return rates.copy()
+    return rates[np.arange(recipe.steps, dtype=np.int64) * schedule.base_steps // recipe.steps]
 
 
-def _scheduled(optimizer_config: OptimizerConfig, schedule: ScheduleConfig, steps: int) -> npt.NDArray[np.float64]:
+@lru_cache(maxsize=8)
+def _scheduled(optimizer_json: str, schedule_json: str, steps: int) -> npt.NDArray[np.float64]:
+    """Rates of a schedule, which torch's scheduler computes step by step: a verifier asks for them in each of its shards."""
+    optimizer_config = OptimizerConfig(**json.loads(optimizer_json))
+    schedule = ScheduleConfig(**json.loads(schedule_json))
     schedulers = torch.optim.lr_scheduler
     possible = _subclasses(schedulers, schedulers.LRScheduler, _UNUSABLE_SCHEDULERS)
     if schedule.name not in possible:
@@ -164,14 +174,15 @@ def _scheduled(optimizer_config: OptimizerConfig, schedule: ScheduleConfig, step
     optimizer = build_optimizer(optimizer_config, [nn.Parameter(torch.zeros(1, 1))])  # Muon takes no other shape
     group = optimizer.param_groups[0]
     try:
-        fixed = {key: group[key] for key in group if key not in {"lr", "params"}}
+        fixed = [key for key in group if key not in {"lr", "params"}]
+        declared = [group[key] for key in fixed]
         scheduler = possible[schedule.name](optimizer, **schedule.options)  # type: ignore[arg-type]
         rates = np.empty(steps)
         changed = False
+        optimizer.step()  # once is enough for the scheduler not to warn; nothing has a gradient
         for step in range(steps):
             rates[step] = group["lr"]
-            changed |= any(group[key] != value for key, value in fixed.items())
-            optimizer.step()
+            changed |= [group[key] for key in fixed] != declared
             scheduler.step()
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as err:
         raise InputError(f"schedule {schedule.name} does not take {dict(schedule.options)}: {err}") from err

@@ -42,7 +42,7 @@ from raypol.store.results_folder import MANIFEST_NAME
 
 # Bounds on what a hostile file makes us allocate. Weights are not compressed, so a file takes no more memory than its own
 # size; the other files are compressed and read one row group at a time, of at most twice the size that we write.
-_MAX_MANIFEST_BYTES: Final = 64 << 20
+_MAX_MANIFEST_BYTES: Final = 8 << 20  # 100,000 checkpoints; parsed, JSON takes up to a hundred times its size
 _MAX_GROUP_BYTES: Final = 2 * GROUP_BYTES
 _MAX_POINT_BYTES: Final = GROUP_BYTES
 _MAX_GROUP_ROWS: Final = 100_000

@@ -17,7 +17,7 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
 from raypol.core.proof import Checkpoint, OptimizerConfig, Recipe, ScheduleConfig
-from raypol.core.training.optimizers import learning_rates
+from raypol.core.training.optimizers import _scheduled, learning_rates, reach_of_state
 from raypol.core.training.prover import data_order, initial_checkpoint
 from raypol.core.training.trainer import Trainer, mean_loss, state_template
 from tests.toys import toy_recipe
@@ -112,6 +112,21 @@ def test_a_stretched_schedule_takes_the_rates_of_the_base_run_in_proportion(step
     rates = learning_rates(plain(steps=base, interval=1, schedule=schedule))
     stretched = learning_rates(plain(steps=steps, schedule=replace(schedule, base_steps=base)))
     assert stretched.tolist() == [rates[math.floor(i * base / steps)] for i in range(steps)]
+
+
+@pytest.mark.parametrize("changes", [{"steps": 10**7}, {"schedule": ScheduleConfig(name="StepLR", base_steps=10**7)}])
+def test_a_schedule_that_takes_minutes_to_compute_is_refused_at_once(changes: dict[str, Any]) -> None:
+    schedule = ScheduleConfig(name="StepLR", options={"step_size": 9})
+    with pytest.raises(InputError, match="schedule StepLR: expected at most 1000000 steps, got 10000000"):
+        learning_rates(plain(**{"schedule": schedule, **changes}))
+
+
+def test_a_schedule_is_computed_once() -> None:
+    recipe = plain(steps=5_000, schedule=ScheduleConfig(name="StepLR", options={"step_size": 901}))
+    learning_rates(recipe)[:] = -1.0  # what is handed out is the caller's own
+    hits = _scheduled.cache_info().hits
+    assert learning_rates(recipe).min() > 0.0
+    assert _scheduled.cache_info().hits == hits + 1
 
 
 @pytest.mark.parametrize("total_steps", [20, 21, 22, 40])
@@ -340,12 +355,29 @@ def without_gradient(recipe: Recipe, checkpoint: Checkpoint, num_steps: int, rat
     return out
 
 
-def test_drift_is_where_momentum_alone_leads(digits: Dataset) -> None:
+@pytest.mark.parametrize("num_steps", [1, 4])
+def test_two_states_drift_apart_as_far_as_momentum_carries_them_in_all_steps_to_come(
+    num_steps: int, digits: Dataset
+) -> None:
     recipe = toy_recipe(digits)
     trainer, checkpoint = trained(recipe, digits)
-    drifted = trainer.drift(checkpoint, 4, {name: torch.zeros_like(w) for name, w in checkpoint.parameters.items()})
-    for name, expected in without_gradient(recipe, checkpoint, 4, recipe.optimizer.lr).items():
-        torch.testing.assert_close(drifted[name], expected, rtol=1e-5, atol=1e-7)  # float32, other order of operations
+    empty = {name: torch.zeros_like(value) for name, value in checkpoint.optimizer_state.items()}
+    states = (checkpoint, replace(checkpoint, optimizer_state=empty))
+    still = {name: torch.zeros_like(w) for name, w in checkpoint.parameters.items()}
+    ours, theirs = (trainer.drift(state, num_steps, still) for state in states)
+    to_come = recipe.steps - checkpoint.step
+    assert to_come > num_steps
+    one, other = (without_gradient(recipe, state, to_come, recipe.optimizer.lr) for state in states)
+    for name in still:  # the decay of the weights, which both have, is of second order in the difference
+        torch.testing.assert_close(ours[name] - theirs[name], one[name] - other[name], rtol=1e-2, atol=1e-6)
+
+
+def test_an_adaptive_state_reaches_at_least_as_far_as_its_own_steps() -> None:
+    adam = torch.optim.Adam([nn.Parameter(torch.zeros(1))], betas=(0.9, 0.999))
+    assert reach_of_state(adam, np.full(100, 0.1), 1, 0.1) == pytest.approx(10.0, rel=1e-3)
+    assert reach_of_state(adam, np.full(100, 1e-3), 1, 0.1) == 1.0, "the second moments wait for the larger rate"
+    plain_sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    assert reach_of_state(plain_sgd, np.full(100, 0.1), 1, 0.1) == 1.0
 
 
 def test_mean_loss_is_not_finite_if_any_loss_is_not() -> None:

@@ -288,3 +288,18 @@ def test_norm_statistics_tell_spoofs_from_honest_proofs_of_other_seeds(honest: M
     assert not checks["norm_statistics"].passed
     assert not checks["declared_rate"].passed
     assert published(examine(made, digits, FRESH), Thresholds(linf=1.0), None).is_valid
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_larger_than_the_dataset_is_rejected_before_it_is_gathered(stolen: Checkpoint, digits: Dataset) -> None:
+    """Repeated points fold to nothing in a file and unfold to any number in memory."""
+    recipe = rule({"lr": 1e-30}, ScheduleConfig(), digits, steps=1, interval=1)
+    made = forger(recipe, stolen, digits)
+    made.write(1, made.start)
+    made.proof.recipe = replace(recipe, batch_size=10**6)
+    evidence = examine(made.proof, digits, RECORDED)
+    assert evidence.survey.structure == ("a batch of 1000000 points, the dataset has 1438",)
+    assert not evidence.replays
+    assert "structure" in published(evidence, TINY, None).rejected_by
