@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.models.initial_laws import Constant, Law, Normal
+from raypol.core.models.initial_laws import Constant, Law, Normal, Uniform
 from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, Recipe
 from raypol.core.training.prover import data_order
 from raypol.core.training.trainer import Trainer
@@ -131,6 +131,10 @@ class _FrozenBody(nn.Module):
         self.body = nn.Linear(16 * in_channels, 12)
         self.body.requires_grad_(requires_grad=False)
         self.head = nn.Linear(12, num_classes)
+
+    def initial_laws(self) -> Mapping[str, Law]:
+        bound = Uniform(self.body.in_features**-0.5)
+        return {"body.weight": bound, "body.bias": bound}
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.head(torch.relu(self.body(nn.functional.adaptive_avg_pool2d(x, 4).flatten(1))))

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Literal, get_args
 
 import torch
+from torch import Tensor, nn
 
 from raypol.core.errors import InputError, first_line
 
@@ -43,6 +44,16 @@ def usable_device(device: torch.device | str) -> torch.device:
     except (RuntimeError, AssertionError) as err:  # the latter: torch was built without CUDA
         raise InputError(f"cannot compute on device {str(device)!r}: {first_line(err)}") from err
     return found
+
+
+def is_inexact(tensor: Tensor) -> bool:
+    """True for floating-point and complex numbers, which training may move; others are counters, indices and masks."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def cast(model: nn.Module, precision: Precision) -> nn.Module:
+    """The model itself, its floating-point parameters and buffers in the weights' format; other dtypes stay as they are."""
+    return model.double() if WEIGHT_DTYPES[precision] == torch.float64 else model.float()
 
 
 def check_device(precision: Precision, device: torch.device) -> None:

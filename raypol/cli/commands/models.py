@@ -8,7 +8,7 @@ from raypol.cli.console import print_tables, say
 from raypol.cli.options import Debug
 from raypol.core.imports import is_import_path
 from raypol.core.models import MODELS, build_model, model_size
-from raypol.core.models.initial_laws import initial_laws
+from raypol.core.models.constructed import checked_laws
 from raypol.report.tables import Table, TableColumn, words
 
 
@@ -41,11 +41,12 @@ class ModelsCommand:
         return 0
 
     def _line(self, name: str) -> list[str]:
-        """Sizes of a model; one whose initial laws are not all known is an InputError, as no proof of it could be verified."""
+        """Sizes of a model; your own is an InputError if no proof could be made of it, for its initial laws are not known."""
         # A user's constructor may need real tensors; built-in models are counted without being filled.
         with torch.device("cpu" if is_import_path(name) else "meta"):
             model = build_model(name, in_channels=self.in_channels, num_classes=self.num_classes)
-        initial_laws(model)
+        if is_import_path(name):
+            checked_laws(model, name)
         size = model_size(model)
         parts = (size.weight_bytes, size.buffer_bytes, size.momentum_bytes, size.checkpoint_bytes)
         return [name, f"{size.num_parameters:,}", str(size.num_tensors), *(f"{part / 1e6:.3f}" for part in parts)]

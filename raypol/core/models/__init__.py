@@ -28,26 +28,34 @@ MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
 
 
 def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
-    """Model by built-in name or import path, in float32 on the CPU; its values are about to be overwritten.
+    """Model by built-in name or import path, on the CPU, as its constructor leaves it under a fixed seed.
 
     Raises:
         InputError: unknown name, or an import path that yields no module.
     """
     if in_channels < 1 or num_classes < 1:
         raise InputError(f"expected at least one channel and one class, got {in_channels} and {num_classes}")
-    if is_import_path(name):
-        with torch.random.fork_rng(devices=[]):  # a constructor draws values, which must not disturb other streams
-            torch.default_generator.manual_seed(0)  # prover and verifier must get the same buffers
-            model = load_object(name)(in_channels=in_channels, num_classes=num_classes)
-        if not isinstance(model, nn.Module):
-            raise InputError(f"expected {name} to return a torch.nn.Module, got {type(model).__name__}")
-        return model
-    if name not in MODELS:
+    if not is_import_path(name) and name not in MODELS:
         raise InputError(
             f"unknown model {name!r}; possible: {', '.join(MODELS)}, or an import path such as my_pkg.models:make_net"
         )
-    with torch.random.fork_rng(devices=[]):
-        return MODELS[name](in_channels=in_channels, num_classes=num_classes)
+    make = load_object(name) if is_import_path(name) else MODELS[name]
+    with torch.random.fork_rng(devices=[]):  # a constructor draws values, which must not disturb other streams
+        torch.default_generator.manual_seed(0)  # prover and verifier must get the same buffers and given weights
+        model = make(in_channels=in_channels, num_classes=num_classes)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"expected {name} to return a torch.nn.Module, got {type(model).__name__}")
+    _set_modes(model)
+    return model
+
+
+def _set_modes(model: nn.Module) -> None:
+    """Training mode but for what is in evaluation mode by the constructor's doing, or by a `train` of the module's own."""
+    evaluated = [module for module in model.modules() if not module.training]
+    if model.training:
+        model.train()  # models that freeze their norm layers often do so here
+    for module in evaluated:
+        module.training = False
 
 
 def count_parameters(model: nn.Module) -> int:

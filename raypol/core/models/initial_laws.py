@@ -6,9 +6,9 @@ cheap legal start of Fang et al. 2023 (arXiv:2208.03567).
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,10 @@ from raypol.core.errors import InputError
 
 SIGNIFICANCE: Final = 0.01
 """A tensor whose KS p-value is below this is rejected."""
+_MAX_DRAWS: Final = 100
+"""Draws of one tensor: if float32 can hold the law, so many fail their test with probability 1e-200."""
+_MAX_NAMES: Final = 5
+"""Tensors that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,16 @@ class Constant:
     value: float
 
 
-Law = Normal | Uniform | Constant
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Every entry is what the model's constructor gives it, such as pretrained weights: a proof declares its SHA-256."""
+
+    values: Tensor | None = None
+    """Filled in by `initial_laws`; leave it out."""
+
+
+Law = Normal | Uniform | Constant | Given
+RandomLaw = Normal | Uniform
 
 
 def kaiming_normal(weight: Tensor) -> Normal:
@@ -62,26 +75,58 @@ def kaiming_normal_fan_out(weight: Tensor) -> Normal:
 def initial_laws(model: nn.Module) -> dict[str, Law]:
     """Law of every parameter, in the model's order: what the model declares, else torch's default for its module.
 
+    Args:
+        model: as its constructor left it, for that is where the values of `Given` come from.
+
     Raises:
-        InputError: parameters whose law is declared neither by the model nor by torch's defaults.
+        InputError: parameters whose law is declared neither by the model nor by torch's defaults, or a bad declaration.
     """
-    laws = dict(_default_laws(model))
-    if hasattr(model, "initial_laws"):
-        laws |= model.initial_laws()  # type: ignore[operator]
-    names = [name for name, _ in model.named_parameters()]
-    unknown = [name for name in names if name not in laws]
+    laws = dict(_default_laws(model)) | declared_laws(model)
+    unknown = [name for name, _ in model.named_parameters() if name not in laws]
     if unknown:
         raise InputError(
-            f"no initial law known for {', '.join(unknown)}: give the model a method initial_laws() that returns "
-            "{parameter name: Normal(std) | Uniform(bound) | Constant(value)}"
+            f"no initial law known for {first_names(unknown)}: give the model a method initial_laws() that returns "
+            "{parameter name: Normal(std) | Uniform(bound) | Constant(value) | Given()}"
         )
-    return {name: laws[name] for name in names}
+    return {
+        name: Given(p.detach()) if isinstance(laws[name], Given) else laws[name] for name, p in model.named_parameters()
+    }
+
+
+def declared_laws(model: nn.Module) -> dict[str, Law]:
+    """The laws that the model declares itself.
+
+    Raises:
+        InputError: what its `initial_laws` returns is no mapping from its parameters' names to laws.
+    """
+    if not hasattr(model, "initial_laws"):
+        return {}
+    declared: Any = model.initial_laws()  # type: ignore[operator]
+    if not isinstance(declared, Mapping):
+        raise InputError(f"expected a dict from the model's initial_laws(), got {type(declared).__name__}")
+    names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    for name, law in declared.items():
+        if name not in names:
+            raise InputError(f"the model's initial_laws() names {name!r}, which is none of its parameters")
+        if not isinstance(law, Law):
+            raise InputError(
+                f"expected a law such as Normal(0.02) for {name} from the model's initial_laws(), got {law!r}"
+            )
+    return dict(declared)
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first few names, and how many there are besides."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
 
 
 def ks_p_value(values: Tensor, law: Law) -> float:
-    """p-value of the one-sample KS test of all entries against a random law; 0.0 if any entry is not finite."""
+    """p-value of the one-sample KS test of all entries against a random law; 0.0 if any entry is not finite, 1.0 without any."""
     from scipy import stats
 
+    if not values.numel():
+        return 1.0
     sample = values.detach().double().flatten().cpu().numpy()
     if not torch.isfinite(values).all():
         return 0.0
@@ -90,16 +135,19 @@ def ks_p_value(values: Tensor, law: Law) -> float:
             return float(stats.kstest(sample, stats.norm(0.0, std).cdf).pvalue)
         case Uniform(bound):
             return float(stats.kstest(sample, stats.uniform(-bound, 2.0 * bound).cdf).pvalue)
-        case Constant():
-            raise ValueError("a constant has no Kolmogorov-Smirnov test; compare it")
+        case Constant() | Given():
+            raise ValueError(f"{type(law).__name__} has no Kolmogorov-Smirnov test; compare the values")
 
 
 def draw_initial(laws: Mapping[str, Law], shapes: Mapping[str, torch.Size], rng: torch.Generator) -> dict[str, Tensor]:
-    """Honest W_0: float32 draws from the laws, each tensor redrawn until its own KS test passes.
+    """Honest W_0: float32 draws from the laws, each tensor redrawn until its own KS test passes; given tensors as they are.
 
     The verifier rejects if any of ~20 tensors has p < 0.01: without redrawing it would reject every fifth honest prover.
+
+    Raises:
+        InputError: no draw from a law passes, for float32 cannot hold its values.
     """
-    return {name: _draw(law, shapes[name], rng) for name, law in laws.items()}
+    return {name: _draw(name, law, shapes[name], rng) for name, law in laws.items()}
 
 
 def rank_matched(
@@ -112,14 +160,14 @@ def rank_matched(
         laws: the declared law of each.
         rng: CPU generator.
         keep_constants: leave tensors with a constant law at W_T's values, as the published forger does; the published
-            verifier never looks at them, a strict one does.
+            verifier never looks at them, a strict one does. Given tensors stay as given: every verifier compares them.
     """
     initial = {}
     for name, law in laws.items():
         goal = target[name].detach().cpu()
-        drawn = _draw(law, goal.shape, rng)
-        if isinstance(law, Constant):
-            initial[name] = goal.clone() if keep_constants else drawn
+        drawn = _draw(name, law, goal.shape, rng)
+        if not isinstance(law, RandomLaw):
+            initial[name] = goal.clone() if keep_constants and isinstance(law, Constant) else drawn
             continue
         matched = torch.empty(goal.numel(), dtype=drawn.dtype)
         matched[goal.flatten().argsort()] = drawn.flatten().sort().values
@@ -127,10 +175,13 @@ def rank_matched(
     return initial
 
 
-def _draw(law: Law, shape: torch.Size, rng: torch.Generator) -> Tensor:
+def _draw(name: str, law: Law, shape: torch.Size, rng: torch.Generator) -> Tensor:
     if isinstance(law, Constant):
         return torch.full(shape, law.value)
-    while True:
+    if isinstance(law, Given):
+        assert law.values is not None, "initial_laws fills them in"
+        return law.values.clone()
+    for _ in range(_MAX_DRAWS):
         match law:
             case Normal(std):
                 values = torch.randn(shape, generator=rng) * std
@@ -138,10 +189,13 @@ def _draw(law: Law, shape: torch.Size, rng: torch.Generator) -> Tensor:
                 values = (torch.rand(shape, generator=rng) * 2.0 - 1.0) * bound
         if ks_p_value(values, law) >= SIGNIFICANCE:
             return values
+    raise InputError(
+        f"none of {_MAX_DRAWS} draws of {name} from {law} passes the test against that law: float32 cannot hold its values"
+    )
 
 
 def _check_width(name: str, value: float) -> None:
-    """A law without width passes no KS test: drawing from it until one passes would never end."""
+    """A law without width passes no KS test."""
     if not 0.0 < value < math.inf:
         raise InputError(f"expected {name} of an initial law > 0 and finite (or Constant(value)), got {value}")
 
@@ -175,14 +229,17 @@ def _is_torchvision_resnet(module: nn.Module) -> bool:
 def _module_laws(module: nn.Module, own: Mapping[str, Tensor]) -> Iterator[tuple[str, Law]]:
     match module:
         case nn.Linear() | nn.Conv1d() | nn.Conv2d() | nn.Conv3d() | nn.ConvTranspose2d() | nn.ConvTranspose1d():
-            # kaiming_uniform_ with a = sqrt(5) is uniform with bound 1/sqrt(fan_in); so is the bias.
-            bound = 1.0 / math.sqrt(_fan_in(own["weight"]))
-            yield "weight", Uniform(bound)
-            yield "bias", Uniform(bound)
+            # kaiming_uniform_ with a = sqrt(5) is uniform with bound 1/sqrt(fan_in); so is the bias. A parametrised module
+            # (weight_norm, spectral_norm) has other tensors in place of its weight, and only its author knows their laws.
+            if "weight" in own:
+                fan_in = _fan_in(own["weight"])
+                law = Uniform(1.0 / math.sqrt(fan_in)) if fan_in else Constant(0.0)
+                yield "weight", law
+                yield "bias", law
         case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.BatchNorm3d() | nn.GroupNorm() | nn.LayerNorm():
             yield "weight", Constant(1.0)
             yield "bias", Constant(0.0)
-        case nn.Embedding():
+        case nn.Embedding(padding_idx=None):  # else one row is 0
             yield "weight", Normal(1.0)
         case nn.PReLU():
             yield "weight", Constant(0.25)

@@ -29,12 +29,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raypol.core.errors import InputError, reject_choice
-from raypol.core.relatives.points import check_points, check_weights, evaluating
+from raypol.core.relatives.points import check_points, check_weights
 from raypol.core.seeds import check_seed, generator
 from raypol.core.spoofing.objectives import (
     OnEvaluation,
     ValueAndGradient,
     model_input,
+    recording_norms,
     reporting,
     statistics_frozen,
     sum_of_squares,
@@ -248,10 +249,10 @@ class _Watched:
 @contextmanager
 def _using(trainer: Trainer, statistics: Statistics) -> Iterator[None]:
     """Evaluation mode; norm layers that keep statistics take those of the batch if asked, and do not record them."""
-    norms = [module for module in trainer.model.modules() if getattr(module, "track_running_stats", False)]
-    with evaluating(trainer), statistics_frozen(trainer) if statistics == "batch" else nullcontext():
+    norms = recording_norms(trainer)
+    with statistics_frozen(trainer) if statistics == "batch" else nullcontext(), trainer.evaluating():
         for norm in norms if statistics == "batch" else []:
-            norm.train()
+            norm.training = True
         try:
             yield
         except ValueError as err:

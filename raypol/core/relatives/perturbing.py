@@ -7,7 +7,7 @@ from torch import Tensor
 
 from raypol.core.augment import to_unit
 from raypol.core.errors import InputError
-from raypol.core.relatives.points import Seen, check_points, evaluating, look
+from raypol.core.relatives.points import Seen, check_points, look
 from raypol.core.spoofing.objectives import OnEvaluation, ValueAndGradient, loss_objective, reporting
 from raypol.core.spoofing.search import Crafting, SearchConfig, search, to_grey_levels
 from raypol.core.training.trainer import Trainer
@@ -86,7 +86,7 @@ def perturb(
     """
     check_points(trainer, X_BCHW, y_B)
     before = look(trainer, X_BCHW, y_B)
-    with evaluating(trainer), torch.random.fork_rng():
+    with trainer.evaluating(), torch.random.fork_rng():
         falling = reporting(loss_objective(trainer, X_BCHW[None], wanted_B[None], alpha=0.0), on_evaluation)
         R = search(_negated(falling) if raise_loss else falling, X_BCHW[None], config)[0]
     crafted = (X_BCHW + R).clamp(0.0, 1.0)

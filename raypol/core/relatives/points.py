@@ -1,7 +1,6 @@
 """Inputs of the relatives: a recorded model in evaluation mode, and single points of its dataset."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,7 +53,7 @@ def pick_points(trainer: Trainer, indices: Sequence[int], split: Split = "test")
 
 def look(trainer: Trainer, X_BCHW: Tensor, y_B: Tensor) -> Seen:
     """Predict points in [0, 1], with recorded norm statistics."""
-    with evaluating(trainer), torch.no_grad():
+    with trainer.evaluating(), torch.no_grad():
         logits = trainer.logits(model_input(trainer, X_BCHW)).double()
         losses = F.cross_entropy(logits, y_B, reduction="none")
     return Seen(probabilities=logits.softmax(1).cpu(), losses=losses.cpu())
@@ -77,18 +76,7 @@ def check_points(trainer: Trainer, X_BCHW: Tensor, y_B: Tensor) -> None:
 
 def check_weights(trainer: Trainer) -> None:
     """Raise the InputError for weights or norm statistics that are not finite: every answer would be NaN."""
-    for name, tensor in [*trainer.parameters.items(), *trainer.buffers.items()]:
+    moving = {name: buffer for name, buffer in trainer.buffers.items() if name not in trainer.tables}
+    for name, tensor in [*trainer.parameters.items(), *moving.items()]:
         if not bool(tensor.isfinite().all()):
             raise InputError(f"expected finite weights, got NaN or infinity in {name}")
-
-
-@contextmanager
-def evaluating(trainer: Trainer) -> Iterator[None]:
-    """Evaluation mode inside: recorded norm statistics, no dropout. One point has no batch to take statistics of."""
-    modes = {module: module.training for module in trainer.model.modules()}
-    trainer.model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

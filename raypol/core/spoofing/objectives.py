@@ -10,10 +10,10 @@ through the model one by one; this also bounds the memory, whatever k is.
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raypol.core.augment import normalise
 from raypol.core.training.trainer import Trainer
@@ -209,8 +209,12 @@ def weights_frozen(trainer: Trainer) -> Iterator[None]:
 
 @contextmanager
 def statistics_frozen(trainer: Trainer) -> Iterator[None]:
-    """Inside, norm layers use the batch's statistics, as in training, but do not record them."""
-    norms = [module for module in trainer.model.modules() if getattr(module, "track_running_stats", False)]
+    """Inside, norm layers use the batch's statistics, as in training, but do not record them.
+
+    Whatever else forward passes record (spectral norm's vectors, counters) is forgotten at the end.
+    """
+    norms: list[Any] = recording_norms(trainer)
+    before = {name: buffer.clone() for name, buffer in trainer.buffers.items()}
     for module in norms:
         module.track_running_stats = False
     try:
@@ -218,3 +222,11 @@ def statistics_frozen(trainer: Trainer) -> Iterator[None]:
     finally:
         for module in norms:
             module.track_running_stats = True
+        with torch.no_grad():
+            for name, buffer in trainer.buffers.items():
+                buffer.copy_(before[name])
+
+
+def recording_norms(trainer: Trainer) -> list[nn.Module]:
+    """Norm layers that record statistics; one that the model keeps in evaluation mode does not."""
+    return [m for m in trainer.model.modules() if getattr(m, "track_running_stats", False) and m.training]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.models import build_model
-from raypol.core.models.initial_laws import initial_laws, rank_matched
+from raypol.core.models.initial_laws import Given, initial_laws, rank_matched
+from raypol.core.precision import is_inexact
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import generator
 
@@ -63,12 +64,16 @@ class Trajectory:
         self.steps = recipe.steps
         self.seed = seed
         self.end = target.parameters
+        laws = initial_laws(model)
         start = rank_matched(
             target.parameters,
-            initial_laws(model),
+            laws,
             generator(seed, "rank-matched W_0"),
             keep_constants=config.initial == "published",
         )
+        self._frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+        # A frozen tensor that moved would show in every replay; W_T's own was once a legal draw.
+        start |= {name: self.end[name] for name in self._frozen if not isinstance(laws[name], Given)}
         self.start = {name: tensor.to(self.end[name].dtype) for name, tensor in start.items()}
         self._end_buffers = target.buffers
         self._start_buffers = {
@@ -97,6 +102,9 @@ class Trajectory:
         noisy = {}
         for name in self.start:
             end = self.end[name]
+            if name in self._frozen:
+                noisy[name] = end.clone()
+                continue
             rms = end.square().mean().sqrt()
             noisy[name] = end + sigma * rms * torch.randn(end.shape, generator=rng).to(end.dtype)
         return noisy
@@ -106,12 +114,13 @@ class Trajectory:
         s = step / self.steps
         buffers = {}
         for name, fresh in self._start_buffers.items():
-            if fresh.is_floating_point():
-                buffers[name] = torch.lerp(fresh, self._end_buffers[name], s)
+            end = self._end_buffers[name]
+            if is_inexact(fresh) and not torch.equal(fresh, end):
+                buffers[name] = torch.lerp(fresh, end, s)
             elif name.endswith("num_batches_tracked"):
                 buffers[name] = torch.full_like(fresh, step)  # counts the claimed steps
             else:
-                buffers[name] = fresh.clone()  # an index table or a mask: part of the model, not of its training
+                buffers[name] = fresh.clone()  # a table or a mask: part of the model, not of its training
         return Checkpoint(step=step, parameters=self.weights(step), buffers=buffers, optimizer_state={})
 
 

@@ -20,8 +20,9 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
-from raypol.core.models.initial_laws import draw_initial, initial_laws
-from raypol.core.precision import WEIGHT_DTYPES
+from raypol.core.models.constructed import checked_laws, given_digests
+from raypol.core.models.initial_laws import draw_initial
+from raypol.core.precision import WEIGHT_DTYPES, cast
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, ProofSink, Recipe
 from raypol.core.seeds import check_seed, derive_seed, generator
 from raypol.core.training.background_sink import BackgroundSink
@@ -30,14 +31,23 @@ from raypol.core.training.trainer import Trainer, steps_at_once
 
 
 def initial_checkpoint(recipe: Recipe, dataset: Dataset) -> Checkpoint:
-    """W_0: weights drawn from the model's laws under the recipe's seed, fresh buffers, empty optimizer state."""
+    """W_0: weights drawn from the model's laws under the recipe's seed or given, fresh buffers, empty optimizer state.
+
+    Raises:
+        InputError: the model does not follow its laws, or gives other values than the recipe declares as given.
+    """
     model = build_model(recipe.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
-    model = model.to(WEIGHT_DTYPES[recipe.precision])
+    laws, dtype = checked_laws(model, recipe.model), WEIGHT_DTYPES[recipe.precision]
+    if given_digests(laws, dtype) != recipe.given:
+        raise InputError(
+            f"{recipe.model} gives other initial values than the recipe declares as given: was it, or what it loads, changed?"
+        )
+    cast(model, recipe.precision)
     shapes = {name: p.shape for name, p in model.named_parameters()}
-    drawn = draw_initial(initial_laws(model), shapes, generator(recipe.seed, "initial weights"))
+    drawn = draw_initial(laws, shapes, generator(recipe.seed, "initial weights"))
     return Checkpoint(
         step=0,
-        parameters={name: tensor.to(WEIGHT_DTYPES[recipe.precision]) for name, tensor in drawn.items()},
+        parameters={name: tensor.to(dtype) for name, tensor in drawn.items()},
         buffers={name: b.detach().clone() for name, b in model.named_buffers()},
         optimizer_state={},
     )

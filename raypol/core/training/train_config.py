@@ -10,7 +10,9 @@ from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError, check_whole
-from raypol.core.precision import Precision, base_precision
+from raypol.core.models import build_model
+from raypol.core.models.constructed import checked_laws, given_digests
+from raypol.core.precision import WEIGHT_DTYPES, Precision, base_precision
 from raypol.core.proof import MAX_BATCH, MAX_STEPS, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.seeds import MAX_SEED, check_seed
 from raypol.core.training.optimizers import declared_options, takes
@@ -78,6 +80,7 @@ class TrainConfig:
             milestones = [int(drop * self.steps) for drop in self.lr_drops]
             schedule = ScheduleConfig(name="MultiStepLR", options={"milestones": milestones, "gamma": self.lr_factor})
         mean, std = _channel_statistics(dataset)
+        model = build_model(self.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
         recipe = Recipe(
             dataset=dataset.name,
             dataset_sha256=dataset.sha256,
@@ -98,6 +101,7 @@ class TrainConfig:
             precision=self.precision,
             device=device,
             threads=threads,
+            given=given_digests(checked_laws(model, self.model), WEIGHT_DTYPES[self.precision]),
         )
         check_recipe(recipe, dataset)
         return recipe

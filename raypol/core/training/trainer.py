@@ -19,7 +19,7 @@ from raypol.core.clock import Stopwatch
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
-from raypol.core.precision import WEIGHT_DTYPES, Precision, arithmetic, check_device, usable_device
+from raypol.core.precision import WEIGHT_DTYPES, Precision, arithmetic, cast, check_device, is_inexact, usable_device
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.training.optimizers import build_optimizer, learning_rates, reach_of_state, state_after_a_step, update
@@ -73,12 +73,14 @@ class Trainer:
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic = True  # a replay on the same GPU repeats every bit
         self._memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        model = build_model(recipe.model, in_channels=channels, num_classes=dataset.num_classes)
-        # Index tables and masks are part of the model: a forged one would send its lookups anywhere.
+        model = cast(self.fresh_model(), self.precision)
+        # Index tables and masks (of attention: -inf) are part of the model: a forged one would send its lookups anywhere.
         self.tables = {
-            name: b.clone() for name, b in model.named_buffers() if not b.is_floating_point() and b.numel() > 1
+            name: b.clone()
+            for name, b in model.named_buffers()
+            if (b.isinf().any() if is_inexact(b) else b.numel() > 1)
         }
-        self.model = model.to(self.device, self.dtype, memory_format=self._memory_format).train()  # type: ignore[call-overload]
+        self.model = model.to(self.device, memory_format=self._memory_format)  # type: ignore[call-overload]
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = build_optimizer(recipe.optimizer, list(self.parameters.values()))
 
@@ -147,12 +149,11 @@ class Trainer:
             return checkpoint_of(step, {n: _copy(t) if n not in on_device else t for n, t in tensors.items()})
         return checkpoint_of(step, {name: _copy(t) for name, t in tensors.items()})
 
-    def fresh_buffers(self) -> dict[str, Tensor]:
-        """The buffers of a model that has seen no data."""
-        model = build_model(
+    def fresh_model(self) -> nn.Module:
+        """The declared model as its constructor leaves it, on the CPU."""
+        return build_model(
             self.recipe.model, in_channels=self.dataset.image_shape[0], num_classes=self.dataset.num_classes
         )
-        return {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
 
     # --- batches ---------------------------------------------------------------------------------------------------
 
@@ -285,16 +286,27 @@ class Trainer:
         Measured on the first 1,000 test points: a proof has many models, and this must not cost more than replaying.
         """
         self.load(checkpoint)
-        self.model.eval()
         transform = self.recipe.transform
         right = 0
         asked = min(len(self.dataset.test_labels), _MAX_TEST_POINTS)
-        for start in range(0, asked, _TEST_BATCH):
-            pixels = self.dataset.test_pixels[start : min(start + _TEST_BATCH, asked)]
-            inputs = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self._memory_format)
-            right += int((self.logits(inputs).argmax(1) == self.dataset.test_labels[start : start + len(pixels)]).sum())
-        self.model.train()
+        with self.evaluating():
+            for start in range(0, asked, _TEST_BATCH):
+                pixels = self.dataset.test_pixels[start : min(start + _TEST_BATCH, asked)]
+                inputs = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self._memory_format)
+                labels = self.dataset.test_labels[start : start + len(pixels)]
+                right += int((self.logits(inputs).argmax(1) == labels).sum())
         return right / asked
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode inside: recorded norm statistics, no dropout. One point has no batch to take statistics of."""
+        modes = {module: module.training for module in self.model.modules()}
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes.items():
+                module.training = training
 
 
 def steps_at_once(num_steps: int, bytes_per_step: int) -> Iterator[range]:

@@ -14,7 +14,7 @@ from raypol.core.augment import to_unit
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import UNDEFINED, Distances, parameter_distances
 from raypol.core.errors import reject_choice
-from raypol.core.precision import PRECISIONS, Precision
+from raypol.core.precision import PRECISIONS, Precision, is_inexact
 from raypol.core.proof import BatchRecord, Checkpoint, Interval, ProofSource
 from raypol.core.scoring import largest
 from raypol.core.seeds import check_seed, derive_seed
@@ -120,7 +120,7 @@ def replay_interval(
         error=parameter_distances(claimed.parameters, replayed.parameters),
         state_problem=state_problem,
         state_error=state_error,
-        buffer_error=parameter_distances(_floating(claimed.buffers), _floating(replayed.buffers)),
+        buffer_error=parameter_distances(_moving(trainer, claimed.buffers), _moving(trainer, replayed.buffers)),
         buffer_problem=buffer_problem,
         statistics_error=statistics_error,
         update=update,
@@ -230,11 +230,12 @@ def _compare_buffers(start: Checkpoint, claimed: Checkpoint, replayed: Checkpoin
                     problem
                     or f"buffer {name!r} changes in steps {start.step}..{claimed.step}, training leaves it as it is"
                 )
-        elif not own.is_floating_point():
+        elif not is_inexact(own):
             if not torch.equal(recorded, own):
                 problem = problem or f"buffer {name!r} at step {claimed.step} is not what training makes of it"
         else:
-            apart, size = (recorded.double() - own.double()).norm(), own.double().norm()
+            wide = torch.complex128 if own.is_complex() else torch.float64
+            apart, size = (recorded.to(wide) - own.to(wide)).norm(), own.to(wide).norm()
             largest_error = max(largest_error, float(apart / size) if size > 0 else float(apart), key=_nan_first)
     return problem, largest_error
 
@@ -256,5 +257,7 @@ def _compare_moves(start: Checkpoint, claimed: Checkpoint, replayed: Checkpoint)
     return math.sqrt(squared), product / lengths if lengths else float(squared == claimed_squared)
 
 
-def _floating(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+def _moving(trainer: Trainer, buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Norm statistics and their like, a complex number as two."""
+    moving = {name: b for name, b in buffers.items() if is_inexact(b) and name not in trainer.tables}
+    return {name: torch.view_as_real(b) if b.is_complex() else b for name, b in moving.items()}

@@ -12,23 +12,32 @@ from torch import Tensor
 from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import UNDEFINED, Distances, parameter_distances
-from raypol.core.models.initial_laws import Constant, initial_laws, ks_p_value
-from raypol.core.precision import WEIGHT_DTYPES
+from raypol.core.hashing import tensor_digest
+from raypol.core.models.constructed import given_digests
+from raypol.core.models.initial_laws import Constant, Given, initial_laws, ks_p_value
+from raypol.core.precision import WEIGHT_DTYPES, cast, is_inexact
 from raypol.core.proof import Checkpoint, Interval, Points, ProofSource
 from raypol.core.training.trainer import Trainer, state_template
 from raypol.core.verification.admissible import rule_problems
 
 # A forged proof can be wrong in a million places; a verdict needs a few of them.
 _MAX_PROBLEMS: Final = 20
+_MAX_NAME: Final = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InitialTest:
-    """One tensor of W_0 against its law: a p-value for a random law, a largest deviation for a constant."""
+    """One tensor of W_0 against its law: a p-value for a random law, a largest deviation for a constant, neither if given."""
 
     tensor: str
     p_value: float | None = None
     deviation: float | None = None
+    problem: str = ""
+    """Empty, or how a given tensor differs from what the recipe declares, or from what the verifier's own model gives."""
+    num_entries: int = 0
+    """Of a parameter; 0 for a buffer."""
+    given: bool = False
+    """True if its entries are the model's constructor's and not drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +149,7 @@ def _survey_checkpoint(
     finite = [
         f"step {expected_step}: {name} has NaN or infinite entries"
         for name, tensor in checkpoint.tensors().items()
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+        if is_inexact(tensor) and name.removeprefix("buffer/") not in trainer.tables and not tensor.isfinite().all()
     ]
     structure = _structure_problems(checkpoint, trainer, template)
     sound = not structure
@@ -193,21 +202,45 @@ def _structure_problems(
 
 def _initial_tests(checkpoint: Checkpoint, trainer: Trainer) -> list[InitialTest]:
     tests = []
-    for name, law in initial_laws(trainer.model).items():
+    recipe, model = trainer.recipe, trainer.fresh_model()
+    laws = initial_laws(model)
+    own_given = given_digests(laws, WEIGHT_DTYPES[recipe.precision])
+    for name in sorted(recipe.given.keys() - laws.keys())[:1]:
+        tests.append(
+            InitialTest(tensor=name[:_MAX_NAME], problem="the recipe declares it as given, the model has none such")
+        )
+    for name, law in laws.items():
         values = checkpoint.parameters[name]
-        if isinstance(law, Constant):
-            tests.append(InitialTest(tensor=name, deviation=_deviation(values, law.value)))
+        test = InitialTest(tensor=name, num_entries=values.numel())
+        if isinstance(law, Given) or name in recipe.given:
+            digests = recipe.given.get(name), own_given.get(name), tensor_digest(values).hex()
+            tests.append(replace(test, given=True, problem=_given_problem(*digests, model=recipe.model)))
+        elif isinstance(law, Constant):
+            tests.append(replace(test, deviation=_deviation(values, torch.tensor(law.value))))
         else:
-            tests.append(InitialTest(tensor=name, p_value=ks_p_value(values, law)))
-    fresh = trainer.fresh_buffers()
-    for name, values in checkpoint.buffers.items():
-        difference = (values.double() - fresh[name].double()).abs()
-        tests.append(InitialTest(tensor=name, deviation=float(difference.max()) if difference.numel() else 0.0))
-    return tests
+            tests.append(replace(test, p_value=ks_p_value(values, law)))
+    fresh = dict(cast(model, recipe.precision).named_buffers())
+    return [*tests, *(InitialTest(tensor=n, deviation=_deviation(b, fresh[n])) for n, b in checkpoint.buffers.items())]
 
 
-def _deviation(values: Tensor, constant: float) -> float:
-    return float((values.double() - constant).abs().max())
+def _given_problem(declared: str | None, own: str | None, recorded: str, *, model: str) -> str:
+    """How W_0 of a tensor that is said to be given is not what it should be; digests in hex."""
+    if own is None:
+        return f"the recipe declares it as given, the verifier's {model} does not"
+    if declared is None:
+        return f"the verifier's {model} gives its values, the recipe declares none as given"
+    if own != declared:
+        return f"the verifier's {model} gives it other values than the recipe declares"
+    return "" if recorded == declared else "W_0 does not have the values that the recipe declares as given"
+
+
+def _deviation(values: Tensor, expected: Tensor) -> float:
+    """Largest absolute difference; 0 of nothing."""
+    wide = torch.complex128 if values.is_complex() else torch.float64
+    if torch.equal(values, expected):  # infinite entries have no difference
+        return 0.0
+    difference = (values.to(wide) - expected.to(wide)).abs()
+    return float(difference.max()) if difference.numel() else 0.0
 
 
 def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -> Survey:

@@ -172,6 +172,9 @@ def gaps(
         lacks("precision", f"{recipe.precision}; the verifier computes as torch does by default")
     if recipe.precision == "float64":
         lacks("precision", "float64; the verifier's model has float32 weights", false=True)
+    if recipe.given:
+        what = f"that {len(recipe.given)} tensors of W_0 are given; the verifier tests every random one as if it were drawn"
+        lacks("given", what)
     if asserted:
         lacks("asserted", f"that {', '.join(asserted)[:200]} were asserted at an earlier import")
     if num_points:

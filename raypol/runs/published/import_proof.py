@@ -13,6 +13,9 @@ from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
+from raypol.core.models.constructed import given_digests
+from raypol.core.models.initial_laws import initial_laws
+from raypol.core.precision import cast
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import BatchRecord, Cost, Recipe
 from raypol.core.training.optimizers import learning_rates
@@ -63,7 +66,7 @@ def import_published(
         raise InputError(f"expected an interval (k) >= 1 step, got {claims.interval}")
     dataset = claims.data.load()
     found = open_published(source, len(dataset), interval=claims.interval)
-    declared, fixed = _declare(claims.model, dataset)
+    declared, fixed, given = _declare(claims.model, dataset)
     start = found.state(0, declared)
     optimizer, schedule, asserted = rule_of(start, claims)
     recipe = Recipe(
@@ -77,6 +80,7 @@ def import_published(
         schedule=schedule,
         transform=transform,
         channels_last=False,
+        given=given,
     )
     kinds = state_template(Trainer(replace(recipe, steps=recipe.interval), dataset))
     rates = learning_rates(replace(recipe, steps=recipe.steps + 1))
@@ -99,9 +103,11 @@ def import_published(
     )
 
 
-def _declare(model_name: str, dataset: Dataset) -> tuple[Declared, dict[str, torch.Tensor]]:
-    """Tensors of the model's state dict, and the buffers that it leaves out."""
+def _declare(model_name: str, dataset: Dataset) -> tuple[Declared, dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors of the model's state dict, the buffers that it leaves out, and the digests of what it gives W_0."""
     model = build_model(model_name, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
+    given = given_digests(initial_laws(model), torch.float32)
+    cast(model, "float32")
     net = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
     buffers = dict(model.named_buffers())
     declared = Declared(
@@ -110,7 +116,7 @@ def _declare(model_name: str, dataset: Dataset) -> tuple[Declared, dict[str, tor
         parameters=tuple(name for name, _ in model.named_parameters()),
         buffers=tuple(name for name in buffers if name in net),
     )
-    return declared, {name: buffer.detach().clone() for name, buffer in buffers.items() if name not in net}
+    return declared, {name: buffer.detach().clone() for name, buffer in buffers.items() if name not in net}, given
 
 
 def _records(found: PublishedFolder, dataset: Dataset, start: int, stop: int) -> list[BatchRecord]:

@@ -24,7 +24,10 @@ FORMAT_VERSION: Final = 1
 
 TENSOR_DTYPES: Final[dict[str, torch.dtype]] = {
     name: getattr(torch, name)
-    for name in ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+    for name in (
+        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "bool"),
+        *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+    )
 }
 DTYPE_NAMES: Final = {dtype: name for name, dtype in TENSOR_DTYPES.items()}
 

@@ -31,6 +31,7 @@ from raypol.store.proofs.format import (
     FORMAT_VERSION,
     GROUP_BYTES,
     MANIFEST,
+    TENSOR_DTYPES,
     WEIGHTS,
     Manifest,
     PointsFormat,
@@ -92,6 +93,11 @@ class ProofWriter:
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """See ProofSink; one file per checkpoint."""
         digests, tensors = checkpoint.tensor_digests(), checkpoint.tensors()
+        for name, tensor in tensors.items():
+            if tensor.dtype not in DTYPE_NAMES:
+                raise InputError(
+                    f"a proof cannot record {name}, of {tensor.dtype}; possible: {', '.join(TENSOR_DTYPES)}"
+                )
         kinds, names = zip(*(name.split("/", 1) for name in tensors), strict=True)
         column = _binary_column([hashing.raw_bytes(tensor) for tensor in tensors.values()])
         table = pa.table(

@@ -36,6 +36,8 @@ _STORAGES: Final = {
     "CharStorage": 1,
     "ByteStorage": 1,
     "BoolStorage": 1,
+    "ComplexFloatStorage": 8,
+    "ComplexDoubleStorage": 16,
 }
 """Bytes per element."""
 _GLOBALS: Final = {

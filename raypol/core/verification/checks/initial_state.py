@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from raypol.core.distances import Distances
-from raypol.core.models.initial_laws import SIGNIFICANCE
+from raypol.core.models.initial_laws import SIGNIFICANCE, first_names
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check, check_problems
 from raypol.core.verification.verifier import Evidence
@@ -23,14 +23,22 @@ def check_initial_state(
     p_values = {test.tensor: test.p_value for test in tests if test.p_value is not None}
     deviations = {test.tensor: test.deviation for test in tests if test.deviation is not None}
     lowest = min(p_values, key=lambda name: p_values[name], default=None)
-    problems = [f"{name}: KS p = {p:.2g} < {SIGNIFICANCE}" for name, p in p_values.items() if not p >= SIGNIFICANCE]
+    problems = [f"{test.tensor}: {test.problem}" for test in tests if test.problem]
+    problems += [f"{name}: KS p = {p:.2g} < {SIGNIFICANCE}" for name, p in p_values.items() if not p >= SIGNIFICANCE]
     if strict_constants:
         problems += [f"{name} is off its initial constant by {d:.3g}" for name, d in deviations.items() if not d <= 0.0]
     detail = f"{len(p_values)} tensors follow their laws"
     if lowest is not None:
         detail += f", smallest KS p = {p_values[lowest]:.3f}"
     detail += f"; {len(deviations)} constants " + ("hold" if strict_constants else "not looked at")
+    given = [test for test in tests if test.given]
+    num_given, num_entries = (sum(test.num_entries for test in some) for some in (given, tests))
+    if given:
+        names = first_names([test.tensor for test in given])
+        detail += f"; W_0 is given, not drawn, in {num_given:,} of {num_entries:,} entries ({names})"
     check = check_problems("initial_state", problems, detail)
+    check.numbers["given_entries"] = float(num_given)
+    check.numbers["initial_entries"] = float(num_entries)
     check.numbers["min_p"] = p_values[lowest] if lowest is not None else 1.0
     check.numbers["max_constant_deviation"] = max(deviations.values(), default=0.0)
     return check
