@@ -12,6 +12,7 @@ from raypol.core.attacks import method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.distances import METRICS, Distances
+from raypol.core.models.initial_laws import Law, Uniform
 from raypol.core.proof import Checkpoint, Interval, MemoryProof, OptimizerConfig, Recipe
 from raypol.core.protocol import prove, spoof
 from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene, make_scene
@@ -77,6 +78,9 @@ class _HalfFrozen(nn.Module):
         self.frozen = nn.Conv2d(in_channels, 3, 3, bias=False)
         self.frozen.weight.requires_grad = False
         self.head = nn.Linear(3, num_classes)
+
+    def initial_laws(self) -> dict[str, Law]:
+        return {"frozen.weight": Uniform(self.frozen.weight[0].numel() ** -0.5)}
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.head(torch.tanh(self.frozen(x)).mean(dim=(2, 3)))

@@ -25,7 +25,8 @@ Digests = npt.NDArray[np.uint8]
 
 def raw_bytes(tensor: Tensor) -> memoryview:
     """The tensor's bytes, row-major and little-endian."""
-    array = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    plain = tensor.detach().cpu().resolve_conj().contiguous()  # a conjugate may be a view with a mark
+    array = plain.reshape(-1).view(torch.uint8).numpy()
     return memoryview(array.data)
 
 

@@ -24,4 +24,7 @@ def torchvision_resnet(kind: str, *, in_channels: int, num_classes: int, small_i
         model.maxpool = nn.Identity()
     elif in_channels != 3:
         model.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(
+        model.get_parameter("conv1.weight"), mode="fan_out", nonlinearity="relu"
+    )  # as torchvision draws its own
     return model

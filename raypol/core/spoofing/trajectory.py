@@ -115,12 +115,14 @@ class Trajectory:
         buffers = {}
         for name, fresh in self._start_buffers.items():
             end = self._end_buffers[name]
-            if is_inexact(fresh) and not torch.equal(fresh, end):
+            if torch.equal(fresh, end):
+                buffers[name] = fresh.clone()  # a table, a mask, the statistics of a frozen norm layer
+            elif is_inexact(fresh):
                 buffers[name] = torch.lerp(fresh, end, s)
             elif name.endswith("num_batches_tracked"):
                 buffers[name] = torch.full_like(fresh, step)  # counts the claimed steps
             else:
-                buffers[name] = fresh.clone()  # a table or a mask: part of the model, not of its training
+                buffers[name] = fresh.clone()  # an index table or a mask: part of the model, not of its training
         return Checkpoint(step=step, parameters=self.weights(step), buffers=buffers, optimizer_state={})
 
 

@@ -15,6 +15,7 @@ from raypol.core.models import build_model
 from raypol.core.models.initial_laws import (
     SIGNIFICANCE,
     Constant,
+    Given,
     Law,
     Normal,
     Uniform,
@@ -86,9 +87,32 @@ def test_one_non_finite_entry_is_rejected(value: float) -> None:
     assert ks_p_value(values, Normal(1.0)) == 0.0
 
 
-def test_a_constant_has_no_ks_test() -> None:
-    with pytest.raises(ValueError, match="constant"):
-        ks_p_value(torch.ones(3), Constant(1.0))
+@pytest.mark.parametrize("law", [Constant(1.0), Given()], ids=["constant", "given"])
+def test_a_law_that_draws_nothing_has_no_ks_test(law: Law) -> None:
+    with pytest.raises(ValueError, match="compare the values"):
+        ks_p_value(torch.ones(3), law)
+
+
+@pytest.mark.parametrize("law", [Normal(1.0), Uniform(1.0)], ids=["normal", "uniform"])
+@pytest.mark.parametrize("shape", [(0,), (0, 4), (3, 0, 2)], ids=str)
+def test_a_tensor_without_entries_passes_and_is_drawn_at_once(law: Law, shape: tuple[int, ...]) -> None:
+    assert ks_p_value(torch.empty(shape), law) == 1.0
+    assert draw_initial({"w": law}, {"w": torch.Size(shape)}, rng())["w"].shape == shape
+    assert rank_matched({"w": torch.empty(shape)}, {"w": law}, rng())["w"].shape == shape
+
+
+@pytest.mark.parametrize("law", [Normal(1e-50), Normal(1e39), Uniform(1e-46), Uniform(1e300)], ids=str)
+def test_a_law_that_float32_cannot_hold_is_an_error_that_names_the_tensor(law: Law) -> None:
+    said = r"none of 100 draws of body\.w from .*float32 cannot hold"
+    with pytest.raises(InputError, match=said):
+        draw_initial({"body.w": law}, {"body.w": torch.Size([20])}, rng())
+    with pytest.raises(InputError, match=said):
+        rank_matched({"body.w": torch.zeros(20)}, {"body.w": law}, rng())
+
+
+def test_one_entry_is_drawn_as_often_as_it_takes() -> None:
+    drawn = [draw_initial({"w": Normal(1.0)}, {"w": torch.Size([1])}, rng(seed))["w"] for seed in range(300)]
+    assert all(ks_p_value(one, Normal(1.0)) >= SIGNIFICANCE for one in drawn)
 
 
 @pytest.mark.parametrize("width", [0.0, -1.0, math.nan, math.inf])
@@ -132,6 +156,7 @@ def test_default_laws_are_what_torch_draws(name: str) -> None:
         if isinstance(law, Constant):
             assert (drawn == law.value).all()
             continue
+        assert isinstance(law, Normal | Uniform)
         assert len(drawn) >= 2000
         assert ks_p_value(drawn, law) >= 1e-4  # some forty tensors are tested: one of them may well be below 0.01
         # The control: a law 20 % wider is told apart with this many draws.
@@ -160,6 +185,35 @@ def test_an_unknown_parameter_is_named_with_the_way_out() -> None:
         initial_laws(Unlawful())
     with pytest.raises(InputError, match="in_proj_weight"):
         initial_laws(nn.MultiheadAttention(4, 2))
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(4, 0), nn.Linear(0, 3)], ids=["no outputs", "no inputs"])
+def test_a_layer_without_weights_has_torchs_laws_too(layer: nn.Linear) -> None:
+    laws = initial_laws(layer)
+    assert laws["bias"] == (Uniform(0.5) if layer.in_features else Constant(0.0))
+    drawn = draw_initial(laws, {name: p.shape for name, p in layer.named_parameters()}, rng())
+    assert {name: one.shape for name, one in drawn.items()} == {name: p.shape for name, p in layer.named_parameters()}
+
+
+def test_a_long_list_of_unknown_parameters_is_cut_short() -> None:
+    model = nn.Module()
+    for number in range(30):
+        model.register_parameter(f"p{number}", nn.Parameter(torch.zeros(1)))
+    with pytest.raises(InputError, match="no initial law known for p0, p1, p2, p3, p4 and 25 more: give"):
+        initial_laws(model)
+
+
+def test_given_values_are_the_models_own() -> None:
+    layer = nn.Linear(3, 2)
+    layer.initial_laws = lambda: {"weight": Given()}  # type: ignore[assignment]
+    laws = initial_laws(layer)
+    shapes = {name: p.shape for name, p in layer.named_parameters()}
+    target = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    forged = (rank_matched(target, laws, rng(), keep_constants=keep) for keep in (False, True))
+    for W_0 in (draw_initial(laws, shapes, rng()), *forged):
+        assert torch.equal(W_0["weight"], layer.weight)
+        assert W_0["weight"].data_ptr() != layer.weight.data_ptr()
+        assert not W_0["weight"].requires_grad
 
 
 def test_what_the_model_declares_is_added_in_the_models_order() -> None:

@@ -15,6 +15,9 @@ from raypol.core.augment import Transform
 from raypol.core.datasets.load import load_dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
+from raypol.core.models import build_model
+from raypol.core.models.constructed import given_digests
+from raypol.core.models.initial_laws import initial_laws
 from raypol.core.proof import Cost, MemoryProof, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.training.optimizers import learning_rates
 from raypol.runs.published.export_proof import NOTE_NAME, export_published, expressed_schedule, gaps
@@ -25,6 +28,7 @@ from raypol.store.location import Location, open_location
 from raypol.store.proofs.reader import ParquetProof
 from raypol.store.proofs.writer import new_proof
 from tests import published_code
+from tests.own_models import PARAMETRISED
 from tests.scenes import SHORT, TINY, all_bits, forge, sgd, small_recipe
 
 DATA = load_dataset(TINY)
@@ -72,6 +76,7 @@ def test_the_published_verifier_reproduces_an_exported_proof_exactly(tmp_path: P
     )
 
 
+OWN = ["tuned_head", "buffered", *PARAMETRISED]
 ROUND_TRIPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "scheduled": ({}, {}),
     "channels_last and augmented": (
@@ -83,15 +88,20 @@ ROUND_TRIPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "frozen": ({"model": "tests.scenes:half_frozen_net"}, {"model": "tests.scenes:half_frozen_net"}),
     "tables": ({"model": "tests.scenes:reordering_net"}, {"model": "tests.scenes:reordering_net"}),
     "resnet8": ({"model": "resnet8"}, {"model": "resnet8"}),
+    **{name: ({"model": f"tests.own_models:{name}"}, {"model": f"tests.own_models:{name}"}) for name in OWN},
     "one interval": ({"interval": 7}, {}),
     "every step": ({"interval": 1}, {}),
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 def test_a_round_trip_keeps_every_bit(tmp_path: Path, name: str) -> None:
     changes, flags = ROUND_TRIPS[name]
-    proof, folder = made(replace(RECIPE, **changes), tmp_path)
+    recipe = replace(RECIPE, **changes)
+    model = build_model(recipe.model, in_channels=1, num_classes=3)
+    recipe = replace(recipe, given=given_digests(initial_laws(model), torch.float32))
+    proof, folder = made(recipe, tmp_path)
     export_published(folder, tmp_path / "out", SOURCE, with_hash=False)
     claims = Claims(**{"dataset": TINY, "model": SMOOTH, "transform": "identity", **flags})
     back = import_published(tmp_path / "out", str(tmp_path / "back"), claims)
@@ -160,6 +170,7 @@ ALWAYS = ["root and hashes", "names", "k and B", "generation"]
         ({"precision": "float64"}, ["augmentation", "precision"], ["precision"]),
         ({"optimizer": OptimizerConfig(name="Adam", options={"lr": 0.01})}, ["augmentation", "optimizer"], []),
         ({"model": "resnet8"}, ["augmentation", "model"], []),
+        ({"given": {"conv1.weight": "ab" * 32}}, ["augmentation", "given"], []),
         ({"schedule": ScheduleConfig()}, ["augmentation"], []),
         ({"schedule": replace(PUBLISHED.schedule, base_steps=80)}, ["augmentation", "schedule"], []),
         (

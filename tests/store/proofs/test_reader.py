@@ -71,6 +71,10 @@ DTYPES = [
     torch.int32,
     torch.uint8,
     torch.bool,
+    torch.complex64,
+    torch.complex128,
+    torch.uint16,
+    torch.uint64,
 ]
 
 
@@ -480,6 +484,15 @@ def test_proofs_beside_each_other_do_not_touch(spoof: MemoryProof, tmp_path: Pat
     write(other, results, "ab")
     write(spoof, results, "a")
     assert_same(ParquetProof(results / "proofs" / "ab"), other)
+
+
+def test_a_tensor_of_a_kind_that_no_proof_records_is_named(spoof: MemoryProof, tmp_path: Path) -> None:
+    odd = torch.zeros(3, dtype=torch.float8_e4m3fn)
+    with new_proof(open_location(tmp_path), "p", spoof.recipe, len(DATA)) as writer:
+        first = spoof.checkpoints[0]
+        with pytest.raises(InputError, match=r"cannot record buffer/odd, of torch.float8_e4m3fn; possible: float16, "):
+            writer.write_checkpoint(replace(first, buffers={**first.buffers, "odd": odd}))
+        writer.finish(FREE, {})
 
 
 def test_a_place_without_a_proof_is_said_to_be_one(tmp_path: Path) -> None:
