@@ -195,6 +195,7 @@ OTHER: dict[str, Any] = {
     "channels_last": False,
     "device": "cuda",
     "threads": 2,
+    "given": {"conv1.weight": "0" * 64},
 }
 
 

@@ -37,7 +37,7 @@ def recipe_of(name: str, digits: Dataset, precision: Precision = "float32") -> R
     return config.recipe(digits, device="cpu", threads=1)
 
 
-def forged(proof: MemoryProof, digits: Dataset, attack: str = "iii_loss", path: str = "linear") -> ForgedProof:
+def forged(proof: MemoryProof, digits: Dataset, attack: str = "iii_invisible", path: str = "linear") -> ForgedProof:
     trajectory = TrajectoryConfig(path=path)  # type: ignore[arg-type]
     return spoof(proof, digits, attack, SpoofConfig(steps=4, interval=2, batch_size=16, trajectory=trajectory))
 
@@ -75,7 +75,7 @@ def test_a_drawn_start_is_not_said_to_be_given(honest: MemoryProof, digits: Data
     assert found.numbers["given_entries"] == 0.0
 
 
-@pytest.mark.parametrize("attack", ["null", "iii_loss", "i"])
+@pytest.mark.parametrize("attack", ["null", "iii_invisible"])
 @pytest.mark.parametrize("path", ["linear", "noisy"])
 def test_a_spoof_starts_where_the_given_weights_say(
     tuned: MemoryProof, digits: Dataset, attack: str, path: str

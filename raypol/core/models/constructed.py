@@ -89,12 +89,9 @@ def contradiction(values: Tensor, law: Law) -> str:
     if len(some) > _SAMPLE:
         rng = torch.Generator().manual_seed(0)
         some = some[torch.randint(len(some), (_SAMPLE,), generator=rng).unique()]  # type: ignore[no-untyped-call]  # torch's stubs
-    p_value = ks_p_value(some, law)
-    return (
-        ""
-        if p_value >= CONTRADICTION
-        else f"of standard deviation {float(some.std(correction=0)):.4g} (KS p = {p_value:.2g})"
-    )
+    if (p_value := ks_p_value(some, law)) >= CONTRADICTION:
+        return ""
+    return f"of standard deviation {float(some.std(correction=0)):.4g} (KS p = {p_value:.2g})"
 
 
 def given_digests(laws: Mapping[str, Law], dtype: torch.dtype) -> dict[str, str]:
