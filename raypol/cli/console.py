@@ -13,7 +13,6 @@ OUT: Final = Console(highlight=False, markup=False)
 ERR: Final = Console(stderr=True, highlight=False, markup=False)
 _LOG_WIDTH: Final = 180
 """Columns where there is no terminal to ask: tables in a log are not wrapped."""
-_MAX_NAMES: Final = 6
 
 
 def table_console(console: Console = OUT) -> Console:
@@ -50,10 +49,3 @@ def print_last(text: str) -> None:
     """Print the line that scripts read: plain, unwrapped."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-def first_names(names: Iterable[str], most: int = _MAX_NAMES) -> str:
-    """The first names, comma-separated, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -7,8 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from raypol.cli.console import first_names
-from raypol.core.errors import InputError, first_line
+from raypol.core.errors import InputError, first_line, first_names
 from raypol.core.progress import still_takes
 from raypol.runs.sweeps.live_status import FINAL, STATES, Pulse, read_pulse
 from raypol.runs.sweeps.record import SweepRecord, sweeps_on_record, sweeps_with_rows

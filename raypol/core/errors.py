@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from numbers import Integral
-from typing import NoReturn
+from typing import Final, NoReturn
+
+_MAX_NAMES: Final = 6
 
 
 class InputError(ValueError):
@@ -19,6 +21,13 @@ def check_whole(name: str, value: object, low: int, high: int) -> None:
     """Raise the InputError for anything but a whole number in low..high; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:  # type: ignore[operator]
         raise InputError(f"expected {name} in {low}..{high}, got {value!r}")
+
+
+def first_names(names: Iterable[str], most: int = _MAX_NAMES) -> str:
+    """The first names, comma-separated, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def first_line(message: object) -> str:

@@ -13,10 +13,10 @@ from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from raypol.cli.console import ERR, first_names, say
+from raypol.cli.console import ERR, say
 from raypol.cli.options import Debug, ReadResults, open_results_folder
 from raypol.cli.progress import progress
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_names
 from raypol.report.content import Report, make_report
 from raypol.report.tables import to_html, to_markdown
 from raypol.runs.sweeps.record import sweeps_on_record, sweeps_with_rows

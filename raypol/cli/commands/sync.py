@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from raypol.cli.console import ERR, first_names, say
+from raypol.cli.console import ERR, say
 from raypol.cli.exit_codes import fail
 from raypol.cli.options import Debug, ReadResults, open_results_folder
 from raypol.cli.progress import progress
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_names
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.tracking.store import tracking_uri, ui_command
 from raypol.runs.tracking.sync import one_line, sync_sweep

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from raypol.cli.console import OUT, first_names, table_console
+from raypol.cli.console import OUT, table_console
 from raypol.cli.options import Debug, open_results_folder
 from raypol.cli.progress import left_time_words, rate_words, time_words
 from raypol.cli.sweep_status import SweepStatus, read_status
@@ -21,7 +21,7 @@ from raypol.cluster.accelerators import canonical_accelerator
 from raypol.cluster.connection import connect, running_cluster
 from raypol.cluster.inventory import NodeOffer
 from raypol.cluster.scaling import live_nodes
-from raypol.core.errors import InputError, first_line
+from raypol.core.errors import InputError, first_line, first_names
 from raypol.report.tables import Table, TableColumn, terminal_text, to_terminal, words
 from raypol.runs.sweeps.live_status import STATES
 

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_names
 from raypol.core.hashing import tensor_digest
 from raypol.core.models.initial_laws import (
     Constant,
@@ -18,7 +18,6 @@ from raypol.core.models.initial_laws import (
     Law,
     Uniform,
     declared_laws,
-    first_names,
     initial_laws,
     ks_p_value,
 )

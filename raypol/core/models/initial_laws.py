@@ -6,21 +6,19 @@ cheap legal start of Fang et al. 2023 (arXiv:2208.03567).
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, first_names
 
 SIGNIFICANCE: Final = 0.01
 """A tensor whose KS p-value is below this is rejected."""
 _MAX_DRAWS: Final = 100
 """Draws of one tensor: if float32 can hold the law, so many fail their test with probability 1e-200."""
-_MAX_NAMES: Final = 5
-"""Tensors that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +111,6 @@ def declared_laws(model: nn.Module) -> dict[str, Law]:
                 f"expected a law such as Normal(0.02) for {name} from the model's initial_laws(), got {law!r}"
             )
     return dict(declared)
-
-
-def first_names(names: Sequence[str]) -> str:
-    """The first few names, and how many there are besides."""
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(names[:_MAX_NAMES]) + more
 
 
 def ks_p_value(values: Tensor, law: Law) -> float:

@@ -214,7 +214,8 @@ def statistics_frozen(trainer: Trainer) -> Iterator[None]:
     Whatever else forward passes record (spectral norm's vectors, counters) is forgotten at the end.
     """
     norms: list[Any] = recording_norms(trainer)
-    before = {name: buffer.clone() for name, buffer in trainer.buffers.items()}
+    still = {id(buffer) for norm in norms for buffer in norm.buffers(recurse=False)}
+    before = {name: buffer.clone() for name, buffer in trainer.buffers.items() if id(buffer) not in still}
     for module in norms:
         module.track_running_stats = False
     try:
@@ -223,8 +224,8 @@ def statistics_frozen(trainer: Trainer) -> Iterator[None]:
         for module in norms:
             module.track_running_stats = True
         with torch.no_grad():
-            for name, buffer in trainer.buffers.items():
-                buffer.copy_(before[name])
+            for name, buffer in before.items():
+                trainer.buffers[name].copy_(buffer)
 
 
 def recording_norms(trainer: Trainer) -> list[nn.Module]:

@@ -199,7 +199,7 @@ def test_a_long_list_of_unknown_parameters_is_cut_short() -> None:
     model = nn.Module()
     for number in range(30):
         model.register_parameter(f"p{number}", nn.Parameter(torch.zeros(1)))
-    with pytest.raises(InputError, match="no initial law known for p0, p1, p2, p3, p4 and 25 more: give"):
+    with pytest.raises(InputError, match="no initial law known for p0, p1, p2, p3, p4, p5 and 24 more: give"):
         initial_laws(model)
 
 

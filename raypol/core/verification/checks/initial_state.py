@@ -7,7 +7,8 @@ from functools import partial
 from typing import Final
 
 from raypol.core.distances import Distances
-from raypol.core.models.initial_laws import SIGNIFICANCE, first_names
+from raypol.core.errors import first_names
+from raypol.core.models.initial_laws import SIGNIFICANCE
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check, check_problems
 from raypol.core.verification.verifier import Evidence
