@@ -255,7 +255,18 @@ def test_a_spoof_has_the_models_buffers(digits: Dataset, buffered: MemoryProof) 
         kinds = {name: buffer.dtype for name, buffer in checkpoint.buffers.items()}
         assert kinds == {name: buffer.dtype for name, buffer in buffered.checkpoints[-1].buffers.items()}
         assert torch.equal(checkpoint.buffers["attention"], buffered.checkpoints[-1].buffers["attention"])
+        assert int(checkpoint.buffers["seen"]) == checkpoint.step
     assert not {"structure", "initial_state", "finite"} & set(verify(made, digits).rejected_by.split(","))
+
+
+def test_loaded_statistics_are_where_training_and_spoofs_start(digits: Dataset) -> None:
+    proof = prove(recipe_of("loaded_norm", digits), digits)
+    for one in (proof, forged(proof, digits)):
+        assert [int(c.buffers["1.num_batches_tracked"]) for c in one.checkpoints] == [
+            1000 + c.step for c in one.checkpoints
+        ]
+        assert (one.checkpoints[0].buffers["1.running_mean"] == 1.0).all()
+        assert initial(verify(one, digits)).passed
 
 
 # --- modes -----------------------------------------------------------------------------------------------------------

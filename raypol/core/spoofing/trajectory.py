@@ -76,6 +76,7 @@ class Trajectory:
         start |= {name: self.end[name] for name in self._frozen if not isinstance(laws[name], Given)}
         self.start = {name: tensor.to(self.end[name].dtype) for name, tensor in start.items()}
         self._end_buffers = target.buffers
+        self._honest_steps = max(target.step, 1)
         self._start_buffers = {
             name: buffer.detach().to(self._end_buffers[name].dtype, copy=True) for name, buffer in model.named_buffers()
         }
@@ -119,10 +120,9 @@ class Trajectory:
                 buffers[name] = fresh.clone()  # a table, a mask, the statistics of a frozen norm layer
             elif is_inexact(fresh):
                 buffers[name] = torch.lerp(fresh, end, s)
-            elif name.endswith("num_batches_tracked"):
-                buffers[name] = torch.full_like(fresh, step)  # counts the claimed steps
-            else:
-                buffers[name] = fresh.clone()  # an index table or a mask: part of the model, not of its training
+            else:  # a counter goes on as in the stolen training
+                counted = (end.long() - fresh.long()) * step // self._honest_steps
+                buffers[name] = (fresh.long() + counted).to(fresh.dtype)
         return Checkpoint(step=step, parameters=self.weights(step), buffers=buffers, optimizer_state={})
 
 
