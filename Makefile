@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RESULTS ?= results/demo
+# The versions that `make test` passed on; `make test CONSTRAINTS=` takes the newest instead.
+CONSTRAINTS ?= constraints.txt
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench docs generate clean
+.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench docs generate clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -24,6 +26,16 @@ lint: .venv/.ready  ## ruff: format check and lint
 format: .venv/.ready  ## ruff: rewrite to the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+test-oldest: .venv-oldest/.ready  ## the tests on the oldest versions that pyproject.toml allows, in .venv-oldest (up to 6 GB of disk)
+	OMP_NUM_THREADS=1 .venv-oldest/bin/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 .venv-oldest/bin/pytest -m "ray and not slow and not machine" tests/cluster tests/runs
+
+constraints: .venv/.docs-ready  ## write constraints.txt from .venv, after `make clean; make test CONSTRAINTS=` has passed
+	@{ echo "# The versions that the tests passed on, with all they need; written by \`make constraints\`. PyTorch and its CUDA packages:"; \
+	  echo "# no newer ones, whatever the build (CPU, CUDA, ROCm)."; \
+	  $(BIN)/pip list --format=freeze --exclude-editable --disable-pip-version-check \
+	    | grep -viE '^(pip|triton|cuda-.*|nvidia-.*)=' | sed -E 's/^(torch|torchvision)==([0-9.]+).*/\1<=\2/'; } > constraints.txt
 
 types: .venv/.ready  ## mypy --strict over package, sweeps, tests and benchmarks
 	$(BIN)/mypy
@@ -86,14 +98,34 @@ docs: .venv/.docs-ready  ## the pages of docs/ as HTML in site/; a broken link o
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove the environment and caches; results stay
-	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.venv/.ready: pyproject.toml
+# An environment that make itself began and that was interrupted is made anew: pip cannot repair half a package. Downloads are kept.
+.venv/.ready: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "raypol needs Python >= 3.11; set PYTHON=..."; exit 2; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
+	@if [ -e .venv/.unfinished ]; then echo "the installation in .venv was interrupted: starting anew"; rm -rf .venv; fi
+	@if [ ! -e .venv ]; then \
+	  echo "installing raypol and what it needs into .venv: up to 3 GB of downloads, most of it PyTorch; takes some minutes, once"; \
+	  mkdir .venv && touch .venv/.unfinished && $(PYTHON) -m venv .venv; \
+	else echo "bringing .venv up to date"; fi
+	@$(INSTALL) '.[dev]'
+	@rm -f .venv/.unfinished && touch $@
+	@echo "installed: $$(du -sh .venv | cut -f1) in .venv"
 
 .venv/.docs-ready: .venv/.ready
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@$(INSTALL) '.[docs]'
+	@touch $@
+
+# On a terminal pip shows a bar for each download.
+INSTALL = $(BIN)/pip install --disable-pip-version-check $(if $(wildcard .venv/.ready),--quiet) \
+  $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
+
+# uv can resolve to the lowest versions, and pip installs torch for it, from wherever pip gets torch on this machine.
+OLDEST_TORCH ?= $(foreach name,torch torchvision,$(shell sed -n 's/^    "\($(name)\)>=\([0-9.]*\)",.*/\1==\2/p' pyproject.toml))
+.venv-oldest/.ready: pyproject.toml
+	@echo "installing the oldest versions that pyproject.toml allows into .venv-oldest, with $(OLDEST_TORCH); takes some minutes"
+	@rm -rf .venv-oldest && $(PYTHON) -m venv .venv-oldest
+	@.venv-oldest/bin/pip install --disable-pip-version-check uv $(OLDEST_TORCH)
+	@.venv-oldest/bin/pip list --format=freeze | grep -E '^torch' > .venv-oldest/torch.txt
+	@.venv-oldest/bin/uv pip install --python .venv-oldest --resolution lowest-direct --constraint .venv-oldest/torch.txt --editable '.[dev]'
 	@touch $@
