@@ -49,6 +49,4 @@ def prepare(runner: Runner, results: Location, *, sweep_id: str = "test", train:
 
 def query(sql: str) -> list[tuple[Any, ...]]:
     """What DuckDB answers."""
-    found = duckdb.sql(sql)
-    assert found is not None
-    return list(found.fetchall())
+    return list(duckdb.execute(sql).fetchall())
