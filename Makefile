@@ -105,7 +105,7 @@ clean:  ## remove the environment and caches; results stay
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "raypol needs Python >= 3.11; set PYTHON=..."; exit 2; }
 	@if [ -e .venv/.unfinished ]; then echo "the installation in .venv was interrupted: starting anew"; rm -rf .venv; fi
 	@if [ ! -e .venv ]; then \
-	  echo "installing raypol and what it needs into .venv: up to 3 GB of downloads, most of it PyTorch; takes some minutes, once"; \
+	  echo "installing raypol and what it needs into .venv: up to 3 GB to download and 7 GB on disk, PyTorch for the most part; takes some minutes, once"; \
 	  mkdir .venv && touch .venv/.unfinished && $(PYTHON) -m venv .venv; \
 	else echo "bringing .venv up to date"; fi
 	@$(INSTALL) '.[dev]'
