@@ -17,6 +17,7 @@ from raypol.core.errors import InputError
 from raypol.core.proof import Interval, MemoryProof
 from raypol.core.verification import checks
 from raypol.core.verification.checks import CHECKS
+from raypol.core.verification.checks.optimizer_state import STATE_SLACK
 from raypol.core.verification.policies import POLICIES, Policy, find_policy, published, strict, strict_trend
 from raypol.core.verification.replay import IntervalReplay
 from raypol.core.verification.survey import InitialTest
@@ -186,7 +187,7 @@ def test_dynamic_slack_is_that_of_the_intervals_end(evidence: Evidence) -> None:
         )
 
 
-@pytest.mark.parametrize("value", [1.5, math.nan, math.inf])
+@pytest.mark.parametrize("value", [1.01 * STATE_SLACK, math.nan, math.inf])
 def test_the_state_is_judged_by_strict_alone(value: float, evidence: Evidence) -> None:
     off = with_replays(evidence, NONE, NONE, NONE, state_error=Distances(value, 0.0, 0.0, 0.0))
     assert published(off, STATIC, None).is_valid
