@@ -338,9 +338,8 @@ def test_the_other_trials_go_on(local: LocalRunner, fresh: Fresh) -> None:
 
 
 def test_who_stops_listening_stops_the_trials(local: LocalRunner, fresh: Fresh) -> None:
-    outcomes = run_concurrently(
-        local, fresh.study, [trial("null", spoof=replace(SHORT, seed=i)) for i in range(12)], fresh.honest
-    )
+    trials = [trial("null", spoof=replace(SHORT, seed=i)) for i in range(12)]
+    outcomes = run_concurrently(local, fresh.study, trials, fresh.honest, TimeLeft("trials"))
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
     assert len(list((fresh.folder / "trials").glob("*.parquet"))) < 12
@@ -408,7 +407,7 @@ def test_trials_at_once_are_the_same_as_one_after_the_other(tmp_path: Path) -> N
             study = prepare(runner, open_location(folder), train=train)
             honest = run_honest(runner, study, trials[0])
             found = (
-                run_concurrently(runner, study, trials, honest)
+                run_concurrently(runner, study, trials, honest, TimeLeft("trials"))
                 if at_once
                 else (run_trial(runner, study, t, honest.row) for t in trials)
             )

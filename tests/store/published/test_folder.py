@@ -348,7 +348,7 @@ def test_the_printed_hash_is_of_gray_tensors_and_of_colour_arrays() -> None:
     gray = tiny()
     expected = hashlib.sha256("".join(str(image[0]) for image in gray.pixels).encode()).hexdigest()
     told: list[tuple[int, int]] = []
-    assert printed_hash(gray, lambda _what, done, of: told.append((done, of))) == expected
+    assert printed_hash(gray, lambda _what, done, of, _left=None: told.append((done, of))) == expected
     assert told[-1] == (48, 48)
     colour = load_dataset("tests.toys:two_stripes")
     images = colour.pixels.numpy().transpose(0, 2, 3, 1)

@@ -10,6 +10,7 @@ import pytest
 from pyarrow import fs
 
 from raypol.core.errors import InputError
+from raypol.core.progress import TimeLeft
 from raypol.store.location import Location, open_location
 from raypol.store.results.cache import TrialTable, default_cache, read_trial_table
 from raypol.store.results.columns import schema_of
@@ -101,7 +102,7 @@ def test_an_interrupted_first_read_goes_on(folder: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr("raypol.store.results.cache._BATCH", 10)
     monkeypatch.setattr("raypol.store.results.cache._PART", 10)
 
-    def stop(what: str, done: int, _of: int) -> None:
+    def stop(what: str, done: int, _of: int, _left: TimeLeft | None = None) -> None:
         if what == "reading trials" and done == 20:
             raise KeyboardInterrupt
 
