@@ -104,7 +104,7 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
         tracker.finish(found.markdown(sweep.question), drawn)
     say(f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}")
     if drawn:
-        say(f"figures:  {ResultsFolder(results).figures / run.plan.sweep_id} ({len(drawn)} files)")
+        say(f"figures:  {ResultsFolder(results).figures_of(run.plan.sweep_id)} ({len(drawn)} files)")
     say(f"MLflow:   {ui_command(tracker.uri)}", *([f"          {tracker.table}"] if tracker.table else []))
     if problem:
         warn(f"warning: {problem}")

@@ -27,7 +27,7 @@ def drawn_figures(results: Location, sweep_id: str, data_dir: str | None = None)
         The files on this machine, and what went wrong.
     """
     with tempfile.TemporaryDirectory(prefix="raypol-figures-") as temporary:
-        folder = Path((ResultsFolder(results).figures / sweep_id).path) if results.is_local else Path(temporary)
+        folder = Path((ResultsFolder(results).figures_of(sweep_id)).path) if results.is_local else Path(temporary)
         yield _draw(results, sweep_id, data_dir, folder)
 
 
@@ -39,7 +39,7 @@ def _draw(results: Location, sweep_id: str, data_dir: str | None, folder: Path) 
         # The sweep itself has just run the code of the datasets that it names.
         drawn = draw_all(read_material(results, sweep_id, data_dir=data_dir, own_code=True), folder)
         if not results.is_local:
-            target = ResultsFolder(results).figures / sweep_id
+            target = ResultsFolder(results).figures_of(sweep_id)
             target.make_folder()
             for path in drawn:
                 with atomic_output(target / path.name) as stream:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raypol.cli.main import main
@@ -11,6 +13,7 @@ from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.tracking.sweep_runs import Summary
 from raypol.runs.tracking.sync import keep_summary, kept_summary
 from raypol.store.location import open_location
+from raypol.store.results.files import read_trials
 from tests.rows import write_rows
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -84,3 +87,45 @@ def test_a_resumed_sweep_reads_the_sound_notes(case: str, tmp_path: Path, caplog
         BROKEN[case](tmp_path / "sweeps" / "s" / name)
     assert record.read_about() == About()
     assert kept_summary(record.results, "s") is None
+
+
+# --- rows that name places elsewhere, or fill the memory ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", ["sweep_id", "proof_id", "proof_reference", "trial_id"])
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "..", "a\\b", "x\x1b[2J", "n" * 201])
+def test_a_row_cannot_name_a_place_outside_the_folder(
+    column: str, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "results"
+    write_rows(folder, 2)
+    (file, _) = sorted((folder / "trials").iterdir())
+    table = pq.read_table(file)
+    at = table.column_names.index(column)
+    pq.write_table(table.set_column(at, column, pa.array([name])), file)
+    (left,) = read_trials(open_location(folder))
+    assert left.trial_id != file.stem
+    assert f"{file} has a {column} that is no name of a file: {name[:80]!r}" in caplog.text
+    assert len(open_results(str(folder)).trials.notes) == 1
+
+
+def test_a_report_is_written_nowhere_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a" / "b" / "results"
+    write_rows(folder, 2)
+    monkeypatch.setattr("raypol.report.content.PLOTS", ())
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(folder), "--name", "../../../evil"])
+    assert ended.value.code == 2
+    assert "error: " in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_equal_rows_that_fold_to_nothing_are_not_unfolded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "results"
+    write_rows(folder, 2)
+    (file, _) = sorted((folder / "trials").iterdir())
+    pq.write_table(pq.read_table(file).take([0] * 400_000), file, compression="zstd")
+    assert len(read_trials(open_location(folder))) == 1
+    assert "claims 400,000 rows in " in caplog.text

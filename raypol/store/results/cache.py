@@ -28,7 +28,7 @@ from raypol.core.locks import hold_lock
 from raypol.core.progress import Progress, no_progress
 from raypol.store.location import Location, open_location
 from raypol.store.results.columns import columns_of, schema_of
-from raypol.store.results.files import left_out, read_stored, row_files
+from raypol.store.results.files import MAX_ROWS, ROWS_PER_FILE, left_out, misplaced, read_stored, row_files
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
@@ -178,10 +178,11 @@ def _read_together(folder: Location, items: Sequence[tuple[str, str]]) -> pa.Tab
             files = connection.read_parquet(list(keys), filename=True, hive_partitioning=False)
             # Without union_by_name: a file that lacks a column of the first one is an error, not a column of NULL.
             # A chunk per file as they come: a hundred thousand times a hundred columns would take longer than the reading.
-            found = files.project(f"{columns}, filename").to_arrow_table().combine_chunks()
+            most = MAX_ROWS + ROWS_PER_FILE * len(items)
+            found = files.project(f"{columns}, filename").limit(most + 1).to_arrow_table().combine_chunks()
         except duckdb.Error:
             return None
-    if found.drop_columns(["filename"]).schema.types != schema.types:
+    if len(found) > most or misplaced(found) or found.drop_columns(["filename"]).schema.types != schema.types:
         return None
     key = pa.array([keys[name] for name in found["filename"].to_pylist()], pa.string())
     lacks = pa.array([""] * len(found), pa.string())

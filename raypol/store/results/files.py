@@ -25,7 +25,7 @@ from raypol.store.location import Location, atomic_output
 from raypol.store.results.columns import columns_of, needed_columns, schema_of
 from raypol.store.results.legacy import legacy_fields, upgrade
 from raypol.store.results.rows import IntervalRow, TrialRow
-from raypol.store.results_folder import ResultsFolder
+from raypol.store.results_folder import ResultsFolder, is_path_component
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Row = TypeVar("Row", bound="DataclassInstance")
+_IDENTIFIERS: Final = ("trial_id", "sweep_id", "proof_id", "proof_reference")
+"""Columns that name files and folders."""
+MAX_ROWS: Final = 100_000
+"""Of a file, beside one per byte of it: equal rows fold to nothing in a file, and unfold to any number in memory."""
+ROWS_PER_FILE: Final = 1_000
+"""Expected at most of one trial where many files are read at once; more need a closer look."""
 _NAMED: Final = 3
 """Files that a line names; more are counted."""
 
@@ -50,7 +56,7 @@ def read_trials(results: Location, *, sweep_id: str = "") -> list[TrialRow]:
 
 def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[IntervalRow]] | None:
     """Read one trial's row and its intervals; None if it has no row that can be read."""
-    if not (ResultsFolder(results).trials / f"{trial_id}.parquet").exists():
+    if not ResultsFolder(results).trial(trial_id).exists():
         return None
     found = read_rows(ResultsFolder(results).trials, TrialRow, "", names=[f"{trial_id}.parquet"])
     if len(found) != 1:
@@ -119,10 +125,25 @@ def read_stored(file: Location) -> pa.Table | str:
     """The rows of one file in the columns that it has; or what is wrong with it."""
     try:
         with file.filesystem.open_input_file(file.path) as stream:
-            found = upgrade(pq.ParquetFile(stream).read(use_threads=False))
+            reader, size = pq.ParquetFile(stream), stream.size()
+            if reader.metadata.num_rows > MAX_ROWS + size:
+                return f"claims {reader.metadata.num_rows:,} rows in {size:,} bytes"
+            found = upgrade(reader.read(use_threads=False))
     except (OSError, pa.ArrowException) as err:
         return f"cannot be read ({first_line(err)[:120]})"
-    return found if "sweep_id" in found.column_names else "has no rows of raypol (no column sweep_id)"
+    if "sweep_id" not in found.column_names:
+        return "has no rows of raypol (no column sweep_id)"
+    return misplaced(found) or found
+
+
+def misplaced(table: pa.Table) -> str:
+    """What is wrong with an identifier that names no place inside a results folder; "" if all do."""
+    for name in _IDENTIFIERS:
+        if name in table.column_names:
+            for value in pc.unique(table[name]).to_pylist():
+                if value and not is_path_component(str(value)):
+                    return f"has a {name} that is no name of a file: {str(value)[:80]!r}"
+    return ""
 
 
 def left_out(problems: Sequence[str]) -> list[str]:
@@ -148,11 +169,18 @@ def _read_together(folder: Location, row_type: type, names: Sequence[str]) -> pa
     if not paths:
         return schema_of(row_type).empty_table()
     schema = pa.schema([*schema_of(row_type), *legacy_fields(row_type)])
+    batches, rows = [], 0
     try:
-        found = ds.dataset(paths, filesystem=folder.filesystem, format="parquet", schema=schema).to_table()
+        for batch in ds.dataset(paths, filesystem=folder.filesystem, format="parquet", schema=schema).to_batches():
+            batches.append(batch)
+            rows += len(batch)
+            if rows > MAX_ROWS + ROWS_PER_FILE * len(paths):
+                return None
+        found = pa.Table.from_batches(batches, schema=schema)
     except (OSError, pa.ArrowException):
         return None
-    return None if any(found[name].null_count for name in needed_columns(row_type)) else upgrade(found)
+    sound = not any(found[name].null_count for name in needed_columns(row_type)) and not misplaced(found)
+    return upgrade(found) if sound else None
 
 
 def to_rows(table: pa.Table, row_type: type[Row]) -> list[Row]:

@@ -21,7 +21,7 @@ from raypol.store.location import Location
 from raypol.store.results.columns import Column, View, columns_of, needed_columns, schema_of
 from raypol.store.results.files import read_file, to_rows
 from raypol.store.results.rows import IntervalRow, TrialRow
-from raypol.store.results_folder import ResultsFolder
+from raypol.store.results_folder import ResultsFolder, is_path_component
 
 Value = str | int | float | bool | None
 
@@ -233,11 +233,12 @@ def trial(database: duckdb.DuckDBPyConnection, trial_id: str) -> dict[str, Any] 
 
 def read_intervals(results: Location, trial_ids: Sequence[str]) -> tuple[pa.Table, int]:
     """Read the intervals of some trials; returns them and the number of trials without a readable file."""
-    folder = ResultsFolder(results).intervals
+    paths = ResultsFolder(results)
+    named = [paths.intervals_of(trial_id) for trial_id in trial_ids if is_path_component(trial_id)]
     with ThreadPoolExecutor(_READS_AT_A_TIME) as pool:
-        found = list(pool.map(lambda trial_id: read_file(folder / f"{trial_id}.parquet", IntervalRow), trial_ids))
+        found = list(pool.map(lambda file: read_file(file, IntervalRow), named))
     tables = [table for table in found if not isinstance(table, str)]
-    return pa.concat_tables([schema_of(IntervalRow).empty_table(), *tables]), len(found) - len(tables)
+    return pa.concat_tables([schema_of(IntervalRow).empty_table(), *tables]), len(trial_ids) - len(tables)
 
 
 def free_sql(

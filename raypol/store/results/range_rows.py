@@ -9,7 +9,7 @@ from typing import Final
 from raypol.store.location import Location
 from raypol.store.results.columns import column, row
 from raypol.store.results.files import write_rows
-from raypol.store.results_folder import ResultsFolder
+from raypol.store.results_folder import ResultsFolder, path_component
 
 _BEYOND: Final = "Of a seed the neighbour that fails; over seeds where the interval for the median end"
 
@@ -56,4 +56,4 @@ class RangeRow:
 def write_ranges(results: Location, sweep_id: str, policy: str, rows: Sequence[RangeRow]) -> Location:
     """Record the ranges that a search found in place of an earlier record of it. Returns the file."""
     write_rows(ResultsFolder(results).ranges, f"{sweep_id}-{policy}", RangeRow, rows)
-    return ResultsFolder(results).ranges / f"{sweep_id}-{policy}.parquet"
+    return ResultsFolder(results).ranges / f"{path_component(sweep_id)}-{policy}.parquet"
