@@ -19,7 +19,7 @@ from raypol.cli.console import ERR, print_tables, say, warn
 from raypol.cli.exit_codes import guarded, parse
 from raypol.cli.progress import progress
 from raypol.cli.sweep_options import RangeSweepCommand, SweepCommand
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, local_path
 from raypol.figures.draw_sweep import Drawn, drawn_figures
 from raypol.report.conclusions import Conclusions, conclude
 from raypol.report.range_summary import conclude_ranges
@@ -165,7 +165,7 @@ def plan_of_file(path: str, size: SizeName, *, estimate: int = 0, dataset: str =
     Raises:
         InputError: there is no such file, or it declares no sweep.
     """
-    if not Path(path).is_file():
+    if not local_path(path).is_file():
         raise InputError(f"there is no sweep file {path!r}")
     try:
         found = runpy.run_path(path).get("SWEEP")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from raypol.cluster.accelerators import canonical_accelerator
-from raypol.core.errors import InputError, reject_choice
+from raypol.core.errors import InputError, local_path, reject_choice
 
 _PLACEHOLDER: Final = "CHANGE-ME"
 _ANY: Final = 1 << 30
@@ -68,7 +68,7 @@ def read_cluster_file(path: str | Path) -> ClusterFile:
     Raises:
         InputError: the file is wrong; one line that begins with the path.
     """
-    config = _load(Path(path))
+    config = _load(local_path(path))
     try:
         _check_shape(config)
         prepared = _prepared(config)

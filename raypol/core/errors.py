@@ -1,7 +1,10 @@
 """The one error that means: the input is at fault, not the program."""
 
+import errno
+import os
 from collections.abc import Iterable
 from numbers import Integral
+from pathlib import Path
 from typing import Final, NoReturn
 
 _MAX_NAMES: Final = 6
@@ -28,6 +31,28 @@ def first_names(names: Iterable[str], most: int = _MAX_NAMES) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def local_path(where: str | Path) -> Path:
+    """Absolute path of what a user wrote, ~ expanded; nothing needs to be there.
+
+    Raises:
+        InputError: an address (s3://...), or a path that no file can have: no UTF-8, a name that is too long, below a file.
+    """
+    text = str(where)
+    try:
+        path = Path(text).expanduser().absolute()  # RuntimeError: ~ of an unknown user
+        str(path).encode()  # what Parquet, MLflow and JSON keep
+        path.stat()
+    except UnicodeEncodeError as err:
+        raise InputError(f"expected a path in UTF-8, got {os.fsencode(path)!r}; rename that folder") from err
+    except (OSError, ValueError, RuntimeError) as err:
+        # Any other error may pass, such as of a network drive that is away.
+        if not isinstance(err, OSError) or err.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+            raise InputError(f"cannot open {text!r}: {getattr(err, 'strerror', None) or first_line(err)}") from err
+    if "://" in text:
+        raise InputError(f"expected a path on this machine, got {text!r}")
+    return path
 
 
 def first_line(message: object) -> str:

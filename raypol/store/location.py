@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
-from raypol.core.errors import InputError, first_line
+from raypol.core.errors import InputError, first_line, local_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +94,20 @@ def open_location(where: str | Path) -> Location:
     """Location behind a path or URI; nothing is created or read.
 
     Raises:
-        InputError: a scheme that pyarrow does not know.
+        InputError: a scheme that pyarrow does not know, no bucket, or a path that no folder can have; see `local_path`.
     """
     text = str(where)
+    if "://" not in text:
+        return Location(fs.LocalFileSystem(), str(local_path(text)), text)
     try:
-        if "://" not in text:
-            return Location(fs.LocalFileSystem(), str(Path(text).expanduser().absolute()), text)
         filesystem, path = fs.FileSystem.from_uri(text)
-    except (ValueError, RuntimeError, OSError, pa.ArrowException) as err:  # RuntimeError: ~ of an unknown user
+    except (ValueError, OSError, pa.ArrowException) as err:
         raise InputError(
             f"cannot open {text!r}: expected a folder, file://, s3:// or gs:// ({reason_of(err)})"
         ) from err
-    return Location(filesystem, path, text)
+    if not path:
+        raise InputError(f"cannot open {text!r}: expected a bucket or folder behind ://")
+    return Location(filesystem, str(local_path(path)) if isinstance(filesystem, fs.LocalFileSystem) else path, text)
 
 
 def writable_folder(where: str | Path) -> Location:

@@ -504,7 +504,7 @@ def test_results_that_cannot_be_written(run: Run, made: Made, command: str, plac
     place = place.replace("PROOF", str(made.proof))
     words = {"prove": PROVE, "spoof": ("spoof", str(made.proof), *SPOOF), "demo": ("demo",)}[command]
     before = snapshot(made.results)
-    assert_one_line(run(*words, "--results", place), f"cannot write to the results folder {place}")
+    assert_one_line(run(*words, "--results", place), place)
     assert snapshot(made.results) == before
 
 

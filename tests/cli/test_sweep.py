@@ -75,7 +75,7 @@ def test_a_sweep_from_its_file_twice(tmp_path: Path) -> None:
 BAD = [
     (["--size", "huge"], "--size"),
     (["--size", "smoke", "--resume"], "nothing to resume"),
-    (["--size", "smoke", "--results", "in the way/x"], "cannot write to the results folder"),
+    (["--size", "smoke", "--results", "in the way/x"], "cannot open 'in the way/x': Not a directory"),
     (["--size", "smoke", "--results", "nope://x"], "expected a folder, file://, s3:// or gs://"),
     (["--size", "smoke", "--spoofer", "T4,,P40"], "T4,,P40"),
     (["--size", "smoke", "--workers", "0"], "expected --workers >= 1, got 0"),

@@ -120,7 +120,7 @@ def unwritable(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize("which", range(4))
 def test_a_folder_that_cannot_be_written_is_refused_with_the_reason(which: int, tmp_path: Path) -> None:
     where = unwritable(tmp_path)[which]
-    with pytest.raises(InputError, match="cannot write to the results folder") as caught:
+    with pytest.raises(InputError, match=r"cannot (write to the results folder|open)") as caught:
         writable_folder(where)
     message = str(caught.value)
     assert where in message

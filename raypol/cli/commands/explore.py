@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 from raypol.cli.console import ERR, say, warn
 from raypol.cli.options import Debug, ReadResults
 from raypol.cli.progress import progress
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, local_path
 from raypol.explorer.session import DATA_VARIABLE, RESULTS_VARIABLE, Opened, open_results
 
 _MAX_PORT: Final = 65535
@@ -41,6 +41,7 @@ class ExploreCommand:
     def run(self) -> NoReturn:
         """Serve until interrupted."""
         _check_extra()
+        data_dir = str(local_path(self.data_dir)) if self.data_dir else ""
         with _listen(self.host, self.port) as listening:  # before a first read of many trials, which takes minutes
             with progress(ERR) as update:
                 opened = open_results(self.results, on_progress=update)
@@ -49,7 +50,7 @@ class ExploreCommand:
                 warn(note)
             serve = _server(opened)
             os.environ[RESULTS_VARIABLE] = self.results
-            os.environ[DATA_VARIABLE] = self.data_dir or ""
+            os.environ[DATA_VARIABLE] = data_dir
             token = secrets.token_urlsafe(16)
             host, port = listening.getsockname()[:2]
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}/?access_token={token}"

@@ -1,7 +1,6 @@
 """`raypol import` and `raypol export`: proofs in the layout of the published PoL code."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -10,6 +9,7 @@ from raypol.cli.console import ERR, print_facts, print_last, say
 from raypol.cli.options import AllowedDataset, AllowedModel, DataDir, Debug, ProofDir, claims
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
+from raypol.core.errors import local_path
 from raypol.core.proof import OptimizerConfig, ScheduleConfig
 from raypol.runs.published.export_proof import NOTE_NAME, export_published
 from raypol.runs.published.import_options import Claims
@@ -42,7 +42,7 @@ class ImportCommand:
     def run(self) -> int:
         """Run it."""
         with progress(ERR) as update:
-            done = import_published(Path(self.dir).expanduser(), self.results, self.claims, on_progress=update)
+            done = import_published(local_path(self.dir), self.results, self.claims, on_progress=update)
         manifest, recipe = done.manifest, done.manifest.recipe
         facts = {
             "claims": claims(recipe),
@@ -88,13 +88,13 @@ class ExportCommand:
 
     def run(self) -> int:
         """Run it."""
-        proof = open_location(self.proof_dir)
+        target, proof = local_path(self.dir), open_location(self.proof_dir)
         recipe = read_manifest(proof).recipe
         allow_names(recipe, dataset=self.dataset, model=self.model)
         with progress(ERR) as update:
             done = export_published(
                 proof,
-                Path(self.dir).expanduser(),
+                target,
                 DataSource(name=self.dataset or recipe.dataset, folder=self.data_dir),
                 lossy=self.lossy,
                 with_hash=self.hash,

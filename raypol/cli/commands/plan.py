@@ -10,7 +10,7 @@ from raypol.cli.console import ERR, print_tables, say
 from raypol.cli.options import Debug
 from raypol.cli.sweep import plan_of_file
 from raypol.cli.sweep_options import OtherDataset, SampledIntervals, Size
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, local_path
 from raypol.report.tables import Table, TableColumn, words
 from raypol.runs.sweeps.forecast import Forecast, Forecaster, ForecastLine
 
@@ -76,7 +76,7 @@ def sweep_file(experiment: str) -> Path:
     Raises:
         InputError: no file fits, or several do.
     """
-    if Path(experiment).is_file():
+    if local_path(experiment).is_file():
         return Path(experiment)
     there = sorted(_SWEEPS.glob("*.py"))
     found = [path for path in there if path.stem == experiment] or [p for p in there if p.stem.startswith(experiment)]

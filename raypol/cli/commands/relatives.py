@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import tyro
@@ -16,7 +15,7 @@ from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner
 from raypol.core.allocator import keep_freed_memory
 from raypol.core.datasets.source import DataSource
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, local_path
 from raypol.core.proof import Recipe
 from raypol.core.relatives.adversarial import Adversarial
 from raypol.core.relatives.dlg import DLG, psnr
@@ -57,7 +56,7 @@ class ModelOptions:
         self, search: Callable[..., _R], config: object, indices: tuple[int, ...], step: int | None
     ) -> tuple[_R, Recipe]:
         """Run a search on the recorded model; returns its outcome and the proof's recipe."""
-        if self.out and Path(self.out).suffix not in _KINDS:  # before the work, not after it
+        if self.out and local_path(self.out).suffix not in _KINDS:  # before the work, not after it
             raise InputError(f"expected --out FILE{' or FILE'.join(_KINDS)}, got {self.out!r}")
         keep_freed_memory()
         with LocalRunner(dict.fromkeys(ROLES, parse_device(self.device))) as runner, progress(ERR) as update:
@@ -77,7 +76,7 @@ class ModelOptions:
     def write(self, figure: Figure) -> None:
         """Save the picture, if one is asked for, and say where."""
         if self.out:
-            path = Path(self.out)
+            path = local_path(self.out)
             save.save_figure(figure, path.with_suffix(""), kinds=[path.suffix[1:]])
             say(f"picture: {path}")
 

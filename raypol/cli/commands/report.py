@@ -16,7 +16,7 @@ from markupsafe import Markup
 from raypol.cli.console import ERR, say
 from raypol.cli.options import Debug, ReadResults, open_results_folder
 from raypol.cli.progress import progress
-from raypol.core.errors import InputError, first_names
+from raypol.core.errors import InputError, first_names, local_path
 from raypol.report.content import Report, make_report
 from raypol.report.tables import to_html, to_markdown
 from raypol.runs.sweeps.record import sweeps_on_record, sweeps_with_rows
@@ -44,7 +44,7 @@ class ReportCommand:
         sweep_id, others = chosen_sweep(results, self.name)
         if self.out is None and not results.is_local:
             raise InputError(f"{results} is not on this machine: expected --out FOLDER")
-        folder = Path(self.out).expanduser() if self.out else Path(ResultsFolder(results).report(sweep_id).path)
+        folder = local_path(self.out) if self.out else Path(ResultsFolder(results).report(sweep_id).path)
         with progress(ERR) as update:
             report = make_report(results, sweep_id, on_progress=update)
         if others and not self.name:

@@ -25,7 +25,7 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.parts import Parts
 from raypol.core.datasets.places import logged_progress
 from raypol.core.datasets.shapes import SHAPES, Shape
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, local_path
 from raypol.core.imports import is_import_path, load_object
 from raypol.core.progress import Progress
 from raypol.core.seeds import check_seed, generator
@@ -65,7 +65,7 @@ def load_dataset(name: str, folder: str | Path | None = None, *, on_progress: Pr
     Raises:
         InputError: unknown name, missing or damaged files.
     """
-    where = None if folder is None else Path(folder)
+    where = None if folder is None else local_path(folder)
     return _load(_Request(name, where, on_progress or logged_progress()))
 
 

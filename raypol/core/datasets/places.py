@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, local_path
 from raypol.core.locks import hold_lock
 from raypol.core.progress import Progress, TimeLeft
 
@@ -21,7 +21,7 @@ _QUIET_S: Final = 10.0
 def data_home() -> Path:
     """The folder that RAYPOL_DATA names, else ~/.cache/raypol/data."""
     named = os.environ.get("RAYPOL_DATA")
-    return Path(named).expanduser().absolute() if named else Path.home() / ".cache" / "raypol" / "data"
+    return local_path(named) if named else Path.home() / ".cache" / "raypol" / "data"
 
 
 def logged_progress() -> Progress:

@@ -1,10 +1,10 @@
 """Where a dataset comes from: its name, and the folder of its files."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
+from raypol.core.errors import local_path
 from raypol.core.progress import Progress
 
 
@@ -18,7 +18,7 @@ class DataSource:
 
     def __post_init__(self) -> None:
         if self.folder is not None:
-            object.__setattr__(self, "folder", str(Path(self.folder).expanduser().absolute()))
+            object.__setattr__(self, "folder", str(local_path(self.folder)))
 
     def load(self, on_progress: Progress | None = None) -> Dataset:
         """Load the dataset, once per process; files that are prepared for the first time show their progress."""

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from raypol.core.errors import InputError, first_line
+from raypol.core.errors import InputError, first_line, local_path
 from raypol.core.locks import hold_lock
 from raypol.core.progress import Progress, no_progress
 from raypol.store.location import Location, open_location
@@ -59,7 +59,7 @@ class TrialTable:
 def default_cache() -> Path:
     """The folder that RAYPOL_CACHE names, else ~/.cache/raypol."""
     named = os.environ.get("RAYPOL_CACHE")
-    return Path(named).expanduser().absolute() if named else Path.home() / ".cache" / "raypol"
+    return local_path(named) if named else Path.home() / ".cache" / "raypol"
 
 
 def read_trial_table(

@@ -189,5 +189,5 @@ def test_an_export_needs_the_names_typed_and_a_free_place(run: Run, published: P
     code, _, err = run("export", folder, published, *NAMES)
     assert (code, "exists already; expected the name of a new folder" in err) == (2, True)
     code, _, err = run("export", folder, published / "hash.txt" / "out", *NAMES)
-    assert (code, "cannot write to" in err) == (2, True)
+    assert (code, "Not a directory" in err) == (2, True)
     assert {path.name for path in tmp_path.iterdir()} == {"published", "r"}

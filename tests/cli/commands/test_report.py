@@ -109,7 +109,7 @@ def test_the_command_prints_its_two_files(finished: Path, tmp_path: Path, capsys
     [
         (("{empty}/nowhere",), "no such results folder"),
         (("{file}", "--name", "x"), ""),
-        (("{full}", "--out", "{file}/x"), "cannot write"),
+        (("{full}", "--out", "{file}/x"), "cannot open"),
     ],
 )
 def test_bad_input_is_one_line(
