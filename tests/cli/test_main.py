@@ -472,7 +472,7 @@ INPUT: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("verify", "PROOF", "--delta-l2", "-1"), ("l2 >= 0", "got -1")),
     (("verify", "PROOF", "--delta-l2", "nan"), ("l2 >= 0", "got nan")),
     (("verify", "PROOF", "--dataset", "fashion_mnist"), ("about dataset 'digits'", "'fashion_mnist'")),
-    (("verify", "PROOF", "--seed", "-1"), ("expected seed in 0..9223372036854775807, got -1",)),
+    (("verify", "PROOF", "--nonce", "-1"), ("expected nonce in 0..9223372036854775807, got -1",)),
     (("relatives", "dlg", "PROOF", "--seed", str(2**63)), ("expected seed in 0..",)),
     (("range", "--seeds", "0", str(2**63)), ("expected seed in 0..",)),
     (("demo", "--seed", str(2**63)), ("expected seed in 0..",)),

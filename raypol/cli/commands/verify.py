@@ -12,6 +12,7 @@ from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
 from raypol.core.distances import METRICS
 from raypol.core.precision import Precision
+from raypol.core.seeds import check_seed
 from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.policies import find_policy
 from raypol.core.verification.replay import Conditions
@@ -72,6 +73,8 @@ class VerifyCommand(RunnerOptions):
 
     def run(self) -> int:
         """Run it."""
+        nonce = secrets.randbits(63) if self.nonce is None else self.nonce
+        check_seed(nonce, "nonce")
         folder = open_location(self.proof_dir)
         manifest = read_manifest(folder)
         allow_names(manifest.recipe, dataset=self.dataset, model=self.model)
@@ -79,7 +82,6 @@ class VerifyCommand(RunnerOptions):
         d_ref = reference_distance(*map(open_location, self.reference)) if self.reference else None
         thresholds = self._thresholds()
         thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
-        nonce = secrets.randbits(63) if self.nonce is None else self.nonce
         data = DataSource(name=self.dataset or manifest.recipe.dataset, folder=self.data_dir)
         examination = Examination(
             conditions=Conditions(augmentation=self.augmentation, precision=self.precision, seed=nonce),
