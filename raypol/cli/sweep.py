@@ -62,7 +62,7 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
     plan = command.plan(sweep)
     if command.dry_run:
         return _show_plan(sweep, plan, command)
-    plan.load_data()  # a missing dataset ends here, before anything is started
+    plan.check()  # a missing dataset or a bad model ends here, before anything is started
     results = writable_folder(command.results)
     tracker = Tracker(results, f"raypol-{sweep.name}", plan.sweep_id)
     with (

@@ -57,4 +57,4 @@ def local_path(where: str | Path) -> Path:
 
 def first_line(message: object) -> str:
     """The first line of another library's message or error; the name of its type where it says nothing."""
-    return next(iter(str(message).splitlines()), type(message).__name__)
+    return next(iter(str(message).strip().splitlines()), type(message).__name__)

@@ -111,7 +111,8 @@ class Recipe:
     precision: Precision = "float32"
     """Of the arithmetic, and by it of the weights: see `raypol.core.precision`."""
     channels_last: bool = True
-    """Memory format of the convolutions; it changes rounding, so it belongs to the conditions of training."""
+    """Memory format of images and convolutions, as it was decided before training; it changes rounding, and some models compute
+    in one of both alone, so it belongs to the conditions of training."""
     device: str = "cpu"
     """Kind of device trained on: cpu or cuda. Informative: a verifier uses what it has."""
     threads: int = 1

@@ -419,11 +419,19 @@ def test_a_box_that_is_not_known_is_still_told() -> None:
     assert usage_error("") == ""
 
 
+MODELS = "tests.core.models.test_rehearsal"
+
 INPUT: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ((*PROVE, "--dataset", "cifar"), ("unknown dataset 'cifar'", "digits, fashion_mnist")),
     ((*PROVE, "--dataset", "no_such_package:load"), ("cannot import 'no_such_package:load'",)),
     ((*PROVE, "--dataset", "fashion_mnist", "--data-dir", "/nowhere"), ("train-images-idx3-ubyte", "/nowhere")),
     ((*PROVE, "--model", "resnet9"), ("unknown model 'resnet9'", "resnet8, resnet20")),
+    ((*PROVE, "--model", f"{MODELS}:pair"), (f"error: model {MODELS}:pair returns a tuple, expected logits",)),
+    ((*PROVE, "--model", f"{MODELS}:raising"), ("RuntimeError: no weights for 1 channels (test_rehearsal.py, line ",)),
+    ((*PROVE, "--model", f"{MODELS}:batch_norm", "--batch-size", "1"), ("on 2 it can: give --batch-size 2 or more",)),
+    ((*PROVE, "--model", f"{MODELS}:view", "--memory-format", "channels_last"), ("give --memory-format auto",)),
+    ((*PROVE, "--optimizer", "LBFGS"), ("evaluates the loss several times", "possible: ASGD")),
+    ((*PROVE, "--optimizer", "Rprop", "--weight-decay", "1e-4"), ("Rprop has no weight_decay", "leave it out")),
     ((*PROVE, "--optimizer", "sgd"), ("unknown optimizer 'sgd'", "SGD")),
     ((*PROVE, "--interval", "0"), ("error: expected interval (k) in 1..", "got 0")),
     ((*PROVE, "--interval", "-3"), ("interval (k) in 1..", "got -3")),
@@ -475,6 +483,7 @@ INPUT: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("verify", "PROOF", "--nonce", "-1"), ("expected nonce in 0..9223372036854775807, got -1",)),
     (("relatives", "dlg", "PROOF", "--seed", str(2**63)), ("expected seed in 0..",)),
     (("range", "--seeds", "0", str(2**63)), ("expected seed in 0..",)),
+    (("range", "--train.model", f"{MODELS}:pair", "--seeds", "0"), ("returns a tuple, expected logits",)),
     (("demo", "--seed", str(2**63)), ("expected seed in 0..",)),
     (("verify", "PROOF", "--select", "random", "--query-budget", "0"), (">= 1", "0")),
     (("spoof", "PROOF", "--dataset", "digits/D3"), ("unknown dataset 'digits/D3'", "digits/D1")),

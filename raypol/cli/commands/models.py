@@ -1,15 +1,20 @@
 """`raypol models`: models by name, with their sizes and those of their checkpoints."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 
-from raypol.cli.console import print_tables, say
+from raypol.cli.console import print_tables, say, warn
 from raypol.cli.options import Debug
+from raypol.core.errors import InputError, check_whole, first_names
 from raypol.core.imports import is_import_path
 from raypol.core.models import MODELS, build_model, model_size
 from raypol.core.models.constructed import checked_laws
+from raypol.core.models.rehearsal import Rehearsal, rehearse
 from raypol.report.tables import Table, TableColumn, words
+
+_LARGEST_IMAGE: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +27,13 @@ class ModelsCommand:
     """Channels of the images that the models are built for."""
     num_classes: int = 10
     """Classes that the models are built for."""
+    image_size: int = 32
+    """Height and width of the images on which your own models make a step, to see that they can."""
     debug: Debug = False
 
     def run(self) -> int:
         """Run it."""
+        check_whole("--image-size", self.image_size, 1, _LARGEST_IMAGE)
         parts = ("weights", "+ buffers", "+ momentum", "checkpoint")
         columns = (
             *words("model"),
@@ -47,6 +55,16 @@ class ModelsCommand:
             model = build_model(name, in_channels=self.in_channels, num_classes=self.num_classes)
         if is_import_path(name):
             checked_laws(model, name)
+            self._rehearse(name)
         size = model_size(model)
         parts = (size.weight_bytes, size.buffer_bytes, size.momentum_bytes, size.checkpoint_bytes)
         return [name, f"{size.num_parameters:,}", str(size.num_tensors), *(f"{part / 1e6:.3f}" for part in parts)]
+
+    def _rehearse(self, name: str) -> None:
+        shape = (self.in_channels, self.image_size, self.image_size)
+        try:
+            idle = rehearse(Rehearsal(model=name, image_shape=shape, num_classes=self.num_classes))
+        except InputError as err:
+            raise InputError(f"{err} (other images: --in-channels, --image-size, --num-classes)") from err
+        if idle:
+            warn(f"warning: {name}: no gradient reaches {first_names(idle)}; such parameters stay as they are drawn")

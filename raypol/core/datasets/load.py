@@ -26,7 +26,7 @@ from raypol.core.datasets.parts import Parts
 from raypol.core.datasets.places import logged_progress
 from raypol.core.datasets.shapes import SHAPES, Shape
 from raypol.core.errors import InputError, local_path
-from raypol.core.imports import is_import_path, load_object
+from raypol.core.imports import call_object, is_import_path
 from raypol.core.progress import Progress
 from raypol.core.seeds import check_seed, generator
 
@@ -77,7 +77,7 @@ def _load(request: _Request) -> Dataset:
         check_seed(seed, f"the seed of {name}")
         return _half(_load(replace(request, name=half["whole"])), name, int(half["half"]), seed)
     if is_import_path(name):
-        dataset = load_object(name)()
+        dataset = call_object(name)
         if not isinstance(dataset, Dataset):
             raise InputError(f"expected {name} to return a raypol Dataset, got {type(dataset).__name__}")
         return replace(dataset, name=name)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from raypol.core.errors import InputError
-from raypol.core.imports import is_import_path, load_object
+from raypol.core.imports import call_object, is_import_path
 from raypol.core.models.cifar_resnet import CifarResNet
 from raypol.core.models.torchvision_resnet import torchvision_resnet
 
@@ -31,7 +31,7 @@ def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
     """Model by built-in name or import path, on the CPU, as its constructor leaves it under a fixed seed.
 
     Raises:
-        InputError: unknown name, or an import path that yields no module.
+        InputError: unknown name, an import path that yields no module, or a module that has nothing to train or no sizes yet.
     """
     if in_channels < 1 or num_classes < 1:
         raise InputError(f"expected at least one channel and one class, got {in_channels} and {num_classes}")
@@ -39,12 +39,20 @@ def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
         raise InputError(
             f"unknown model {name!r}; possible: {', '.join(MODELS)}, or an import path such as my_pkg.models:make_net"
         )
-    make = load_object(name) if is_import_path(name) else MODELS[name]
+    shape = {"in_channels": in_channels, "num_classes": num_classes}
     with torch.random.fork_rng(devices=[]):  # a constructor draws values, which must not disturb other streams
         torch.default_generator.manual_seed(0)  # prover and verifier must get the same buffers and given weights
-        model = make(in_channels=in_channels, num_classes=num_classes)
+        model = call_object(name, **shape) if is_import_path(name) else MODELS[name](**shape)
     if not isinstance(model, nn.Module):
         raise InputError(f"expected {name} to return a torch.nn.Module, got {type(model).__name__}")
+    lazy = [key for key, tensor in (*model.named_parameters(), *model.named_buffers()) if nn.parameter.is_lazy(tensor)]
+    if lazy:
+        raise InputError(
+            f"model {name}: {lazy[0]} has no shape before the first batch; expected modules with their sizes, such as "
+            "nn.Linear(64, 10) for nn.LazyLinear(10)"
+        )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(f"model {name} has no parameters to train")
     _set_modes(model)
     return model
 

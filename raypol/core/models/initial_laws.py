@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from raypol.core.errors import InputError, first_names
+from raypol.core.imports import own_code
 
 SIGNIFICANCE: Final = 0.01
 """A tensor whose KS p-value is below this is rejected."""
@@ -99,7 +100,8 @@ def declared_laws(model: nn.Module) -> dict[str, Law]:
     """
     if not hasattr(model, "initial_laws"):
         return {}
-    declared: Any = model.initial_laws()  # type: ignore[operator]
+    with own_code("the model's initial_laws() failed"):
+        declared: Any = model.initial_laws()  # type: ignore[operator]
     if not isinstance(declared, Mapping):
         raise InputError(f"expected a dict from the model's initial_laws(), got {type(declared).__name__}")
     names = {name for name, _ in model.named_parameters(remove_duplicate=False)}

@@ -180,8 +180,7 @@ def perturbed_inputs(trainer: Trainer, X_nBCHW: Tensor, R: Tensor) -> tuple[list
 
 def model_input(trainer: Trainer, unit: Tensor) -> Tensor:
     """The model's input for points in [0, 1]: the declared normalisation."""
-    inputs = normalise(unit, trainer.recipe.transform)
-    return inputs.contiguous(memory_format=torch.channels_last) if trainer.recipe.channels_last else inputs
+    return normalise(unit, trainer.recipe.transform).contiguous(memory_format=trainer.memory_format)
 
 
 def sum_of_squares(tensors: list[Tensor]) -> Tensor:

@@ -2,21 +2,22 @@
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Final, Literal
 
 import torch
 
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
-from raypol.core.errors import InputError, check_whole
+from raypol.core.errors import InputError, check_whole, reject_choice
 from raypol.core.models import build_model
 from raypol.core.models.constructed import checked_laws, given_digests
+from raypol.core.models.rehearsal import takes_channels_last
 from raypol.core.precision import WEIGHT_DTYPES, Precision, base_precision
 from raypol.core.proof import MAX_BATCH, MAX_STEPS, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.seeds import MAX_SEED, check_seed
 from raypol.core.training.optimizers import declared_options, takes
-from raypol.core.training.trainer import Trainer
+from raypol.core.training.trainer import Trainer, rehearsal_of
 
 _PIECE: Final = 256
 """Images whose pixels are counted at once."""
@@ -60,6 +61,8 @@ class TrainConfig:
     """Augmentation: random rotation by up to this angle, in degrees; 0 = none."""
     precision: Precision = "float32"
     """Of the arithmetic: float32, tf32 or bf16 (GPUs with tensor cores; weights stay float32), float64."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Of images and convolutions; it changes speed and rounding. auto: channels_last where the model can make a step so."""
     seed: int = 0
     """Of initial weights, data order, augmentation; in 0..2^63-1, like every seed."""
 
@@ -68,6 +71,8 @@ class TrainConfig:
         check_whole("interval (k)", self.interval, 1, MAX_STEPS)
         check_whole("batch_size", self.batch_size, 1, MAX_BATCH)
         check_seed(self.seed)
+        if self.memory_format not in ("auto", "contiguous", "channels_last"):
+            reject_choice("memory_format", self.memory_format, ("auto", "contiguous", "channels_last"))
 
     def recipe(self, dataset: Dataset, *, device: str, threads: int) -> Recipe:
         """The full declaration A of this training on a device."""
@@ -99,10 +104,14 @@ class TrainConfig:
             ),
             seed=self.seed,
             precision=self.precision,
+            channels_last=self.memory_format == "channels_last",
             device=device,
             threads=threads,
             given=given_digests(checked_laws(model, self.model), WEIGHT_DTYPES[self.precision]),
         )
+        if self.memory_format == "auto":
+            asked = rehearsal_of(recipe, dataset, recipe.precision)
+            recipe = replace(recipe, channels_last=takes_channels_last(asked))
         check_recipe(recipe, dataset)
         return recipe
 
@@ -113,9 +122,12 @@ class TrainConfig:
     def stated(self) -> dict[str, object]:
         """Every field by name, options that were not given as they are taken: the words by which trials and sweeps are named.
 
-        They are those of the first results folders, where an option that the optimizer lacks had its default.
+        They are those of the first results folders, where an option that the optimizer lacks had its default and no memory
+        format was named.
         """
         shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.memory_format == "auto":
+            del shown["memory_format"]
         return shown | {name: value for name, value in self._unless_given().items() if shown[name] is None}
 
     def __repr__(self) -> str:

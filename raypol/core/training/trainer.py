@@ -19,7 +19,17 @@ from raypol.core.clock import Stopwatch
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
-from raypol.core.precision import WEIGHT_DTYPES, Precision, arithmetic, cast, check_device, is_inexact, usable_device
+from raypol.core.models.rehearsal import MEMORY_FORMATS, Rehearsal, rehearse
+from raypol.core.precision import (
+    WEIGHT_DTYPES,
+    Precision,
+    arithmetic,
+    base_precision,
+    cast,
+    check_device,
+    is_inexact,
+    usable_device,
+)
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.training.optimizers import build_optimizer, learning_rates, reach_of_state, state_after_a_step, update
@@ -72,7 +82,8 @@ class Trainer:
             raise InputError(f"expected a transform for {channels} channels, got mean {recipe.transform.mean}")
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic = True  # a replay on the same GPU repeats every bit
-        self._memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.memory_format = MEMORY_FORMATS[recipe.channels_last]
+        rehearse(rehearsal_of(recipe, dataset, self.precision))
         model = cast(self.fresh_model(), self.precision)
         # Index tables and masks (of attention: -inf) are part of the model: a forged one would send its lookups anywhere.
         self.tables = {
@@ -80,7 +91,7 @@ class Trainer:
             for name, b in model.named_buffers()
             if (b.isinf().any() if is_inexact(b) else b.numel() > 1)
         }
-        self.model = model.to(self.device, memory_format=self._memory_format)  # type: ignore[call-overload]
+        self.model = model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = build_optimizer(recipe.optimizer, list(self.parameters.values()))
 
@@ -114,7 +125,7 @@ class Trainer:
             parameter = self.parameters[parameter_name]
             value = tensor.to(*self._state_places.get(name, (self.device, tensor.dtype)))
             if value.shape == parameter.shape and value.dim() == 4:
-                value = value.contiguous(memory_format=self._memory_format)
+                value = value.contiguous(memory_format=self.memory_format)
             self.optimizer.state[parameter][key] = value.clone() if value is tensor else value
 
     def state(self) -> dict[str, Tensor]:
@@ -170,7 +181,7 @@ class Trainer:
             seed = self.recipe.seed if augmentation_seed is None else augmentation_seed
             pixels = augment(pixels, transform, generator(seed, "augmentation", step))
         unit = normalise(to_unit(pixels, self.dtype), transform)
-        return unit.contiguous(memory_format=self._memory_format)
+        return unit.contiguous(memory_format=self.memory_format)
 
     def inputs_of_steps(
         self, pixels_nBCHW: Tensor, start: int, *, augmentation_seed: int | None = None
@@ -190,7 +201,7 @@ class Trainer:
                 steps = range(start + first, start + min(first + at_once, n))
                 draws = [draw_augmentation(transform, B, generator(seed, "augmentation", step)) for step in steps]
                 pixels = apply_draws(pixels, transform, torch.cat(draws, dim=1))
-            unit = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self._memory_format)
+            unit = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self.memory_format)
             yield from torch.split(unit, B)
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -292,7 +303,7 @@ class Trainer:
         with self.evaluating():
             for start in range(0, asked, _TEST_BATCH):
                 pixels = self.dataset.test_pixels[start : min(start + _TEST_BATCH, asked)]
-                inputs = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self._memory_format)
+                inputs = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self.memory_format)
                 labels = self.dataset.test_labels[start : start + len(pixels)]
                 right += int((self.logits(inputs).argmax(1) == labels).sum())
         return right / asked
@@ -307,6 +318,19 @@ class Trainer:
         finally:
             for module, training in modes.items():
                 module.training = training
+
+
+def rehearsal_of(recipe: Recipe, dataset: Dataset, precision: Precision) -> Rehearsal:
+    """What a training, or a replay in this precision, will ask of the model."""
+    return Rehearsal(
+        model=recipe.model,
+        image_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        batch_size=recipe.batch_size,
+        transform=recipe.transform,
+        precision=base_precision(precision),
+        channels_last=recipe.channels_last,
+    )
 
 
 def steps_at_once(num_steps: int, bytes_per_step: int) -> Iterator[range]:

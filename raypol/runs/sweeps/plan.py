@@ -66,14 +66,19 @@ class SweepPlan:
         """All trials; of a search one at least for each honest side and set of devices."""
         return self.trials or [trial_at(self.design, point) for point in honest_points(self.design)]
 
-    def load_data(self) -> None:
-        """Load every dataset that a prover or an adversary uses.
+    def check(self) -> None:
+        """Load every dataset that a prover or an adversary uses, and declare every honest training, which rehearses its model.
 
         Raises:
-            InputError: one does not exist here.
+            InputError: a dataset does not exist here, or a training cannot be made.
         """
-        for data in dict.fromkeys(data for trial in self.examples() for data in (trial.train.data, trial.data)):
+        trials = self.examples()
+        for data in dict.fromkeys(data for trial in trials for data in (trial.train.data, trial.data)):
             data.load()
+        # Neither the seed nor how often weights are recorded decides whether a training can be made.
+        distinct = {repr(t): t for t in (replace(trial.train, seed=0, interval=trial.train.steps) for trial in trials)}
+        for train in distinct.values():
+            train.recipe(train.data.load(), device="cpu", threads=1)
 
     def groups(self) -> list[tuple[DeviceRequest, ...]]:
         """Every distinct set of devices that a trial, or a baseline, needs at once."""

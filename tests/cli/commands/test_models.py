@@ -42,11 +42,24 @@ def test_channels_and_classes_can_be_told_and_own_models_are_added(capsys: pytes
     assert rows(out)["resnet20"][0] == f"{269_722 - 2 * 9 * 16 - 3 * 65:,}"
 
 
+def test_parameters_that_no_gradient_reaches_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--model", "tests.core.models.test_rehearsal:fine", "--in-channels", "1", "--image-size", "8")
+    code, _, err = run(capsys, "models", *words)
+    assert code == 0
+    assert "warning: tests.core.models.test_rehearsal:fine: no gradient reaches unused.weight, unused.bias; such" in err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--model", "tests.toys:unlawful"), "no initial law known for template"),
         (("--model", "tests.toys:no_such_model"), "cannot import"),
+        (
+            ("--model", "tests.core.models.test_rehearsal:pair", "--in-channels", "1", "--image-size", "8"),
+            "returns a tuple",
+        ),
+        (("--model", "tests.core.models.test_rehearsal:fine"), "on 2 images of 3x32x32: RuntimeError: mat1 and mat2"),
+        (("--image-size", "0"), "expected --image-size in 1..4096, got 0"),
         (("--model", "resnet21"), "unknown model 'resnet21'"),
         (("--in-channels", "0"), "expected at least one channel"),
     ],
