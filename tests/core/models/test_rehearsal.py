@@ -220,7 +220,7 @@ def test_the_functions_of_ones_own_datasets_and_laws_fail_in_one_line(
 ) -> None:
     with pytest.raises(InputError, match=r"test_rehearsal:fine to be a function without arguments: missing"):
         load_dataset(f"{HERE}:fine")
-    monkeypatch.setattr(Bent, "initial_laws", lambda _: {}["layer"], raising=False)
+    monkeypatch.setattr(Bent, "initial_laws", lambda _: dict[str, Any]()["layer"], raising=False)
     with pytest.raises(
         InputError, match=r"initial_laws\(\) failed: KeyError: 'layer' \(test_rehearsal\.py, line \d+\)"
     ):
