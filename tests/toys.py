@@ -155,6 +155,10 @@ class Unlawful(nn.Module):
         if declared:
             self.initial_laws: Callable[[], Mapping[str, Law]] = lambda: {"template": Normal(2.0)}
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of ten classes, eight of them always 0."""
+        return nn.functional.pad(self.inner(x.flatten(1)[:, :3]), (0, 8))
+
 
 def unlawful(*, in_channels: int, num_classes: int) -> nn.Module:
     del in_channels, num_classes

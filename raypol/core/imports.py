@@ -33,7 +33,7 @@ def load_object(path: str) -> Any:  # noqa: ANN401 - the caller checks what it g
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    with own_code(f"cannot import {path!r}"):
+    with own_code(f"cannot import {path!r} as module:object"):
         found = importlib.import_module(module_name)
     try:
         for part in attribute.split("."):

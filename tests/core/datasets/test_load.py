@@ -60,7 +60,7 @@ def test_own_dataset_by_import_path() -> None:
     ],
 )
 def test_a_name_that_means_no_dataset_is_an_error(name: str) -> None:
-    with pytest.raises(InputError, match=r"expected|possible"):
+    with pytest.raises(InputError, match=r"expected|possible|cannot import"):
         load_dataset(name)
 
 

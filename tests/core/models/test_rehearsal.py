@@ -212,7 +212,7 @@ def test_a_module_that_fails_while_it_is_imported_is_one_line(
     for use in kinds:
         with pytest.raises(InputError) as caught:
             use()
-        assert str(caught.value) == f"cannot import 'broken:make': {said}"
+        assert str(caught.value) == f"cannot import 'broken:make' as module:object: {said}"
 
 
 def test_the_functions_of_ones_own_datasets_and_laws_fail_in_one_line(
