@@ -17,7 +17,7 @@ demo: .venv/.ready  ## the whole loop on the embedded dataset: proof, spoofs, ve
 
 test: .venv/.ready  ## everything CI runs: format, lint, types, layer rules, tests
 	@$(MAKE) --no-print-directory lint layers
-	@$(MAKE) --no-print-directory -j 3 --output-sync=line types pytest-ray pytest-fast  # Ray's tests wait half the time
+	@$(MAKE) --no-print-directory -j 3 types pytest-ray pytest-fast  # Ray's tests wait half the time
 
 lint: .venv/.ready  ## ruff: format check and lint
 	$(BIN)/ruff format --check .
