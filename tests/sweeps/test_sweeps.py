@@ -97,7 +97,7 @@ def test_a_smoke_size_is_small_and_needs_nothing_that_is_not_there(stem: str) ->
     assert {s.train.model for s in plan.examples()} == {"resnet8"}
     assert {request.kind for group in plan.groups() for request in group} == {"cpu"}
     assert max(sum(request.amount for request in group) for group in plan.groups()) <= 2
-    plan.load_data()
+    plan.check()
 
 
 @pytest.mark.parametrize("stem", sorted(FIGURES))
@@ -213,7 +213,7 @@ def test_a_dataset_that_is_not_here_is_said_before_anything_is_started(
     for source in (datasets.CIFAR10, datasets.CIFAR100):
         monkeypatch.setattr(source, "url", "http://127.0.0.1:9/")  # nobody listens there
     with pytest.raises(InputError, match=NOT_HERE[stem]):
-        planned(stem, "paper").load_data()
+        planned(stem, "paper").check()
 
 
 def test_a_dataset_that_is_not_here_ends_the_command_with_one_line_and_exit_code_2(tmp_path: Path) -> None:
