@@ -72,7 +72,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def launch(*words: str | Path, folder: Path | None = None) -> Ran:
     """Run the console script as a user does."""
     done = subprocess.run(
-        [RAYPOL, *map(str, words)], capture_output=True, text=True, check=False, timeout=120, cwd=folder
+        [RAYPOL, *map(str, words)], capture_output=True, text=True, check=False, timeout=600, cwd=folder
     )
     return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
 

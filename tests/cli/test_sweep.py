@@ -18,7 +18,7 @@ from tests.tiny_sweep import environment, start, tiny_sweep
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(tiny_sweep(folder)), *([] if "--address" in words else ["--address", "local"]), *words],
-        cwd=folder, env=environment(), capture_output=True, text=True, timeout=280, check=False,
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=800, check=False,
     )  # fmt: skip
 
 
