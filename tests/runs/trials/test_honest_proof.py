@@ -164,7 +164,7 @@ def test_threads_that_ask_at_once_get_one_proof(results: Location) -> None:
 def test_processes_that_ask_at_once_get_one_proof(tmp_path: Path) -> None:
     command = [RAYPOL, "prove", "--steps", "80", "--batch-size", "32", "--results", str(tmp_path)]
     asked = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    answers = [process.communicate(timeout=120) for process in asked]
+    answers = [process.communicate(timeout=600) for process in asked]
     assert [process.returncode for process in asked] == [0, 0], answers
     first, second = (out.splitlines()[-1] for out, _ in answers)
     assert first == second
@@ -230,9 +230,9 @@ def start_proving(results: Path, *, steps: int) -> "subprocess.Popen[str]":
 def test_a_killed_run_leaves_no_proof_and_can_be_run_again(tmp_path: Path) -> None:
     process = start_proving(tmp_path, steps=100)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
     assert not list(tmp_path.glob("proofs/*"))
-    again = subprocess.run(process.args, capture_output=True, text=True, timeout=120, check=False)
+    again = subprocess.run(process.args, capture_output=True, text=True, timeout=600, check=False)
     assert again.returncode == 0, again.stderr
     (folder,) = tmp_path.glob("proofs/*")
     assert again.stdout.splitlines()[-1] == str(folder)
@@ -243,7 +243,7 @@ def test_a_killed_run_leaves_no_proof_and_can_be_run_again(tmp_path: Path) -> No
 def test_ctrl_c_ends_soon_and_cleans_up(tmp_path: Path) -> None:
     process = start_proving(tmp_path, steps=20_000)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 130, "training was not finished"
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith("interrupted")
