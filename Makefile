@@ -122,10 +122,12 @@ INSTALL = $(BIN)/pip install --disable-pip-version-check $(if $(wildcard .venv/.
 
 # uv can resolve to the lowest versions, and pip installs torch for it, from wherever pip gets torch on this machine.
 OLDEST_TORCH ?= $(foreach name,torch torchvision,$(shell sed -n 's/^    "\($(name)\)>=\([0-9.]*\)",.*/\1==\2/p' pyproject.toml))
+TORCH_BROUGHT := filelock jinja2 markupsafe numpy pillow
 .venv-oldest/.ready: pyproject.toml
 	@echo "installing the oldest versions that pyproject.toml allows into .venv-oldest, with $(OLDEST_TORCH); takes some minutes"
 	@rm -rf .venv-oldest && $(PYTHON) -m venv .venv-oldest
 	@.venv-oldest/bin/pip install --disable-pip-version-check uv $(OLDEST_TORCH)
 	@.venv-oldest/bin/pip list --format=freeze | grep -E '^torch' > .venv-oldest/torch.txt
-	@.venv-oldest/bin/uv pip install --python .venv-oldest --resolution lowest-direct --constraint .venv-oldest/torch.txt --editable '.[dev]'
+	@.venv-oldest/bin/uv pip install --python .venv-oldest --resolution lowest-direct --constraint .venv-oldest/torch.txt \
+	  $(TORCH_BROUGHT:%=--upgrade-package %) --editable '.[dev]'
 	@touch $@
