@@ -120,6 +120,10 @@ class Trainer:
         for name, buffer in self.buffers.items():
             buffer.copy_(checkpoint.buffers[name])
         self.optimizer.state.clear()
+        if (
+            not checkpoint.optimizer_state
+        ):  # a constructor may make a first state (Adagrad), without which older torch cannot step
+            self.optimizer.state.update(build_optimizer(self.recipe.optimizer, list(self.parameters.values())).state)
         for name, tensor in checkpoint.optimizer_state.items():
             parameter_name, _, key = name.rpartition("/")
             parameter = self.parameters[parameter_name]

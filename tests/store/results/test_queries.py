@@ -158,7 +158,10 @@ def test_infinities_and_rows_that_lack_what_they_must_have() -> None:
         ("SELECT 1; DROP TABLE trials", "got SELECT, DROP"),
         ("DELETE FROM trials", "got DELETE"),
         ("INSERT INTO trials SELECT * FROM trials", "got INSERT"),
-        ("WITH gone AS (DELETE FROM trials RETURNING *) SELECT * FROM gone", "read-only"),
+        (
+            "WITH gone AS (DELETE FROM trials RETURNING *) SELECT * FROM gone",
+            "read-only|CTE needs a SELECT",
+        ),  # DuckDB 2 | 1
         ("EXPLAIN ANALYZE DELETE FROM trials", "read-only"),
         ("SET memory_limit = '100GB'", "got SET"),
         ("ATTACH 'x.db'", "got ATTACH"),
@@ -176,7 +179,7 @@ def test_infinities_and_rows_that_lack_what_they_must_have() -> None:
 def test_free_sql_can_only_read_the_tables(database: duckdb.DuckDBPyConnection, text: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
         free_sql(database, text, more={}, max_rows=10)
-    assert said in str(caught.value)
+    assert any(words in str(caught.value) for words in said.split("|"))
     assert "\n" not in str(caught.value)
     assert count(database).trials == NUM
 
