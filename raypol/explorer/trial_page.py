@@ -91,8 +91,8 @@ def origin(row: Mapping[str, Any], results: Location) -> str:
     lines = [
         ("row", paths.trials / file),
         ("intervals", paths.intervals / file),
-        ("proof folder", paths.proof(row["proof_id"])),
-        ("compared with", paths.proof(row["proof_reference"]) if row["proof_reference"] else ""),
+        ("proof folder", paths.proofs / row["proof_id"]),
+        ("compared with", paths.proofs / row["proof_reference"] if row["proof_reference"] else ""),
         ("sweep", row["sweep_id"]),
         ("started", row["started_at"]),
         ("commit", row["commit"]),

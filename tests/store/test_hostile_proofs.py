@@ -312,7 +312,7 @@ UNREADABLE: dict[str, tuple[Damage, str]] = {
     ),
     "dtype null": (row(WEIGHTS, 0, dtype=None), "no usable dtype"),
     "dtype of objects": (row(WEIGHTS, 0, dtype="object"), "no usable dtype"),
-    "dtype complex": (row(WEIGHTS, 0, dtype="complex64"), "no usable dtype"),
+    "dtype complex": (row(WEIGHTS, 0, dtype="complex64"), "bytes, its shape"),
     "dtype a program": (row(WEIGHTS, 0, dtype="__import__('os')\nsystem"), "no usable dtype"),
     "dtype without end": (row(WEIGHTS, 0, dtype="float32" * 10_000), "no usable dtype"),
     "data null": (row(WEIGHTS, 0, data=None), "no usable dtype"),
