@@ -15,6 +15,11 @@ METRICS: Final[tuple[Metric, ...]] = get_args(Metric)
 _CHUNK: Final = 1 << 20
 
 
+def nan_as_largest(value: float) -> float:
+    """Key for sorting: NaN would hide behind a comparison, here it exceeds every number."""
+    return math.inf if math.isnan(value) else value
+
+
 @dataclass(frozen=True, slots=True)
 class Distances:
     """One distance in each metric. `cos` is 1 - <a,b>/(|a||b|), in [0, 2]; the others are in units of the weights."""

@@ -94,6 +94,9 @@ class Trainer:
         self.model = model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = build_optimizer(recipe.optimizer, list(self.parameters.values()))
+        self._has_first_state = bool(
+            self.optimizer.state
+        )  # Adagrad's constructor makes one; older torch cannot step without
 
     @cached_property
     def _state_places(self) -> dict[str, tuple[torch.device, torch.dtype]]:
@@ -120,9 +123,7 @@ class Trainer:
         for name, buffer in self.buffers.items():
             buffer.copy_(checkpoint.buffers[name])
         self.optimizer.state.clear()
-        if (
-            not checkpoint.optimizer_state
-        ):  # a constructor may make a first state (Adagrad), without which older torch cannot step
+        if self._has_first_state and not checkpoint.optimizer_state:
             self.optimizer.state.update(build_optimizer(self.recipe.optimizer, list(self.parameters.values())).state)
         for name, tensor in checkpoint.optimizer_state.items():
             parameter_name, _, key = name.rpartition("/")

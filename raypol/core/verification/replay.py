@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raypol.core.augment import to_unit
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.distances import UNDEFINED, Distances, parameter_distances
+from raypol.core.distances import UNDEFINED, Distances, nan_as_largest, parameter_distances
 from raypol.core.errors import reject_choice
 from raypol.core.precision import PRECISIONS, Precision, is_inexact
 from raypol.core.proof import BatchRecord, Checkpoint, Interval, ProofSource
@@ -236,12 +236,8 @@ def _compare_buffers(start: Checkpoint, claimed: Checkpoint, replayed: Checkpoin
         else:
             wide = torch.complex128 if own.is_complex() else torch.float64
             apart, size = (recorded.to(wide) - own.to(wide)).norm(), own.to(wide).norm()
-            largest_error = max(largest_error, float(apart / size) if size > 0 else float(apart), key=_nan_first)
+            largest_error = max(largest_error, float(apart / size) if size > 0 else float(apart), key=nan_as_largest)
     return problem, largest_error
-
-
-def _nan_first(value: float) -> float:
-    return math.inf if math.isnan(value) else value
 
 
 def _compare_moves(start: Checkpoint, claimed: Checkpoint, replayed: Checkpoint) -> tuple[float, float]:

@@ -8,7 +8,6 @@ Nothing in a proof is trusted: names, shapes and dtypes are compared with the de
 indices with the dataset before anything is looked up.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,7 +16,7 @@ import torch
 
 from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.distances import METRICS, Distances
+from raypol.core.distances import METRICS, Distances, nan_as_largest
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.proof import Interval, ProofSource, Recipe
 from raypol.core.seeds import derive_seed, generator
@@ -78,7 +77,7 @@ def select_intervals(
             order = torch.randperm(len(members), generator=generator(seed, "random intervals", epoch))
             chosen.update(members[i].index for i in order[:query_budget].tolist())
         for metric in METRICS if selection != "random" else ():
-            ranked = sorted(members, key=lambda i: _nan_last(movements[i.index][metric]), reverse=True)
+            ranked = sorted(members, key=lambda i: nan_as_largest(movements[i.index][metric]), reverse=True)
             chosen.update(i.index for i in ranked[:query_budget])
     return [interval for interval in intervals if interval.index in chosen]
 
@@ -137,7 +136,3 @@ def evidence(
         computed_root=seal.root(source.recipe.canonical()),
         expected_root=expected_root,
     )
-
-
-def _nan_last(value: float) -> float:
-    return math.inf if math.isnan(value) else value
