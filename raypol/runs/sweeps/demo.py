@@ -13,7 +13,7 @@ from raypol.core.attacks import find_attack
 from raypol.core.progress import Progress, TimeLeft, no_progress
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.runs.sweeps.forecast import Forecaster
+from raypol.runs.sweeps.forecast import trial_seconds
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.runs.trials.trial import prepare_study, run_honest, run_trial
@@ -95,7 +95,7 @@ def run_demo(
     SweepRecord(results, sweep_id).write_about(about)
     on_progress("counting the work of the trials", 0, total)
     left = TimeLeft("trial")
-    for trial, seconds in zip(trials, Forecaster().trial_seconds(trials, 0), strict=True):
+    for trial, seconds in zip(trials, trial_seconds(trials, 0), strict=True):
         left.expect(trial.trial_id(sweep_id), trial.arm, seconds)
     study = prepare_study(runner, results, train, sweep_id, on_progress=on_progress)
     on_progress("honest proof and reference", 1, total)

@@ -16,7 +16,7 @@ from raypol.cluster.shared_folder import check_visible
 from raypol.core.progress import Progress, TimeLeft, no_progress
 from raypol.runs.sweeps.baselines import Baseline, BaselineMaker
 from raypol.runs.sweeps.failed_trials import unworked_row
-from raypol.runs.sweeps.forecast import Forecaster
+from raypol.runs.sweeps.forecast import trial_seconds
 from raypol.runs.sweeps.live_status import LiveStatus
 from raypol.runs.sweeps.plan import SweepPlan
 from raypol.runs.sweeps.points import controls_beside, searchable
@@ -157,7 +157,7 @@ class _Driver:
         left = self._unfinished(self._plan.trials, finished)
         if len(left) > 1:
             self._show("counting the work of the trials")
-            self._live.expect(left, Forecaster().trial_seconds(left, self._plan.options.estimate))
+            self._live.expect(left, trial_seconds(left, self._plan.options.estimate))
         return self._run(self._baselines(left), left)
 
     def _search(self, finished: set[str]) -> str:

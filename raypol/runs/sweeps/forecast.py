@@ -182,7 +182,6 @@ class Forecaster:
         self._recipes: dict[str, tuple[Recipe, Shape, ModelSize]] = {}
         self._speeds: dict[str, Speed] = {}
         self._rates: dict[str, float] = {}
-        self._only_speed: Speed | None = None  # of every device, where pieces of work are only compared
 
     def of(self, plan: SweepPlan) -> Forecast:
         """The forecast of a plan whose trials are all known."""
@@ -194,31 +193,6 @@ class Forecaster:
         return Forecast(
             lines=tuple(lines.values()), speeds=dict(self._speeds), retries=retries, steps_per_s=dict(self._rates)
         )
-
-    def trial_seconds(self, trials: Sequence[Trial], estimate: int, *, within_s: float = 20.0) -> list[float]:
-        """Seconds of device time that each trial takes, to compare them with each other.
-
-        A trial whose work cannot be counted, or not in time, gets the mean of the others for its T'.
-
-        Args:
-            trials: of any sweep.
-            estimate: see `SweepOptions.estimate`.
-            within_s: seconds after which counting ends.
-        """
-        self._only_speed = _FLOPS_ALONE
-        began, found = time.monotonic(), []
-        for trial in trials:
-            seconds = math.nan
-            if time.monotonic() - began < within_s:
-                try:
-                    line = self._spoof(trial, estimate)
-                    seconds = line.make_s + line.verify_s
-                except Exception as err:  # code of the user's own, which fails again in its trial and is told there
-                    _log.debug("the work of %s cannot be counted: %s", trial, err)
-            found.append(seconds)
-        known = [(seconds, trial.spoof.steps) for seconds, trial in zip(found, trials, strict=True) if seconds > 0.0]
-        per_step = sum(seconds for seconds, _ in known) / sum(steps for _, steps in known) if known else 1.0
-        return [s if s > 0.0 else per_step * trial.spoof.steps for s, trial in zip(found, trials, strict=True)]
 
     def _lines(self, plan: SweepPlan) -> Iterator[ForecastLine]:
         trials = plan.examples()
@@ -309,9 +283,8 @@ class Forecaster:
     def _craft_work(self, trial: Trial, recipe: Recipe, shape: Shape) -> StepCost:
         train = trial.train
         chosen: Sequence[Any] = (trial.attack, trial.spoof.carry, trial.spoof.hyperparameters)
-        looks_at_all = (
-            getattr(trial.attack, "crafting", "") == "select"
-        )  # once per interval; else k and B do not matter
+        # A selection looks at all points once per interval; else k and B do not matter.
+        looks_at_all = getattr(trial.attack, "crafting", "") == "select"
         size = (recipe.interval, recipe.batch_size) if looks_at_all else ()
         key = repr((train.model, train.dataset, train.optimizer, *size, *chosen))
         if key not in self._crafting:
@@ -321,15 +294,11 @@ class Forecaster:
     def _device(self, spelling: str) -> str:
         """The device that a trial means: the GPU it names, else the one that was given."""
         request = parse_device(spelling)
-        if self._only_speed is not None:
-            return spelling
         if self.measure or self.steps_per_s is not None:
             return "this machine" if self.measure else "the given device"
         return canonical_accelerator(request.accelerator or self.gpu or spelling)
 
     def _speed(self, device: str, train: TrainConfig) -> Speed:
-        if self._only_speed is not None:
-            return self._only_speed
         if self.steps_per_s is None and not self.measure:
             if device not in self._speeds:
                 self._speeds[device] = assumed_speed(device, self.utilisation)
@@ -344,6 +313,42 @@ class Forecaster:
                 where = "cuda" if torch.cuda.is_available() else "cpu"
                 self._speeds[key] = measured_speed(recipe, shape, work, where, threads=self.threads)
         return self._speeds[key]
+
+
+class _WorkCounter(Forecaster):
+    """Tells pieces of work apart, whatever device does them."""
+
+    def _device(self, spelling: str) -> str:
+        return spelling
+
+    def _speed(self, _device: str, _train: TrainConfig) -> Speed:
+        return _FLOPS_ALONE
+
+
+def trial_seconds(trials: Sequence[Trial], estimate: int, *, within_s: float = 20.0) -> list[float]:
+    """Seconds of device time that each trial takes, to compare them with each other.
+
+    A trial whose work cannot be counted, or not in time, gets the mean of the others for its T'.
+
+    Args:
+        trials: of any sweep.
+        estimate: see `SweepOptions.estimate`.
+        within_s: seconds after which counting ends.
+    """
+    counter, began = _WorkCounter(), time.monotonic()
+    found: list[float] = []
+    for trial in trials:
+        seconds = math.nan
+        if time.monotonic() - began < within_s:
+            try:
+                line = counter._spoof(trial, estimate)
+                seconds = line.make_s + line.verify_s
+            except Exception as err:  # code of the user's own, which fails again in its trial and is told there
+                _log.debug("the work of %s cannot be counted: %s", trial, err)
+        found.append(seconds)
+    known = [(seconds, trial.spoof.steps) for seconds, trial in zip(found, trials, strict=True) if seconds > 0.0]
+    per_step = sum(seconds for seconds, _ in known) / sum(steps for _, steps in known) if known else 1.0
+    return [s if s > 0.0 else per_step * trial.spoof.steps for s, trial in zip(found, trials, strict=True)]
 
 
 def _proof_bytes(recipe: Recipe, size: ModelSize) -> int:

@@ -8,7 +8,7 @@ from ray import tune
 from raypol.core.errors import InputError
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.sweeps.design import Design, Sweep
-from raypol.runs.sweeps.forecast import PEAK_TFLOPS, Forecast, Forecaster, ForecastLine, assumed_speed
+from raypol.runs.sweeps.forecast import PEAK_TFLOPS, Forecast, Forecaster, ForecastLine, assumed_speed, trial_seconds
 from raypol.runs.sweeps.paper_experiments import CIFAR10, PUBLISHED_SPOOF
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 from tests.runs.conftest import Recorded
@@ -106,7 +106,7 @@ def test_trials_are_weighed_against_each_other() -> None:
     sweep = Sweep(name="s", question="?", paper=wide, smoke=wide)
     trials = plan_sweep(sweep, "paper", wide, SweepOptions(name="s")).trials
     broken = replace(trials[0], train=replace(TRAIN, model="nowhere:model"), arm="broken")
-    seconds = Forecaster().trial_seconds([*trials, broken], 0)
+    seconds = trial_seconds([*trials, broken], 0)
     weights = {(t.arm, t.spoof.steps, t.spoof.interval): s for t, s in zip([*trials, broken], seconds, strict=True)}
     step = weights["null", 20, 5] / (3 * 20)
     for interval in (5, 10):
@@ -115,4 +115,4 @@ def test_trials_are_weighed_against_each_other() -> None:
         assert weights["III-loss", 20, interval] > 3 * 20 * step + QUICK_ARMS["III-loss"].iterations * 20 * step / 3
     steps = sum(trial.spoof.steps for trial in trials)
     assert seconds[-1] == pytest.approx(sum(seconds[:-1]) / steps * broken.spoof.steps), "the mean for its T'"
-    assert Forecaster().trial_seconds(trials[:2], 0, within_s=0.0) == [t.spoof.steps for t in trials[:2]]
+    assert trial_seconds(trials[:2], 0, within_s=0.0) == [t.spoof.steps for t in trials[:2]]
