@@ -599,7 +599,8 @@ def test_a_store_that_goes_away_in_between_is_brought_the_rest_later(folder: Pat
     rows = write_rows(folder, 3)
     tracker = Tracker(open_location(folder), "x", "made")
     tracker.log(rows[0], made_intervals(rows[0]))
-    until(lambda: (folder / "mlartifacts").exists() and len(trials_in(folder)) == 1)
+    until(lambda: (folder / "mlartifacts").exists() and [run.info.status for run in runs_in(folder)] == ["FINISHED"])
+    assert len(trials_in(folder)) == 1
     client = MlflowClient(tracking_uri=tracker.uri)
     experiment = client.get_experiment_by_name("x").experiment_id
     client.delete_experiment(experiment)
