@@ -29,8 +29,9 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import MAX_BATCH, MAX_STEPS
+from raypol.store.published.pickle_check import brief_repr, short_line
 from raypol.store.published.state import Declared, State, parse_state
-from raypol.store.published.torch_files import brief_repr, read_torch_file, short_line
+from raypol.store.published.torch_files import read_torch_file
 
 _STEP_NAME: Final = re.compile(r"model_step_(0|[1-9]\d{0,8})", re.ASCII)
 _INDICES_AT_ONCE: Final = 1 << 20

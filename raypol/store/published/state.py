@@ -13,7 +13,8 @@ from torch import Tensor
 
 from raypol.core.errors import InputError
 from raypol.core.proof import MAX_STEPS, Checkpoint
-from raypol.store.published.torch_files import Budget, brief_repr
+from raypol.store.published.pickle_check import brief_repr
+from raypol.store.published.torch_files import Budget
 
 Kinds = Mapping[str, tuple[torch.Size, torch.dtype]]
 """Shape and dtype of each tensor by name."""

@@ -10,61 +10,25 @@ bytes, even if its zip reader differs from ours.
 
 import io
 import pickle
-import pickletools
 import re
 import shutil
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 import torch
 
-from raypol.core.errors import InputError, first_line
-
-_STORAGES: Final = {
-    "FloatStorage": 4,
-    "DoubleStorage": 8,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "LongStorage": 8,
-    "IntStorage": 4,
-    "ShortStorage": 2,
-    "CharStorage": 1,
-    "ByteStorage": 1,
-    "BoolStorage": 1,
-    "ComplexFloatStorage": 8,
-    "ComplexDoubleStorage": 16,
-}
-"""Bytes per element."""
-_GLOBALS: Final = {
-    "collections OrderedDict",
-    "collections Counter",
-    "torch._utils _rebuild_tensor_v2",
-    *(f"torch {name}" for name in _STORAGES),
-}
-"""All constructors in the states of a model, an optimizer and a scheduler."""
-_LITERALS: Final = {"BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "GLOBAL"}
-_PUTS: Final = {"BINPUT", "LONG_BINPUT"}
-_GETS: Final = {"BINGET", "LONG_BINGET"}
-_OTHERS: Final = {
-    *("PROTO", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT"),
-    *("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
-    *("SETITEM", "SETITEMS", "APPEND", "APPENDS", "BINPERSID", "REDUCE", "BUILD"),
-}
-_INSTRUCTIONS: Final = _LITERALS | _PUTS | _GETS | _OTHERS
-"""Instructions that torch.save writes."""
-_PROTOCOL: Final = 2
+from raypol.core.errors import InputError
+from raypol.store.published.pickle_check import brief_repr, check_pickle, short_line
 
 _MEMBER: Final = re.compile(r"[^/]+/(data\.pkl|byteorder|version|data/\d{1,9}|\.\S*)", re.ASCII)
 _CHUNK: Final = 1 << 20
 _SLACK: Final = 1 << 20
 _PICKLE_PER_TENSOR: Final = 2048
 _MEMBERS_BESIDE: Final = 16
-_MAX_SHOWN: Final = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,17 +66,6 @@ def read_torch_file(path: Path, budget: Budget) -> Any:  # noqa: ANN401 - the ca
         raise InputError(f"{path}: not a readable file of torch.save ({short_line(err)})") from err
 
 
-def brief_repr(value: object) -> str:
-    """Value from a hostile file, fit for one line of a message; containers by their type only, for they may nest without end."""
-    text = repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
-
-
-def short_line(said: object) -> str:
-    """First line of another library's message about a hostile file, cut to a bounded length."""
-    return first_line(said)[: 2 * _MAX_SHOWN]
-
-
 def _checked(path: Path, budget: Budget) -> io.BytesIO:
     """Pack an archive of the checked members only."""
     most = budget.tensor_bytes + budget.pickle_bytes + _SLACK
@@ -128,7 +81,12 @@ def _checked(path: Path, budget: Budget) -> io.BytesIO:
             )
         with zipfile.ZipFile(_BoundedReads(raw)) as archive, zipfile.ZipFile(packed, "w") as out:
             members = _members(path, archive, budget)
-            _walk(path, archive.read(members["data.pkl"]), {name: info.file_size for name, info in members.items()})
+            check_pickle(
+                path,
+                archive.read(members["data.pkl"]),
+                {name: info.file_size for name, info in members.items()},
+                most_tensors=budget.tensors,
+            )
             for name, info in members.items():
                 copy = zipfile.ZipInfo(f"archive/{name}")
                 copy.file_size = info.file_size
@@ -181,59 +139,3 @@ def _members(path: Path, archive: zipfile.ZipFile, budget: Budget) -> dict[str, 
     if total > budget.tensor_bytes:
         raise InputError(f"{path}: {total} bytes of tensors, the declared model needs at most {budget.tensor_bytes}")
     return found
-
-
-def _walk(path: Path, pickled: bytes, sizes: Mapping[str, int]) -> None:
-    """Check the pickle's instructions without executing them: no code, and no storage larger than its member.
-
-    A tuple of literals directly before the instruction that fetches a storage names it. Only literals, and those kept in the
-    memo, need to be followed.
-    """
-    memo: dict[int, object] = {}
-    recent: list[object] = []  # values that the latest instructions pushed, None unless literal
-    try:
-        for op, argument, _ in pickletools.genops(pickled):
-            if op.name in _PUTS:
-                memo[int(argument)] = recent[-1] if recent else None  # type: ignore[arg-type]
-                continue
-            if op.name == "GLOBAL" and argument not in _GLOBALS:
-                name = str(argument).replace(" ", ".")
-                raise InputError(
-                    f"{path}: carries code: its pickle calls {brief_repr(name)}; none of it was run. Expected tensors, "
-                    "numbers and dicts only"
-                )
-            if op.name not in _INSTRUCTIONS or (op.name == "PROTO" and argument != _PROTOCOL):
-                said = f"{op.name} {'' if argument is None else brief_repr(argument)}".rstrip()
-                raise InputError(f"{path}: its pickle says {said}, which torch.save does not write; none of it was run")
-            if op.name == "BINPERSID":
-                _check_storage(path, recent[-7:], sizes)
-            pushed = argument if op.name in _LITERALS else None
-            if op.name in _GETS:
-                pushed = memo.get(int(argument))  # type: ignore[arg-type]
-            elif op.name in ("MARK", "TUPLE"):
-                pushed = op
-            recent = [*recent[-6:], pushed]
-    except (ValueError, UnicodeDecodeError) as err:
-        if isinstance(err, InputError):
-            raise
-        raise InputError(f"{path}: its data.pkl is not a pickle ({short_line(err)})") from err
-
-
-def _check_storage(path: Path, literals: list[object], sizes: Mapping[str, int]) -> None:
-    """Compare the size in (MARK, "storage", type, key, device, number of elements, TUPLE) with that of the member."""
-    if len(literals) == 7:
-        mark, what, kind, key, _, count, closing = literals
-        itemsize = _STORAGES.get(str(kind).removeprefix("torch "))
-        if (
-            (getattr(mark, "name", ""), what, getattr(closing, "name", "")) == ("MARK", "storage", "TUPLE")
-            and isinstance(key, str)
-            and isinstance(count, int)
-            and itemsize is not None
-        ):
-            have = sizes.get(f"data/{key}")
-            if have != count * itemsize:
-                raise InputError(
-                    f"{path}: storage {brief_repr(key)} claims {count * itemsize} bytes, its member has {have or 'none'}"
-                )
-            return
-    raise InputError(f"{path}: its pickle fetches a storage in a way that torch.save does not write")

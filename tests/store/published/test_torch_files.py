@@ -232,12 +232,12 @@ def test_other_files_are_refused(tmp_path: Path, make: Callable[[Path], object],
 
 def test_a_nest_of_containers_costs_no_time(tmp_path: Path) -> None:
     nest: list[Any] = []
-    for _ in range(60):
+    for _ in range(30):
         nest = [nest, nest]
     torch.save({"net": nest}, tmp_path / "nest")
     started = time.process_time()
     read_torch_file(tmp_path / "nest", BUDGET)
-    assert time.process_time() - started < 20, "2^60 visits never end"
+    assert time.process_time() - started < 20, "2^30 visits take minutes"
 
 
 @settings(max_examples=150)
