@@ -1,16 +1,36 @@
 """The two consoles of the command line: results go to stdout, progress and errors to stderr."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 
 from raypol.report.tables import Table, terminal_text, to_terminal
+from raypol.store.escaping import visible_lines, without_secrets
 
-# No markup: the text comes from proofs and from users, whose brackets mean brackets.
-OUT: Final = Console(highlight=False, markup=False)
-ERR: Final = Console(stderr=True, highlight=False, markup=False)
+
+class PlainConsole(Console):
+    """A console whose text cannot steer the terminal, whoever wrote it and whoever forgot to escape it."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - rich's
+        # No markup: the text comes from proofs and from users, whose brackets mean brackets.
+        super().__init__(highlight=False, markup=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich's; only rich's own segments may be control codes."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(visible_lines(segment.text), segment.style)
+
+
+OUT: Final = PlainConsole()
+ERR: Final = PlainConsole(stderr=True)
 _LOG_WIDTH: Final = 180
 """Columns where there is no terminal to ask: tables in a log are not wrapped."""
 
@@ -19,7 +39,7 @@ def table_console(console: Console = OUT) -> Console:
     """The console itself on a terminal; otherwise one to the same file that is wide enough for tables."""
     if console.is_terminal:
         return console
-    return Console(file=console.file, highlight=False, markup=False, width=_LOG_WIDTH)
+    return PlainConsole(file=console.file, width=_LOG_WIDTH)
 
 
 def say(*lines: str, style: str = "", console: Console = OUT, is_prose: bool = False) -> None:
@@ -47,5 +67,24 @@ def print_tables(*tables: Table, console: Console = OUT) -> None:
 
 def print_last(text: str) -> None:
     """Print the line that scripts read: plain, unwrapped."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(shown_lines(text) + "\n")
     sys.stdout.flush()
+
+
+def shown_lines(text: str) -> str:
+    """Another library's text of several lines, such as a traceback, without control characters and secrets."""
+    return visible_lines(without_secrets(text))
+
+
+class _ShownLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_lines(super().format(record))
+
+
+def guard_logs() -> None:
+    """Let lines of the log and warnings that nobody else handles be shown likewise."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_ShownLines())
+    usual = warnings.formatwarning
+    if usual.__module__ == "warnings":
+        warnings.formatwarning = lambda *words, **more: shown_lines(usual(*words, **more))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import tyro
 
-from raypol.cli.console import ERR
+from raypol.cli.console import ERR, guard_logs, shown_lines
 from raypol.core.errors import InputError
 from raypol.report.tables import terminal_text
 
@@ -40,7 +40,7 @@ def parse(kind: Any, program: str, description: str | None, arguments: Sequence[
             return tyro.cli(kind, prog=program, description=description, args=arguments)
     except SystemExit as end:
         if end.code != 2:  # --help
-            sys.stderr.write(complaint.getvalue())
+            sys.stderr.write(shown_lines(complaint.getvalue()))
             raise
         fail(f"{usage_error(complaint.getvalue())}; see {program} --help")
         sys.exit(2)
@@ -48,13 +48,14 @@ def parse(kind: Any, program: str, description: str | None, arguments: Sequence[
 
 def guarded(run: Callable[[], int], *, debug: bool) -> int:
     """Run a command; returns its exit code, 2 for bad input, 130 for Ctrl-C, 3 for any other failure."""
+    guard_logs()
     if debug:
         logging.getLogger("raypol").setLevel(logging.DEBUG)
     try:
         return run()
     except InputError as err:
         if debug:
-            traceback.print_exc()
+            sys.stderr.write(shown_lines(traceback.format_exc()))
         fail(str(err))
         return 2
     except KeyboardInterrupt:
@@ -62,7 +63,7 @@ def guarded(run: Callable[[], int], *, debug: bool) -> int:
         return 130
     except Exception:
         # Python's own exit code for this is 1, which would say that a proof was rejected.
-        traceback.print_exc()
+        sys.stderr.write(shown_lines(traceback.format_exc()))
         return 3
 
 

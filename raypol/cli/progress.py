@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
 from raypol.core.progress import Progress, TimeLeft, still_takes
+from raypol.report.tables import terminal_text
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _MOST_BETWEEN_LINES: Final = 300.0
@@ -34,6 +35,13 @@ def progress(console: Console) -> Iterator[Progress]:
     shown = _Shown(console)
     with shown.bar if console.is_terminal else shown.never_silent():
         yield shown
+
+
+class _Activity(ProgressColumn):
+    """What is done."""
+
+    def render(self, task: Task) -> Text:
+        return terminal_text(task.description)
 
 
 class _Count(MofNCompleteColumn):
@@ -91,7 +99,7 @@ class _Shown:
         self._started = time.monotonic()
         # The clock is looked up anew for the tests' sake.
         self.bar = ProgressBar(
-            TextColumn("{task.description}", markup=False),
+            _Activity(),
             BarColumn(bar_width=24),
             _Count(),
             TimeElapsedColumn(),
@@ -164,7 +172,7 @@ class _Shown:
         count = f"{done}/{of} " if of else ""
         went = f"{passed:6.1f} s" if passed < 1000 else time_words(passed)
         more = f" ({pace})" if pace else ""
-        self._console.print(f"[{went}] {count}{what}{more}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(terminal_text(f"[{went}] {count}{what}{more}"), soft_wrap=True)
 
 
 def _pause(passed: float, least: float) -> float:

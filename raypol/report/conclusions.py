@@ -10,8 +10,9 @@ from raypol.core.scoring import NULL
 from raypol.core.spoofing.sampling import CONFIDENCE
 from raypol.figures.six_panels.success_ranges import say_conditions
 from raypol.figures.style.arms import in_order
-from raypol.report.tables import Table, TableColumn, markdown_text, median_of, shown, to_markdown, words
+from raypol.report.tables import Table, TableColumn, median_of, shown, to_markdown, words
 from raypol.runs.trials.rows import ratio_of
+from raypol.store.escaping import markdown_text
 from raypol.store.results.columns import columns_of
 from raypol.store.results.rows import TrialRow
 

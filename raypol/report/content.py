@@ -19,6 +19,7 @@ from raypol.report.tables import Table, TableColumn, words
 from raypol.report.trial_tables import choices_table, controls_table, every_trial_table, points_table
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.tracking.sync import kept_summary
+from raypol.store.escaping import markdown_text
 from raypol.store.location import Location
 from raypol.store.quoting import command_line
 from raypol.store.results.rows import TrialRow
@@ -137,7 +138,7 @@ def _answer(results: Location, sweep_id: str, about: About, material: Material) 
     if not material.rows:
         return Section(id="answer", title="Answer", markdown="Nothing to answer with yet.")
     if kept is not None and (about.search == "range" or material.ranges):
-        text = kept.answer.removeprefix(f"**{about.question}**").lstrip()  # it is the title
+        text = kept.answer.removeprefix(f"**{markdown_text(about.question)}**").lstrip()  # it is the title
         return Section(id="answer", title="Answer", markdown=text)
     has_plan = bool(about.question) and about.search != "demo"
     planned = about.num_trials if about.search == "grid" else 0
@@ -150,7 +151,7 @@ def _figures(material: Material, on_progress: Progress) -> Section:
     for number, plot in enumerate(PLOTS, start=1):
         lacking = plot.missing(material)
         if lacking:
-            missing.append(f"- {plot.title}: {lacking}")
+            missing.append(f"- {plot.title}: {markdown_text(lacking)}")
         else:
             png = figure_bytes(plot.draw(material))
             pictures.append(Picture(name=plot.name, title=plot.title, caption=plot.caption(material), png=png))

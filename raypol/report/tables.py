@@ -1,7 +1,6 @@
 """A table of text, for a terminal, Markdown and a web page. Cells may hold an adversary's words, so each escapes them."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
@@ -13,6 +12,8 @@ from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from raypol.store.escaping import markdown_text, visible, visible_lines, without_secrets
 
 _READABLE: Final = 34
 """Characters of a column of words below which it rather gets a table of its own."""
@@ -83,7 +84,7 @@ def median_of(values: Iterable[float | None]) -> float | None:
 def terminal_text(text: str) -> Text:
     """Text of a proof or a user as it is: brackets are no markup, and control characters cannot steer a terminal."""
     style = "green" if isinstance(text, Good) else "red" if isinstance(text, Bad) else ""
-    return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in text), style)
+    return Text(visible(without_secrets(text)), style)
 
 
 def to_terminal(table: Table, *, width: int = 10_000) -> RenderableType:
@@ -101,12 +102,7 @@ def to_markdown(table: Table) -> str:
     head, *body = (f"| {' | '.join(map(markdown_text, line))} |" for line in lines)
     rule = "|" + "|".join(" ---: " if column.is_number else " --- " for column in table.columns) + "|"
     title = f"**{markdown_text(table.title)}**" if table.title else ""
-    return "\n\n".join(filter(None, [title, "\n".join([head, rule, *body]), table.note]))
-
-
-def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return re.sub(r"[\\`*<\[\]|]", r"\\\g<0>", text).replace("\n", " ")
+    return "\n\n".join(filter(None, [title, "\n".join([head, rule, *body]), markdown_text(table.note)]))
 
 
 def to_html(table: Table) -> Markup:
@@ -119,16 +115,16 @@ def to_html(table: Table) -> Markup:
         head, body
     )
     if table.note:
-        text += Markup('\n<p class="faint">{}</p>').format(table.note)
+        text += Markup('\n<p class="faint">{}</p>').format(visible(table.note))
     if table.folded:
-        return Markup("<details><summary>{}</summary>{}</details>").format(table.title, text)
-    return (Markup("<p><b>{}</b></p>").format(table.title) if table.title else Markup()) + text
+        return Markup("<details><summary>{}</summary>{}</details>").format(visible(table.title), text)
+    return (Markup("<p><b>{}</b></p>").format(visible_lines(table.title)) if table.title else Markup()) + text
 
 
 def _cells(tag: str, kinds: Sequence[str], line: Sequence[str]) -> Markup:
     cells = (
         Markup('<{0} class="{1}">{2}</{0}>').format(
-            tag, f"{kind} wide" if len(cell) > _LONG else kind, escape(str(cell))
+            tag, f"{kind} wide" if len(cell) > _LONG else kind, escape(visible_lines(cell))
         )
         for kind, cell in zip(kinds, line, strict=True)
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from raypol.cli.console import say
 from raypol.cli.options import Debug
 from raypol.cluster.connection import check_listening
 from raypol.cluster.join import check_kernels, find_gpus, plan_joining
@@ -43,9 +44,9 @@ class JoinCommand:
         words = joining.arguments()
         words += [f"--node-ip-address={self.node_ip}"] if self.node_ip else []
         words += ["--block"] if self.block else []
-        sys.stdout.write(f"found {', '.join(gpu.name for gpu in gpus) or 'no GPU: offers its CPU cores'}\n")
+        say(f"found {', '.join(gpu.name for gpu in gpus) or 'no GPU: offers its CPU cores'}")
         check_kernels(gpus)
-        sys.stdout.write(f"RAY_AUTH_MODE={auth} {command_line('ray', *words)}\n")
+        say(f"RAY_AUTH_MODE={auth} {command_line('ray', *words)}")
         sys.stdout.flush()
         if not self.dry_run:
             try:

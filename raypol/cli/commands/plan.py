@@ -11,7 +11,7 @@ from raypol.cli.options import Debug
 from raypol.cli.sweep import plan_of_file
 from raypol.cli.sweep_options import OtherDataset, SampledIntervals, Size
 from raypol.core.errors import InputError, local_path
-from raypol.report.tables import Table, TableColumn, words
+from raypol.report.tables import Table, TableColumn, terminal_text, words
 from raypol.runs.sweeps.forecast import Forecast, Forecaster, ForecastLine
 
 _SWEEPS: Final = Path("sweeps")
@@ -43,7 +43,7 @@ class PlanCommand:
             raise InputError("--gpu, --steps-per-s and --measure are three ways to one rate; expected one of them")
         path = sweep_file(self.experiment)
         plan = plan_of_file(str(path), self.size, estimate=self.estimate, dataset=self.dataset)
-        with ERR.status(f"counting the work of {path.stem}"):
+        with ERR.status(terminal_text(f"counting the work of {path.stem}")):
             forecast = rate.of(plan)
         say(f"{path.stem} at size {self.size}: {plan.num_trials} trials. Estimated, nothing was run.")
         print_tables(forecast_table(forecast))

@@ -20,6 +20,7 @@ from raypol.core.errors import InputError, first_names, local_path
 from raypol.report.content import Report, make_report
 from raypol.report.tables import to_html, to_markdown
 from raypol.runs.sweeps.record import sweeps_on_record, sweeps_with_rows
+from raypol.store.escaping import harmless_markdown, markdown_block, markdown_code, markdown_text, visible_lines
 from raypol.store.location import Location, atomic_output, open_location
 from raypol.store.results_folder import ResultsFolder
 
@@ -88,19 +89,41 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     return list(written)[:2]
 
 
+class _Markdown(str):
+    """Text that is Markdown already."""
+
+    __slots__ = ()
+
+
 def _rendered(template: str, report: Report) -> str:
     is_page = template.endswith(".html.j2")
-    # What rows say may come from an adversary: a page escapes it. Markdown is not escaped here: its tables and answers are.
-    environment = Environment(autoescape=is_page, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    # Rows may come from an adversary: whatever a template shows is escaped unless a filter has made Markdown or HTML of it.
+    environment = Environment(
+        autoescape=is_page,  # noqa: S701 - finalize escapes for Markdown
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown_on_page if is_page else _shown_in_markdown,
+    )
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "image", "autolink"])
 
     def as_page(text: str) -> Markup:
-        return Markup(markdown.render(text.replace("T' = ", _UNBROKEN)))  # noqa: S704 - html=False: what is not Markdown is escaped
+        return Markup(markdown.render(visible_lines(text).replace("T' = ", _UNBROKEN)))  # noqa: S704 - html=False: escaped
 
     environment.filters |= {
-        "markdown": as_page,
+        "markdown": as_page if is_page else lambda text: _Markdown(harmless_markdown(text)),
+        "code": lambda text: _Markdown(markdown_code(text)),
+        "block": lambda text: _Markdown(markdown_block(text)),
         "base64": lambda png: base64.b64encode(png).decode(),
-        "table": to_html if is_page else to_markdown,
+        "table": to_html if is_page else lambda table: _Markdown(to_markdown(table)),
     }
     text = (files("raypol.report") / "templates" / template).read_text()
     return environment.from_string(text).render(report=report, sections=report.sections)
+
+
+def _shown_on_page(value: object) -> object:
+    return value if isinstance(value, Markup) else visible_lines(str(value))
+
+
+def _shown_in_markdown(value: object) -> str:
+    return value if isinstance(value, _Markdown) else markdown_text(str(value))

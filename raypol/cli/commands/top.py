@@ -114,11 +114,17 @@ def frame(status: SweepStatus, nodes: tuple[NodeOffer, ...], no_nodes: str, *, w
     parts: list[RenderableType] = [title, activity, "", *_counts(status, with_bar=with_bar), *_rates(status)]
     if status.pulse is not None and status.pulse.running:
         parts += ["", *_running_trials(status)]
-    parts += ["", *(_node_table(nodes) if nodes else [Text(no_nodes, style="dim")])]
+    parts += ["", *(_node_table(nodes) if nodes else [_dim(no_nodes)])]
     if status.others:
         others = first_names(status.others, _MAX_OTHERS)
-        parts.append(Text(f"other sweeps here (--name): {others}", style="dim"))
+        parts.append(_dim(f"other sweeps here (--name): {others}"))
     return Group(*parts)
+
+
+def _dim(text: str) -> Text:
+    shown = terminal_text(text)
+    shown.stylize("dim")
+    return shown
 
 
 def _activity(status: SweepStatus) -> str:

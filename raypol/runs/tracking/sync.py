@@ -12,6 +12,7 @@ from raypol.core.errors import first_line
 from raypol.core.progress import Progress, no_progress
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.views import table_address
+from raypol.store.escaping import harmless_markdown
 from raypol.store.location import Location, atomic_output
 from raypol.store.locks import lock
 from raypol.store.results.files import read_trial, warn_left_out
@@ -121,7 +122,8 @@ def kept_summary(results: Location, sweep_id: str) -> Summary | None:
         warn_left_out([f"{place} is not what raypol wrote there ({first_line(err)})"])
         return None
     return Summary(
-        answer=answer, figures=tuple(path for path, sha in figures if path.is_file() and _sha256(path) == sha)
+        answer=harmless_markdown(answer),
+        figures=tuple(path for path, sha in figures if path.is_file() and _sha256(path) == sha),
     )
 
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from raypol.core.errors import first_line
+from raypol.store.escaping import visible
 from raypol.store.location import Location, atomic_output
 from raypol.store.results.columns import columns_of, needed_columns, schema_of
 from raypol.store.results.legacy import legacy_fields, upgrade
@@ -149,7 +150,7 @@ def misplaced(table: pa.Table) -> str:
 def left_out(problems: Sequence[str]) -> list[str]:
     """One line on files that were left out; none if there are none."""
     more = f"; and {len(problems) - _NAMED:,} more" if len(problems) > _NAMED else ""
-    return [f"left out: {'; '.join(problems[:_NAMED])}{more}"] if problems else []
+    return [visible(f"left out: {'; '.join(problems[:_NAMED])}{more}")] if problems else []
 
 
 def warn_left_out(problems: Sequence[str]) -> None:

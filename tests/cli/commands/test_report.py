@@ -4,16 +4,24 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from raypol.cli.commands.report import chosen_sweep, write_report
 from raypol.cli.main import main
 from raypol.cli.options import open_results_folder
 from raypol.core.errors import InputError
 from raypol.runs.sweeps.record import About, SweepRecord
+from raypol.runs.tracking.sweep_runs import Summary
+from raypol.runs.tracking.sync import keep_summary
 from raypol.store.location import open_location
+from raypol.store.results.columns import columns_of
+from raypol.store.results.files import write_trial
+from raypol.store.results.rows import TrialRow
 from tests.report.sweep_rows import ABOUT, draw_blank_figures, folder_with, report_of, rows_of
+from tests.rows import made_intervals
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +81,53 @@ def test_what_an_adversary_writes_into_a_row_stays_text(tmp_path: Path) -> None:
     assert "script" not in page.tags
     assert all(load.startswith(("data:", "#")) for load in page.loads), page.loads
     assert "<script>alert(1)</script>" in page.text
+
+
+BEACON = (
+    "![x](http://127.0.0.1:9/x.png) [click](http://evil) <b>x</b> <!-- `` | $x$ \x1b]52;c;AAAA\x07 \u202e"
+    "\n\n# h\n\n```\n[d]: http://evil"
+)
+
+
+def hostile_folder(folder: Path, text: str) -> Path:
+    """A results folder in which every text that need not be a name is this one."""
+    free = [
+        one.name
+        for one in columns_of(TrialRow)
+        if one.kind is str and one.name not in ("sweep_id", "trial_id", "proof_id", "proof_reference", "started_at")
+    ]
+    rows = rows_of("a`b [c](d) <e>")
+    changed: dict[str, Any] = {name: text for name in free if name not in ("status", "attack")}
+    evil = [replace(row, **changed) for row in rows]
+    for row, was in zip(evil, rows, strict=True):
+        row = replace(row, arm=was.arm) if was.is_honest else row
+        write_trial(open_location(folder), row, made_intervals(row))
+    record = SweepRecord(open_location(folder), rows[0].sweep_id)
+    record.write_about(About(question=text, command=text, search="range", num_trials=3))
+    record.write_asked({text: text})
+    keep_summary(record.results, rows[0].sweep_id, Summary(answer=text))
+    return folder
+
+
+def test_a_hostile_folder_loads_and_links_nothing(tmp_path: Path) -> None:
+    folder = hostile_folder(tmp_path / "results", BEACON)
+    report = report_of(folder, "a`b [c](d) <e>")
+    page_file, markdown_file = write_report(report, tmp_path / "out")
+    page, markdown = Page(page_file.read_text()), markdown_file.read_text()
+    assert all(load.startswith(("data:", "#")) for load in page.loads), page.loads
+    assert not {"script", "b>", "blockquote"} & set(page.tags)
+    parsed = MarkdownIt("commonmark").enable("table").parse(markdown)
+    tokens = [one for token in parsed for one in (token, *(token.children or ()))]
+    assert not {"html_inline", "html_block", "link_open"} & {one.type for one in tokens}
+    loads = [str(one.attrs["src"]) for one in tokens if one.type == "image"]
+    assert loads
+    assert all(load.startswith("figures/") for load in loads), loads
+    outside_code = "".join(one.content for one in parsed if one.type == "inline")
+    assert "![x](http" not in outside_code
+    for text in (page.text, page_file.read_text(), markdown):
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    headings = [parsed[i + 1].content for i, one in enumerate(parsed) if one.type == "heading_open" and one.tag == "h2"]
+    assert headings == [section.title for section in report.sections]
 
 
 def test_an_empty_folder_has_a_page(tmp_path: Path) -> None:
