@@ -33,6 +33,7 @@ from raypol.store.location import open_location
 from raypol.store.proofs.reader import ParquetProof
 from tests.scenes import RECORDED, all_bits, bits, small_recipe, tiny
 from tests.store.conftest import read_everything, write
+from tests.store.parquet.forge import page, with_column
 
 DATA = tiny()
 GENEROUS = Thresholds(l1=1e9, l2=1e9, linf=1e9, cos=2.0)
@@ -455,8 +456,38 @@ def points_of_one_value(folder: Path) -> None:
     fix_sizes(folder)
 
 
+def zeros_behind_the_steps(folder: Path) -> None:
+    """The honest steps, one to a page, each page followed inside by 128 MiB that no value needs."""
+    path = folder / "batches.parquet"
+    found = pq.read_table(path)
+    pq.write_table(found, path, compression="zstd", use_dictionary=False, write_statistics=False)
+    # Of a column that may be null, levels come first: a run of one, "not null".
+    pages = [page([step], levels=b"\2\0\0\0\2\1", beside=1 << 27) for step in found["step"].to_pylist()]
+    path.write_bytes(with_column(path.read_bytes(), 0, pages))
+    fix_sizes(folder)
+
+
+def repeated_row_groups(folder: Path) -> None:
+    """One step a row group, each with a hundred times the indices that the manifest claims."""
+    path = folder / "batches.parquet"
+    rows = pq.read_table(path).to_pylist()
+    rows = [{**row, "indices": row["indices"] * 4000} for row in rows]
+    made = pa.Table.from_pylist(rows, schema=pq.read_schema(path))
+    pq.write_table(made, path, compression="zstd", row_group_size=1)
+    fix_sizes(folder)
+
+
 @pytest.mark.parametrize(
-    "bomb", [tensors_of_one_value, compressed_zeros, steps_of_one_value, one_endless_batch, points_of_one_value]
+    "bomb",
+    [
+        tensors_of_one_value,
+        compressed_zeros,
+        steps_of_one_value,
+        one_endless_batch,
+        points_of_one_value,
+        zeros_behind_the_steps,
+        repeated_row_groups,
+    ],
 )
 def test_a_small_file_does_not_unfold_to_a_large_one(bomb: Damage, folder: Path) -> None:
     bomb(folder)

@@ -22,6 +22,8 @@ from raypol.core import hashing
 from raypol.core.errors import InputError, first_line
 from raypol.core.proof import BatchRecord, Checkpoint, Points
 from raypol.store.location import Location
+from raypol.store.parquet.footer import RowGroup, read_row_groups
+from raypol.store.parquet.pages import check_pages
 from raypol.store.proofs.format import (
     BATCHES,
     FORMAT,
@@ -37,7 +39,6 @@ from raypol.store.proofs.format import (
     take,
     weights_file,
 )
-from raypol.store.proofs.parquet_footer import RowGroup, read_row_groups
 from raypol.store.results_folder import MANIFEST_NAME
 
 # Bounds on what a hostile file makes us allocate. Weights are not compressed, so a file takes no more memory than its own
@@ -48,20 +49,26 @@ _MAX_POINT_BYTES: Final = GROUP_BYTES
 _MAX_GROUP_ROWS: Final = 100_000
 _MAX_DIMENSIONS: Final = 64  # torch's
 _MAX_SHOWN: Final = 80
-_WEIGHTS_SLACK: Final = 1 << 20
+_SLACK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class _ParquetFile:
     """An open file of bounded row groups."""
 
+    stream: pa.NativeFile
     reader: pq.ParquetFile
     groups: list[RowGroup]
+    where: str
 
-    def read(self, group: int) -> pa.Table:
-        table = self.reader.read_row_group(group)
-        if len(table) != self.groups[group].num_rows:
-            raise pa.ArrowInvalid(f"a row group has {len(table)} rows, its footer says {self.groups[group].num_rows}")
+    def read(self, *numbers: int) -> pa.Table:
+        num_rows = 0
+        for number in numbers:
+            check_pages(self.stream, self.groups[number], where=self.where)
+            num_rows += self.groups[number].num_rows
+        table = self.reader.read_row_groups(numbers)
+        if len(table) != num_rows:
+            raise pa.ArrowInvalid(f"row groups have {len(table)} rows, the footer says {num_rows}")
         return table
 
 
@@ -112,12 +119,12 @@ class ParquetProof:
             size = self.manifest.files[name]
             unfolded = sum(group.unfolded_bytes for group in file.groups)
             num_tensors = sum(group.num_rows for group in file.groups)
-            if unfolded > size + _WEIGHTS_SLACK or num_tensors > _MAX_GROUP_ROWS:
+            if unfolded > size + _SLACK or num_tensors > _MAX_GROUP_ROWS:
                 raise InputError(
                     f"{self.folder}/{name}: {num_tensors} tensors would unfold to {unfolded} bytes, "
                     f"expected at most {_MAX_GROUP_ROWS} and the {size} bytes of the file"
                 )
-            table = file.reader.read()
+            table = file.read(*range(len(file.groups)))
             rows: list[dict[str, Any]] = table.drop_columns("data").to_pylist()
             return [row | {"data": value.as_buffer()} for row, value in zip(rows, table.column("data"), strict=True)]
 
@@ -148,13 +155,16 @@ class ParquetProof:
 
     @cached_property
     def _batch_file(self) -> _ParquetFile:
-        return self._open("batches.parquet", BATCHES)
+        recipe = self.recipe
+        return self._open("batches.parquet", BATCHES, most=recipe.steps * (8 * recipe.batch_size + 40))
 
     @cached_property
     def _point_file(self) -> _ParquetFile:
-        return self._open("points.parquet", points_schema(self.manifest.points))
+        points = self.manifest.points
+        return self._open("points.parquet", points_schema(points), most=points.count * (point_bytes(points) + 56))
 
-    def _open(self, name: str, schema: pa.Schema) -> _ParquetFile:
+    def _open(self, name: str, schema: pa.Schema, *, most: int | None = None) -> _ParquetFile:
+        """Open a file that unfolds to at most twice this many bytes; None = those of the file."""
         target = self.folder / name
         expected = self.manifest.files.get(name)
         if expected is None:
@@ -164,19 +174,22 @@ class ParquetProof:
             what = "is missing" if size < 0 else f"has {size} bytes"
             raise InputError(f"{target}: {what}, the manifest says {expected} bytes; the proof folder is not complete")
         stream = target.filesystem.open_input_file(target.path)
+        groups = read_row_groups(stream, where=str(target))
         reader = pq.ParquetFile(stream)
         if not reader.schema_arrow.equals(schema):
             raise InputError(f"{target}: expected columns {', '.join(map(str, schema.names))} of raypol's types")
-        groups = read_row_groups(stream, schema, where=str(target))
+        total = sum(group.unfolded_bytes for group in groups)
+        if most is not None and total > 2 * most + _SLACK:  # some more, for a verdict on what is false
+            raise InputError(f"{target}: would unfold to {total} bytes, the manifest claims {most}")
         for group in groups:
             unfolded, rows = group.unfolded_bytes, group.num_rows
-            if not 0 <= unfolded <= max(_MAX_GROUP_BYTES, size + _WEIGHTS_SLACK) or rows > _MAX_GROUP_ROWS:
+            if not 0 <= unfolded <= max(_MAX_GROUP_BYTES, size + _SLACK) or rows > _MAX_GROUP_ROWS:
                 what = f"to {unfolded} bytes" if unfolded >= 0 else "to any size"
                 raise InputError(
                     f"{target}: a row group of {rows} rows would unfold {what}, "
                     f"expected at most {_MAX_GROUP_ROWS} and {_MAX_GROUP_BYTES} bytes"
                 )
-        return _ParquetFile(reader, groups)
+        return _ParquetFile(stream, reader, groups, str(target))
 
     @contextmanager
     def _damage(self, name: str) -> Iterator[None]:
