@@ -21,12 +21,12 @@ from raypol.figures.inputs import material_of
 from raypol.figures.over_training.intervals import interval_chart
 from raypol.figures.save import figure_bytes
 from raypol.store.results.files import to_rows
+from raypol.store.results.free_sql import free_sql
 from raypol.store.results.queries import (
     Condition,
     by_arm,
     count,
     export,
-    free_sql,
     listing,
     read_intervals,
     rows,

@@ -1,12 +1,11 @@
-"""Queries about the trials of a results folder, answered by DuckDB: filters, counts, rows for figures, free SQL.
+"""Queries about the trials of a results folder, answered by DuckDB: filters, counts, rows for figures.
 
-The table `trials` is in memory. After it is made, the database can read no file and change no setting; free SQL runs in a
-read-only transaction with a time limit. Values reach the SQL as parameters, columns are checked by name.
+The table `trials` is in memory. After it is made, the database can read no file and change no setting. Values reach the SQL as
+parameters, columns are checked by name. SQL that a person typed runs elsewhere: see `free_sql`.
 """
 
 import io
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from raypol.core.errors import InputError, reject_choice
+from raypol.core.errors import reject_choice
 from raypol.store.location import Location
 from raypol.store.results.columns import Column, View, columns_of, needed_columns, schema_of
 from raypol.store.results.files import read_file, to_rows
@@ -27,7 +26,6 @@ Value = str | int | float | bool | None
 
 COLUMNS: Final = tuple(column.name for column in columns_of(TrialRow))
 _MEMORY: Final = "2GB"
-_SECONDS: Final = 20.0
 _READS_AT_A_TIME: Final = 8
 
 
@@ -241,55 +239,6 @@ def read_intervals(results: Location, trial_ids: Sequence[str]) -> tuple[pa.Tabl
     return pa.concat_tables([schema_of(IntervalRow).empty_table(), *tables]), len(trial_ids) - len(tables)
 
 
-def free_sql(
-    database: duckdb.DuckDBPyConnection,
-    text: str,
-    *,
-    more: Mapping[str, Callable[[], pa.Table]],
-    max_rows: int,
-    seconds: float = _SECONDS,
-) -> pa.Table:
-    """Answer a question that a person typed, with at most `max_rows` + 1 rows.
-
-    Args:
-        database: of `open_database`.
-        text: one SELECT (also WITH, FROM, DESCRIBE, SUMMARIZE) or EXPLAIN.
-        more: makers of further tables by name, called if the text contains the name.
-        max_rows: rows that are wanted; one more row says that there are more.
-        seconds: time limit.
-
-    Raises:
-        InputError: another statement, a mistake in it, or out of time.
-    """
-    try:
-        statements = database.extract_statements(text)
-    except duckdb.Error as err:
-        raise InputError(_first_lines(err)) from err
-    allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-    if len(statements) != 1 or statements[0].type not in allowed:
-        kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-        raise InputError(f"expected one SELECT (or WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN), got {kinds}")
-    cursor = database.cursor()
-    for name, make in more.items():
-        if name in text.lower():
-            cursor.register(name, make())
-    out_of_time = threading.Timer(seconds, cursor.interrupt)
-    cursor.execute("BEGIN TRANSACTION READ ONLY")
-    out_of_time.start()
-    try:
-        cursor.execute(statements[0])
-        names = _distinct([column[0] for column in cursor.description or ()])
-        found = cursor.fetchmany(max_rows + 1)
-    except duckdb.InterruptException as err:
-        raise InputError(f"no answer within {seconds:g} s; ask for less, or use DuckDB outside the app") from err
-    except duckdb.Error as err:
-        raise InputError(_first_lines(err)) from err
-    finally:
-        out_of_time.cancel()
-        cursor.close()
-    return _plain_table(names, found)
-
-
 def export(
     database: duckdb.DuckDBPyConnection, conditions: Sequence[Condition], kind: Literal["csv", "parquet"]
 ) -> bytes:
@@ -302,31 +251,6 @@ def export(
     return stream.getvalue()
 
 
-def _plain_table(names: Sequence[str], found: Sequence[tuple[Any, ...]]) -> pa.Table:
-    """Table that a page can show: numbers, booleans and texts; anything else becomes text."""
-    columns = []
-    for cells in zip(*found, strict=True) if found else [()] * len(names):
-        try:
-            column = pa.array(cells)
-        except (pa.ArrowException, OverflowError):
-            column = pa.array([None if cell is None else str(cell) for cell in cells])
-        kind = column.type
-        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_decimal(kind):
-            column = pa.array([None if cell is None else str(cell) for cell in cells])
-        columns.append(column)
-    return pa.table(columns, names=list(names))
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names as given; a repeated one with a number."""
-    seen: dict[str, int] = {}
-    told = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        told.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return told
-
-
 def _ask(database: duckdb.DuckDBPyConnection, question: str, values: Sequence[Value]) -> pa.Table:
     cursor = database.cursor()
     return cursor.sql(question, params=list(values)).to_arrow_table()
@@ -336,7 +260,3 @@ def _column(name: str) -> str:
     if name not in COLUMNS:
         reject_choice("column", name, COLUMNS)
     return f'"{name}"'
-
-
-def _first_lines(err: duckdb.Error) -> str:
-    return " ".join(str(err).split("\n\nLINE")[0].split())[:400]

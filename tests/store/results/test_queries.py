@@ -1,8 +1,7 @@
-"""DuckDB's answers equal those of a loop over the rows; free SQL reads, and nothing else."""
+"""DuckDB's answers equal those of a loop over the rows."""
 
 import io
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from raypol.core.errors import InputError
 from raypol.store.location import open_location
 from raypol.store.results.columns import schema_of
+from raypol.store.results.free_sql import free_sql
 from raypol.store.results.queries import (
     Between,
     Condition,
@@ -27,7 +27,6 @@ from raypol.store.results.queries import (
     count,
     export,
     facet,
-    free_sql,
     listing,
     open_database,
     read_intervals,
@@ -148,80 +147,6 @@ def test_infinities_and_rows_that_lack_what_they_must_have() -> None:
         assert count(opened).trials == 3
         assert [row.arm for row in rows(opened)] == ["x", "y"]
         assert {line["arm"] for line in by_arm(opened)} == {None, "x", "y"}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "got nothing"),
-        ("DROP TABLE trials", "got DROP"),
-        ("SELECT 1; DROP TABLE trials", "got SELECT, DROP"),
-        ("DELETE FROM trials", "got DELETE"),
-        ("INSERT INTO trials SELECT * FROM trials", "got INSERT"),
-        (
-            "WITH gone AS (DELETE FROM trials RETURNING *) SELECT * FROM gone",
-            "read-only|CTE needs a SELECT",
-        ),  # DuckDB 2 | 1
-        ("EXPLAIN ANALYZE DELETE FROM trials", "read-only"),
-        ("SET memory_limit = '100GB'", "got SET"),
-        ("ATTACH 'x.db'", "got ATTACH"),
-        ("COPY trials TO 'x.csv'", "got COPY"),
-        ("SELECT * FROM read_csv('/etc/passwd')", "disabled"),
-        ("SELECT * FROM read_text('/etc/passwd')", "disabled"),
-        ("SELECT * FROM '/etc/passwd'", "does not exist"),
-        ("SELECT * FROM glob('/*')", "disabled"),
-        ("SELECT * FROM ROWS", "does not exist"),  # a variable of Python
-        ("SELECT nothing FROM trials", "not found"),
-        ("SELEKT 1", "syntax error"),
-        ("SELECT error('x\ny')", "x"),
-    ],
-)
-def test_free_sql_can_only_read_the_tables(database: duckdb.DuckDBPyConnection, text: str, said: str) -> None:
-    with pytest.raises(InputError) as caught:
-        free_sql(database, text, more={}, max_rows=10)
-    assert any(words in str(caught.value) for words in said.split("|"))
-    assert "\n" not in str(caught.value)
-    assert count(database).trials == NUM
-
-
-def test_free_sql_that_takes_too_long_is_given_up(database: duckdb.DuckDBPyConnection) -> None:
-    begin = time.monotonic()
-    with pytest.raises(InputError, match=r"no answer within 0\.3 s"):
-        free_sql(
-            database,
-            "SELECT sum(hash(a.trial_id, b.trial_id, c.trial_id, d.trial_id)) FROM trials a, trials b, trials c, trials d",
-            more={},
-            max_rows=10,
-            seconds=0.3,
-        )
-    assert time.monotonic() - begin < 60, "10^12 rows would take hours"
-    assert count(database).trials == NUM
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("SELECT arm, count(*) AS n FROM trials GROUP BY arm", ["arm", "n"]),
-        ("FROM trials SELECT arm, arm LIMIT 1", ["arm", "arm_1"]),
-        ("SELECT 1 AS a, [1, 2] AS b, {'x': 1} AS c, 1.5::DECIMAL(9, 1) AS d, NULL AS e, 1::HUGEINT << 100 AS f", list("abcdef")),
-        ("SELECT arm FROM trials WHERE false", ["arm"]),
-        ("DESCRIBE trials", None),
-        ("SUMMARIZE trials", None),
-        ("EXPLAIN SELECT 1", None),
-        ("SELECT count(*) AS n FROM selected", ["n"]),
-    ],
-)  # fmt: skip
-def test_free_sql_answers(database: duckdb.DuckDBPyConnection, text: str, names: list[str] | None) -> None:
-    more = {"selected": lambda: select(database, [OneOf("arm", ("II",))])}
-    found = free_sql(database, text, more=more, max_rows=1000)
-    if names is not None:
-        assert len(set(found.column_names)) == len(names)
-    if "selected" in text:
-        assert found["n"].to_pylist() == [sum(row.arm == "II" for row in ROWS)]
-
-
-def test_free_sql_stops_at_one_row_more_than_asked_for(database: duckdb.DuckDBPyConnection) -> None:
-    assert len(free_sql(database, "FROM trials, trials AS other SELECT trials.arm", more={}, max_rows=7)) == 8
 
 
 def test_intervals_of_some_trials(tmp_path: Path, database: duckdb.DuckDBPyConnection) -> None:
