@@ -62,6 +62,16 @@ class RunnerOptions:
             return RayRunner(devices, address=self.address)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BudgetOptions:
+    """What a command on a possibly hostile file may take; passing a limit is one line and exit code 2."""
+
+    max_memory: float | None = None
+    """Gigabytes of memory of this process; None = 90 % of the machine's. With --runner ray the workers are not counted."""
+    max_seconds: float = 604_800.0
+    """Seconds of wall time; 604800 = a week."""
+
+
 def open_results_folder(address: str) -> Location:
     """An existing results folder.
 

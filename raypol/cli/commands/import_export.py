@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from raypol.cli.budget import within_budget
 from raypol.cli.console import ERR, print_facts, print_last, say
-from raypol.cli.options import AllowedDataset, AllowedModel, DataDir, Debug, ProofDir, claims
+from raypol.cli.options import AllowedDataset, AllowedModel, BudgetOptions, DataDir, Debug, ProofDir, claims
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import local_path
@@ -22,7 +23,7 @@ Layout = Literal["published"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportCommand:
+class ImportCommand(BudgetOptions):
     """Turn a proof folder of the published PoL code (model_step_<t>, indices.npy, hash.txt) into a raypol proof. No code in it is
     run. Prints the proof's folder last; judge it with `raypol verify --augmentation fresh`.
 
@@ -39,6 +40,7 @@ class ImportCommand:
     """Results folder; the proof goes to RESULTS/proofs/imported-<root>."""
     debug: Debug = False
 
+    @within_budget
     def run(self) -> int:
         """Run it."""
         with progress(ERR) as update:

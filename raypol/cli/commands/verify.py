@@ -6,8 +6,9 @@ from typing import Annotated, Final, Literal
 
 import tyro
 
+from raypol.cli.budget import within_budget
 from raypol.cli.console import ERR, print_tables, say
-from raypol.cli.options import AllowedModel, DataDir, ProofDir, RunnerOptions, claims
+from raypol.cli.options import AllowedModel, BudgetOptions, DataDir, ProofDir, RunnerOptions, claims
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
 from raypol.core.distances import METRICS
@@ -33,7 +34,7 @@ _POLICY: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyCommand(RunnerOptions):
+class VerifyCommand(BudgetOptions, RunnerOptions):
     """Verify a proof folder. Prints each check with its numbers. Exit code 0 accepted, 1 rejected, 2 bad input."""
 
     proof_dir: ProofDir
@@ -71,6 +72,7 @@ class VerifyCommand(RunnerOptions):
     """The verifier's dataset; None = the built-in one that the proof names. An import path must be given here to be run."""
     model: AllowedModel = None
 
+    @within_budget
     def run(self) -> int:
         """Run it."""
         nonce = secrets.randbits(63) if self.nonce is None else self.nonce

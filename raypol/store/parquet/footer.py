@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from raypol.core.errors import InputError
-from raypol.store.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, Shape, Thrift
+from raypol.store.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, KnownFields, Thrift
 
 _MAX_FOOTER_BYTES: Final = 8 << 20
 # Encodings of values, RLE (3) of levels, and a codec. A dictionary could repeat a value of any size for a few bits.
@@ -23,8 +23,8 @@ _WIDTHS: Final = {0: 1, 1: 4, 2: 8, 3: 12, 4: 4, 5: 8}
 _FIXED_BYTES: Final = 7
 _MAX_GROUPS: Final = 100
 
-_SIZES: Final[Shape] = {2: (I64, {}), 3: (I64, {})}
-_COLUMN: Final[Shape] = {
+_SIZES: Final[KnownFields] = {2: (I64, {}), 3: (I64, {})}
+_COLUMN: Final[KnownFields] = {
     2: (I32, {}),
     3: (BINARY, {}),
     8: (STRUCT, {}),
@@ -32,8 +32,8 @@ _COLUMN: Final[Shape] = {
     16: (STRUCT, _SIZES),
     17: (STRUCT, {2: (I32, {})}),
 }
-_GROUP: Final[Shape] = {1: (STRUCT, {3: (STRUCT, _COLUMN)}), 4: (STRUCT, {})}
-_FOOTER: Final[Shape] = {2: (STRUCT, {}), 4: (STRUCT, _GROUP), 5: (STRUCT, {}), 7: (STRUCT, {})}
+_GROUP: Final[KnownFields] = {1: (STRUCT, {3: (STRUCT, _COLUMN)}), 4: (STRUCT, {})}
+_FOOTER: Final[KnownFields] = {2: (STRUCT, {}), 4: (STRUCT, _GROUP), 5: (STRUCT, {}), 7: (STRUCT, {})}
 
 
 @dataclass(frozen=True, slots=True)

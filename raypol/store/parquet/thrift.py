@@ -11,8 +11,8 @@ BOOL, I32, I64, BINARY, LIST, STRUCT = 1, 5, 6, 8, 9, 12
 _WHOLE: Final = {4: 16, I32: 32, I64: 64}
 """Bits of whole numbers by type."""
 
-Shape = Mapping[int, "tuple[int, Shape]"]
-"""Known fields of a struct that hold lists or structs: type of the list's elements, or of the field, and their own shape."""
+KnownFields = Mapping[int, "tuple[int, KnownFields]"]
+"""Known fields of a struct that hold lists or structs: type of the list's elements, or of the field, and their own layout."""
 
 
 class Thrift:
@@ -27,11 +27,11 @@ class Thrift:
         self.position = 0
         self._left = _MAX_VALUES
 
-    def struct(self, shape: Shape, depth: int = 0) -> dict[tuple[int, int], Any]:
+    def struct(self, known: KnownFields, depth: int = 0) -> dict[tuple[int, int], Any]:
         """Read a struct.
 
         Args:
-            shape: its known fields.
+            known: its known fields.
             depth: of structs around it.
         """
         found: dict[tuple[int, int], Any] = {}
@@ -44,10 +44,10 @@ class Thrift:
             if kind == BOOL:
                 found[number, kind] = head & 15 == 1
             else:
-                found[number, kind] = self._value(kind, depth + 1, shape.get(number))
+                found[number, kind] = self._value(kind, depth + 1, known.get(number))
         return found
 
-    def _value(self, kind: int, depth: int, known: "tuple[int, Shape] | None" = None) -> Any:  # noqa: ANN401 - any type
+    def _value(self, kind: int, depth: int, known: "tuple[int, KnownFields] | None" = None) -> Any:  # noqa: ANN401 - any type
         self._left -= 1
         if self._left < 0 or depth > _MAX_DEPTH:
             raise ValueError("too many values")
