@@ -18,6 +18,7 @@ from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
 from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
 from raypol.runs.sweeps.success_ranges import PolicyName, search_grid, seeds_of
 from raypol.runs.trials.study import Keep
+from raypol.store.escaping import without_secrets
 
 _AS_THEY_ARE: Final = [
     "search",
@@ -72,7 +73,9 @@ class SweepCommand:
     """How to run the sweep. Run the same command again to go on after an interruption: finished trials are not run again."""
 
     size: Size = "paper"
-    results: str = field(default_factory=lambda: os.environ.get("RAYPOL_RESULTS") or "results")
+    results: Annotated[str, tyro.conf.arg(help_behavior_hint=without_secrets)] = field(
+        default_factory=lambda: os.environ.get("RAYPOL_RESULTS") or "results"
+    )
     """Results folder that every node sees: a local path, s3://... or gs://... Default: $RAYPOL_RESULTS, else results."""
     name: str = ""
     """Name of the sweep in the results folder; empty = the experiment's name and the size."""

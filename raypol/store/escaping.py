@@ -63,9 +63,11 @@ def harmless_markdown(text: str) -> str:
 
 def without_secrets(text: str) -> str:
     """Text in which no address shows a user's name, password, key or token."""
-    if "://" not in text:
-        return text
-    return _SECRET.sub(rf"\g<1>{HIDDEN}", _USER.sub(rf"\g<1>{HIDDEN}@", text))
+    if "://" in text:
+        text = _USER.sub(rf"\g<1>{HIDDEN}@", text)
+    return (
+        _SECRET.sub(rf"\g<1>{HIDDEN}", text) if "=" in text else text
+    )  # also in a part of an address, as logs have it
 
 
 def _longest_run(text: str) -> int:

@@ -12,11 +12,12 @@ import pyarrow as pa
 from pyarrow import fs
 
 from raypol.core.errors import InputError, first_line, local_path
+from raypol.store.escaping import without_secrets
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Location:
-    """A folder or file; `location / "name"` is inside it."""
+    """A folder or file; `location / "name"` is inside it. Its text shows no secret that its address may hold."""
 
     filesystem: fs.FileSystem
     path: str
@@ -30,7 +31,10 @@ class Location:
         return Location(self.filesystem, f"{self.path.rstrip('/')}/{name}", f"{uri.rstrip('/')}/{name}{mark}{options}")
 
     def __str__(self) -> str:
-        return self.uri
+        return without_secrets(self.uri)
+
+    def __repr__(self) -> str:
+        return f"Location({str(self)!r})"
 
     @property
     def name(self) -> str:
@@ -39,7 +43,7 @@ class Location:
 
     @property
     def address(self) -> str:
-        """Spelling for another process, whose current folder may differ."""
+        """Spelling for another process, whose current folder may differ, with the secrets that it needs; shown to nobody."""
         return self.path if self.is_local else self.uri
 
     @property
@@ -102,11 +106,10 @@ def open_location(where: str | Path) -> Location:
     try:
         filesystem, path = fs.FileSystem.from_uri(text)
     except (ValueError, OSError, pa.ArrowException) as err:
-        raise InputError(
-            f"cannot open {text!r}: expected a folder, file://, s3:// or gs:// ({reason_of(err)})"
-        ) from err
+        told = without_secrets(f"cannot open {text!r}: expected a folder, file://, s3:// or gs:// ({reason_of(err)})")
+        raise InputError(told) from None  # its traceback would show the address
     if not path:
-        raise InputError(f"cannot open {text!r}: expected a bucket or folder behind ://")
+        raise InputError(f"cannot open {without_secrets(text)!r}: expected a bucket or folder behind ://")
     return Location(filesystem, str(local_path(path)) if isinstance(filesystem, fs.LocalFileSystem) else path, text)
 
 
@@ -159,4 +162,4 @@ def may_pass(err: BaseException) -> bool:
 def reason_of(err: BaseException) -> str:
     """The operating system's words for an error, without pyarrow's."""
     code = getattr(err, "errno", None)
-    return os.strerror(code) if code else first_line(err)
+    return os.strerror(code) if code else without_secrets(first_line(err))

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
+from raypol.store.escaping import without_secrets
 from raypol.store.location import Location
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -24,9 +25,10 @@ def sql_rows(
 
 
 def command_line(*words: object) -> str:
-    """A command to paste into a shell; a path or location that begins with a dash is no option."""
+    """A command to paste into a shell; a path or location that begins with a dash is no option. Secrets are to be filled in."""
     return " ".join(
-        _quoted(re.sub("^-", "./-", str(word)) if isinstance(word, Path | Location) else str(word)) for word in words
+        _quoted(re.sub("^-", "./-", str(word)) if isinstance(word, Path | Location) else without_secrets(str(word)))
+        for word in words
     )
 
 

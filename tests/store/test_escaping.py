@@ -109,7 +109,8 @@ SENTINEL = "SEN7INEL"
         ("http://host:5000/a@b", "http://host:5000/a@b"),
         ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
         ("file:///a@b?c=d", "file:///a@b?c=d"),
-        ("a@b key=c ?key=d", "a@b key=c ?key=d"),
+        ("a@b key=c ? key=d", "a@b key=c ? key=d"),
+        (f"Retrying: /?token={SENTINEL}&a=b", "Retrying: /?token=***&a=b"),
     ],
 )
 def test_an_address_shows_no_secret(text: str, told: str) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import secrets
 import socket
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from raypol.cli.console import ERR, say, warn
 from raypol.cli.options import Debug, ReadResults
@@ -19,6 +20,11 @@ from raypol.core.errors import InputError, local_path
 from raypol.explorer.session import DATA_VARIABLE, RESULTS_VARIABLE, Opened, open_results
 
 _MAX_PORT: Final = 65535
+_POLICY: Final = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' data: blob: {sockets}; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+"""Of the app's pages: marimo needs its own scripts, and nothing from elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +97,29 @@ def _server(opened: Opened) -> Callable[[socket.socket, str], None]:
 
     def serve(listening: socket.socket, token: str) -> None:
         served = marimo.create_asgi_app(quiet=True, token=token).with_app(path="", root=str(path)).build()
-        config = uvicorn.Config(served, log_level="warning", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(loading_nothing(served), log_level="warning", timeout_graceful_shutdown=1)
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has closed
             uvicorn.Server(config).run(sockets=[listening])
 
     return serve
+
+
+def loading_nothing(app: Any) -> Any:  # noqa: ANN401 - an ASGI application
+    """The application with a content security policy: marimo's tables show the images at addresses that cells hold."""
+
+    async def guarded(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401
+        host = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+        sockets = f"ws://{host} wss://{host}" if re.fullmatch(r"[\w.:\[\]-]+", host) else ""
+
+        async def send_with_policy(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", _POLICY.format(sockets=sockets).encode())
+                message = {**message, "headers": [*message.get("headers", ()), policy]}
+            await send(message)
+
+        await app(scope, receive, send_with_policy if scope["type"] == "http" else send)
+
+    return guarded
 
 
 def _listen(host: str, port: int) -> socket.socket:

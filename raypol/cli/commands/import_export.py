@@ -62,7 +62,7 @@ class ImportCommand(BudgetOptions):
             facts["augmentation"] = "the prover's crops and flips are not recorded; verify with --augmentation fresh"
         facts["root"] = manifest.root
         print_facts(facts.items())
-        print_last(done.folder.uri)
+        print_last(str(done.folder))
         return 0
 
 

@@ -31,5 +31,5 @@ class ProveCommand(RunnerOptions):
             with progress(ERR) as update:
                 (proof,) = honest_proofs(runner, results, [recipe], self.train.data, on_progress=update)
         describe_proof(proof.manifest, reused=proof.reused)
-        print_last(proof.folder.uri)
+        print_last(str(proof.folder))
         return 0

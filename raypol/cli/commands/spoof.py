@@ -55,7 +55,7 @@ class SpoofCommand(RunnerOptions):
             with only_maker(results, [proof_id]):
                 if paths.has_proof(proof_id):
                     describe_proof(read_manifest(folder), reused=True)
-                    print_last(folder.uri)
+                    print_last(str(folder))
                     return 0
                 with crafted_intervals(results, proof_id, keep_if=may_be_resumed), progress(ERR) as update:
                     update("crafting intervals", 0, recipe.num_intervals)
@@ -68,5 +68,5 @@ class SpoofCommand(RunnerOptions):
             largest = max(s.perturbation_linf for s in stats) * 255
             searches = f"{len(stats)}, {accepted} accepted, {sum(s.retries for s in stats)} retries"
             print_facts([("searches", searches), ("perturbation", f"largest |R|_inf {largest:.1f}/255")])
-        print_last(folder.uri)
+        print_last(str(folder))
         return 0

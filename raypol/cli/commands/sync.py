@@ -13,6 +13,7 @@ from raypol.core.errors import InputError, first_names
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.tracking.store import tracking_uri, ui_command
 from raypol.runs.tracking.sync import one_line, sync_sweep
+from raypol.store.escaping import without_secrets
 from raypol.store.location import Location
 from raypol.store.results.files import read_trials
 from raypol.store.results.rows import TrialRow
@@ -47,7 +48,7 @@ class SyncCommand:
             except Exception as err:
                 if self.debug:
                     raise
-                fail(f"{sweep_id} did not get to MLflow at {uri} ({one_line(err)})")
+                fail(f"{sweep_id} did not get to MLflow at {without_secrets(uri)} ({one_line(err)})")
                 return _FAILED
             counts = f"{done.logged} logged, {done.present} were there already"
             say(f"{experiment}, sweep {sweep_id}: {counts}")

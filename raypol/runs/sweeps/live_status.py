@@ -33,6 +33,7 @@ from raypol.cluster.metrics import (
 from raypol.core.errors import InputError, first_line
 from raypol.core.progress import TimeLeft
 from raypol.runs.trials.study import Trial
+from raypol.store.escaping import without_secrets
 from raypol.store.location import Location, atomic_output, reason_of
 from raypol.store.results.files import warn_left_out
 from raypol.store.results.rows import TrialRow
@@ -282,7 +283,7 @@ class LiveStatus:
         content: Mapping[str, Any] = asdict(self.pulse(ended))
         try:
             with atomic_output(self._place) as stream:
-                stream.write(json.dumps(content).encode())
+                stream.write(without_secrets(json.dumps(content)).encode())
         except OSError as err:  # watchers see an old one; trials wait for storage that is away for minutes
             if not self._away:
                 _log.warning("%s cannot be written now (%s); trials wait for the storage", self._place, reason_of(err))

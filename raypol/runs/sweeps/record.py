@@ -18,6 +18,7 @@ from pyarrow import fs
 
 from raypol.core.errors import InputError
 from raypol.runs.trials.environment import versions
+from raypol.store.escaping import without_secrets
 from raypol.store.location import Location, atomic_output
 from raypol.store.locks import lock
 from raypol.store.results.files import read_trials, warn_left_out
@@ -131,7 +132,8 @@ class SweepRecord:
     @staticmethod
     def _content(asked: Mapping[str, str]) -> dict[str, str]:
         now = versions()
-        return {**asked, **{f"version of {name}": now[name] for name in _COMPUTING}}
+        told = {key: without_secrets(value) for key, value in asked.items()}
+        return {**told, **{f"version of {name}": now[name] for name in _COMPUTING}}
 
     def _read(self, name: str) -> dict[str, Any] | None:
         place = self.folder / name
@@ -165,7 +167,7 @@ class SweepRecord:
         folder, _, _ = name.rpartition("/")
         (self.folder / folder if folder else self.folder).make_folder()
         with atomic_output(place) as stream:
-            stream.write(json.dumps(content, indent=1, sort_keys=True).encode())
+            stream.write(without_secrets(json.dumps(content, indent=1, sort_keys=True)).encode())
 
 
 def sweeps_on_record(results: Location) -> list[str]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from raypol.store.escaping import without_secrets
 from raypol.store.results.columns import columns_of
 from raypol.store.results.rows import IntervalRow, TrialRow
 
@@ -81,7 +82,7 @@ def digest_of(content: Mapping[str, Any] | Sequence[str]) -> str:
 
 def plain(value: str) -> str:
     """A text as Parquet holds it: a message may quote a file name that is no Unicode."""
-    return value.encode("utf-8", "backslashreplace").decode()
+    return without_secrets(value.encode("utf-8", "backslashreplace").decode())
 
 
 def _is_number(value: object) -> bool:

@@ -259,7 +259,7 @@ class SweepRuns:
 def _places(results: Location, sweep_id: str) -> dict[str, str]:
     """Where rows lie in the results folder, and where that was when they were logged."""
     return {
-        "results": results.address,
+        "results": results.path if results.is_local else str(results),
         "trials": _inside(results, ResultsFolder(results).trials / "*.parquet"),
         "intervals": _inside(results, ResultsFolder(results).intervals / "*.parquet"),
         "sweep_id": sweep_id,

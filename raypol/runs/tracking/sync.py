@@ -12,7 +12,7 @@ from raypol.core.errors import first_line
 from raypol.core.progress import Progress, no_progress
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.views import table_address
-from raypol.store.escaping import harmless_markdown
+from raypol.store.escaping import harmless_markdown, without_secrets
 from raypol.store.location import Location, atomic_output
 from raypol.store.locks import lock
 from raypol.store.results.files import read_trial, warn_left_out
@@ -103,7 +103,7 @@ def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
     folder = ResultsFolder(results).sweep(sweep_id)
     folder.make_folder()
     with atomic_output(folder / "summary.json") as stream:
-        stream.write(json.dumps({"answer": summary.answer, "figures": figures}, indent=1).encode())
+        stream.write(json.dumps({"answer": without_secrets(summary.answer), "figures": figures}, indent=1).encode())
 
 
 def kept_summary(results: Location, sweep_id: str) -> Summary | None:
@@ -139,7 +139,7 @@ def _figure(results: Location, kept: str) -> Path:
 def one_line(err: BaseException) -> str:
     """First line of an exception that gives a reason; SQLAlchemy begins with when it happened."""
     lines = (line for line in str(err).splitlines() if not line.startswith("(raised as a result of"))
-    return f"{type(err).__name__}: {next(lines, '')}"
+    return without_secrets(f"{type(err).__name__}: {next(lines, '')}")
 
 
 def _sha256(path: Path) -> str:

@@ -17,6 +17,7 @@ from raypol.runs.tracking.store import tracking_uri
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.sync import keep_summary, one_line, only_writer, put_rows
 from raypol.runs.tracking.views import table_address
+from raypol.store.escaping import without_secrets
 from raypol.store.location import Location
 from raypol.store.results.files import read_trials
 from raypol.store.results.rows import IntervalRow, TrialRow
@@ -78,7 +79,7 @@ class Tracker:
         self._submit(last)
         while not done.wait(0.1):
             if time.monotonic() - self._answered_at > SILENCE_S:
-                self.problem = f"MLflow at {self.uri} gave no answer for {SILENCE_S:g} s"
+                self.problem = f"MLflow at {without_secrets(self.uri)} gave no answer for {SILENCE_S:g} s"
                 self._until = 0.0
                 self._jobs.put(None)
                 return
@@ -153,5 +154,5 @@ class Tracker:
         except Exception as err:
             self._runs = None
             self._again_at = time.monotonic() + PAUSE_S
-            self.problem = f"MLflow at {self.uri} could not {what} ({one_line(err)})"
+            self.problem = f"MLflow at {without_secrets(self.uri)} could not {what} ({one_line(err)})"
             _log.warning("%s; the results are in Parquet and complete", self.problem)

@@ -7,6 +7,7 @@ The value is JSON with the fields that the page's "Share" button writes; fields 
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from raypol.store.escaping import without_secrets
 from raypol.store.results.columns import Column, columns_of
 from raypol.store.results.rows import TrialRow
 
@@ -38,7 +39,7 @@ def charts_link(experiment_id: str) -> str:
 
 def table_address(uri: str, experiment_id: str) -> str:
     """Address of the run table: on the server itself, else where `mlflow ui` listens by default."""
-    server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    server = without_secrets(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
     return f"{server}/{table_link(experiment_id)}"
 
 

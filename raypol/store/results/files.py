@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from raypol.core.errors import first_line
-from raypol.store.escaping import visible
+from raypol.store.escaping import visible, without_secrets
 from raypol.store.location import Location, atomic_output
 from raypol.store.results.columns import columns_of, needed_columns, schema_of
 from raypol.store.results.legacy import legacy_fields, upgrade
@@ -219,6 +219,6 @@ def write_rows(folder: Location, name: str, row_type: type, rows: Sequence[Any])
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
     if isinstance(value, str):  # a message may quote a file name that is no Unicode
-        return value.encode("utf-8", "backslashreplace").decode()
+        return without_secrets(value.encode("utf-8", "backslashreplace").decode())
     # Parquet has no NaN for "undefined" that SQL aggregates would skip; NULL is that.
     return None if isinstance(value, float) and math.isnan(value) else value
