@@ -17,7 +17,7 @@ _MAX_FOOTER_BYTES: Final = 8 << 20
 # Encodings of values, RLE (3) of levels, and a codec. A dictionary could repeat a value of any size for a few bits.
 PLAIN: Final = 0
 UNCOMPRESSED: Final = 0
-_RLE: Final = 3
+RLE: Final = 3
 _WIDTHS: Final = {0: 1, 1: 4, 2: 8, 3: 12, 4: 4, 5: 8}
 """Bytes of a value by physical type; BYTE_ARRAY is of any length."""
 _FIXED_BYTES: Final = 7
@@ -49,6 +49,15 @@ class Chunk:
     """Bytes of one value; None for values of any length."""
     unfolded_bytes: int
     """Of its pages, uncompressed."""
+    is_plain: bool
+    """Values of any length, each of which is in the file as it is."""
+
+    @property
+    def most_bytes(self) -> int:
+        """Bound on the memory that its values take."""
+        if self.width is not None:
+            return self.num_values * self.width
+        return self.unfolded_bytes * (1 if self.is_plain else max(self.num_values, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +112,10 @@ def _row_group(group: dict[tuple[int, int], Any], widths: Sequence[int | None]) 
             start = about[11, I64]
         if min(num_values, unfolded, packed, start, width or 0) < 0:
             raise ValueError
-        chunks.append(Chunk(start, start + packed, codec, num_values, width, unfolded))
-        if width is not None:
-            total += max(num_values, num_rows) * width
-        else:
-            total += unfolded
-            is_told &= codec == UNCOMPRESSED and {PLAIN, _RLE}.issuperset(encodings)
+        is_plain = width is None and codec == UNCOMPRESSED and {PLAIN, RLE}.issuperset(encodings)
+        chunks.append(Chunk(start, start + packed, codec, num_values, width, unfolded, is_plain))
+        is_told &= is_plain or width is not None
+        total += unfolded if width is None else max(num_values, num_rows) * width
     return RowGroup(num_rows, total if is_told else -1, tuple(chunks))
 
 

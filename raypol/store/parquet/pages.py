@@ -4,18 +4,19 @@ A footer may be honest and its pages not: a page of a few bytes that unfolds to 
 values do not need is dropped in silence.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pyarrow as pa
 
 from raypol.core.errors import InputError
-from raypol.store.parquet.footer import PLAIN, UNCOMPRESSED, Chunk, RowGroup
+from raypol.store.parquet.footer import PLAIN, RLE, UNCOMPRESSED, Chunk, RowGroup
 from raypol.store.parquet.thrift import I32, STRUCT, Thrift
 
 CODECS: Final = {0: "none", 6: "zstd"}
 """Codecs that raypol writes."""
-_ENCODINGS: Final = {PLAIN, 2, 8}
-"""Of values: plain, and numbers in a dictionary."""
+_ENCODINGS: Final = {PLAIN, 2, RLE, 8}
+"""Of values: plain, numbers in a dictionary, and runs of truths."""
 _DATA, _DICTIONARY, _DATA_2 = 0, 2, 3
 """Types of pages."""
 _BLOCK: Final = 1 << 16
@@ -26,13 +27,14 @@ _BYTES_BESIDE: Final = 8
 _PAGE_BYTES_BESIDE: Final = 64
 
 
-def check_pages(file: pa.NativeFile, group: RowGroup, *, where: str) -> None:
+def check_pages(file: pa.NativeFile, group: RowGroup, *, where: str, codecs: Mapping[int, str] = CODECS) -> None:
     """Walk the page headers of a row group; nothing is decompressed.
 
     Args:
         file: open for reading; its position is not changed.
         group: from its footer.
         where: its name in messages.
+        codecs: those allowed.
 
     Raises:
         InputError: a page that is not what the footer says, would unfold to more than its values need, or is stored in a way
@@ -41,17 +43,17 @@ def check_pages(file: pa.NativeFile, group: RowGroup, *, where: str) -> None:
     headers = _Headers(file)
     for number, chunk in enumerate(group.chunks):
         try:
-            problem = _problem(headers, chunk)
+            problem = _problem(headers, chunk, codecs)
         except (IndexError, KeyError, TypeError, ValueError):
             problem = "a damaged page header"
         if problem:
             raise InputError(f"{where}: not a readable Parquet file (column {number}: {problem})")
 
 
-def _problem(headers: "_Headers", chunk: Chunk) -> str:
+def _problem(headers: "_Headers", chunk: Chunk, codecs: Mapping[int, str]) -> str:
     """What is wrong with the pages of a column; "" if nothing is."""
-    if chunk.codec not in CODECS:
-        return f"codec {chunk.codec}, expected {' or '.join(CODECS.values())}"
+    if chunk.codec not in codecs:
+        return f"codec {chunk.codec}, expected {' or '.join(codecs.values())}"
     at, values, unfolded, pages = chunk.start, 0, 0, 0
     while values < chunk.num_values:
         header, length = headers.read(at, chunk.stop)
@@ -73,11 +75,11 @@ def _problem(headers: "_Headers", chunk: Chunk) -> str:
                 return "pages without values"
             values += about[1, I32]
             encoding = about[2 if kind == _DATA else 4, I32]
-        elif kind == _DICTIONARY and chunk.width is not None and pages == 1:
+        elif kind == _DICTIONARY and not chunk.is_plain and pages == 1:
             encoding = header[7, STRUCT][2, I32]
         else:
             return f"a page of type {kind}"
-        if encoding not in _ENCODINGS or (chunk.width is None and encoding != PLAIN):
+        if encoding not in _ENCODINGS or (chunk.is_plain and encoding != PLAIN):
             return f"values in encoding {encoding}"
     return "" if values == chunk.num_values else f"{values} values, the footer says {chunk.num_values}"
 

@@ -28,7 +28,8 @@ from raypol.core.locks import hold_lock
 from raypol.core.progress import Progress, no_progress
 from raypol.store.location import Location, open_location
 from raypol.store.results.columns import columns_of, schema_of
-from raypol.store.results.files import MAX_ROWS, ROWS_PER_FILE, left_out, misplaced, read_stored, row_files
+from raypol.store.results.files import MAX_ROWS, PLAIN, ROWS_PER_FILE, left_out, misplaced, read_stored, row_files
+from raypol.store.results.plain_files import is_plain_row
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
@@ -146,9 +147,10 @@ def _read_new(
 def _read_batch(results: Location, items: Sequence[tuple[str, str]], unreadable: list[str]) -> list[pa.Table]:
     """The rows of some files; file by file if they are not all local, sound and of this version."""
     folder = ResultsFolder(results).trials
-    together = _read_together(folder, items)
+    plain = [item for item in items if is_plain_row(folder / item[1], TrialRow, PLAIN)]
+    together = _read_together(folder, plain) if plain else None
     if together is not None:
-        return [together]
+        items = sorted(set(items).difference(plain))
 
     def read(item: tuple[str, str]) -> pa.Table | str:
         key, name = item
@@ -159,7 +161,8 @@ def _read_batch(results: Location, items: Sequence[tuple[str, str]], unreadable:
         found = list(pool.map(read, items))
     unreadable += [line for line in found if isinstance(line, str)]
     tables = [table for table in found if isinstance(table, pa.Table) and len(table)]
-    return [pa.concat_tables(tables).combine_chunks()] if tables else []
+    closer = [pa.concat_tables(tables).combine_chunks()] if tables else []
+    return closer if together is None else [together, *closer]
 
 
 def _read_together(folder: Location, items: Sequence[tuple[str, str]]) -> pa.Table | None:

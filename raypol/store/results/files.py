@@ -20,11 +20,14 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from raypol.core.errors import first_line
+from raypol.core.errors import InputError, first_line
 from raypol.store.escaping import visible, without_secrets
 from raypol.store.location import Location, atomic_output
+from raypol.store.parquet.footer import read_row_groups
+from raypol.store.parquet.pages import CODECS, check_pages
 from raypol.store.results.columns import columns_of, needed_columns, schema_of
 from raypol.store.results.legacy import legacy_fields, upgrade
+from raypol.store.results.plain_files import is_plain_row
 from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.results_folder import ResultsFolder, is_path_component
 
@@ -40,6 +43,10 @@ MAX_ROWS: Final = 100_000
 """Of a file, beside one per byte of it: equal rows fold to nothing in a file, and unfold to any number in memory."""
 ROWS_PER_FILE: Final = 1_000
 """Expected at most of one trial where many files are read at once; more need a closer look."""
+_MAX_BYTES: Final = 1 << 29
+"""Of a file in memory."""
+_CODECS: Final = {**CODECS, 1: "snappy"}
+"""Snappy: what pyarrow writes unless told otherwise, for files that somebody else made of raypol's rows."""
 _NAMED: Final = 3
 """Files that a line names; more are counted."""
 
@@ -81,16 +88,21 @@ def read_rows(
     if names is None:
         there, problems = row_files(folder)
         names = [info.base_name for info in there]
-    table = _read_together(folder, row_type, sorted(names))
-    if table is None:
-        tables = [schema_of(row_type).empty_table()]
-        for name in sorted(names):
-            found = read_file(folder / name, row_type)
-            if isinstance(found, str):
-                problems.append(f"{folder / name} {found}")
-            else:
-                tables.append(found)
-        table = pa.concat_tables(tables)
+    plain = sorted(name for name in names if is_plain_row(folder / name, row_type, PLAIN))
+    together = _read_together(folder, row_type, plain)
+    if together is None or len(together) != len(plain):
+        together, plain = schema_of(row_type).empty_table(), []
+    tables, files = [together], plain
+    for name in sorted(set(names).difference(plain)):
+        found = read_file(folder / name, row_type)
+        if isinstance(found, str):
+            problems.append(f"{folder / name} {found}")
+        else:
+            tables.append(found)
+            files += [name] * len(found)
+    table = pa.concat_tables(tables)
+    if files != sorted(files):
+        table = table.take(sorted(range(len(files)), key=files.__getitem__))
     warn_left_out(problems)
     if notes is not None:
         notes += left_out(problems)
@@ -126,15 +138,33 @@ def read_stored(file: Location) -> pa.Table | str:
     """The rows of one file in the columns that it has; or what is wrong with it."""
     try:
         with file.filesystem.open_input_file(file.path) as stream:
-            reader, size = pq.ParquetFile(stream), stream.size()
-            if reader.metadata.num_rows > MAX_ROWS + size:
-                return f"claims {reader.metadata.num_rows:,} rows in {size:,} bytes"
-            found = upgrade(reader.read(use_threads=False))
-    except (OSError, pa.ArrowException) as err:
+            groups, size = read_row_groups(stream, where="the file"), stream.size()
+            num_rows = sum(group.num_rows for group in groups)
+            if num_rows > MAX_ROWS + size:
+                return f"claims {num_rows:,} rows in {size:,} bytes"
+            for group in groups:
+                check_pages(stream, group, where="the file", codecs=_CODECS)
+            most = sum(chunk.most_bytes for group in groups for chunk in group.chunks)
+            found = upgrade(pq.ParquetFile(stream).read(use_threads=False) if most <= _MAX_BYTES else _folded(stream))
+    except (OSError, pa.ArrowException, UnicodeDecodeError, InputError) as err:
         return f"cannot be read ({first_line(err)[:120]})"
     if "sweep_id" not in found.column_names:
         return "has no rows of raypol (no column sweep_id)"
     return misplaced(found) or found
+
+
+def _folded(stream: pa.NativeFile) -> pa.Table:
+    """Rows whose texts may repeat: read as dictionaries, and unfolded if that takes no more than `_MAX_BYTES`."""
+    schema = pq.ParquetFile(stream).schema_arrow
+    texts = [one.name for one in schema if pa.types.is_string(one.type) or pa.types.is_binary(one.type)]
+    found = pq.ParquetFile(stream, read_dictionary=texts).read(use_threads=False)
+    total = 0
+    for name in texts:
+        for part in found[name].chunks:
+            total += pc.sum(pc.take(pc.binary_length(part.dictionary), part.indices)).as_py() or 0
+    if total > _MAX_BYTES:
+        raise InputError(f"its texts would unfold to {total:,} bytes, expected at most {_MAX_BYTES:,}")
+    return found.cast(schema)
 
 
 def misplaced(table: pa.Table) -> str:
@@ -206,6 +236,7 @@ ONE_ROW: Final[Mapping[str, Any]] = {
     "store_schema": False,
 }
 """Without features that pay for many rows alone, a trial's file is a third as large and read in a quarter of the time."""
+PLAIN: Final = tuple(ONE_ROW.items())
 
 
 def write_rows(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> None:

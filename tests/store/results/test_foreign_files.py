@@ -15,6 +15,7 @@ from raypol.store.results.files import read_rows, read_trial, read_trials
 from raypol.store.results.queries import read_intervals
 from raypol.store.results.rows import IntervalRow, TrialRow
 from tests.rows import write_rows
+from tests.store.parquet.forge import page, with_column
 
 
 def ids(rows: Sequence[TrialRow]) -> list[str]:
@@ -38,6 +39,29 @@ def _cut(path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
+def _name_that_is_no_text(path: Path) -> None:
+    content = next(path.parent.glob("made-1*")).read_bytes()
+    path.write_bytes(content.replace(b"sweep_id", b"sweep\xf6id"))
+
+
+def _zeros_behind_a_value(path: Path) -> None:
+    """A page of one number, followed inside by 128 MiB that no value needs."""
+    found = pq.read_table(next(path.parent.glob("made-1*")))
+    pq.write_table(found, path, compression="zstd", use_dictionary=False)
+    at = next(at for at, one in enumerate(found.schema) if one.type == pa.int64())
+    pages = [page([1], levels=b"\2\0\0\0\2\1", beside=1 << 27) for _ in range(len(found))]
+    path.write_bytes(with_column(path.read_bytes(), at, pages))
+
+
+def _a_text_for_every_row(path: Path) -> None:
+    """A megabyte of text, folded to nothing, in each of a thousand rows."""
+    found = pq.read_table(next(path.parent.glob("made-1*"))).slice(0, 1)
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array(["x" * (1 << 20)]))
+    columns = {name: found[name].take(pa.array([0] * 1000)) for name in found.column_names}
+    made = pa.table({**columns, "trial_id": texts})
+    pq.write_table(made, path, compression="zstd", store_schema=False)
+
+
 FOREIGN: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("no Parquet"),
@@ -46,6 +70,9 @@ FOREIGN: dict[str, Callable[[Path], object]] = {
     "of other types": _of_other_types,
     "half a row": _half_a_row,
     "a folder": lambda path: path.mkdir(),
+    "a name that is no text": _name_that_is_no_text,
+    "zeros behind a value": _zeros_behind_a_value,
+    "a text for every row": _a_text_for_every_row,
 }
 
 
