@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos overhead bench paper-bench docs generate clean
+.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz overhead bench paper-bench docs generate clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -81,6 +81,12 @@ slow-test: .venv/.ready  ## tests that take too long for `make test`: interrupte
 chaos: .venv/.ready  ## a sweep while actors, workers, nodes and its driver are killed: nothing lost, doubled or changed (about 15 minutes)
 	$(BIN)/python -m benchmarks.chaos
 
+# Findings are files in tests/cases/fuzz, which `make test` replays.
+FUZZ_SECONDS ?= 60
+FUZZ ?=
+fuzz: .venv/.fuzz-ready  ## readers of hostile files, coverage-guided, a minute each (12 minutes); FUZZ_SECONDS=600 FUZZ="pickle rows"
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
 overhead: .venv/.ready  ## time that Tune, actors, Parquet and MLflow add to a trial (about 3 minutes)
 	$(BIN)/python -m benchmarks.overhead
 
@@ -114,6 +120,10 @@ clean:  ## remove the environment and caches; results stay
 
 .venv/.docs-ready: .venv/.ready
 	@$(INSTALL) '.[docs]'
+	@touch $@
+
+.venv/.fuzz-ready: .venv/.ready
+	@$(INSTALL) '.[fuzz]'
 	@touch $@
 
 # On a terminal pip shows a bar for each download.

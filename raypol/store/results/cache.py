@@ -28,7 +28,7 @@ from raypol.core.locks import hold_lock
 from raypol.core.progress import Progress, no_progress
 from raypol.store.location import Location, open_location
 from raypol.store.results.columns import columns_of, schema_of
-from raypol.store.results.files import MAX_ROWS, PLAIN, ROWS_PER_FILE, left_out, misplaced, read_stored, row_files
+from raypol.store.results.files import AS_ONE_ROW, MAX_ROWS, ROWS_PER_FILE, left_out, misplaced, read_stored, row_files
 from raypol.store.results.plain_files import is_plain_row
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
@@ -147,7 +147,7 @@ def _read_new(
 def _read_batch(results: Location, items: Sequence[tuple[str, str]], unreadable: list[str]) -> list[pa.Table]:
     """The rows of some files; file by file if they are not all local, sound and of this version."""
     folder = ResultsFolder(results).trials
-    plain = [item for item in items if is_plain_row(folder / item[1], TrialRow, PLAIN)]
+    plain = [item for item in items if is_plain_row(folder / item[1], TrialRow, AS_ONE_ROW)]
     together = _read_together(folder, plain) if plain else None
     if together is not None:
         items = sorted(set(items).difference(plain))

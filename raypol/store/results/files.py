@@ -88,7 +88,7 @@ def read_rows(
     if names is None:
         there, problems = row_files(folder)
         names = [info.base_name for info in there]
-    plain = sorted(name for name in names if is_plain_row(folder / name, row_type, PLAIN))
+    plain = sorted(name for name in names if is_plain_row(folder / name, row_type, AS_ONE_ROW))
     together = _read_together(folder, row_type, plain)
     if together is None or len(together) != len(plain):
         together, plain = schema_of(row_type).empty_table(), []
@@ -236,7 +236,7 @@ ONE_ROW: Final[Mapping[str, Any]] = {
     "store_schema": False,
 }
 """Without features that pay for many rows alone, a trial's file is a third as large and read in a quarter of the time."""
-PLAIN: Final = tuple(ONE_ROW.items())
+AS_ONE_ROW: Final = tuple(ONE_ROW.items())
 
 
 def write_rows(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> None:
