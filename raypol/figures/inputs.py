@@ -18,7 +18,7 @@ from raypol.figures.image_pairs import ImagePairs, pick_pairs
 from raypol.figures.over_training.data import needed
 from raypol.figures.series import by_variant, settings_of
 from raypol.figures.style.arms import in_order
-from raypol.store.location import Location
+from raypol.store.location import Location, leads_out
 from raypol.store.results.files import read_rows, row_files
 from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import IntervalRow, TrialRow
@@ -101,7 +101,10 @@ def material_of(
         dataset = datasets[row.dataset]
         if dataset is not None and len(pairs) < _MOST_PAIRS:
             with _noted(notes, f"images of {name} at T' = {row.steps:,}"):
-                pair = pick_pairs(row, ResultsFolder(results).proof(row.proof_id), dataset)
+                proof = ResultsFolder(results).proof(row.proof_id)
+                if leads_out(proof, results):
+                    raise InputError(f"{proof} leads out of the results folder")
+                pair = pick_pairs(row, proof, dataset)
                 pairs += [replace(pair, arm=name)] if pair is not None else []
     return Material(rows=rows, intervals=intervals, pairs=pairs, ranges=ranges, notes=notes)
 

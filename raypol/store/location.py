@@ -94,6 +94,30 @@ class Location:
         self.remove()
 
 
+def leads_out(place: Location, folder: Location) -> bool:
+    """True if links lead from a place inside a folder of this machine to one outside it. The folder may be a link itself."""
+    if not (place.is_local and folder.is_local):
+        return False
+    return not Path(os.path.realpath(place.path)).is_relative_to(os.path.realpath(folder.path))
+
+
+def read_small(place: Location, folder: Location, *, max_bytes: int) -> bytes:
+    """The content of a file in a folder.
+
+    Raises:
+        InputError: it is no file, larger, or not in the folder.
+    """
+    size = place.size()
+    if size < 0:
+        raise InputError(f"{place} is not what raypol wrote there: expected a file")
+    if size > max_bytes:
+        raise InputError(f"{place} is not what raypol wrote there: {size:,} bytes, expected at most {max_bytes:,}")
+    if leads_out(place, folder):
+        raise InputError(f"{place} leads out of the results folder")
+    with place.filesystem.open_input_file(place.path) as stream:
+        return bytes(stream.read(max_bytes))
+
+
 def open_location(where: str | Path) -> Location:
     """Location behind a path or URI; nothing is created or read.
 

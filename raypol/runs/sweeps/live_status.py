@@ -34,7 +34,7 @@ from raypol.core.errors import InputError, first_line
 from raypol.core.progress import TimeLeft
 from raypol.runs.trials.study import Trial
 from raypol.store.escaping import without_secrets
-from raypol.store.location import Location, atomic_output, reason_of
+from raypol.store.location import Location, atomic_output, leads_out, reason_of
 from raypol.store.results.files import warn_left_out
 from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
@@ -114,7 +114,7 @@ def read_pulse(results: Location, sweep_id: str) -> Pulse | None:
         InputError: the file is of another version of raypol.
     """
     place = _place(results, sweep_id)
-    if not 0 <= place.size() <= _MAX_BYTES:
+    if not 0 <= place.size() <= _MAX_BYTES or leads_out(place, results):
         return None
     with place.filesystem.open_input_file(place.path) as stream:
         text = stream.read()

@@ -19,7 +19,7 @@ from pyarrow import fs
 from raypol.core.errors import InputError
 from raypol.runs.trials.environment import versions
 from raypol.store.escaping import without_secrets
-from raypol.store.location import Location, atomic_output
+from raypol.store.location import Location, atomic_output, read_small
 from raypol.store.locks import lock
 from raypol.store.results.files import read_trials, warn_left_out
 from raypol.store.results.rows import TrialRow
@@ -29,6 +29,7 @@ _COMPUTING: Final = ("raypol", "python", "torch", "numpy", "scipy")
 """Packages whose versions decide numbers."""
 _FILES: Final = ("sweep.json", "about.json", "live.json")
 _SHOWN: Final = 6
+_MAX_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,11 +140,10 @@ class SweepRecord:
         place = self.folder / name
         if not place.exists():
             return None
-        if place.size() < 0:
-            raise InputError(f"{place} is not what raypol wrote there: expected a file")
         try:
-            with place.filesystem.open_input_file(place.path) as stream:
-                found = json.loads(stream.read())
+            found = json.loads(read_small(place, self.results, max_bytes=_MAX_BYTES))
+        except InputError:
+            raise
         except (ValueError, RecursionError) as err:
             raise InputError(f"{place} is not what raypol wrote there: {err}") from err
         if not isinstance(found, dict):

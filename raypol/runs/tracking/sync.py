@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from raypol.core.errors import first_line
 from raypol.core.progress import Progress, no_progress
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.views import table_address
 from raypol.store.escaping import harmless_markdown, without_secrets
-from raypol.store.location import Location, atomic_output
+from raypol.store.location import Location, atomic_output, leads_out, open_location, read_small
 from raypol.store.locks import lock
 from raypol.store.results.files import read_trial, warn_left_out
 from raypol.store.results.rows import IntervalRow, TrialRow
 from raypol.store.results_folder import ResultsFolder
+
+_MAX_BYTES: Final = 64 << 20
+"""Of a summary and of each figure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,8 +116,7 @@ def kept_summary(results: Location, sweep_id: str) -> Summary | None:
     if not place.exists():
         return None
     try:
-        with place.filesystem.open_input_file(place.path) as stream:
-            found = json.loads(stream.read())
+        found = json.loads(read_small(place, results, max_bytes=_MAX_BYTES))
         answer, figures = (
             str(found["answer"]),
             [(_figure(results, path), sha) for path, sha in found["figures"].items()],
@@ -123,7 +126,17 @@ def kept_summary(results: Location, sweep_id: str) -> Summary | None:
         return None
     return Summary(
         answer=harmless_markdown(answer),
-        figures=tuple(path for path, sha in figures if path.is_file() and _sha256(path) == sha),
+        figures=tuple(path for path, sha in figures if _is_own(path, results) and _sha256(path) == sha),
+    )
+
+
+def _is_own(figure: Path, results: Location) -> bool:
+    """A folder that came from elsewhere may name any file of this machine."""
+    return (
+        results.is_local
+        and figure.is_file()
+        and figure.stat().st_size <= _MAX_BYTES
+        and not leads_out(open_location(figure), results)
     )
 
 

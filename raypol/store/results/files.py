@@ -9,9 +9,11 @@ What else lies there (half a copy, another program's file) is left out, and a li
 
 import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pyarrow as pa
@@ -41,6 +43,12 @@ _IDENTIFIERS: Final = ("trial_id", "sweep_id", "proof_id", "proof_reference")
 """Columns that name files and folders."""
 MAX_ROWS: Final = 100_000
 """Of a file, beside one per byte of it: equal rows fold to nothing in a file, and unfold to any number in memory."""
+_MAX_TRIALS: Final = 10_000
+"""Of a file of trials, of which raypol writes one to a file."""
+_MAX_NAME: Final = 1_000
+"""Characters of a text that tables and figures show."""
+_MAX_TEXT: Final = 100_000
+_LONG_TEXTS: Final = ("message", "versions", "replay", "thresholds")
 ROWS_PER_FILE: Final = 1_000
 """Expected at most of one trial where many files are read at once; more need a closer look."""
 _MAX_BYTES: Final = 1 << 29
@@ -88,6 +96,10 @@ def read_rows(
     if names is None:
         there, problems = row_files(folder)
         names = [info.base_name for info in there]
+    else:
+        outside = _outside(folder, names)
+        problems = [f"{folder / name} leads out of the results folder" for name in sorted(outside)]
+        names = [name for name in names if name not in outside]
     plain = sorted(name for name in names if is_plain_row(folder / name, row_type, AS_ONE_ROW))
     together = _read_together(folder, row_type, plain)
     if together is None or len(together) != len(plain):
@@ -114,12 +126,29 @@ def row_files(folder: Location) -> tuple[list[fs.FileInfo], list[str]]:
     infos = folder.filesystem.get_file_info(fs.FileSelector(folder.path, allow_not_found=True))
     named = [info for info in infos if info.base_name.endswith(".parquet") and not info.base_name.startswith(".")]
     problems = [f"{folder / info.base_name} is not a file" for info in named if info.type != fs.FileType.File]
-    return [info for info in named if info.type == fs.FileType.File], problems
+    files = [info for info in named if info.type == fs.FileType.File]
+    outside = _outside(folder, [info.base_name for info in files])
+    problems += [f"{folder / name} leads out of the results folder" for name in outside]
+    return [info for info in files if info.base_name not in outside], problems
+
+
+def _outside(folder: Location, names: Sequence[str]) -> set[str]:
+    """Those of the files in a folder like RESULTS/trials that links lead to out of RESULTS."""
+    if not folder.is_local or not names:
+        return set()
+    root = os.path.realpath(os.path.dirname(folder.path.rstrip("/")))  # noqa: PTH120 - a hundred thousand files
+    if os.path.islink(folder.path) and not Path(os.path.realpath(folder.path)).is_relative_to(root):  # noqa: PTH114
+        return set(names)
+    links = [name for name in names if os.path.islink(f"{folder.path}/{name}")]  # noqa: PTH114
+    return {name for name in links if not Path(os.path.realpath(f"{folder.path}/{name}")).is_relative_to(root)}
 
 
 def read_file(file: Location, row_type: type) -> pa.Table | str:
     """The rows of one file, with the columns of `schema_of(row_type)`; or what is wrong with it."""
-    found = read_stored(file)
+    place, _, name = file.path.rpartition("/")
+    if _outside(Location(file.filesystem, place, place), [name]):
+        return "leads out of the results folder"
+    found = read_stored(file, max_rows=_MAX_TRIALS if row_type is TrialRow else MAX_ROWS)
     if isinstance(found, str):
         return found
     there, schema = set(found.column_names), schema_of(row_type)
@@ -134,13 +163,13 @@ def read_file(file: Location, row_type: type) -> pa.Table | str:
     return f"has no complete rows of raypol (without {', '.join(empty[:_NAMED])})" if empty else table
 
 
-def read_stored(file: Location) -> pa.Table | str:
+def read_stored(file: Location, *, max_rows: int = _MAX_TRIALS) -> pa.Table | str:
     """The rows of one file in the columns that it has; or what is wrong with it."""
     try:
         with file.filesystem.open_input_file(file.path) as stream:
             groups, size = read_row_groups(stream, where="the file"), stream.size()
             num_rows = sum(group.num_rows for group in groups)
-            if num_rows > MAX_ROWS + size:
+            if num_rows > max_rows + (size if max_rows == MAX_ROWS else size // 1000):
                 return f"claims {num_rows:,} rows in {size:,} bytes"
             for group in groups:
                 check_pages(stream, group, where="the file", codecs=_CODECS)
@@ -168,12 +197,17 @@ def _folded(stream: pa.NativeFile) -> pa.Table:
 
 
 def misplaced(table: pa.Table) -> str:
-    """What is wrong with an identifier that names no place inside a results folder; "" if all do."""
+    """What is wrong with an identifier that names no place inside a results folder, or a text without end; "" if nothing."""
     for name in _IDENTIFIERS:
         if name in table.column_names:
             for value in pc.unique(table[name]).to_pylist():
                 if value and not is_path_component(str(value)):
                     return f"has a {name} that is no name of a file: {str(value)[:80]!r}"
+    for own in table.schema:
+        if pa.types.is_string(own.type):
+            longest = pc.max(pc.utf8_length(table[own.name])).as_py()
+            if longest is not None and longest > (_MAX_TEXT if own.name in _LONG_TEXTS else _MAX_NAME):
+                return f"has a {own.name} of {longest:,} characters"
     return ""
 
 
@@ -202,7 +236,8 @@ def _read_together(folder: Location, row_type: type, names: Sequence[str]) -> pa
     schema = pa.schema([*schema_of(row_type), *legacy_fields(row_type)])
     batches, rows = [], 0
     try:
-        for batch in ds.dataset(paths, filesystem=folder.filesystem, format="parquet", schema=schema).to_batches():
+        dataset = ds.dataset(paths, filesystem=folder.filesystem, format="parquet", schema=schema)
+        for batch in dataset.to_batches():
             batches.append(batch)
             rows += len(batch)
             if rows > MAX_ROWS + ROWS_PER_FILE * len(paths):
@@ -250,6 +285,6 @@ def write_rows(folder: Location, name: str, row_type: type, rows: Sequence[Any])
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
     if isinstance(value, str):  # a message may quote a file name that is no Unicode
-        return without_secrets(value.encode("utf-8", "backslashreplace").decode())
+        return without_secrets(value[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode())[:_MAX_TEXT]
     # Parquet has no NaN for "undefined" that SQL aggregates would skip; NULL is that.
     return None if isinstance(value, float) and math.isnan(value) else value
