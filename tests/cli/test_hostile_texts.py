@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
+from mlflow import MlflowClient
 from rich.text import Text
 
 from raypol.cli.console import PlainConsole, guard_logs, print_last
@@ -135,3 +137,27 @@ def test_logs_and_warnings_that_nobody_handles(capsys: pytest.CaptureFixture[str
     logged = capsys.readouterr().err
     assert not CONTROL.findall(logged + warnings.formatwarning(EVIL, UserWarning, EVIL, 1, ""))
     assert "\\x1b]52" in logged
+
+
+def test_mlflow_renders_nothing_of_a_folder_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    folder, names = tmp_path / "results", "a/b.c:d%e"
+    for row in rows_of("s"):
+        write_trial(
+            open_location(folder), replace(row, arm=names, model=names, message="x" * 90_000), made_intervals(row)
+        )
+    hostile = "**Yes.** ![x](http://evil/x.png) [click](http://evil) <img src=x> <http://evil>"
+    keep_summary(open_location(folder), "s", Summary(answer=hostile))
+    with pytest.raises(SystemExit) as ended:
+        main(["sync", str(folder)])
+    assert ended.value.code == 0
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    (note,) = (run.data.tags["mlflow.note.content"] for run in runs if "raypol.summary" in run.data.tags)
+    assert note.startswith("**Yes.** !\\[x\\](http:\\//evil/x.png)")
+    tokens = [one for token in MarkdownIt("commonmark").parse(note) for one in token.children or ()]
+    assert not {"image", "html_inline"} & {one.type for one in tokens}
+    links = [str(one.attrs["href"]) for one in tokens if one.type == "link_open"]
+    assert len(links) == 3
+    assert all(link.startswith("#/") for link in links), "our own"
+    assert len(runs) == 8
