@@ -5,7 +5,10 @@ from typing import Any, Final
 
 _MAX_VALUES: Final = 2_000_000
 _MAX_DEPTH: Final = 16
+_MAX_FIELD: Final = 32767
+"""Numbers of fields have 16 bits."""
 
+_FALSE: Final = 2
 BOOL, I32, I64, BINARY, LIST, STRUCT = 1, 5, 6, 8, 9, 12
 """Types of fields."""
 _WHOLE: Final = {4: 16, I32: 32, I64: 64}
@@ -38,13 +41,17 @@ class Thrift:
         number = 0
         while head := self._byte():
             number = number + (head >> 4) if head >> 4 else self._whole(4)
-            kind = BOOL if head & 15 in (1, 2) else head & 15
-            if (number, kind) in found:
-                raise ValueError(f"field {number} twice")
-            if kind == BOOL:
-                found[number, kind] = head & 15 == 1
+            kind = head & 15
+            field = (number, BOOL if kind == _FALSE else kind)
+            self._left -= 1
+            if field in found or not 0 <= number <= _MAX_FIELD or self._left < 0:
+                raise ValueError(f"field {number}, twice or too many")
+            if kind in _WHOLE:
+                found[field] = self._whole(kind)
+            elif kind in (BOOL, _FALSE):
+                found[field] = kind == BOOL
             else:
-                found[number, kind] = self._value(kind, depth + 1, known.get(number))
+                found[field] = self._value(kind, depth + 1, known.get(number))
         return found
 
     def _value(self, kind: int, depth: int, known: "tuple[int, KnownFields] | None" = None) -> Any:  # noqa: ANN401 - any type
@@ -87,6 +94,10 @@ class Thrift:
         return bytes(self._data[begin : self.position])
 
     def _varint(self, bits: int) -> int:
+        byte = self._data[self.position]
+        if byte < 128:  # nearly all are
+            self.position += 1
+            return byte
         value = 0
         for shift in range(0, 70, 7):
             byte = self._byte()
