@@ -68,12 +68,16 @@ class DeviceOptions:
         return design.with_devices(**{role: list(map(str, requests)) for role, requests in given.items()})
 
 
+def _default_hint(default: str) -> str:
+    return f"(default: {without_secrets(default)})"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SweepCommand:
     """How to run the sweep. Run the same command again to go on after an interruption: finished trials are not run again."""
 
     size: Size = "paper"
-    results: Annotated[str, tyro.conf.arg(help_behavior_hint=without_secrets)] = field(
+    results: Annotated[str, tyro.conf.arg(help_behavior_hint=_default_hint)] = field(
         default_factory=lambda: os.environ.get("RAYPOL_RESULTS") or "results"
     )
     """Results folder that every node sees: a local path, s3://... or gs://... Default: $RAYPOL_RESULTS, else results."""
