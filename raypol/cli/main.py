@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "prove": "prove:ProveCommand",
     "spoof": "spoof:SpoofCommand",
     "verify": "verify:VerifyCommand",
+    "calibrate": "calibrate:CalibrateCommand",
+    "policies": "policies:PoliciesCommand",
     "range": "range:RangeCommand",
     "relatives": "relatives:RelativesCommand",
     "cluster": "cluster:ClusterCommand",

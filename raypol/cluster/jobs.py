@@ -178,8 +178,8 @@ class SurveyJob:
     data: DataSource
     device: str
     positions: tuple[int, int]
-    accuracy: bool = True
-    """Also measure each recorded model's test accuracy."""
+    accuracy: frozenset[int] | bool = True
+    """Also measure each recorded model's test accuracy, or that of these positions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -320,7 +320,8 @@ def run_survey(job: SurveyJob) -> Survey:
     source = ParquetProof(open_location(job.proof))
     # Nothing is replayed here: to read models, a verifier's device need not have the prover's tensor cores.
     trainer = Trainer(source.recipe, job.data.load(), job.device, precision=base_precision(source.recipe.precision))
-    return survey(source, trainer, *job.positions, accuracy=job.accuracy)
+    asked = job.accuracy
+    return survey(source, trainer, *job.positions, accuracy=asked if isinstance(asked, bool) else asked.__contains__)
 
 
 def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:

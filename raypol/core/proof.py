@@ -24,7 +24,8 @@ Scalar = bool | int | float | str
 
 MAX_STEPS: Final = 100_000_000
 MAX_BATCH: Final = 1_000_000
-_LATER_FIELDS: Final[Mapping[str, object]] = {"given": {}}
+_MAX_SHARE: Final = 128
+_LATER_FIELDS: Final[Mapping[str, object]] = {"given": {}, "shares": ()}
 """Fields that recipes of older proofs lack, with what their absence means."""
 
 
@@ -119,6 +120,8 @@ class Recipe:
     """CPU threads trained with; it changes rounding. Informative, as above."""
     given: Mapping[str, str] = field(default_factory=dict)
     """SHA-256, hex, of every tensor of W_0 that the model's constructor gives (initial law `Given`), by name."""
+    shares: tuple[str, ...] = ()
+    """What the seed is the hash of, if the verifier had a share in it: the prover's own seed, and the verifier's share, hex."""
 
     def __post_init__(self) -> None:
         if not self.interval >= 1:
@@ -133,6 +136,8 @@ class Recipe:
             reject_choice("loss", self.loss, ("cross_entropy",))
         if self.precision not in PRECISIONS:
             reject_choice("precision", self.precision, PRECISIONS)
+        if self.shares and (len(self.shares) != 2 or any(len(share) > _MAX_SHARE for share in self.shares)):
+            raise InputError(f"expected two shares of a bound seed, at most {_MAX_SHARE} characters each")
 
     @property
     def num_intervals(self) -> int:

@@ -5,11 +5,12 @@ replay of steps 0 to 730. All draws are made on the CPU, so they do not depend o
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 
-from raypol.core.errors import check_whole
+from raypol.core.errors import InputError, check_whole
 
 MAX_SEED: Final = 2**63 - 1
 """The largest that a column of whole numbers holds."""
@@ -31,6 +32,24 @@ def derive_seed(root: int, *names: str | int) -> int:
     # int(): a numpy integer prints differently and would name another stream.
     path = repr((int(root), *(name if isinstance(name, str) else int(name) for name in names))).encode()
     return int.from_bytes(hashlib.sha256(path).digest()[:8], "little") >> 1
+
+
+def check_share(share: object, name: str = "share") -> None:
+    """Raise the InputError for anything but 8 to 64 bytes in hex, which is what a share of a bound seed is."""
+    text = share if isinstance(share, str) else ""
+    if not (16 <= len(text) <= 128 and len(text) % 2 == 0 and set(text) <= set("0123456789abcdef")):
+        raise InputError(f"expected {name} as 16 to 128 lower-case hex digits (`openssl rand -hex 16`), got {share!r}")
+
+
+def bound_seed(dataset_sha256: str, model: str, shares: Sequence[str]) -> int:
+    """Seed in [0, 2^63) that neither party chose alone (Choi et al. 2023, arXiv:2307.00682, 4.3).
+
+    Args:
+        dataset_sha256: digest of the training points, hex.
+        model: its name.
+        shares: the prover's own seed, and what the verifier drew for this training, hex.
+    """
+    return derive_seed(0, "bound", dataset_sha256, model, *shares)
 
 
 def generator(root: int, *names: str | int) -> torch.Generator:

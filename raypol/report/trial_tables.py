@@ -1,4 +1,4 @@
-"""Tables of trials: the demo's, one line per point of a sweep, every trial, attacks against their control; and a verdict's."""
+"""Tables of trials: the demo's, one line per point of a sweep, every trial, attacks against their control."""
 
 import math
 from collections import Counter
@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Final
 
 from raypol.core.distances import METRICS
-from raypol.core.verification.verdict import Verdict
 from raypol.figures.six_panels.success_ranges import say_conditions
 from raypol.figures.style.arms import in_order
 from raypol.report.conclusions import SUCCESS, null_name, pairs_with_null
@@ -78,13 +77,6 @@ def demo_table(rows: Sequence[TrialRow]) -> Table:
         "removed share: (null - attack) / (null - jump) in l2; - where ordinary batches err no more than no update at all. "
         f"step equiv.: device time per claimed step in honest steps. {SUCCESS}",
     )
-
-
-def verdict_table(verdict: Verdict) -> Table:
-    """Each check of a policy with its numbers."""
-    lines = [[c.name, Good("passed") if c.passed else Bad("FAILED"), c.detail] for c in verdict.checks]
-    columns = words("check", "outcome", "what was seen", wraps=True)
-    return Table(title=f"policy {verdict.policy}", columns=columns, lines=lines)
 
 
 def points_table(trials: Sequence[TrialRow]) -> Table:

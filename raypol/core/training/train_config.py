@@ -15,7 +15,7 @@ from raypol.core.models.constructed import checked_laws, given_digests
 from raypol.core.models.rehearsal import takes_channels_last
 from raypol.core.precision import WEIGHT_DTYPES, Precision, base_precision
 from raypol.core.proof import MAX_BATCH, MAX_STEPS, OptimizerConfig, Recipe, ScheduleConfig
-from raypol.core.seeds import MAX_SEED, check_seed
+from raypol.core.seeds import MAX_SEED, bound_seed, check_seed, check_share
 from raypol.core.training.optimizers import declared_options, takes
 from raypol.core.training.trainer import Trainer, rehearsal_of
 
@@ -65,12 +65,17 @@ class TrainConfig:
     """Of images and convolutions; it changes speed and rounding. auto: channels_last where the model can make a step so."""
     seed: int = 0
     """Of initial weights, data order, augmentation; in 0..2^63-1, like every seed."""
+    share: str = ""
+    """A random number that the verifier gave for this training, 16 to 128 hex digits: W_0 and data order then follow from it and
+    the seed together, so that neither party chose them alone (check bound_seed); empty = from the seed alone."""
 
     def __post_init__(self) -> None:
         check_whole("steps (T)", self.steps, 1, MAX_STEPS)
         check_whole("interval (k)", self.interval, 1, MAX_STEPS)
         check_whole("batch_size", self.batch_size, 1, MAX_BATCH)
         check_seed(self.seed)
+        if self.share:
+            check_share(self.share)
         if self.memory_format not in ("auto", "contiguous", "channels_last"):
             reject_choice("memory_format", self.memory_format, ("auto", "contiguous", "channels_last"))
 
@@ -84,6 +89,7 @@ class TrainConfig:
                 raise InputError(f"expected lr_drops as shares of training in (0, 1), got {self.lr_drops}")
             milestones = [int(drop * self.steps) for drop in self.lr_drops]
             schedule = ScheduleConfig(name="MultiStepLR", options={"milestones": milestones, "gamma": self.lr_factor})
+        shares = (str(self.seed), self.share) if self.share else ()
         mean, std = _channel_statistics(dataset)
         model = build_model(self.model, in_channels=dataset.image_shape[0], num_classes=dataset.num_classes)
         recipe = Recipe(
@@ -102,7 +108,8 @@ class TrainConfig:
                 mean=mean,
                 std=std,
             ),
-            seed=self.seed,
+            seed=bound_seed(dataset.sha256, self.model, shares) if shares else self.seed,
+            shares=shares,
             precision=self.precision,
             channels_last=self.memory_format == "channels_last",
             device=device,
@@ -122,12 +129,14 @@ class TrainConfig:
     def stated(self) -> dict[str, object]:
         """Every field by name, options that were not given as they are taken: the words by which trials and sweeps are named.
 
-        They are those of the first results folders, where an option that the optimizer lacks had its default and no memory
-        format was named.
+        They are those of the first results folders, where an option that the optimizer lacks had its default and neither a
+        memory format nor a share was named.
         """
         shown = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.memory_format == "auto":
             del shown["memory_format"]
+        if not self.share:
+            del shown["share"]
         return shown | {name: value for name, value in self._unless_given().items() if shown[name] is None}
 
     def __repr__(self) -> str:

@@ -21,14 +21,17 @@ from raypol.core.seeds import check_seed, derive_seed
 from raypol.core.training.optimizers import UpdateError
 from raypol.core.training.trainer import Trainer, mean_loss, steps_at_once
 
+Augmentation = Literal["recorded", "fresh"]
+ReplayPrecision = Precision | Literal["recorded"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conditions:
     """Conditions of a replay; proof and spoof are judged under the same."""
 
-    augmentation: Literal["recorded", "fresh"] = "fresh"
+    augmentation: Augmentation = "fresh"
     """`recorded` repeats the prover's crops and flips (honest error 0 on the same machine); `fresh` draws new ones."""
-    precision: Precision | Literal["recorded"] = "recorded"
+    precision: ReplayPrecision = "recorded"
     """Of the replay: recorded = as the proof says; float64 has almost no rounding noise and costs several times more."""
     seed: int = 1
     """The verifier's own seed, for fresh augmentation and random choice of intervals."""

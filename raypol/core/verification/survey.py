@@ -1,22 +1,25 @@
 """Reading a proof without re-training: structure, initial state, hashes, accuracies."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import UNDEFINED, Distances, parameter_distances
+from raypol.core.errors import InputError
 from raypol.core.hashing import tensor_digest
 from raypol.core.models.constructed import given_digests
 from raypol.core.models.initial_laws import Constant, Given, initial_laws, ks_p_value
 from raypol.core.precision import WEIGHT_DTYPES, cast, is_inexact
 from raypol.core.proof import Checkpoint, Interval, Points, ProofSource
+from raypol.core.training.prover import data_order, initial_checkpoint
 from raypol.core.training.trainer import Trainer, state_template
 from raypol.core.verification.admissible import rule_problems
 
@@ -60,16 +63,52 @@ class Survey:
     movements: tuple[Distances, ...] = ()
     """d(W_{t-k}, W_t) per interval."""
     accuracies: tuple[float, ...] = ()
-    """Test accuracy of each recorded model."""
+    """Test accuracy of each recorded model; NaN where it was not measured."""
     initial: tuple[InitialTest, ...] = ()
     state_at_start: tuple[str, ...] = ()
     """Entries of the optimizer state recorded at step 0; an honest prover has none."""
+    drawn_from_seed: tuple[bool, ...] = ()
+    """Whether W_0 is the one that the recipe's seed gives, bit for bit; empty where it could not be compared."""
+    steps_out_of_order: tuple[int, ...] = ()
+    """Per interval, the steps whose indices are not those that the recipe's seed gives."""
+    used: tuple["Use", ...] = ()
+    """What each epoch used of the dataset, in parts."""
 
     def __add__(self, later: "Survey") -> "Survey":
         return Survey(**{name: getattr(self, name) + getattr(later, name) for name in self.__slots__})
 
+    @property
+    def epochs(self) -> dict[int, "Use"]:
+        """What each epoch used of the dataset, by epoch."""
+        merged: dict[int, Use] = {}
+        for use in self.used:
+            merged[use.epoch] = merged[use.epoch] + use if use.epoch in merged else use
+        return merged
 
-def survey(source: ProofSource, trainer: Trainer, start: int, stop: int, *, accuracy: bool = True) -> Survey:
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Points of the dataset that some steps of one epoch used."""
+
+    epoch: int
+    uses: int
+    """Indices into the dataset, repeated ones too."""
+    points: bytes
+    """One bit per point of the dataset: used at all."""
+
+    @property
+    def distinct(self) -> int:
+        """Points used at least once."""
+        return int.from_bytes(self.points, "little").bit_count()
+
+    def __add__(self, other: "Use") -> "Use":
+        either = int.from_bytes(self.points, "little") | int.from_bytes(other.points, "little")
+        return Use(self.epoch, self.uses + other.uses, either.to_bytes(len(self.points), "little"))
+
+
+def survey(
+    source: ProofSource, trainer: Trainer, start: int, stop: int, *, accuracy: Callable[[int], bool] | bool = True
+) -> Survey:
     """Survey the checkpoints at positions start, ..., stop - 1 and the steps that lead to each.
 
     Args:
@@ -77,7 +116,7 @@ def survey(source: ProofSource, trainer: Trainer, start: int, stop: int, *, accu
         trainer: built from the proof's recipe.
         start: first position, 0 for W_0.
         stop: one past the last.
-        accuracy: also measure each model's test accuracy.
+        accuracy: also measure each model's test accuracy, or that of the positions for which this is true.
     """
     if source.recipe.batch_size > len(
         trainer.dataset
@@ -101,7 +140,8 @@ def survey(source: ProofSource, trainer: Trainer, start: int, stop: int, *, accu
         previous = None if _structure_problems(before, trainer, template) else before
     for position in range(start, stop):
         checkpoint = source.checkpoint(position)
-        found_here, sound = _survey_checkpoint(checkpoint, expected[position], trainer, template, accuracy=accuracy)
+        asked = accuracy(position) if callable(accuracy) else accuracy
+        found_here, sound = _survey_checkpoint(checkpoint, expected[position], trainer, template, accuracy=asked)
         result += found_here
         if position > 0:
             moved = UNDEFINED
@@ -164,8 +204,19 @@ def _survey_checkpoint(
         accuracies=(trainer.accuracy(checkpoint) if accuracy and not structure else math.nan,),
         initial=tuple(_initial_tests(checkpoint, trainer)) if first else (),
         state_at_start=tuple(sorted(checkpoint.optimizer_state)) if expected_step == 0 else (),
+        drawn_from_seed=(_is_drawn(checkpoint, trainer),) if first else (),
     )
     return found, sound
+
+
+def _is_drawn(checkpoint: Checkpoint, trainer: Trainer) -> bool:
+    """True if W_0 has the values that the recipe's seed gives."""
+    try:
+        expected = initial_checkpoint(trainer.recipe, trainer.dataset)
+    except InputError:  # laws or given values that do not fit: `initial_state` says so
+        return False
+    own, drawn = checkpoint.tensors(), expected.tensors()
+    return own.keys() == drawn.keys() and all(torch.equal(own[name], drawn[name]) for name in own)
 
 
 def _structure_problems(
@@ -249,6 +300,7 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
     illegal: list[str] = []
     hashes: list[str] = []
     digests: list[bytes] = []
+    order, out_of_order, used = data_order(source.recipe, dataset), 0, dict[int, Use]()
     records = source.batches(interval.start, interval.stop)
     if len(records) != interval.num_steps:
         structure.append(
@@ -266,6 +318,9 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
             illegal.append(f"step {expected_step}: an index lies outside 0..{limit - 1}")
             continue
         own = record.indices >= len(dataset)
+        out_of_order += not np.array_equal(record.indices, order(expected_step))
+        use = _use(expected_step // order.steps_per_epoch, record.indices[~own], len(dataset))
+        used[use.epoch] = used[use.epoch] + use if use.epoch in used else use
         batch = np.empty((len(record.indices), hashing.DIGEST_BYTES), dtype=np.uint8)
         batch[~own] = dataset.point_digests[record.indices[~own]]
         if own.any():
@@ -276,7 +331,20 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
         digests.append(digest)
         if digest != record.sha256:
             hashes.append(f"step {expected_step}: the data do not match the recorded SHA-256")
-    return Survey(structure=tuple(structure), indices=tuple(illegal), hashes=tuple(hashes), step_digests=tuple(digests))
+    return Survey(
+        structure=tuple(structure),
+        indices=tuple(illegal),
+        hashes=tuple(hashes),
+        step_digests=tuple(digests),
+        steps_out_of_order=(out_of_order,),
+        used=tuple(used.values()),
+    )
+
+
+def _use(epoch: int, indices: npt.NDArray[np.int64], num_points: int) -> Use:
+    points = np.zeros(num_points, dtype=np.bool_)
+    points[indices] = True
+    return Use(epoch, len(indices), np.packbits(points, bitorder="little").tobytes())
 
 
 def _point_problems(points: Points, dataset: Dataset) -> list[str]:
@@ -303,4 +371,5 @@ def _point_problems(points: Points, dataset: Dataset) -> list[str]:
 def _shortened(found: Survey) -> Survey:
     """Keep the first few problems of each kind."""
     kinds = ("rule", "structure", "indices", "finite", "hashes")
-    return replace(found, **{kind: getattr(found, kind)[:_MAX_PROBLEMS] for kind in kinds})
+    shortened = {kind: getattr(found, kind)[:_MAX_PROBLEMS] for kind in kinds}
+    return replace(found, used=tuple(found.epochs.values()), **shortened)

@@ -1,18 +1,21 @@
 """Slack delta: how far replayed weights may be from the claimed ones."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-from raypol.core.distances import METRICS, Distances
+from raypol.core.distances import METRICS, UNDEFINED, Distances
 from raypol.core.errors import InputError, reject_choice
+
+Kind = Literal["static", "relative", "dynamic", "moves"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thresholds:
     """Slack delta on the distance between claimed and replayed weights."""
 
-    kind: Literal["static", "relative", "dynamic"] = "static"
-    """static: delta in units of the weights; relative: delta times d_ref; dynamic: relative, shrinking as training proceeds."""
+    kind: Kind = "static"
+    """static: delta in units of the weights; relative: delta times d_ref; dynamic: relative, shrinking as training proceeds;
+    moves: delta times what the interval itself claims to move, so that a replay that goes nowhere is never within it."""
     l1: float = 1000.0
     """delta in l1."""
     l2: float = 10.0
@@ -25,14 +28,19 @@ class Thresholds:
     """dynamic only: share of delta that is left at the end of training (Zhang et al. 2022, section V)."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("static", "relative", "dynamic"):
-            reject_choice("thresholds", self.kind, ("static", "relative", "dynamic"))
+        if self.kind not in get_args(Kind):
+            reject_choice("thresholds", self.kind, get_args(Kind))
         for name in (*METRICS, "late"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"expected {name} >= 0, got {getattr(self, name)}")
 
-    def at(self, progress: float, d_ref: Distances | None) -> Distances:
-        """Delta per metric at training progress t/T in [0, 1].
+    def at(self, progress: float, d_ref: Distances | None, move: Distances = UNDEFINED) -> Distances:
+        """Delta per metric of an interval.
+
+        Args:
+            progress: t/T in [0, 1].
+            d_ref: distance between the final weights of two honest runs.
+            move: d(W_{t-k}, W_t), what the interval claims to move.
 
         Raises:
             InputError: the kind needs a reference distance and there is none.
@@ -40,6 +48,8 @@ class Thresholds:
         delta = Distances(self.l1, self.l2, self.linf, self.cos)
         if self.kind == "static":
             return delta
+        if self.kind == "moves":
+            return Distances(**{m: delta[m] * move[m] for m in METRICS})
         if d_ref is None:
             raise InputError(
                 f"{self.kind} thresholds need d_ref, the distance between the final weights of two honest runs; "
@@ -51,6 +61,8 @@ class Thresholds:
 
 RELATIVE: Final = Thresholds(kind="relative", l1=0.1, l2=0.1, linf=0.15, cos=0.02)
 """Default slack in units of d_ref: about twice the honest error of the embedded example under fresh augmentation."""
+MOVES: Final = Thresholds(kind="moves", l1=0.1, l2=0.1, linf=0.15, cos=0.05)
+"""Default slack where the prover's augmentation is repeated and rounding is the only honest error."""
 
 
 def within(error: Distances, limit: Distances) -> bool:

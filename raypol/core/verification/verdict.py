@@ -2,10 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from raypol.core.distances import Distances
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import Evidence
+
+FAMILY: Final = "family"
+"""Name of the check that a calibrated policy makes first."""
+UNJUDGED: Final = "unjudged_intervals"
+"""Number of a check: intervals in which its slack is at least the claimed move, in every metric."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +30,8 @@ class Verdict:
 
     policy: str
     checks: tuple[Check, ...]
+    policy_sha256: str = ""
+    """Of the policy's content, hex: what a row or a paper cites. Empty for a policy that is a function."""
 
     @property
     def is_valid(self) -> bool:
@@ -34,6 +42,16 @@ class Verdict:
     def rejected_by(self) -> str:
         """Names of the checks that said no, comma-separated; empty if valid."""
         return ",".join(check.name for check in self.checks if not check.passed)
+
+    @property
+    def unjudged(self) -> int:
+        """Intervals whose slack is at least the claimed move: a replay that goes nowhere passes, so a pass says nothing."""
+        return int(max((check.numbers.get(UNJUDGED, 0.0) for check in self.checks), default=0.0))
+
+    @property
+    def foreign(self) -> str:
+        """Why the policy's numbers mean nothing for this proof, which is of another family; empty if they do."""
+        return next((check.detail for check in self.checks if check.name == FAMILY and not check.passed), "")
 
 
 CheckFunction = Callable[[Evidence, Thresholds, Distances | None], Check]

@@ -8,8 +8,9 @@ Nothing in a proof is trusted: names, shapes and dtypes are compared with the de
 indices with the dataset before anything is looked up.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -18,13 +19,23 @@ from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import METRICS, Distances, nan_as_largest
 from raypol.core.errors import InputError, reject_choice
-from raypol.core.proof import Interval, ProofSource, Recipe
+from raypol.core.proof import Interval, ProofSource, Recipe, final_checkpoint
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
 from raypol.core.verification.survey import Survey, survey
 
 Selection = Literal["all", "top_q", "random", "both"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """What W_T keeps of W_0: training moves weights by less than their size, so it remembers where it began."""
+
+    cosine: float = math.nan
+    """Of W_0 and W_T, as one vector each over all tensors with a random law; NaN where there is none."""
+    num_entries: int = 0
+    """Entries of both. An independent W_0 has a cosine of mean 0 and standard deviation 1 over the root of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +49,39 @@ class Evidence:
     computed_root: str
     expected_root: str | None = None
     """The root that the prover published earlier, if the verifier knows it."""
+    expected_share: str | None = None
+    """The share of the seed that this verifier gave for the training, if it gave one."""
+    conditions: Conditions = field(default_factory=Conditions)
+    """Of the replays."""
+    selection: Selection = "all"
+    """How the replayed intervals were chosen."""
+    query_budget: int = 1
+    """Q of that choice."""
+    dataset_size: int = 0
+    """N."""
+    num_points: int = 0
+    """Own points that the proof brings."""
+    memory: Memory = field(default_factory=Memory)
+
+    def restricted(self, selection: Selection, query_budget: int, nonce: int) -> "Evidence":
+        """The part of this evidence that a verifier with another selection or nonce would have.
+
+        Args:
+            selection: see `select_intervals`; intervals that were not replayed here are not in the part either.
+            query_budget: Q.
+            nonce: the verifier's own random number.
+        """
+        chosen = select_intervals(
+            selection,
+            query_budget,
+            recipe=self.recipe,
+            dataset_size=self.dataset_size,
+            movements=self.survey.movements,
+            seed=verifier_seed(self.recorded_root, replace(self.conditions, seed=nonce)),
+        )
+        kept = {interval.index for interval in chosen}
+        replays = tuple(replay for replay in self.replays if replay.interval.index in kept)
+        return replace(self, replays=replays, selection=selection, query_budget=query_budget)
 
 
 def select_intervals(
@@ -91,6 +135,7 @@ def examine(
     query_budget: int = 1,
     device: torch.device | str = "cpu",
     expected_root: str | None = None,
+    expected_share: str | None = None,
 ) -> Evidence:
     """Survey and replay a whole proof in this process."""
     trainer = Trainer(source.recipe, dataset, device, precision=conditions.precision_for(source.recipe.precision))
@@ -106,7 +151,17 @@ def examine(
             seed=verifier_seed(source.root, conditions),
         )
         replays = [replay_interval(source, trainer, interval, conditions) for interval in chosen]
-    return evidence(source, found, replays, expected_root=expected_root)
+    return evidence(
+        source,
+        found,
+        replays,
+        conditions=conditions,
+        selection=selection,
+        query_budget=query_budget,
+        dataset_size=len(dataset),
+        expected_root=expected_root,
+        expected_share=expected_share,
+    )
 
 
 def is_replayable(found: Survey) -> bool:
@@ -120,9 +175,18 @@ def verifier_seed(root: str, conditions: Conditions) -> int:
 
 
 def evidence(
-    source: ProofSource, found: Survey, replays: Sequence[IntervalReplay], *, expected_root: str | None = None
+    source: ProofSource,
+    found: Survey,
+    replays: Sequence[IntervalReplay],
+    *,
+    conditions: Conditions,
+    selection: Selection,
+    query_budget: int,
+    dataset_size: int,
+    expected_root: str | None = None,
+    expected_share: str | None = None,
 ) -> Evidence:
-    """Put surveys and replays together, and recompute the root."""
+    """Put surveys and replays together, recompute the root, and compare W_0 with W_T."""
     seal = hashing.Seal()
     for digest in found.step_digests:
         seal.add_step(digest)
@@ -135,4 +199,26 @@ def evidence(
         recorded_root=source.root,
         computed_root=seal.root(source.recipe.canonical()),
         expected_root=expected_root,
+        expected_share=expected_share,
+        conditions=conditions,
+        selection=selection,
+        query_budget=query_budget,
+        dataset_size=dataset_size,
+        num_points=source.num_points,
+        memory=_memory(source, found),
+    )
+
+
+def _memory(source: ProofSource, found: Survey) -> Memory:
+    names = [test.tensor for test in found.initial if test.p_value is not None]
+    if found.structure or not names:
+        return Memory()
+    first, last = source.checkpoint(0).parameters, final_checkpoint(source).parameters
+    product, squared, own = (
+        math.fsum(float((a[name].double() * b[name].double()).sum()) for name in names)
+        for a, b in ((first, last), (first, first), (last, last))
+    )
+    size = math.sqrt(squared) * math.sqrt(own)
+    return Memory(
+        cosine=product / size if size > 0.0 else math.nan, num_entries=sum(first[name].numel() for name in names)
     )

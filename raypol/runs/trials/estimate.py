@@ -78,7 +78,7 @@ def estimate_trial(
     row = replace(row, status="ok", message=message)
     row = with_cost(row, manifest, cost)
     row = with_stats(row, [stats for one in made for stats in one.stats])
-    outcome = judge(row, _evidence(recipe, seen, honest), study, trial)
+    outcome = judge(row, _evidence(recipe, seen, honest, trial), study, trial)
     row = compare(outcome.row, honest, study.proof.manifest, cost, manifest, outcome.verdicts)
     row = replace(row, estimated=True, estimate_confidence=CONFIDENCE, estimate_beyond=j, num_points=None)
     return replace(outcome, row=row)
@@ -134,7 +134,9 @@ def _extrapolated(made: Sequence[SampleOutcome], recipe: Recipe, workers: int) -
     return cost, replace(manifests[0], sizes=sizes, points=PointsFormat()), spread
 
 
-def _evidence(recipe: Recipe, seen: Sequence[tuple[Survey, IntervalReplay]], honest: TrialRow) -> Evidence:
+def _evidence(
+    recipe: Recipe, seen: Sequence[tuple[Survey, IntervalReplay]], honest: TrialRow, trial: Trial
+) -> Evidence:
     """Evidence about the sample in the shape of that about a whole proof: NaN for intervals outside it."""
     nothing = Distances(math.nan, math.nan, math.nan, math.nan)
     movements, accuracies = [nothing] * recipe.num_intervals, [math.nan] * (recipe.num_intervals + 1)
@@ -152,4 +154,6 @@ def _evidence(recipe: Recipe, seen: Sequence[tuple[Survey, IntervalReplay]], hon
         replays=tuple(replay for _, replay in seen),
         recorded_root="",
         computed_root="",
+        conditions=trial.examination.conditions,
+        dataset_size=len(trial.data.load()),
     )

@@ -15,7 +15,9 @@ from raypol.core.distances import Distances, parameter_distances
 from raypol.core.errors import InputError
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Recipe, final_checkpoint
+from raypol.core.verification.policies import sound
 from raypol.runs.trials.environment import environment_of
+from raypol.runs.trials.verify import survey_proof
 from raypol.store.location import Location
 from raypol.store.locks import only_maker
 from raypol.store.proofs.format import Manifest
@@ -132,3 +134,27 @@ def reference_distance(first: Location, second: Location) -> Distances:
         return parameter_distances(*ends)
     except ValueError as err:
         raise InputError(f"the final weights of {first} and {second} do not compare: {err}") from err
+
+
+def checked_reference(
+    runner: Runner,
+    first: Location,
+    second: Location,
+    recipe: Recipe,
+    data: DataSource,
+    *,
+    on_progress: Progress = no_progress,
+) -> Distances:
+    """d_ref of two proofs that come from elsewhere: each is first checked as far as that goes without a replay.
+
+    Raises:
+        InputError: one is unsound, they are about other data or another model than the proof they are to judge, or
+            `reference_distance` says no.
+    """
+    for folder in (first, second):
+        found = survey_proof(runner, folder, data, on_progress=on_progress)
+        if found.recipe.model != recipe.model:
+            raise InputError(f"{folder} is no reference for a {recipe.model}: it is of model {found.recipe.model!r}")
+        if problems := [f"{check.name}: {check.detail}" for check in sound(found).checks if not check.passed]:
+            raise InputError(f"{folder} is no honest reference: {problems[0]}")
+    return reference_distance(first, second)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -15,6 +15,7 @@ from raypol.core.imports import is_import_path
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Interval, Recipe
 from raypol.core.verification.replay import Conditions, IntervalReplay
+from raypol.core.verification.stages import stage_of
 from raypol.core.verification.survey import Survey
 from raypol.core.verification.verifier import (
     Evidence,
@@ -38,8 +39,20 @@ class Examination:
     selection: Selection = "all"
     query_budget: int = 1
     expected_root: str | None = None
+    expected_share: str | None = field(default=None, repr=False)
+    """Not shown: the names of trials and baselines are made of what is, and no trial has one."""
     accuracy: bool = True
-    """Also measure each recorded model's test accuracy; no check but performance_trend needs it."""
+    """Also measure each recorded model's test accuracy, see `Policy.needs_accuracy`."""
+    accuracy_stages: int = field(default=0, repr=False)
+    """Measure it of W_0 and the last model of each of so many stages alone; 0 = of all, which costs a good part of a replay."""
+
+    def measured(self, recipe: Recipe) -> frozenset[int] | bool:
+        """Positions of the models whose accuracy is measured, or whether that of all is."""
+        if not self.accuracy or not self.accuracy_stages:
+            return self.accuracy
+        intervals, stages = recipe.num_intervals, self.accuracy_stages
+        last = {stage_of(recipe.interval_at(i).start, recipe.steps, stages): i + 1 for i in range(intervals)}
+        return frozenset({0, *last.values()})
 
 
 def shards(count: int, workers: int) -> list[tuple[int, int]]:
@@ -78,28 +91,8 @@ def examine_proof(
         InputError: the folder is not a readable proof, or it names code that the verifier did not name.
     """
     started = time.perf_counter()
-    source = ParquetProof(folder)
-    check_names(source.recipe, data)
-    device = runner.device("verifier")
-    workers = runner.num_workers("verifier")
-    num_checkpoints = len(source.checkpoint_steps)
-    read: list[tuple[int, Future[Survey]]] = [
-        (
-            part[1],
-            runner.submit(
-                "verifier",
-                run_survey,
-                SurveyJob(
-                    proof=folder.address, data=data, device=device, positions=part, accuracy=examination.accuracy
-                ),
-            ),
-        )
-        for part in shards(max(num_checkpoints, 1), workers)
-    ]
-    found = Survey()
-    for last, surveyed in read:
-        found += surveyed.result()
-        on_progress("reading checkpoints", min(last, num_checkpoints), num_checkpoints)
+    source, found = _survey(runner, folder, data, examination, on_progress)
+    device, workers = runner.device("verifier"), runner.num_workers("verifier")
     replays: list[IntervalReplay] = []
     if is_replayable(found):
         chosen = select_intervals(
@@ -130,8 +123,68 @@ def examine_proof(
         for future in work:
             replays += future.result()
             on_progress("replaying intervals", len(replays), len(chosen))
-    gathered = evidence(source, found, replays, expected_root=examination.expected_root)
+    gathered = _evidence(source, found, replays, data, examination)
     return gathered, time.perf_counter() - started
+
+
+def survey_proof(
+    runner: Runner, folder: Location, data: DataSource, *, on_progress: Progress = no_progress
+) -> Evidence:
+    """Evidence about a proof without a replay; raises as `examine_proof`."""
+    asked = Examination(conditions=Conditions(), accuracy=False)
+    source, found = _survey(runner, folder, data, asked, on_progress)
+    return _evidence(source, found, [], data, asked)
+
+
+def _survey(
+    runner: Runner, folder: Location, data: DataSource, examination: Examination, on_progress: Progress
+) -> tuple[ParquetProof, Survey]:
+    """Read a whole proof, in shards."""
+    source = ParquetProof(folder)
+    check_names(source.recipe, data)
+    num_checkpoints = len(source.checkpoint_steps)
+    read: list[tuple[int, Future[Survey]]] = [
+        (
+            part[1],
+            runner.submit(
+                "verifier",
+                run_survey,
+                SurveyJob(
+                    proof=folder.address,
+                    data=data,
+                    device=runner.device("verifier"),
+                    positions=part,
+                    accuracy=examination.measured(source.recipe),
+                ),
+            ),
+        )
+        for part in shards(max(num_checkpoints, 1), runner.num_workers("verifier"))
+    ]
+    found = Survey()
+    for last, surveyed in read:
+        found += surveyed.result()
+        on_progress("reading checkpoints", min(last, num_checkpoints), num_checkpoints)
+    return source, found
+
+
+def _evidence(
+    source: ParquetProof,
+    found: Survey,
+    replays: Sequence[IntervalReplay],
+    data: DataSource,
+    examination: Examination,
+) -> Evidence:
+    return evidence(
+        source,
+        found,
+        replays,
+        conditions=examination.conditions,
+        selection=examination.selection,
+        query_budget=examination.query_budget,
+        dataset_size=len(data.load()),
+        expected_root=examination.expected_root,
+        expected_share=examination.expected_share,
+    )
 
 
 def _indices(intervals: Sequence[Interval]) -> tuple[int, ...]:

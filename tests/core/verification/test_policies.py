@@ -18,7 +18,7 @@ from raypol.core.proof import Interval, MemoryProof
 from raypol.core.verification import checks
 from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.checks.optimizer_state import STATE_SLACK
-from raypol.core.verification.policies import POLICIES, Policy, find_policy, published, strict, strict_trend
+from raypol.core.verification.policies import POLICIES, Policy, Use, find_policy, published, strict, strict_trend
 from raypol.core.verification.replay import IntervalReplay
 from raypol.core.verification.survey import InitialTest
 from raypol.core.verification.thresholds import RELATIVE, Thresholds, within
@@ -319,7 +319,7 @@ HERE = "tests.core.verification.test_policies"
 def test_policies_are_found_by_name_or_import_path() -> None:
     assert find_policy("strict") is strict
     assert find_policy(f"{HERE}:strict") is strict
-    assert find_policy(f"{HERE}:paranoid") is paranoid
+    assert find_policy(f"{HERE}:paranoid").checks == (Use(check=f"{HERE}:paranoid"),)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,13 @@ A slack says how far a replay may end from the claim; it does not say that the r
 smaller than the slack, a replay that goes nowhere passes. These two look at where it goes, and need neither d_ref nor a slack.
 """
 
+import math
+from collections.abc import Sequence
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from raypol.core.distances import Distances
+from raypol.core.verification.stages import WIDE_STAGES, by_stage, stages_of
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check
 from raypol.core.verification.verifier import Evidence
@@ -16,32 +19,65 @@ LEAST_SHARE: Final = 0.1
 """Honest replays move as far as the claim does, within tens of percent; a vanishing rate moves them by 10^-4 of it."""
 LEAST_COSINE: Final = 0.3
 """Stage medians of honest replays under fresh augmentation: 0.4 to 0.9; of spoofs without training: below 0.3."""
-_STAGES: Final = 3
+_SHARE_MARGIN: Final = 1.5
+_COSINE_MARGIN: Final = 0.6
+"""Of the lowest honest median of a stage."""
 
 
-def check_declared_rate(evidence: Evidence, _: Thresholds, __: Distances | None) -> Check:
+def check_declared_rate(
+    evidence: Evidence, _: Thresholds, __: Distances | None, *, least: float = LEAST_SHARE, most: float | None = None
+) -> Check:
     """Check that the declared rates can make the claimed moves: lengths in l2, summed over the replayed intervals."""
-    claimed = sum(evidence.survey.movements[replay.interval.index].l2 for replay in evidence.replays)
     if not evidence.replays:
         return Check(name="declared_rate", passed=False, detail="no interval was replayed")
-    replayed = sum(replay.update for replay in evidence.replays)
-    share = replayed / claimed if claimed > 0.0 else 0.0
-    detail = f"replayed steps move the weights by {share:.3g} of what is claimed, expected >= {LEAST_SHARE}"
-    return Check(name="declared_rate", passed=share >= LEAST_SHARE, detail=detail, numbers={"share": share})
+    share = _share(evidence)
+    limits = f">= {least:.3g}" if most is None else f"in {least:.3g}..{most:.3g}"
+    detail = f"replayed steps move the weights by {share:.3g} of what is claimed, expected {limits}"
+    passed = least <= share <= (math.inf if most is None else most)
+    return Check(name="declared_rate", passed=passed, detail=detail, numbers={"share": share})
 
 
-def check_direction(evidence: Evidence, _: Thresholds, __: Distances | None) -> Check:
-    """Check that replays go where the claim goes: the median cosine of both moves in each third of training."""
-    stages: list[list[float]] = [[] for _ in range(_STAGES)]
-    for replay in evidence.replays:
-        stages[min(replay.interval.start * _STAGES // evidence.recipe.steps, _STAGES - 1)].append(replay.direction)
-    medians = [median(found) for found in stages if found]
-    if not medians:
+def check_direction(
+    evidence: Evidence,
+    _: Thresholds,
+    __: Distances | None,
+    *,
+    least: Sequence[float] = (LEAST_COSINE, LEAST_COSINE, LEAST_COSINE),
+) -> Check:
+    """Check that replays go where the claim goes: the median cosine of both moves in each stage of training."""
+    medians = _medians(evidence, len(least))
+    if not evidence.replays:
         return Check(name="direction", passed=False, detail="no interval was replayed")
-    passed = all(value >= LEAST_COSINE for value in medians)
-    told = ", ".join(f"{value:.2f}" for value in medians)
-    detail = f"median cosine of replayed and claimed moves by stage {told}; expected >= {LEAST_COSINE}"
-    return Check(name="direction", passed=passed, detail=detail, numbers={"least": min(medians)})
+    passed = all(value is None or value >= low for value, low in zip(medians, least, strict=True))
+    told = ", ".join("-" if value is None else f"{value:.2f}" for value in medians)
+    wanted = ", ".join(f"{low:.2f}" for low in least)
+    detail = f"median cosine of replayed and claimed moves by stage {told}; expected >= {wanted}"
+    numbers = {"least": min(value for value in medians if value is not None)}
+    numbers["margin"] = min(value - low for value, low in zip(medians, least, strict=True) if value is not None)
+    return Check(name="direction", passed=passed, detail=detail, numbers=numbers)
+
+
+def _share(evidence: Evidence) -> float:
+    claimed = sum(evidence.survey.movements[replay.interval.index].l2 for replay in evidence.replays)
+    replayed = sum(replay.update for replay in evidence.replays)
+    return replayed / claimed if claimed > 0.0 else 0.0
+
+
+def _medians(evidence: Evidence, stages: int) -> list[float | None]:
+    found = by_stage(evidence, stages, lambda replay: replay.direction)
+    return [median(one) if one else None for one in found]
+
+
+def _calibrate_rate(honest: Sequence[Evidence], _: float) -> dict[str, Any]:
+    shares = [_share(evidence) for evidence in honest]
+    return {"least": min(shares) / _SHARE_MARGIN, "most": max(shares) * _SHARE_MARGIN}
+
+
+def _calibrate_direction(honest: Sequence[Evidence], _: float) -> dict[str, Any]:
+    stages = stages_of(honest, WIDE_STAGES)
+    lowest = zip(*(_medians(evidence, stages) for evidence in honest), strict=True)
+    return {"least": [_COSINE_MARGIN * min(v for v in one if v is not None) for one in lowest]}
 
 
 CHECKS: Final = {"declared_rate": check_declared_rate, "direction": check_direction}
+CALIBRATIONS: Final = {"declared_rate": _calibrate_rate, "direction": _calibrate_direction}

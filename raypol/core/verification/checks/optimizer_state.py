@@ -3,11 +3,13 @@
 A state acts in all steps to come, so it is compared by its whole effect, which does not shrink with k as the replay error does.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from raypol.core.distances import METRICS, Distances
-from raypol.core.verification.checks.replay import against_thresholds
+from raypol.core.verification.checks.replay import against_limits, limit_of_interval
+from raypol.core.verification.replay import IntervalReplay
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check
 from raypol.core.verification.verifier import Evidence
@@ -19,13 +21,18 @@ which delta is about twice."""
 
 def check_optimizer_state(evidence: Evidence, thresholds: Thresholds, d_ref: Distances | None) -> Check:
     """Compare where the recorded and the replayed state would carry the weights (`Trainer.drift`) with twice delta."""
+    slack = replace(thresholds, **{metric: STATE_SLACK * getattr(thresholds, metric) for metric in METRICS})
+    return judge_state("optimizer_state", evidence, lambda r: limit_of_interval(evidence, r, slack, d_ref))
+
+
+def judge_state(name: str, evidence: Evidence, limit_of: Callable[[IntervalReplay], Distances]) -> Check:
+    """Compare drifts with limits; a state at step 0, or one that cannot follow, has none."""
     problems = []
     if evidence.survey.state_at_start:
         problems.append(f"not empty at step 0 ({len(evidence.survey.state_at_start)} entries)")
     problems += [replay.state_problem for replay in evidence.replays if replay.state_problem]
     compared = [(replay, replay.state_error) for replay in evidence.replays]
-    slack = replace(thresholds, **{metric: STATE_SLACK * getattr(thresholds, metric) for metric in METRICS})
-    check = against_thresholds("optimizer_state", evidence, compared, slack, d_ref, "drift by the state: ")
+    check = against_limits(name, compared, limit_of, "drift by the state: ")
     if problems:
         return Check(
             name=check.name,

@@ -1,0 +1,38 @@
+"""Check `bound_seed`: W_0 and the data order come from a seed that neither party chose alone.
+
+Choi et al. 2023 (arXiv:2307.00682), section 4.3. The seed is a hash of the dataset, the model, the prover's own seed and a random
+share that the verifier gave for this training (`raypol prove --share`). What it does not establish: that the training between
+them took place; an adversary may ask for a share too, and start from that W_0. What W_T then remembers of it is the matter of
+`initial_memory`.
+"""
+
+from typing import Final
+
+from raypol.core.distances import Distances
+from raypol.core.seeds import bound_seed
+from raypol.core.verification.thresholds import Thresholds
+from raypol.core.verification.verdict import Check, check_problems
+from raypol.core.verification.verifier import Evidence
+
+
+def check_bound_seed(evidence: Evidence, _: Thresholds, __: Distances | None) -> Check:
+    """Recompute the seed from both shares, W_0 and every batch from the seed."""
+    recipe, problems = evidence.recipe, []
+    if not recipe.shares:
+        problems.append("the proof's seed was chosen by the prover alone: it names no shares")
+    elif recipe.seed != bound_seed(recipe.dataset_sha256, recipe.model, recipe.shares):
+        problems.append("the seed is not the hash of the dataset, the model and both shares")
+    if evidence.expected_share is None:
+        problems.append("the verifier's share is not known: give the one that was given to the prover")
+    elif recipe.shares and recipe.shares[1] != evidence.expected_share:
+        problems.append("the share is not the one that this verifier gave")
+    if not all(evidence.survey.drawn_from_seed) or not evidence.survey.drawn_from_seed:
+        problems.append("W_0 is not the draw of that seed")
+    if others := sum(evidence.survey.steps_out_of_order):
+        problems.append(f"{others} of {recipe.steps} steps do not have the batch of that seed")
+    return check_problems(
+        "bound_seed", problems, f"W_0 and all {recipe.steps} batches follow from the seed of both shares"
+    )
+
+
+CHECKS: Final = {"bound_seed": check_bound_seed}

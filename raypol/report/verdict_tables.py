@@ -1,0 +1,49 @@
+"""Tables of the verifier: a verdict's checks, a policy's, and all there are."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from raypol.core.verification.checks import CHECKS
+from raypol.core.verification.policies import BOUND, CALIBRATED, Policy
+from raypol.core.verification.verdict import Verdict
+from raypol.report.tables import Bad, Good, Table, words
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """Each check of a policy with its numbers."""
+    lines = [[c.name, Good("passed") if c.passed else Bad("FAILED"), c.detail] for c in verdict.checks]
+    columns = words("check", "outcome", "what was seen", wraps=True)
+    digest = f", SHA-256 {verdict.policy_sha256[:12]}..." if verdict.policy_sha256 else ""
+    return Table(title=f"policy {verdict.policy}{digest}", columns=columns, lines=lines)
+
+
+def policy_table(policy: Policy) -> Table:
+    """Each check of a policy with its parameters."""
+    lines = [[use.check, _parameters(use.complete().parameters)] for use in policy.checks]
+    return Table(title=f"policy {policy.name}", columns=words("check", "parameters", wraps=True), lines=lines)
+
+
+def checks_table(policies: Iterable[Policy]) -> Table:
+    """Every built-in check, what it looks at, and which policies have it."""
+    policies = list(policies)
+    lines = []
+    for name, check in CHECKS.items():
+        function = getattr(check, "func", check)  # of a partial
+        about = (function.__doc__ or "").partition("\n")[0]
+        having = [policy.name for policy in policies if name in {use.check for use in policy.checks}]
+        having += ["calibrated"] if name in CALIBRATED else []
+        having += ["bound"] if name in BOUND else []
+        lines.append([name, about, ", ".join(having) or "by name"])
+    return Table(title="checks", columns=words("check", "what it looks at", "policies", wraps=True), lines=lines)
+
+
+def _parameters(parameters: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} {_value(value)}" for name, value in parameters.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_value(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(_value, value))
+    return f"{value:.3g}" if isinstance(value, float) else "none" if value is None else str(value)

@@ -1,0 +1,93 @@
+"""Policy files: what `raypol calibrate` writes and `raypol verify --policy FILE.json` reads."""
+
+import json
+from typing import Final
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from raypol.core.errors import InputError, first_line
+from raypol.core.imports import is_import_path
+from raypol.core.verification.policies import Policy, find_policy, with_checks
+from raypol.store.location import Location, atomic_output, open_location
+
+FORMAT: Final = "raypol-policy"
+FORMAT_VERSION: Final = 1
+ENDING: Final = ".json"
+MAX_BYTES: Final = 1_000_000
+POLICY: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Policy))
+
+
+def write_policy(file: Location, policy: Policy) -> None:
+    """Write a policy with every parameter, defaults too."""
+    content = {"format": FORMAT, "version": FORMAT_VERSION, **policy.content()}
+    with atomic_output(file) as stream:
+        stream.write(json.dumps(content, indent=1).encode() + b"\n")
+
+
+def open_policy(name: str) -> Policy:
+    """Policy by name, import path or file, with further checks: strict+direction, calibrated.json+my_lab.checks:steady.
+
+    Raises:
+        InputError: no such policy or check, a file that is none, or one that names code outside raypol.
+    """
+    first, *added = name.split("+")
+    if not first.endswith(ENDING):
+        return find_policy(name)
+    return with_checks(read_policy(open_location(first)), added)
+
+
+def read_policy(file: Location) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        InputError: missing, too large, or not a policy of this version.
+    """
+    return parse_policy(read_json(file, FORMAT, FORMAT_VERSION), str(file))
+
+
+def parse_policy(content: object, where: str) -> Policy:
+    """A policy from JSON's types. Files come from anyone, so they name built-in checks alone.
+
+    Raises:
+        InputError: it is no policy, or has a check that raypol does not.
+    """
+    try:
+        policy = POLICY.validate_python(content)
+    except ValidationError as err:
+        raise InputError(f"{where}: not a policy: {problem_of(err)}") from err
+    for use in policy.checks:
+        if is_import_path(use.check):
+            raise InputError(
+                f"{where} names check {use.check[:80]!r}, which is code outside raypol; add it to the file's name: +MODULE:CHECK"
+            )
+        use.complete()
+    return policy
+
+
+def read_json(file: Location, kind: str, version: int) -> dict[str, object]:
+    """The fields of a JSON file of one of our formats, but for the format's name and version.
+
+    Raises:
+        InputError: missing, too large, no JSON, or of another format.
+    """
+    size = file.size()
+    if size < 0:
+        raise InputError(f"no such file: {file}")
+    if size > MAX_BYTES:
+        raise InputError(f"{file}: {size} bytes, expected at most {MAX_BYTES}")
+    with file.filesystem.open_input_stream(file.path) as stream:
+        text = stream.read(MAX_BYTES)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise InputError(f"{file}: not JSON: {first_line(err)[:120]}") from err
+    if not isinstance(content, dict) or content.pop("format", None) != kind or content.pop("version", None) != version:
+        raise InputError(f"{file}: not a {kind} file of version {version}")
+    return content
+
+
+def problem_of(err: ValidationError) -> str:
+    """The first problem of a validation, in one line."""
+    first = err.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part)[:40] for part in first["loc"][:6])
+    return f"{where}: {first_line(first['msg'])}" if where else first_line(first["msg"])
