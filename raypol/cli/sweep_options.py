@@ -19,6 +19,7 @@ from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
 from raypol.runs.sweeps.success_ranges import PolicyName, search_grid, seeds_of
 from raypol.runs.trials.study import Keep
 from raypol.store.escaping import without_secrets
+from raypol.store.policies import open_policy
 
 _AS_THEY_ARE: Final = [
     "search",
@@ -110,6 +111,9 @@ class SweepCommand:
     dataset: OtherDataset = ""
     data_dir: str | None = None
     """Folder of the dataset's files; None = its usual place. Every node needs it there."""
+    policies: tuple[str, ...] = ()
+    """Judge every trial by these policies too, from the same evidence: names, or files that `raypol calibrate` wrote. What they
+    say stands in RESULTS/verdicts; published and strict are always among them."""
     figures: bool = True
     """Draw the figures at the end, into RESULTS/figures/<name>; `raypol report` draws them at any time."""
     dry_run: bool = False
@@ -141,6 +145,7 @@ class SweepCommand:
     def design(self, sweep: Sweep) -> Design:
         """The sweep's at this size, on these devices and this dataset."""
         design = self.devices.apply(sweep.at(self.size))
+        design = replace(design, policies=(*design.policies, *map(open_policy, self.policies)))
         if self.dataset:
             design = design.on_dataset(self.dataset)
         return design if self.data_dir is None else replace(design, train=replace(design.train, data_dir=self.data_dir))

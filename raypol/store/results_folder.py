@@ -48,6 +48,8 @@ class ResultsFolder:
         """Parquet files of trial rows."""
         self.intervals = root / "intervals"
         """Parquet files of interval rows."""
+        self.verdicts = root / "verdicts"
+        """Parquet files of what each policy says of each trial."""
         self.ranges = root / "ranges"
         """Parquet files of success ranges."""
         self.sweeps = root / "sweeps"

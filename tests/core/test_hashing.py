@@ -196,6 +196,7 @@ OTHER: dict[str, Any] = {
     "device": "cuda",
     "threads": 2,
     "given": {"conv1.weight": "0" * 64},
+    "shares": ("0", "ab" * 16),
 }
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from raypol.core.verification.verdict import Check, Verdict
-from raypol.report.trial_tables import demo_table, verdict_table
+from raypol.report.trial_tables import demo_table
+from raypol.report.verdict_tables import verdict_table
 from tests.conftest import Shown
 from tests.report.demo_rows import measured, printed, row
 

@@ -75,7 +75,10 @@ class Survey:
     """What each epoch used of the dataset, in parts."""
 
     def __add__(self, later: "Survey") -> "Survey":
-        return Survey(**{name: getattr(self, name) + getattr(later, name) for name in self.__slots__})
+        joined = {name: getattr(self, name) + getattr(later, name) for name in self.__slots__}
+        if self.used and later.used and self.used[-1].epoch == later.used[0].epoch:
+            joined["used"] = (*self.used[:-1], self.used[-1] + later.used[0], *later.used[1:])
+        return Survey(**joined)
 
     @property
     def epochs(self) -> dict[int, "Use"]:
@@ -371,5 +374,4 @@ def _point_problems(points: Points, dataset: Dataset) -> list[str]:
 def _shortened(found: Survey) -> Survey:
     """Keep the first few problems of each kind."""
     kinds = ("rule", "structure", "indices", "finite", "hashes")
-    shortened = {kind: getattr(found, kind)[:_MAX_PROBLEMS] for kind in kinds}
-    return replace(found, used=tuple(found.epochs.values()), **shortened)
+    return replace(found, **{kind: getattr(found, kind)[:_MAX_PROBLEMS] for kind in kinds})

@@ -10,6 +10,7 @@ from raypol.core.errors import InputError
 from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
+from raypol.core.verification.policies import Policy, published, strict
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.runs.sweeps.axes import axis_text, changed_axes
@@ -42,8 +43,15 @@ class Design:
     """How proofs and spoofs are examined."""
     thresholds: Thresholds = RELATIVE
     """The verifier's slack."""
+    policies: tuple[Policy, ...] = ()
+    """Judge every trial by these too, from the same evidence; `published` and `strict` are always among them."""
     samples: int = 16
     """Points that a random or Optuna search draws; each is run under every arm."""
+
+    def __post_init__(self) -> None:
+        names = [published.name, strict.name, *(policy.name for policy in self.policies)]
+        if double := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(f"two policies are named {double[0]!r}; expected each once, besides published and strict")
 
     def with_devices(
         self, *, prover: Sequence[str] = (), spoofer: Sequence[str] = (), verifier: Sequence[str] = ()
@@ -102,6 +110,7 @@ class Design:
         parts = {"train": train, "spoof": asdict(self.spoof), "thresholds": asdict(self.thresholds)}
         for name, part in parts.items():
             text |= {f"{name}.{key}": repr(value) for key, value in part.items()}
+        text |= {f"policy {policy.name}": policy.sha256 for policy in self.policies}
         return text | {"examination": repr(self.examination)}
 
 

@@ -38,6 +38,7 @@ def trial_at(design: Design, point: Point) -> Trial:
         spoof=design.spoof,
         examination=design.examination,
         thresholds=design.thresholds,
+        policies=design.policies,
     )
     return apply_point(base, point)
 

@@ -79,9 +79,9 @@ def estimate_trial(
     row = with_cost(row, manifest, cost)
     row = with_stats(row, [stats for one in made for stats in one.stats])
     outcome = judge(row, _evidence(recipe, seen, honest, trial), study, trial)
-    row = compare(outcome.row, honest, study.proof.manifest, cost, manifest, outcome.verdicts)
-    row = replace(row, estimated=True, estimate_confidence=CONFIDENCE, estimate_beyond=j, num_points=None)
-    return replace(outcome, row=row)
+    outcome = compare(outcome, honest, study.proof.manifest, cost, manifest)
+    row = replace(outcome.row, estimated=True, estimate_confidence=CONFIDENCE, estimate_beyond=j, num_points=None)
+    return replace(outcome, row=row, judged=())  # a policy judges whole proofs
 
 
 def _judge_job(runner: Runner, study: Study, trial: Trial, sample: SampleJob, manifest: Manifest) -> JudgeJob:

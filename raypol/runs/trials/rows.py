@@ -13,17 +13,18 @@ from raypol.core.proof import Cost, Recipe
 from raypol.core.scoring import Measurements, judge_success, largest, mean, overall_removed_share, removed_share
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.core.verification.policies import published, strict
+from raypol.core.verification.policies import Policy
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Verdict
 from raypol.core.verification.verifier import Evidence
-from raypol.runs.trials.environment import commit, versions_text
+from raypol.runs.trials.environment import commit, versions, versions_text
 from raypol.runs.trials.honest_proof import proof_id_of
 from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.store.proofs.format import Manifest
 from raypol.store.results.columns import Column, columns_of
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.rows import IntervalRow, TrialRow, VerdictRow
+from raypol.store.verdicts import as_json, verdict_file
 
 
 def trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:
@@ -107,8 +108,8 @@ def base_row(
 
 
 def judge(row: TrialRow, evidence: Evidence, study: Study, trial: Trial) -> TrialOutcome:
-    """Judge a trial by both policies; fills errors and verdicts, and makes the interval rows."""
-    verdicts = [policy(evidence, trial.thresholds, study.d_ref) for policy in (published, strict)]
+    """Judge a trial by every policy; fills errors and verdicts, and makes the rows of intervals and verdicts."""
+    verdicts = [policy(evidence, trial.thresholds, study.d_ref) for policy in trial.every_policy]
     replays = evidence.replays
     errors = [replay.error.normalised(study.d_ref) for replay in replays]
     worst, average = largest(errors), mean(errors)
@@ -128,7 +129,7 @@ def judge(row: TrialRow, evidence: Evidence, study: Study, trial: Trial) -> Tria
     buffers = largest(replay.buffer_error for replay in replays)
     intervals = []
     for replay, movement, bought, normalised in zip(replays, movements, removed, errors, strict=True):
-        limit = trial.thresholds.at(replay.interval.stop / evidence.recipe.steps, study.d_ref)
+        limit = trial.thresholds.at(replay.interval.stop / evidence.recipe.steps, study.d_ref, movement)
         intervals += [
             IntervalRow(
                 sweep_id=row.sweep_id,
@@ -152,7 +153,7 @@ def judge(row: TrialRow, evidence: Evidence, study: Study, trial: Trial) -> Tria
             for m in METRICS
         ]
     accuracies = evidence.survey.accuracies
-    by_published, by_strict = verdicts
+    by_published, by_strict, *_ = verdicts
     numbers: dict[str, Any] = {}
     for m in METRICS:
         numbers |= {f"error_{m}": worst[m], f"mean_error_{m}": average[m], f"jump_{m}": jump[m]}
@@ -169,22 +170,56 @@ def judge(row: TrialRow, evidence: Evidence, study: Study, trial: Trial) -> Tria
         buffer_error_l2=buffers.l2,
         accuracy_final=accuracies[-1] if accuracies else None,
     )
-    return TrialOutcome(row=row, intervals=tuple(intervals), verdicts=tuple(verdicts))
+    judged = [
+        _verdict_row(row, evidence, verdict, policy, study, trial)
+        for policy, verdict in zip(trial.every_policy, verdicts, strict=True)
+    ]
+    return TrialOutcome(row=row, intervals=tuple(intervals), verdicts=tuple(verdicts), judged=tuple(judged))
 
 
-def compare(
-    row: TrialRow, honest: TrialRow, proof: Manifest, cost: Cost, manifest: Manifest, verdicts: Sequence[Verdict]
-) -> TrialRow:
-    """Fill success against the honest proof, each condition apart."""
-    spoof_standing, proof_standing = standing_of(row, cost, manifest), standing_of(honest, proof.generation, proof)
-    by_published, by_strict = (
-        judge_success(spoof_standing, proof_standing, accepted=v.is_valid, rejected_by=v.rejected_by) for v in verdicts
+def _verdict_row(
+    row: TrialRow, evidence: Evidence, verdict: Verdict, policy: Policy, study: Study, trial: Trial
+) -> VerdictRow:
+    environment = {**versions(), "device": row.verifier_device_name}
+    file = verdict_file(verdict, policy, evidence, trial.thresholds, study.d_ref, environment)
+    return VerdictRow(
+        sweep_id=row.sweep_id,
+        trial_id=row.trial_id,
+        proof_id=row.proof_id,
+        arm=row.arm,
+        policy=policy.name,
+        policy_sha256=policy.sha256,
+        nonce=file.nonce,
+        selection=file.selection,
+        replayed=file.replayed,
+        num_intervals=file.intervals,
+        unjudged=file.unjudged,
+        outcome=file.outcome,
+        accepted=verdict.is_valid,
+        rejected_by=verdict.rejected_by,
+        verdict_sha256=file.sha256,
+        verdict=as_json(file),
     )
+
+
+def compare(outcome: TrialOutcome, honest: TrialRow, proof: Manifest, cost: Cost, manifest: Manifest) -> TrialOutcome:
+    """Fill success against the honest proof, each condition apart, under every policy."""
+    row = outcome.row
+    spoof_standing, proof_standing = standing_of(row, cost, manifest), standing_of(honest, proof.generation, proof)
+    successes = [
+        judge_success(spoof_standing, proof_standing, accepted=verdict.is_valid, rejected_by=verdict.rejected_by)
+        for verdict in outcome.verdicts
+    ]
+    by_published, by_strict, *_ = successes
     same_work = manifest.recipe.batch_size == proof.recipe.batch_size and manifest.environment.get(
         "device"
     ) == proof.environment.get("device")
     honest_step_s = proof.generation.device_s / proof.recipe.steps
-    return replace(
+    judged = [
+        replace(one, success=success.is_success, bound_by=success.bound_by)
+        for one, success in zip(outcome.judged, successes, strict=True)
+    ]
+    row = replace(
         row,
         success=by_published.is_success,
         success_strict=by_strict.is_success,
@@ -195,6 +230,7 @@ def compare(
         proof_reference=honest.proof_id,
         **{f"ratio_{name}": ratio for name, ratio in by_published.ratios.items()},  # type: ignore[arg-type]
     )
+    return replace(outcome, row=row, judged=tuple(judged))
 
 
 def standing_of(row: TrialRow, cost: Cost, manifest: Manifest) -> Measurements:

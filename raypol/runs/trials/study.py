@@ -9,13 +9,14 @@ from raypol.core.distances import Distances
 from raypol.core.errors import InputError
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
+from raypol.core.verification.policies import Policy, published, strict
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
 from raypol.core.verification.verdict import Verdict
 from raypol.runs.trials.honest_proof import HonestProof, proof_id_of
 from raypol.runs.trials.verify import Examination
 from raypol.store.location import Location
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.rows import IntervalRow, TrialRow, VerdictRow
 
 Keep = Literal["all", "successful", "none"]
 
@@ -34,10 +35,17 @@ class Trial:
     """T', k, trajectory, declared hyperparameters, carry, seed."""
     examination: Examination = field(default_factory=lambda: Examination(conditions=Conditions()))
     thresholds: Thresholds = RELATIVE
+    policies: tuple[Policy, ...] = field(default=(), repr=False)
+    """Judge by these too, from the same evidence."""
     prover: str = "cpu"
     """Device as asked for, like the next two."""
     spoofer: str = "cpu"
     verifier: str = "cpu"
+
+    @property
+    def every_policy(self) -> tuple[Policy, ...]:
+        """`published` and `strict`, whose words are columns of the trial's row, and the others."""
+        return (published, strict, *self.policies)
 
     @property
     def data(self) -> DataSource:
@@ -51,13 +59,18 @@ class Trial:
         parts = {"train": self._train, "arm": self.arm, "attack": self.attack}
         parts |= {"attack_path": self._attack_path, "spoof": self.spoof}
         parts |= {name: getattr(self, name) for name in names}
+        if self.policies:
+            parts["policies"] = [policy.sha256 for policy in self.policies]
         text = ", ".join(f"{name}={part!r}" for name, part in parts.items())
         return proof_id_of("trial", {"sweep": sweep_id, "setup": f"Setup({text})"})
 
     def honest_key(self) -> str:
         """Name of its baseline: the honest proof under the same conditions."""
         honest = (self._train, self.prover, self.verifier, self.examination, self.thresholds)
-        return proof_id_of("honest", {"key": repr(honest)})
+        key = {"key": repr(honest)}
+        if self.policies:
+            key["policies"] = repr([policy.sha256 for policy in self.policies])
+        return proof_id_of("honest", key)
 
     @property
     def _train(self) -> TrainConfig:
@@ -98,5 +111,8 @@ class TrialOutcome:
     row: TrialRow
     intervals: tuple[IntervalRow, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    """Of `Trial.every_policy`, in order."""
+    judged: tuple[VerdictRow, ...] = ()
+    """The rows of these verdicts."""
     lost: bool = False
     """True if a worker or the storage was lost: another try goes on where this one stood."""

@@ -74,7 +74,7 @@ def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = ""
     own = standing_of(outcome.row, manifest.generation, manifest)
     ratios = {f"ratio_{name}": 1.0 for name in judge_success(own, own, accepted=True, rejected_by="").ratios}
     outcome = replace(outcome, row=replace(outcome.row, step_equivalents=1.0, **ratios))  # type: ignore[arg-type]
-    write_trial(study.results, outcome.row, outcome.intervals)
+    write_trial(study.results, outcome.row, outcome.intervals, outcome.judged)
     return outcome
 
 
@@ -99,7 +99,7 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> T
         lines = "".join(traceback.format_exception(err))
         outcome = TrialOutcome(row=replace(row, status="error", message=f"{type(err).__name__}: {err}\n{lines}"))
         outcome = replace(outcome, lost=may_be_resumed(err))
-    storage_retries(write_trial, study.results, outcome.row, outcome.intervals)
+    storage_retries(write_trial, study.results, outcome.row, outcome.intervals, outcome.judged)
     proof_id = _folder(study, trial)
     if not outcome.lost:  # only now: until the row is there, another try may have to go on from them
         crafted_folder(study.results, proof_id).remove()
@@ -138,7 +138,7 @@ def _run_trial(
     row = with_cost(row, manifest, cost)
     row = with_stats(row, forged.stats)
     outcome = judge(row, evidence, study, trial)
-    return replace(outcome, row=compare(outcome.row, honest, study.proof.manifest, cost, manifest, outcome.verdicts))
+    return compare(outcome, honest, study.proof.manifest, cost, manifest)
 
 
 def _stopped(

@@ -5,7 +5,7 @@ from typing import Final, get_args
 
 from raypol.store.results.columns import Group, columns_of
 from raypol.store.results.range_rows import RangeRow
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.rows import IntervalRow, TrialRow, VerdictRow
 
 _INTRODUCTION: Final = """# Results
 
@@ -15,6 +15,7 @@ A results folder holds Parquet files that any reader opens with a glob, such as 
 |---|---|
 | `trials/*.parquet` | one for each trial of an arm, and for each honest proof |
 | `intervals/*.parquet` | one for each verified interval of a trial and each metric |
+| `verdicts/*.parquet` | one for each trial and policy: what it says, and the verdict itself as JSON |
 | `ranges/*.parquet` | one for each arm and policy of a range search over all seeds, and one for each seed |
 
     SELECT arm, steps, error_l2, success
@@ -34,7 +35,7 @@ This page is made from the descriptions beside the fields in `raypol/store/resul
 
 def describe_results() -> str:
     """Markdown: every column of the results by table and topic, with its type, unit and meaning."""
-    tables = [("trials", TrialRow), ("intervals", IntervalRow), ("ranges", RangeRow)]
+    tables = [("trials", TrialRow), ("intervals", IntervalRow), ("verdicts", VerdictRow), ("ranges", RangeRow)]
     return "\n".join([_INTRODUCTION, *(part for name, row_type in tables for part in _describe(name, row_type))])
 
 

@@ -2,6 +2,7 @@
 
 RESULTS/trials/<trial_id>.parquet      one row per trial and arm
 RESULTS/intervals/<trial_id>.parquet   one row per verified interval and metric
+RESULTS/verdicts/<trial_id>.parquet    one row per policy
 
 A file appears as a whole or not at all, and a trial that is run again replaces its own file: no half file, no duplicate row.
 What else lies there (half a copy, another program's file) is left out, and a line says so.
@@ -30,7 +31,7 @@ from raypol.store.parquet.pages import CODECS, check_pages
 from raypol.store.results.columns import columns_of, needed_columns, schema_of
 from raypol.store.results.legacy import legacy_fields, upgrade
 from raypol.store.results.plain_files import is_plain_row
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.rows import IntervalRow, TrialRow, VerdictRow
 from raypol.store.results_folder import ResultsFolder, is_path_component
 
 if TYPE_CHECKING:
@@ -59,15 +60,24 @@ _NAMED: Final = 3
 """Files that a line names; more are counted."""
 
 
-def write_trial(results: Location, trial: TrialRow, intervals: Sequence[IntervalRow]) -> None:
-    """Record one trial; the intervals first, so that a trial that is there is complete."""
+def write_trial(
+    results: Location, trial: TrialRow, intervals: Sequence[IntervalRow], verdicts: Sequence[VerdictRow] = ()
+) -> None:
+    """Record one trial; its intervals and verdicts first, so that a trial that is there is complete."""
     write_rows(ResultsFolder(results).intervals, trial.trial_id, IntervalRow, intervals)
+    if verdicts:
+        write_rows(ResultsFolder(results).verdicts, trial.trial_id, VerdictRow, verdicts)
     write_rows(ResultsFolder(results).trials, trial.trial_id, TrialRow, [trial])
 
 
 def read_trials(results: Location, *, sweep_id: str = "") -> list[TrialRow]:
     """Read the rows of a results folder, or of one sweep in it, by trial_id; columns that an older file lacks are empty."""
     return read_rows(ResultsFolder(results).trials, TrialRow, sweep_id)
+
+
+def read_verdicts(results: Location, *, sweep_id: str = "") -> list[VerdictRow]:
+    """Read what policies say of the trials of a results folder, or of one sweep in it."""
+    return read_rows(ResultsFolder(results).verdicts, VerdictRow, sweep_id)
 
 
 def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[IntervalRow]] | None:
