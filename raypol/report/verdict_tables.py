@@ -29,11 +29,11 @@ def checks_table(policies: Iterable[Policy]) -> Table:
     lines = []
     for name, check in CHECKS.items():
         function = getattr(check, "func", check)  # of a partial
-        about = (function.__doc__ or "").partition("\n")[0]
+        about = (function.__doc__ or "").partition("\n")[0].removeprefix("Check that ").removeprefix("Check ")
         having = [policy.name for policy in policies if name in {use.check for use in policy.checks}]
         having += ["calibrated"] if name in CALIBRATED else []
         having += ["bound"] if name in BOUND else []
-        lines.append([name, about, ", ".join(having) or "by name"])
+        lines.append([name, about[:1].upper() + about[1:], ", ".join(having) or "by name"])
     return Table(title="checks", columns=words("check", "what it looks at", "policies", wraps=True), lines=lines)
 
 

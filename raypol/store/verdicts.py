@@ -11,10 +11,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from raypol.core.distances import Distances
 from raypol.core.errors import InputError
 from raypol.core.proof import Recipe
+from raypol.core.verification.checks import CALIBRATIONS
 from raypol.core.verification.policies import Policy
 from raypol.core.verification.replay import Augmentation, Conditions, ReplayPrecision
 from raypol.core.verification.thresholds import Thresholds
-from raypol.core.verification.verdict import Check, Verdict
+from raypol.core.verification.verdict import FAMILY, Check, Verdict
 from raypol.core.verification.verifier import Evidence, Selection
 from raypol.store.location import Location, atomic_output
 from raypol.store.policies import parse_policy, problem_of, read_json
@@ -88,9 +89,12 @@ VERDICT: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(VerdictFile
 
 def outcome_of(verdict: Verdict, policy: Policy) -> Outcome:
     """What a verdict comes to: a pass that cannot have failed accepts nothing, unless that is what the policy is."""
-    if verdict.foreign or (verdict.is_valid and verdict.unjudged and not policy.is_published):
+    failed = {check.name for check in verdict.checks if not check.passed}
+    if verdict.foreign and failed <= {FAMILY, *CALIBRATIONS}:  # numbers of another family say neither yes nor no
         return "not calibrated"
-    return "accepted" if verdict.is_valid else "rejected"
+    if failed:
+        return "rejected"
+    return "not calibrated" if verdict.unjudged and not policy.is_published else "accepted"
 
 
 def verdict_file(

@@ -30,6 +30,7 @@ from raypol.runs.sweeps.forecast import Forecaster
 RAYPOL = str(Path(sys.executable).parent / "raypol")
 NESTED: dict[str, list[type[Any]]] = {
     "prove": [TrainConfig],
+    "calibrate": [TrainConfig],
     "spoof": [*dict.fromkeys(map(type, PRESETS.values())), SpoofConfig, TrajectoryConfig],
     "import": [Claims],
     "plan": [Forecaster],
@@ -143,7 +144,9 @@ def test_nothing_but_proofs_and_locks_is_left(made: Made) -> None:
         ("proof", ("--policy", "strict"), 0),
         ("proof", ("--policy", "published", "--augmentation", "recorded"), 0),
         ("proof", ("--delta-l1", "0", "--delta-l2", "0", "--delta-linf", "0", "--delta-cos", "0"), 0),
-        ("proof", ("--delta-l2", "0", "--augmentation", "fresh"), 1),
+        ("proof", ("--delta-l2", "0", "--augmentation", "fresh", "--thresholds", "static"), 1),
+        ("proof", ("--augmentation", "fresh"), 2),
+        ("proof", ("--thresholds", "static"), 2),
         ("proof", ("--root", "0" * 64), 1),
         ("proof", ("--select", "top_q", "--query-budget", "2"), 0),
         ("proof", ("--select", "random"), 0),
@@ -157,8 +160,11 @@ def test_verify_exits_0_when_it_accepts_and_1_when_it_rejects(
     before = snapshot(made.results)
     ran = run("verify", getattr(made, which), *words)
     assert ran.code == code, ran.out + ran.err
-    assert ("ACCEPTED" if code == 0 else "REJECTED by ") in ran.out
-    assert "error" not in ran.err
+    if ran.err.count("error: "):
+        assert code == 2
+        assert "policy strict is not calibrated for fresh augmentation" in ran.err
+    else:
+        assert ("ACCEPTED", "REJECTED by ", "NOT CALIBRATED: ")[code] in ran.out
     assert snapshot(made.results) == before, "asking changes nothing"
 
 
@@ -178,9 +184,8 @@ def test_a_spoof_from_other_data_is_verified_with_them(run: Run, made: Made, tmp
     words = ("--attack", "null", "--steps", "4", "--interval", "2", "--dataset", "digits/D2", "--results", tmp_path)
     spoofed = run("spoof", made.proof, *words)
     assert spoofed.code == 0, spoofed.err
-    ran = run(
-        "verify", spoofed.last, "--delta-l1", "1e9", "--delta-l2", "1e9", "--delta-linf", "1e9", "--delta-cos", "2"
-    )
+    loose = ("--delta-l1", "1e9", "--delta-l2", "1e9", "--delta-linf", "1e9", "--delta-cos", "2")
+    ran = run("verify", spoofed.last, "--policy", "published", *loose)
     assert ran.code == 0, ran.out + ran.err
     assert "on digits/D2, 4 steps" in ran.out
     ran = run("verify", spoofed.last, "--dataset", "digits")
@@ -190,9 +195,13 @@ def test_a_spoof_from_other_data_is_verified_with_them(run: Run, made: Made, tmp
 
 @pytest.mark.parametrize("kind", ["relative", "dynamic"])
 def test_relative_thresholds_with_their_reference(run: Run, made: Made, kind: str) -> None:
-    ran = run("verify", made.proof, "--thresholds", kind, "--reference", made.proof, made.other)
+    words = ("verify", made.proof, "--thresholds", kind, "--reference", made.proof, made.other)
+    ran = run(*words, "--policy", "published")
     assert ran.code == 0, ran.out + ran.err
     assert f"{kind} thresholds" in ran.out
+    ran = run(*words)  # late moves are smaller than any share of d_ref
+    assert ran.code == 2
+    assert "a replay that goes nowhere passes" in ran.out
 
 
 def test_a_copied_folder_verifies_elsewhere(
@@ -361,8 +370,8 @@ def assert_one_line(ran: Ran, *fragments: str) -> None:
 
 
 EVERY = (
-    "demo, prove, spoof, verify, range, relatives, cluster, join, import, export, models, plan, report, sync, explore, "
-    "top"
+    "demo, prove, spoof, verify, calibrate, policies, range, relatives, cluster, join, import, export, models, plan, report, "
+    "sync, explore, top"
 )
 """In the order of the help."""
 
@@ -392,7 +401,7 @@ USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("spoof",), ("raypol spoof", "Folder of the proof", "see raypol spoof --help")),
     (("spoof", "x", "--crafting", "magic"), ("'magic'", "'signed'", "see raypol spoof --help")),
     (("spoof", "x", "--path", "curved"), ("'curved'", "'eased'")),
-    (("verify", "x", "--select", "some"), ("'some'", "'all', 'top_q', 'random'", "see raypol verify --help")),
+    (("verify", "x", "--select", "some"), ("'some'", "all", "top_q", "random", "see raypol verify --help")),
     (("verify", "x", "--reference", "y"), ("--reference",)),
     (("cluster", "--adress", "x"), ("perhaps you meant --address", "see raypol cluster --help")),
 ]

@@ -202,7 +202,7 @@ def test_a_prover_that_is_stopped_goes_on_from_its_note(tmp_path: Path, how: sig
     for folder in ("parts", "whole"):
         done = subprocess.run(prove(folder), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr
-        assert ("taken up at step" in done.stdout) is (folder == "parts")
+        assert ("resumed at step" in done.stdout) is (folder == "parts")
         folders.append(open_location(done.stdout.splitlines()[-1]))
     parts, whole = map(read_manifest, folders)
     assert (parts.root, parts.files, parts.sizes) == (whole.root, whole.files, whole.sizes)

@@ -2,7 +2,6 @@
 
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import Annotated
 
 import tyro
 
@@ -26,7 +25,7 @@ from raypol.store.policies import ENDING, write_policy
 @dataclass(frozen=True, kw_only=True)
 class CalibrateCommand(RunnerOptions):
     """Make a policy file from honest runs: train under several seeds, replay each, and take the slack from what is seen. Says how
-    many of these proofs a policy made from the others rejects. Prints the file's name last; use it with `raypol verify --policy`.
+    many of these proofs a policy made from the others rejects. Prints the file's name last; it is a --policy of `raypol verify`.
     The file is valid for this family of trainings alone: the same data, model, k, batch size, optimizer, schedule and
     augmentation, T from half to twice of it, and the same conditions of replay.
     """
@@ -46,7 +45,8 @@ class CalibrateCommand(RunnerOptions):
     """Of the replays."""
     nonce: int | None = None
     """The verifier's random number, for fresh augmentation; None = a fresh one."""
-    out: Annotated[str, tyro.conf.arg(help="The policy file; None = KIND.json in the current folder.")] | None = None
+    out: str | None = None
+    """The policy file, *.json; None = KIND.json in the current folder."""
     results: WrittenResults = "results"
 
     def run(self) -> int:

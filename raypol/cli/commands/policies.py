@@ -16,7 +16,7 @@ from raypol.store.policies import open_policy
 class PoliciesCommand:
     """List the policies and checks, or show one policy with every parameter: a name, a file, POLICY+CHECK."""
 
-    policy: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[POLICY]")] = ""
+    policy: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="POLICY")] = ""
     """The policy to show; none = list all."""
     debug: Debug = False
 

@@ -22,7 +22,7 @@ from raypol.core.verification.policies import Policy
 from raypol.core.verification.replay import Augmentation, Conditions, ReplayPrecision
 from raypol.core.verification.stages import STAGES
 from raypol.core.verification.thresholds import MOVES, RELATIVE, Thresholds
-from raypol.core.verification.verdict import Verdict
+from raypol.core.verification.verdict import FAMILY, Verdict
 from raypol.core.verification.verifier import Evidence, Selection
 from raypol.report.verdict_tables import verdict_table
 from raypol.runs.trials.environment import environment_of
@@ -221,7 +221,10 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
             )
         outcome = outcome_of(verdict, policy)
         words = {"accepted": "ACCEPTED", "rejected": f"REJECTED by {verdict.rejected_by}"}
-        why = f": {verdict.foreign}" if verdict.foreign else ": calibrate (raypol calibrate), or use --thresholds moves"
+        why = ": calibrate (raypol calibrate), or use --thresholds moves"
+        if verdict.foreign:
+            others = [check.name for check in verdict.checks if not check.passed and check.name != FAMILY]
+            why = f" for this proof: {verdict.foreign}" + (f"; {', '.join(others)} would say no" if others else "")
         slack = f", {thresholds.kind} thresholds" if any(check.name == "replay" for check in verdict.checks) else ""
         say(
             f"{words.get(outcome, f'NOT CALIBRATED{why}')} in {seconds:.1f} s "

@@ -403,4 +403,6 @@ class VerdictRow:
         "success", "bound by", "The first condition of success that failed; empty if none.", default=""
     )
     verdict_sha256: str = column("verdict", "verdict's SHA-256", "Digest of the verdict, hex.")
-    verdict: str = column("verdict", "verdict", "The verdict file as text: `raypol verify --recheck` repeats it.")
+    verdict: str = column(
+        "verdict", "verdict", "The verdict file as text, which the verifier's option --recheck repeats."
+    )

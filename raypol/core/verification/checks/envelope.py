@@ -2,7 +2,7 @@
 
 Honest errors fall with the learning rate, 500-fold in the embedded example; a slack that admits the early ones admits a forgery
 whose every move is smaller than that. Here each stage of training has its own slack: the largest error of the calibrated runs
-in it, times a margin.
+in it, times a margin, or times the ratio of their extremes where that is more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,10 +49,18 @@ def _calibration(
     def calibrate(honest: Sequence[Evidence], margin: float) -> dict[str, Any]:
         stages = stages_of(honest, STAGES)
         found = [by_stage(evidence, stages, of) for evidence in honest]
-        worst = [largest(error for one in found for error in one[stage]) for stage in range(stages)]
-        return {"limits": {m: [margin * one[m] for one in worst] for m in METRICS}}
+        worst = [[largest(one[stage]) for one in found] for stage in range(stages)]
+        return {
+            "limits": {m: [_limit([error[m] for error in of_stage], margin) for of_stage in worst] for m in METRICS}
+        }
 
     return calibrate
+
+
+def _limit(worst: Sequence[float], margin: float) -> float:
+    """From each honest proof's largest error in a stage: the next one may exceed the largest by as much as they differ."""
+    high, low = max(worst), min(worst)
+    return high * max(margin, high / low if low > 0.0 else margin)
 
 
 CHECKS: Final = {"envelope": check_envelope, "state_envelope": check_state_envelope}

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from statistics import median
 from typing import Any, Final
 
 from raypol.core.distances import Distances
@@ -12,7 +11,7 @@ from raypol.core.verification.verdict import Check
 from raypol.core.verification.verifier import Evidence
 
 _MARGIN: Final = 0.1
-"""Below the lowest honest median accuracy of a stage, for short stages of a noisy early training."""
+"""Below the lowest honest accuracy of a stage, or the spread of the honest ones if that is more."""
 
 
 def check_performance_trend(evidence: Evidence, _: Thresholds, __: Distances | None) -> Check:
@@ -30,31 +29,35 @@ def check_performance_trend(evidence: Evidence, _: Thresholds, __: Distances | N
 
 
 def check_accuracy_curve(evidence: Evidence, _: Thresholds, __: Distances | None, *, least: Sequence[float]) -> Check:
-    """Check that the median accuracy of each stage is that of honest training, within a margin."""
-    medians = _medians(evidence, len(least))
-    passed = all(value is None or value >= low for value, low in zip(medians, least, strict=True))
-    told = ", ".join("-" if value is None else f"{value:.2f}" for value in medians)
+    """Check that the best accuracy so far is that of honest training at every stage, within a margin."""
+    best = _best_so_far(evidence, len(least))
+    passed = all(value is None or value >= low for value, low in zip(best, least, strict=True))
+    told = ", ".join("-" if value is None else f"{value:.2f}" for value in best)
     wanted = ", ".join(f"{low:.2f}" for low in least)
-    margins = [value - low for value, low in zip(medians, least, strict=True) if value is not None]
-    detail = f"median accuracy by stage {told}; expected >= {wanted}"
+    margins = [value - low for value, low in zip(best, least, strict=True) if value is not None]
+    detail = f"best accuracy by stage {told}; expected >= {wanted}"
     if not margins:
         return Check(name="accuracy_curve", passed=False, detail="no model's accuracy was measured")
     return Check(name="accuracy_curve", passed=passed, detail=detail, numbers={"margin": min(margins)})
 
 
-def _medians(evidence: Evidence, stages: int) -> list[float | None]:
-    """By stage, over those models at the ends of its intervals whose accuracy was measured."""
+def _best_so_far(evidence: Evidence, stages: int) -> list[float | None]:
+    """Of the models up to the end of each stage whose accuracy was measured: single models of an early stage may be poor ones."""
     recipe, found = evidence.recipe, [list[float]() for _ in range(stages)]
     for interval, accuracy in zip(recipe.intervals(), evidence.survey.accuracies[1:], strict=False):
-        found[stage_of(interval.start, recipe.steps, stages)].append(accuracy)
-    known = [[accuracy for accuracy in one if not math.isnan(accuracy)] for one in found]
-    return [median(one) if one else None for one in known]
+        if not math.isnan(accuracy):
+            found[stage_of(interval.start, recipe.steps, stages)].append(accuracy)
+    return [max(known) if (known := [one for part in found[: i + 1] for one in part]) else None for i in range(stages)]
 
 
 def _calibrate(honest: Sequence[Evidence], _: float) -> dict[str, Any]:
     stages = stages_of(honest, STAGES)
-    curves = zip(*(_medians(evidence, stages) for evidence in honest), strict=True)
-    return {"least": [max(min(v for v in one if v is not None) - _MARGIN, 0.0) for one in curves]}
+    least = [0.0]  # a training may be late by a stage: each is held against the honest ones of the stage before
+    for stage in zip(*(_best_so_far(evidence, stages) for evidence in honest), strict=True):
+        known = [value for value in stage if value is not None]
+        spread = max(known, default=0.0) - min(known, default=0.0)
+        least.append(max(min(known, default=0.0) - max(_MARGIN, spread), 0.0))
+    return {"least": least[:stages]}
 
 
 CHECKS: Final = {"performance_trend": check_performance_trend, "accuracy_curve": check_accuracy_curve}
