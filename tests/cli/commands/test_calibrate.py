@@ -1,0 +1,120 @@
+"""`raypol calibrate`, `raypol policies` and verdict files, as a user types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_main import Run, run
+
+__all__ = ["run"]
+
+TRAIN = ("--steps", "24", "--interval", "6", "--batch-size", "32")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def calibrated(run: Run, kind: str = "calibrated") -> str:
+    made = run("calibrate", *TRAIN, "--seeds", "3", "--margin", "6", "--nonce", "1", "--kind", kind)
+    assert made.code == 0, made.err
+    return made.out
+
+
+def test_a_policy_is_made_and_judges(run: Run, place: Path) -> None:
+    out = calibrated(run)
+    assert "of 3 honest proofs rejected by the policy of the others" in out
+    assert out.splitlines()[-1] == "calibrated.json"
+    digest = json.loads(json.dumps(out.split("SHA-256 ")[1].split(",")[0]))
+    proof = run("prove", *TRAIN, "--seed", "9").last
+    accepted = run("verify", proof, "--policy", "calibrated.json", "--verdict", "v.json")
+    assert accepted.code == 0, accepted.out
+    assert f"SHA-256 {digest[:12]}" in accepted.out
+    assert "fresh augmentation" in accepted.out, "as it was calibrated"
+    other = run("prove", *TRAIN, "--lr", "0.01").last
+    foreign = run("verify", other, "--policy", "calibrated.json")
+    assert foreign.code == 2
+    assert "NOT CALIBRATED for this proof: optimizer: calibrated on" in foreign.out
+    shown = run("policies", "calibrated.json")
+    assert shown.code == 0
+    assert digest in shown.out
+    assert "T = 24" in shown.out
+    assert (place / "v.json").is_file()
+
+
+def test_a_verdict_is_rechecked(run: Run, place: Path) -> None:
+    proof = run("prove", *TRAIN).last
+    made = run("verify", proof, "--policy", "published", "--augmentation", "fresh", "--verdict", "v.json")
+    assert made.code in (0, 1)
+    digest = json.loads((place / "v.json").read_text())["sha256"]
+    assert f"verdict written to v.json, SHA-256 {digest}" in made.out
+    again = run("verify", proof, "--recheck", "v.json", "--verdict", "w.json")
+    assert again.code == 0, again.out
+    assert "CONFIRMED" in again.out
+    assert "every number is the same" in again.out
+    assert json.loads((place / "w.json").read_text())["sha256"] == digest
+    other = run("prove", *TRAIN, "--seed", "1").last
+    wrong = run("verify", other, "--recheck", "v.json")
+    assert wrong.code == 1
+    assert "root: " in wrong.out
+    assert "NOT CONFIRMED" in wrong.out
+    both = run("verify", proof, "--recheck", "v.json", "--nonce", "3")
+    assert (both.code, "--nonce is as the verdict says" in both.err) == (2, True)
+
+
+def test_a_bound_proof_names_its_share(run: Run, place: Path) -> None:
+    del place
+    share = "0f" * 16
+    calibrated(run, "bound")
+    proof = run("prove", *TRAIN, "--seed", "9", "--share", share).last
+    accepted = run("verify", proof, "--policy", "bound.json", "--share", share)
+    assert accepted.code == 0, accepted.out
+    assert "a stolen W_T with noise of" in accepted.out
+    for words in ((), ("--share", "00" * 16)):
+        refused = run("verify", proof, "--policy", "bound.json", *words)
+        assert (refused.code, "REJECTED by bound_seed" in refused.out) == (1, True)
+    unbound = run("prove", *TRAIN, "--seed", "9").last
+    assert run("verify", unbound, "--policy", "bound.json", "--share", share).code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("calibrate", "--seeds", "2"), "expected seeds in 3..1000, got 2"),
+        (("calibrate", "--margin", "0.5", "--seeds", "3", *TRAIN), "expected a margin >= 1"),
+        (("calibrate", "--out", "policy.txt"), "expected a policy file that ends in .json"),
+        (("prove", "--share", "xyz"), "expected share as 16 to 128 lower-case hex digits"),
+        (("policies", "trust"), "unknown policy 'trust'"),
+        (("policies", "none.json"), "no such file"),
+        (("policies", "strict+envelope"), "check envelope needs limits"),
+    ],
+)
+def test_bad_input_is_one_line(words: tuple[str, ...], said: str, run: Run, place: Path) -> None:
+    del place
+    ran = run(*words)
+    assert ran.code == 2
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_references_are_checked_themselves(run: Run, place: Path) -> None:
+    proof, other = (run("prove", *TRAIN, "--seed", seed).last for seed in ("1", "2"))
+    words = ("verify", proof, "--policy", "published", "--thresholds", "relative", "--reference", proof, other)
+    assert run(*words).code == 0
+    manifest = place / other / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["root"] = "0" * 64
+    manifest.write_text(json.dumps(content))
+    ran = run(*words)
+    assert ran.code == 2
+    assert "is no honest reference: hashes: the root does not match the recorded one" in ran.err
+
+
+def test_every_check_is_listed_with_what_it_looks_at(run: Run) -> None:
+    ran = run("policies")
+    assert ran.code == 0
+    for name in ("published", "strict", "calibrated", "bound", "initial_memory", "performance_trend"):
+        assert name in ran.out
