@@ -17,11 +17,13 @@ from raypol.report.conclusions import conclude
 from raypol.report.range_summary import range_table
 from raypol.report.tables import Table, TableColumn, words
 from raypol.report.trial_tables import choices_table, controls_table, every_trial_table, points_table
+from raypol.report.verdict_tables import verdicts_table
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.tracking.sync import kept_summary
 from raypol.store.escaping import markdown_text
 from raypol.store.location import Location
 from raypol.store.quoting import command_line
+from raypol.store.results.files import read_verdicts
 from raypol.store.results.rows import TrialRow
 
 _MOST_FACTS: Final = 8
@@ -85,6 +87,7 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
         _figures(material, on_progress),
         Section(id="ranges", title="Success ranges of T'", tables=ranges),
         _controls([row for row in trials if row.is_ok]),
+        _policies(results, sweep_id),
         Section(id="points", title="Every point of the sweep", tables=points),
         Section(id="trials", title="Trials", tables=[every_trial_table(trials)] if trials else ()),
         _failures(material.rows),
@@ -165,6 +168,16 @@ def _controls(done: Sequence[TrialRow]) -> Section:
     text = f"**Missing controls: {', '.join(missing)}.** No attack can be credited with anything.\n" if missing else ""
     tables = [controls_table(done)] if done else []
     return Section(id="controls", title="Attacks and controls", markdown=text, tables=tables)
+
+
+def _policies(results: Location, sweep_id: str) -> Section:
+    verdicts = read_verdicts(results, sweep_id=sweep_id)
+    text = (
+        "Accepted: every check passed. Not calibrated: in some interval the slack is at least the claimed move, so that a replay "
+        "that goes nowhere passes, or the proof is of another family than the policy."
+    )
+    tables = [verdicts_table(verdicts)] if verdicts else []
+    return Section(id="policies", title="What each policy says", markdown=text if verdicts else "", tables=tables)
 
 
 def _failures(rows: Sequence[TrialRow]) -> Section:

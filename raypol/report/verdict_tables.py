@@ -1,12 +1,15 @@
-"""Tables of the verifier: a verdict's checks, a policy's, and all there are."""
+"""Tables of the verifier: a verdict's checks, a policy's, all there are, and what policies say of a sweep."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.policies import BOUND, CALIBRATED, Policy
 from raypol.core.verification.verdict import Verdict
-from raypol.report.tables import Bad, Good, Table, words
+from raypol.figures.style.arms import in_order
+from raypol.report.tables import Bad, Good, Table, TableColumn, words
+from raypol.store.results.rows import HONEST, VerdictRow
 
 
 def verdict_table(verdict: Verdict) -> Table:
@@ -35,6 +38,39 @@ def checks_table(policies: Iterable[Policy]) -> Table:
         having += ["bound"] if name in BOUND else []
         lines.append([name, about[:1].upper() + about[1:], ", ".join(having) or "by name"])
     return Table(title="checks", columns=words("check", "what it looks at", "policies", wraps=True), lines=lines)
+
+
+def verdicts_table(verdicts: Sequence[VerdictRow]) -> Table:
+    """A line per policy and arm: how many proofs it accepts, what rejects the others, intervals that it says nothing about."""
+    groups: dict[tuple[str, str, str], list[VerdictRow]] = {}
+    order = {arm: number for number, arm in enumerate(in_order(row.arm for row in verdicts))}
+    for row in verdicts:
+        groups.setdefault((row.policy, row.policy_sha256, row.arm), []).append(row)
+    lines = []
+    for policy, digest, arm in sorted(groups, key=lambda key: (key[0], key[1], order[key[2]])):
+        group = groups[policy, digest, arm]
+        reasons = Counter(name for row in group for name in row.rejected_by.split(",") if name)
+        outcomes = Counter(row.outcome for row in group)
+        successes = sum(bool(row.success) for row in group)
+        lines.append(
+            [
+                policy,
+                digest[:12],
+                arm,
+                f"{sum(row.accepted for row in group)}/{len(group)}",
+                "" if arm == HONEST else f"{successes}/{len(group)}",
+                str(outcomes["not calibrated"] or ""),
+                ", ".join(f"{name} {count}" for name, count in reasons.most_common()),
+            ]
+        )
+    columns = [
+        *words("policy", "SHA-256", "arm"),
+        TableColumn("accepted"),
+        TableColumn("succeeds"),
+        TableColumn("not calibrated"),
+        *words("rejected by (how often)", wraps=True),
+    ]
+    return Table(columns=columns, lines=lines)
 
 
 def _parameters(parameters: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ _MAX_TRIALS: Final = 10_000
 _MAX_NAME: Final = 1_000
 """Characters of a text that tables and figures show."""
 _MAX_TEXT: Final = 100_000
-_LONG_TEXTS: Final = ("message", "versions", "replay", "thresholds")
+_LONG_TEXTS: Final = ("message", "versions", "replay", "thresholds", "verdict")
 ROWS_PER_FILE: Final = 1_000
 """Expected at most of one trial where many files are read at once; more need a closer look."""
 _MAX_BYTES: Final = 1 << 29

@@ -21,13 +21,17 @@ from raypol.core.progress import TimeLeft
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.spoofing.method import AttackMethod, Crafted, Scene
 from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.verification.policies import Policy, Use, published, strict
 from raypol.core.verification.thresholds import RELATIVE
 from raypol.runs.sweeps.demo import run_concurrently
 from raypol.runs.trials.trial import run_honest, run_trial
-from raypol.runs.trials.verify import examine_proof
+from raypol.runs.trials.verify import Examination, examine_proof
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import ParquetProof
+from raypol.store.results.files import read_verdicts
 from raypol.store.results.rows import TrialRow
+from raypol.store.results_folder import ResultsFolder
+from raypol.store.verdicts import differences, read_verdict, verdict_file
 from tests.runs.conftest import Fresh, Recorded
 from tests.studies import QUICK_ARMS, SHORT, TRAIN, on, prepare, query, trial
 
@@ -206,6 +210,44 @@ def test_success_is_told_apart_by_condition(recorded: Recorded) -> None:
         assert row.proof_reference == recorded.honest.row.proof_id
         assert row.ratio_time == pytest.approx(row.device_s / recorded.honest.row.device_s)  # type: ignore[operator]
         assert row.ratio_size == pytest.approx(row.size_bytes / recorded.honest.row.size_bytes)  # type: ignore[operator]
+
+
+def test_every_policy_has_a_row_with_its_verdict(recorded: Recorded, local: LocalRunner, tmp_path: Path) -> None:
+    rows = read_verdicts(recorded.study.results)
+    assert len(rows) == 2 * (1 + len(recorded.spoofs))
+    for outcome in [recorded.honest, *recorded.spoofs.values()]:
+        by_published, by_strict = (row for row in rows if row.trial_id == outcome.row.trial_id)
+        assert (by_published.policy, by_strict.policy) == ("published", "strict")
+        assert by_published.policy_sha256 == published.sha256
+        assert (by_published.accepted, by_strict.accepted) == (
+            outcome.row.accepted_published,
+            outcome.row.accepted_strict,
+        )
+        assert (by_published.success, by_strict.success) == (outcome.row.success, outcome.row.success_strict)
+        assert by_strict.rejected_by == outcome.row.rejected_by
+        assert by_strict.replayed == by_strict.num_intervals == outcome.row.num_intervals
+    row = next(row for row in rows if row.arm == "III-loss" and row.policy == "published")
+    (tmp_path / "verdict.json").write_text(row.verdict)
+    before = read_verdict(open_location(tmp_path / "verdict.json"))
+    assert before.sha256 == row.verdict_sha256
+    proof = ResultsFolder(recorded.study.results).proof(row.proof_id)
+    repeated = Examination(conditions=before.conditions())
+    evidence, _ = examine_proof(local, proof, trial("null").data, repeated)
+    policy = before.own_policy()
+    verdict = policy(evidence, before.slack(), before.reference())
+    after = verdict_file(verdict, policy, evidence, before.slack(), before.reference(), {})
+    assert not list(differences(before, after)), "the row's verdict can be repeated from the row"
+
+
+def test_further_policies_judge_the_same_evidence(fresh: Fresh) -> None:
+    perfect = Use(check="accuracy_curve", parameters={"least": [0.0, 1.1]})
+    careful = Policy(name="careful", checks=(*strict.checks, perfect))
+    asked = trial("III-loss", policies=(careful,))
+    assert asked.trial_id("test") != trial("III-loss").trial_id("test")
+    outcome = fresh.run(asked)
+    assert [row.policy for row in outcome.judged] == ["published", "strict", "careful"]
+    assert outcome.judged[-1].rejected_by.split(",")[-1] == "accuracy_curve"
+    assert outcome.row.rejected_by == outcome.judged[1].rejected_by
 
 
 def test_how_a_number_was_obtained_is_in_its_row(recorded: Recorded) -> None:
