@@ -161,7 +161,7 @@ POLICIES: Final = {policy.name: policy for policy in (published, strict, strict_
 sound: Final = Policy(name="sound", checks=_uses("admissible", *_SOUND, "initial_state"))
 """What a proof shows without a replay: of the proofs that d_ref is taken from, and those that a policy is calibrated on."""
 
-_JUDGED_ALONE: Final = ("admissible", *_SOUND, "initial_state", "buffers")
+_JUDGED_ALONE: Final = ("admissible", *_SOUND, "initial_state", "initial_independence", "buffers")
 _MEASURED: Final = ("envelope", "state_envelope", "direction", "declared_rate", "norm_statistics", "accuracy_curve")
 _BINDING: Final = ("own_points", "fresh_order", "bound_seed")
 CALIBRATED: Final = (*_JUDGED_ALONE, *_MEASURED)

@@ -16,6 +16,7 @@ from raypol.core.distances import UNDEFINED, Distances, parameter_distances
 from raypol.core.errors import InputError
 from raypol.core.hashing import tensor_digest
 from raypol.core.models.constructed import given_digests
+from raypol.core.models.independence import Dependence, dependences, moments_statistic
 from raypol.core.models.initial_laws import Constant, Given, initial_laws, ks_p_value
 from raypol.core.precision import WEIGHT_DTYPES, cast, is_inexact
 from raypol.core.proof import Checkpoint, Interval, Points, ProofSource
@@ -35,6 +36,8 @@ class InitialTest:
     tensor: str
     p_value: float | None = None
     deviation: float | None = None
+    moments: float | None = None
+    """Statistic of Neyman's smooth test for a random law, see `moments_statistic`."""
     problem: str = ""
     """Empty, or how a given tensor differs from what the recipe declares, or from what the verifier's own model gives."""
     num_entries: int = 0
@@ -65,6 +68,8 @@ class Survey:
     accuracies: tuple[float, ...] = ()
     """Test accuracy of each recorded model; NaN where it was not measured."""
     initial: tuple[InitialTest, ...] = ()
+    dependences: tuple[Dependence, ...] = ()
+    """Statistics of W_0 that independent draws leave near their expectation."""
     state_at_start: tuple[str, ...] = ()
     """Entries of the optimizer state recorded at step 0; an honest prover has none."""
     drawn_from_seed: tuple[bool, ...] = ()
@@ -206,6 +211,7 @@ def _survey_checkpoint(
         checkpoint_digests=(hashing.checkpoint_digest(checkpoint.step, digests),),
         accuracies=(trainer.accuracy(checkpoint) if accuracy and not structure else math.nan,),
         initial=tuple(_initial_tests(checkpoint, trainer)) if first else (),
+        dependences=tuple(_dependences(checkpoint, trainer)) if first else (),
         state_at_start=tuple(sorted(checkpoint.optimizer_state)) if expected_step == 0 else (),
         drawn_from_seed=(_is_drawn(checkpoint, trainer),) if first else (),
     )
@@ -272,9 +278,15 @@ def _initial_tests(checkpoint: Checkpoint, trainer: Trainer) -> list[InitialTest
         elif isinstance(law, Constant):
             tests.append(replace(test, deviation=_deviation(values, torch.tensor(law.value))))
         else:
-            tests.append(replace(test, p_value=ks_p_value(values, law)))
+            p_value, moments = ks_p_value(values, law), moments_statistic(values, law)
+            tests.append(replace(test, p_value=p_value, moments=moments))
     fresh = dict(cast(model, recipe.precision).named_buffers())
     return [*tests, *(InitialTest(tensor=n, deviation=_deviation(b, fresh[n])) for n, b in checkpoint.buffers.items())]
+
+
+def _dependences(checkpoint: Checkpoint, trainer: Trainer) -> list[Dependence]:
+    laws = initial_laws(trainer.fresh_model())
+    return dependences(checkpoint.parameters, {n: law for n, law in laws.items() if n not in trainer.recipe.given})
 
 
 def _given_problem(declared: str | None, own: str | None, recorded: str, *, model: str) -> str:

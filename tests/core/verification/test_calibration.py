@@ -14,6 +14,7 @@ from raypol import SpoofConfig, TrainConfig, prove, spoof
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
+from raypol.core.models.independence import Dependence
 from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, Recipe
 from raypol.core.seeds import bound_seed
 from raypol.core.training.prover import data_order, initial_checkpoint
@@ -130,6 +131,9 @@ def test_every_calibrated_check_rejects_when_its_numbers_are_out_of_range(
         "accuracy_curve": replace(evidence, survey=replace(evidence.survey, accuracies=(0.0,) * 9)),
         "initial_memory": replace(evidence, memory=replace(evidence.memory, cosine=0.1)),
         "own_points": replace(evidence, num_points=1),
+        "initial_independence": replace(
+            evidence, survey=replace(evidence.survey, dependences=(Dependence("order", 0.0),))
+        ),
         "bound_seed": replace(evidence, expected_share="00" * 16),
     }
     assert worse.keys() >= CALIBRATIONS.keys()
