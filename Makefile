@@ -96,8 +96,9 @@ bench: .venv/.ready  ## the four ratios of docs/benchmarks.md (about 5 minutes)
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
 	$(BIN)/python -m benchmarks.paper_scale
 
-generate: .venv/.ready  ## write the pages made from code: docs/commands.md from --help, docs/results.md from the columns
+generate: .venv/.ready  ## write the pages made from code: commands from --help, results from the columns, the verifier's from its checks
 	$(BIN)/python docs/generate_commands.py
+	$(BIN)/python docs/generate_verifier.py
 	$(BIN)/python -m raypol.store.results.describe > docs/results.md
 
 docs: .venv/.docs-ready  ## the pages of docs/ as HTML in site/; a broken link or anchor is an error

@@ -1,4 +1,4 @@
-"""docs/commands.md is what `--help` prints."""
+"""docs/commands.md is what `--help` prints, docs/verifier.md what the checks say of themselves."""
 
 import runpy
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from raypol.cli.main import COMMANDS
+from raypol.core.verification.checks import CHECKS
 
 SCRIPT: Final = Path(__file__).parents[2] / "docs" / "generate_commands.py"
 
@@ -21,3 +22,10 @@ def test_the_page_is_what_help_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in page
     committed = SCRIPT.with_name("commands.md").read_text()
     assert committed == page, "write it: python docs/generate_commands.py"
+
+
+def test_the_page_of_the_verifier_has_every_check() -> None:
+    page = runpy.run_path(str(SCRIPT.with_name("generate_verifier.py")))["verifier_page"]()
+    for name in CHECKS:
+        assert f"\n- `{name}` (" in page
+    assert SCRIPT.with_name("verifier.md").read_text() == page, "write it: make generate"
