@@ -1,7 +1,8 @@
-"""What calibrated policies accept: honest runs of seeds they never saw, and forgeries of a stolen W_T, each with its margins.
+r"""What calibrated policies accept: honest runs of seeds they never saw, and forgeries of a stolen W_T, each with its margins.
 
     python -m benchmarks.calibration --seeds 20                                               # digits, resnet8: 10 minutes
-    python -m benchmarks.calibration --dataset fashion_mnist --model resnet20 --steps 300 --batch-size 128 --seeds 0
+    python -m benchmarks.calibration --dataset fashion_mnist --model resnet20 --steps 300 --batch-size 128 \
+        --crop-padding 2 --horizontal-flip --seeds 0 --no-full-length                         # 20 minutes
 
 Each forgery is judged twice: as it declares itself, and by the checks alone, its family left aside. `steered` is the forgery that
 really trains: from W_0 on it makes every declared step and is moved towards W_T by a share of the way after each interval.
@@ -54,6 +55,12 @@ class Options:
     """Honest runs that the policies are made of."""
     seeds: int = 20
     """Honest runs of other seeds; 0 = leave-one-out alone."""
+    crop_padding: int = 1
+    """Augmentation, in pixels."""
+    horizontal_flip: bool = False
+    """Augmentation."""
+    full_length: bool = True
+    """Also forgeries of T' = T, besides those of T' = T / 2."""
 
 
 def steered(
@@ -134,6 +141,8 @@ def main(options: Options) -> None:
         steps=options.steps,
         interval=options.interval,
         batch_size=options.batch_size,
+        crop_padding=options.crop_padding,
+        horizontal_flip=options.horizontal_flip,
         share=SHARE,
     )
     honest: list[Evidence] = []
@@ -154,7 +163,7 @@ def main(options: Options) -> None:
             f"{policy.name} ({policy.sha256[:12]}): {left_out} of {len(made)} left out rejected, {len(rejected)} of "
             f"{options.seeds} honest proofs of other seeds rejected {rejected or ''}"
         )
-    for steps in (options.steps // 2, options.steps):
+    for steps in (options.steps // 2, options.steps)[: 1 + options.full_length]:
         for name, forged in forgeries(stolen[0], data, steps):
             evidence = examine(forged, data, Conditions(seed=5), expected_share=OTHER_SHARE)
             print(f"T' = {steps}, {name}:")

@@ -2,14 +2,15 @@
 
 Honest errors fall with the learning rate, 500-fold in the embedded example; a slack that admits the early ones admits a forgery
 whose every move is smaller than that. Here each stage of training has its own slack: the largest error of the calibrated runs
-in it, times a margin, or times the ratio of their extremes where that is more.
+in it, times a margin, or a prediction bound where that is more.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any, Final
 
 from raypol.core.distances import METRICS, Distances
-from raypol.core.scoring import largest
 from raypol.core.verification.checks.optimizer_state import judge_state
 from raypol.core.verification.checks.replay import against_limits
 from raypol.core.verification.replay import IntervalReplay
@@ -18,6 +19,8 @@ from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check
 from raypol.core.verification.verifier import Evidence
 
+_SPREADS: Final = 4.0
+"""Standard deviations of the prediction bound: one honest interval in 30,000 exceeds it if errors are log-normal."""
 Limits = Mapping[str, Sequence[float]]
 """Per metric, one limit per stage."""
 
@@ -49,18 +52,29 @@ def _calibration(
     def calibrate(honest: Sequence[Evidence], margin: float) -> dict[str, Any]:
         stages = stages_of(honest, STAGES)
         found = [by_stage(evidence, stages, of) for evidence in honest]
-        worst = [[largest(one[stage]) for one in found] for stage in range(stages)]
-        return {
-            "limits": {m: [_limit([error[m] for error in of_stage], margin) for of_stage in worst] for m in METRICS}
-        }
+        errors = [[error for one in found for error in one[stage]] for stage in range(stages)]
+        return {"limits": {m: _limits([[error[m] for error in stage] for stage in errors], margin) for m in METRICS}}
 
     return calibrate
 
 
-def _limit(worst: Sequence[float], margin: float) -> float:
-    """From each honest proof's largest error in a stage: the next one may exceed the largest by as much as they differ."""
-    high, low = max(worst), min(worst)
-    return high * max(margin, high / low if low > 0.0 else margin)
+def _limits(stages: Sequence[Sequence[float]], margin: float) -> list[float]:
+    """From the honest errors of each stage: the largest times the margin, or a prediction bound if that is more.
+
+    Errors of a stage are taken as log-normal with a spread that all stages share, so that a stage of few intervals, whose largest
+    says little about the next proof's, has a bound from many.
+    """
+    logs = [[math.log(error) for error in stage] if min(stage) > 0.0 else [] for stage in stages]
+    residuals = [value - fmean(stage) for stage in logs if stage for value in stage]
+    degrees = len(residuals) - sum(map(bool, logs))
+    spread = math.sqrt(math.fsum(r * r for r in residuals) / degrees) if degrees > 0 else 0.0
+    return [
+        max(
+            margin * max(stage),
+            math.exp(fmean(own) + _SPREADS * spread * math.sqrt(1.0 + 1.0 / len(own))) if own else 0.0,
+        )
+        for stage, own in zip(stages, logs, strict=True)
+    ]
 
 
 CHECKS: Final = {"envelope": check_envelope, "state_envelope": check_state_envelope}
