@@ -14,7 +14,7 @@ from raypol.core.errors import InputError
 from raypol.core.verification.policies import strict
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import Thresholds
-from raypol.core.verification.verifier import examine
+from raypol.core.verification.verifier import Evidence, examine
 from raypol.runs.trials.verify import Examination, allow_names, examine_proof, shards
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import ParquetProof
@@ -54,7 +54,11 @@ def test_sharded_evidence_is_that_of_one_pass(local: LocalRunner, recorded: Reco
     folder = recorded.study.results / "proofs" / outcome.row.proof_id
     told: list[tuple[str, int, int]] = []
     found, seconds = examine_proof(local, folder, TRAIN.data, RECORDED, on_progress=lambda *seen: told.append(seen))
-    whole = examine(ParquetProof(folder), TRAIN.data.load(), RECORDED.conditions)
+
+    def in_one_pass(_: None) -> Evidence:  # on as many threads as the runner's workers
+        return examine(ParquetProof(folder), TRAIN.data.load(), RECORDED.conditions)
+
+    whole = local.submit("verifier", in_one_pass, None).result()
     assert repr(found) == repr(whole)
     assert seconds > 0
     number = found.recipe.num_intervals

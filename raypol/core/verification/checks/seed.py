@@ -1,9 +1,9 @@
 """Check `bound_seed`: W_0 and the data order come from a seed that neither party chose alone.
 
 Choi et al. 2023 (arXiv:2307.00682), section 4.3. The seed is a hash of the dataset, the model, the prover's own seed and a random
-share that the verifier gave for this training (`raypol prove --share SHARE`). What it does not establish: that the training between
-them took place; an adversary may ask for a share too, and start from that W_0. What W_T then remembers of it is the matter of
-`initial_memory`.
+share that the verifier gave for this training (`--share` of `raypol prove`). What it does not establish: that the training
+between them took place; an adversary may ask for a share too, and start from that W_0. What W_T then remembers of it is the
+matter of `initial_memory`.
 """
 
 from typing import Final
