@@ -18,6 +18,10 @@ from raypol.core.imports import own_code
 
 SIGNIFICANCE: Final = 0.01
 """A tensor whose KS p-value is below this is rejected."""
+_MAX_DEVIATIONS: Final = 8.0
+"""Of a normal law: one of 10^15 draws lies beyond."""
+_ROUNDING: Final = 0.01
+"""Of a bound in the weights' precision, half of it at most."""
 _MAX_DRAWS: Final = 100
 """Draws of one tensor: if float32 can hold the law, so many fail their test with probability 1e-200."""
 
@@ -131,6 +135,18 @@ def ks_p_value(values: Tensor, law: Law) -> float:
             return float(stats.kstest(sample, stats.uniform(-bound, 2.0 * bound).cdf).pvalue)
         case Constant() | Given():
             raise ValueError(f"{type(law).__name__} has no Kolmogorov-Smirnov test; compare the values")
+
+
+def num_impossible(values: Tensor, law: Law) -> int:
+    """Entries that a random law does not give: outside its bounds, or far out in its tails, which the KS test hardly sees."""
+    match law:
+        case Normal(std):
+            limit = _MAX_DEVIATIONS * std
+        case Uniform(bound):
+            limit = bound * (1.0 + _ROUNDING)
+        case Constant() | Given():
+            return 0
+    return int((~(values.detach().double().abs() <= limit)).sum())
 
 
 def draw_initial(laws: Mapping[str, Law], shapes: Mapping[str, torch.Size], rng: torch.Generator) -> dict[str, Tensor]:

@@ -236,6 +236,8 @@ def _compare_buffers(start: Checkpoint, claimed: Checkpoint, replayed: Checkpoin
         elif not is_inexact(own):
             if not torch.equal(recorded, own):
                 problem = problem or f"buffer {name!r} at step {claimed.step} is not what training makes of it"
+        elif name.endswith("running_var") and bool((recorded < 0).any()):
+            problem = problem or f"buffer {name!r} at step {claimed.step} has variances below zero"
         else:
             wide = torch.complex128 if own.is_complex() else torch.float64
             apart, size = (recorded.to(wide) - own.to(wide)).norm(), own.to(wide).norm()

@@ -17,7 +17,7 @@ from raypol.core.errors import InputError
 from raypol.core.hashing import tensor_digest
 from raypol.core.models.constructed import given_digests
 from raypol.core.models.independence import Dependence, dependences, moments_statistic
-from raypol.core.models.initial_laws import Constant, Given, initial_laws, ks_p_value
+from raypol.core.models.initial_laws import Constant, Given, initial_laws, ks_p_value, num_impossible
 from raypol.core.precision import WEIGHT_DTYPES, cast, is_inexact
 from raypol.core.proof import Checkpoint, Interval, Points, ProofSource
 from raypol.core.training.prover import data_order, initial_checkpoint
@@ -44,6 +44,8 @@ class InitialTest:
     """Of a parameter; 0 for a buffer."""
     given: bool = False
     """True if its entries are the model's constructor's and not drawn."""
+    impossible: int = 0
+    """Entries that its random law does not give."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -279,7 +281,8 @@ def _initial_tests(checkpoint: Checkpoint, trainer: Trainer) -> list[InitialTest
             tests.append(replace(test, deviation=_deviation(values, torch.tensor(law.value))))
         else:
             p_value, moments = ks_p_value(values, law), moments_statistic(values, law)
-            tests.append(replace(test, p_value=p_value, moments=moments))
+            impossible = num_impossible(values, law)
+            tests.append(replace(test, p_value=p_value, moments=moments, impossible=impossible))
     fresh = dict(cast(model, recipe.precision).named_buffers())
     return [*tests, *(InitialTest(tensor=n, deviation=_deviation(b, fresh[n])) for n, b in checkpoint.buffers.items())]
 

@@ -5,6 +5,7 @@ left to the verifier's checks.
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ _MAX_GROUP_BYTES: Final = 2 * GROUP_BYTES
 _MAX_POINT_BYTES: Final = GROUP_BYTES
 _MAX_GROUP_ROWS: Final = 100_000
 _MAX_DIMENSIONS: Final = 64  # torch's
+_FILES: Final = re.compile(r"weights/step=[0-9]+\.parquet|batches\.parquet|points\.parquet")
 _MAX_SHOWN: Final = 80
 _SLACK: Final = 1 << 20
 
@@ -238,7 +240,7 @@ def read_manifest(folder: Location) -> Manifest:
     if size > _MAX_MANIFEST_BYTES:
         raise InputError(f"{path}: {size} bytes, expected at most {_MAX_MANIFEST_BYTES}")
     with path.filesystem.open_input_stream(path.path) as stream:
-        text = stream.read()
+        text = stream.read(size)  # no more: a link may lead to what has no end
     try:
         manifest = MANIFEST.validate_json(text, strict=True)
     except ValidationError as err:
@@ -247,7 +249,9 @@ def read_manifest(folder: Location) -> Manifest:
         raise InputError(
             f"{path}: not a {FORMAT} manifest of version {FORMAT_VERSION}: {where}{first_line(first['msg'])}"
         ) from err
-    steps = manifest.checkpoint_steps
+    steps, most = manifest.checkpoint_steps, 2 * (manifest.recipe.num_intervals + 1)
+    if len(steps) > most:  # some more, for a verdict on what is false
+        raise InputError(f"{path}: claims {len(steps)} checkpoints, expected at most {most} of its T and k")
     for step in steps:
         if weights_file(step) not in manifest.files:
             raise InputError(f"{path}: disagrees with itself: checkpoint step {step} is not among its files")
@@ -262,14 +266,18 @@ def read_manifest(folder: Location) -> Manifest:
         raise InputError(
             f"{path}: expected own points of shape (C, H, W) up to {_MAX_POINT_BYTES} bytes, got {_shown(shape)}"
         )
-    missing = [name for name, size in manifest.files.items() if (folder / name).size() != size]
-    if missing:
-        found = (folder / missing[0]).size()
-        state = "is missing" if found < 0 else f"has {found} bytes"
-        raise InputError(
-            f"{folder}: {_shown(missing[0])} {state}, the manifest says {manifest.files[missing[0]]} bytes; "
-            "expected the whole folder as it was written"
-        )
+    unknown = [name for name in manifest.files if not _FILES.fullmatch(name)]
+    if unknown or len(manifest.files) > most + 2:
+        what = _shown(unknown[0]) if unknown else f"{len(manifest.files)} files"
+        raise InputError(f"{path}: lists {what}, expected its checkpoints, batches and points alone")
+    for name, size in manifest.files.items():
+        found = (folder / name).size()
+        if found < 0 or found != size:  # no file at all, such as a pipe that nobody writes to, has size -1
+            state = "is missing" if found < 0 else f"has {found} bytes"
+            raise InputError(
+                f"{folder}: {_shown(name)} {state}, the manifest says {size} bytes; "
+                "expected the whole folder as it was written"
+            )
     if manifest.recipe.steps * hashing.DIGEST_BYTES > manifest.files["batches.parquet"]:  # hashes do not compress
         raise InputError(
             f"{path}: claims {manifest.recipe.steps} steps; a batches.parquet of {manifest.files['batches.parquet']} bytes "

@@ -3,73 +3,33 @@
 Every construction is judged with slacks near zero, under the conditions that it was made for.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from raypol import SpoofConfig, prove, spoof
-from raypol.core import hashing
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.models import build_model
-from raypol.core.models.initial_laws import initial_laws, rank_matched
-from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, OptimizerConfig, Recipe, ScheduleConfig
+from raypol.core.proof import Checkpoint, MemoryProof, OptimizerConfig, ScheduleConfig
 from raypol.core.training.optimizers import learning_rates
-from raypol.core.training.trainer import Trainer
+from raypol.core.training.prover import initial_checkpoint
 from raypol.core.verification.admissible import OPTIONS, rule_problems
 from raypol.core.verification.policies import find_policy, published, strict
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Verdict
 from raypol.core.verification.verifier import examine
-from tests.toys import EXACT, FRESH, RECORDED, copy_of, rehash, toy_recipe
+from tests.constructions import forger, growing, negative_rates, rule, stolen_mlp, swapped_buffers, turned_over
+from tests.toys import EXACT, FRESH, RECORDED, changed, copy_of, rehash, toy_recipe, train_from
 
 TINY = Thresholds(l1=1e-4, l2=1e-6, linf=1e-6, cos=1e-6)
 
 
-@dataclass
-class Forger:
-    """Writes checkpoints of any weights; batches are the dataset's first points."""
-
-    proof: MemoryProof
-    start: dict[str, Tensor]
-    buffers: Mapping[str, Tensor]
-
-    def write(self, step: int, weights: Mapping[str, Tensor], momentum: Mapping[str, Tensor] | None = None) -> None:
-        state = {f"{name}/momentum_buffer": m.clone() for name, m in (momentum or {}).items()}
-        weights = {name: w.clone() for name, w in weights.items()}
-        self.proof.write_checkpoint(
-            Checkpoint(step=step, parameters=weights, buffers=dict(self.buffers), optimizer_state=state)
-        )
-
-
-def forger(recipe: Recipe, target: Checkpoint, digits: Dataset) -> Forger:
-    model = build_model(recipe.model, in_channels=1, num_classes=10)
-    start = rank_matched(target.parameters, initial_laws(model), torch.Generator().manual_seed(0))
-    proof = MemoryProof(recipe, len(digits))
-    indices = np.arange(recipe.batch_size, dtype=np.int64)
-    for step in range(recipe.steps):
-        proof.records.append(BatchRecord(step, indices, hashing.step_digest(step, digits.point_digests[indices])))
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    made = Forger(proof, start, buffers)
-    made.write(0, start)
-    return made
-
-
-def rule(options: dict[str, Any], schedule: ScheduleConfig, digits: Dataset, *, steps: int, interval: int) -> Recipe:
-    optimizer = OptimizerConfig(name="SGD", options=options)
-    recipe = toy_recipe(digits, model="tests.toys:mlp", steps=steps, interval=interval, schedule=schedule)
-    return replace(recipe, optimizer=optimizer, batch_size=8)
-
-
 @pytest.fixture(scope="module")
 def stolen(digits: Dataset) -> Checkpoint:
-    recipe = toy_recipe(digits, model="tests.toys:mlp", steps=60, interval=20)
-    return prove(recipe, digits).checkpoints[-1]
+    return stolen_mlp(digits)
 
 
 def judged(proof: MemoryProof, digits: Dataset, policy: str = "strict") -> Verdict:
@@ -78,26 +38,6 @@ def judged(proof: MemoryProof, digits: Dataset, policy: str = "strict") -> Verdi
 
 
 # --- a state that grows, or is weighed too lightly -------------------------------------------------------------------
-
-
-def growing(
-    stolen: Checkpoint, digits: Dataset, *, momentum: float, dampening: float, interval: int, steps: int
-) -> MemoryProof:
-    """The momentum is forged once, at the first checkpoint, and then acts exactly as declared."""
-    lr = 1e-12
-    options = {"lr": lr, "momentum": momentum, "dampening": dampening}
-    made = forger(rule(options, ScheduleConfig(), digits, steps=steps, interval=interval), stolen, digits)
-    reach = sum(lr * momentum**i for i in range(1, steps - interval + 1))
-    buffer = {n: ((w.double() - stolen.parameters[n].double()) / reach).float() for n, w in made.start.items()}
-    weights = {name: w.clone() for name, w in made.start.items()}
-    made.write(interval, weights, buffer)
-    for step in range(interval, steps):
-        for name, w in weights.items():
-            buffer[name].mul_(momentum)
-            w.add_(buffer[name], alpha=-lr)
-        if (step + 1) % interval == 0:
-            made.write(step + 1, weights, buffer)
-    return made.proof
 
 
 @pytest.mark.parametrize(("interval", "steps"), [(2, 120), (4, 160)])
@@ -130,46 +70,29 @@ def test_a_state_is_weighed_by_all_that_it_will_do(stolen: Checkpoint, digits: D
 
 @pytest.mark.parametrize("low", [-0.01, -1e-6])
 def test_a_negative_rate_is_not_admissible(stolen: Checkpoint, digits: Dataset, low: float) -> None:
-    schedule = ScheduleConfig(name="CosineAnnealingLR", options={"T_max": 1, "eta_min": low})
-    recipe = rule({"lr": 1e-12, "momentum": 0.9, "dampening": 0.9}, schedule, digits, steps=3, interval=1)
-    assert learning_rates(recipe).min() < 0.0
-    made = forger(recipe, stolen, digits)
-    buffer = {name: (stolen.parameters[name] - w) / (-low * 0.9) for name, w in made.start.items()}
-    weights = {name: w.clone() for name, w in made.start.items()}
-    made.write(1, weights, buffer)
-    for step in (1, 2):
-        for name, w in weights.items():
-            buffer[name].mul_(0.9)
-            w.add_(buffer[name], alpha=-float(learning_rates(recipe)[step]))
-        made.write(step + 1, weights, buffer)
-    assert "admissible" in judged(made.proof, digits).rejected_by
+    assert "admissible" in judged(negative_rates(stolen, digits, low=low), digits).rejected_by
 
 
 @pytest.mark.parametrize(("shrink", "grow"), [(0.5, 3.0), (0.9, 2.5)])
 def test_a_decay_that_turns_weights_over_is_not_admissible(
     stolen: Checkpoint, digits: Dataset, shrink: float, grow: float
 ) -> None:
-    """Shrink to nothing, turn while no distance sees it, grow back: rate times weight decay goes from below 1 to above 2."""
-    decay, steps = 1e20, 40
-    schedule = ScheduleConfig(
-        name="LinearLR", options={"start_factor": shrink / grow, "end_factor": 1.0, "total_iters": steps}
-    )
-    recipe = rule({"lr": grow / decay, "weight_decay": decay}, schedule, digits, steps=steps, interval=1)
-    rates = learning_rates(recipe)
-    made = forger(recipe, stolen, digits)
-    whole = np.cumprod(1.0 - rates * decay)
-    turned = int(np.abs(whole).argmin())
-    weights = {name: w.clone() for name, w in made.start.items()}
-    for step, rate in enumerate(rates):
-        for w in weights.values():
-            w.add_(torch.zeros_like(w).add(w, alpha=decay), alpha=-float(rate))
-        if step == turned:
-            weights = {n: (whole[step] * stolen.parameters[n].double() / whole[-1]).float() for n in weights}
-        made.write(step + 1, weights)
-    verdict = judged(made.proof, digits)
+    verdict = judged(turned_over(stolen, digits, shrink=shrink, grow=grow), digits)
     (check,) = (check for check in verdict.checks if check.name == "admissible")
     assert "rate times weight_decay is " in check.detail
     assert not check.passed
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-30])
+def test_a_draw_that_is_never_moved_is_no_training(rate: float, stolen: Checkpoint, digits: Dataset) -> None:
+    """At a rate that no weight sees, standing still replays exactly."""
+    made = forger(rule({"lr": rate}, ScheduleConfig(), digits, steps=8, interval=4), stolen, digits)
+    for step in (4, 8):
+        made.write(step, made.start)
+    verdict = judged(made.proof, digits)
+    assert verdict.rejected_by == "admissible"
+    assert verdict.checks[0].detail == "no weight moves in all 2 intervals: nothing is trained"
+    assert judged(made.proof, digits, "published").is_valid
 
 
 # --- every optimizer's options ---------------------------------------------------------------------------------------
@@ -229,34 +152,8 @@ def test_every_option_of_every_optimizer_has_its_rule() -> None:
 # --- buffers ---------------------------------------------------------------------------------------------------------
 
 
-class _Features(nn.Module):
-    """Random features, which are a buffer, and a head that learns."""
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.register_buffer("projection", torch.linspace(-1.0, 1.0, 64 * 8).sin().view(64, 8))
-        self.head = nn.Linear(8, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.head((x.flatten(1) @ self.get_buffer("projection")).relu())
-        return found
-
-
-def features(*, in_channels: int, num_classes: int) -> nn.Module:
-    assert in_channels == 1
-    return _Features(num_classes)
-
-
 def test_a_constant_buffer_may_not_change_at_a_checkpoint(digits: Dataset) -> None:
-    recipe = toy_recipe(digits, model=f"{__name__}:features", steps=8, interval=4)
-    proof = prove(recipe, digits)
-    trainer = Trainer(recipe, digits)
-    forged = replace(proof.checkpoints[1], buffers={"projection": torch.full((64, 8), 7.0)}, claimed_digests=None)
-    trainer.load(forged)
-    for step in range(4, 8):
-        indices = proof.records[step].indices
-        trainer.step(step, digits.pixels[indices], digits.labels[indices])
-    proof.checkpoints[1:] = [forged, replace(trainer.snapshot(8), buffers={"projection": torch.full((64, 8), -3.0)})]
+    proof = swapped_buffers(digits, values=(7.0, -3.0))
     verdict = judged(proof, digits)
     assert verdict.rejected_by == "buffers"
     assert judged(proof, digits, "published").is_valid
@@ -276,6 +173,18 @@ def test_statistics_may_not_be_anything(which: str, honest: MemoryProof, digits:
     assert strict(examine(proof, digits, RECORDED), EXACT, None).rejected_by == "buffers"
 
 
+def test_variances_are_not_below_zero(honest: MemoryProof, digits: Dataset) -> None:
+    """Such a model's outputs are NaN, and no distance in units of its size says so."""
+    proof = copy_of(honest)
+    last = proof.checkpoints[-1]
+    name = next(name for name in last.buffers if name.endswith("running_var"))
+    proof.checkpoints[-1] = replace(last, buffers={**last.buffers, name: -last.buffers[name]})
+    rehash(proof, digits)
+    verdict = strict(examine(proof, digits, RECORDED), EXACT, None)
+    assert verdict.rejected_by == "buffers"
+    assert verdict.checks[-1].detail == f"buffer {name!r} at step 22 has variances below zero"
+
+
 def test_norm_statistics_tell_spoofs_from_honest_proofs_of_other_seeds(honest: MemoryProof, digits: Dataset) -> None:
     policy = find_policy("published+norm_statistics+declared_rate")
     for seed in (1, 2):
@@ -288,6 +197,27 @@ def test_norm_statistics_tell_spoofs_from_honest_proofs_of_other_seeds(honest: M
     assert not checks["norm_statistics"].passed
     assert not checks["declared_rate"].passed
     assert published(examine(made, digits, FRESH), Thresholds(linf=1.0), None).is_valid
+
+
+# --- the initial state -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "value"), [("2.weight", 0.26), ("2.weight", -1000.0), ("4.bias", 1e30)])
+def test_a_single_entry_of_w_0_may_not_be_one_that_its_law_never_gives(
+    name: str, value: float, digits: Dataset
+) -> None:
+    """The bounds are 1/4 and 1/sqrt(12); a KS test sees one entry among many by one part in so many."""
+    recipe = toy_recipe(digits)
+    start = initial_checkpoint(recipe, digits)
+    tensor = start.parameters[name].clone()
+    tensor.view(-1)[3] = value
+    proof = train_from(recipe, digits, replace(start, parameters=changed(start.parameters, name, tensor)))
+    evidence = examine(proof, digits, RECORDED)
+    assert published(evidence, EXACT, None).is_valid or abs(value) > 1e10
+    verdict = strict(evidence, EXACT, None)
+    assert "initial_state" in verdict.rejected_by
+    (check,) = (check for check in verdict.checks if check.name == "initial_state")
+    assert check.detail == f"{name}: its law does not give 1 of its entries"
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------

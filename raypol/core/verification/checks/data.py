@@ -31,7 +31,7 @@ def check_fresh_order(
     for use in evidence.survey.epochs.values():
         repeats += use.uses - use.distinct
         used += use.uses
-        worst = max(worst, 1.0 - use.distinct / use.uses)
+        worst = max(worst, 1.0 - use.distinct / max(use.uses, 1))  # an epoch may be of own points alone
     if not used:
         return Check(name="fresh_order", passed=False, detail="no point of the dataset is used")
     detail = f"{repeats} of {used} uses repeat a point of their epoch, {worst:.0%} in the worst; expected <= {most_repeats:.0%}"

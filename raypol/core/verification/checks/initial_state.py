@@ -1,6 +1,7 @@
 """Check `initial_state`: W_0 follows the laws that the declared model is drawn from, by Kolmogorov-Smirnov tests.
 
-The published verifier leaves out tensors that start as constants (`initial_laws`).
+These hardly see single entries, of which each must be one that its law gives. The published verifier leaves that out, and tensors
+that start as constants (`initial_laws`).
 """
 
 from functools import partial
@@ -17,7 +18,7 @@ from raypol.core.verification.verifier import Evidence
 def check_initial_state(
     evidence: Evidence, _: Thresholds, __: Distances | None, *, strict_constants: bool = True
 ) -> Check:
-    """Check W_0 against its laws, and its constants if `strict_constants`."""
+    """Check W_0 against its laws; single entries and constants, too, if `strict_constants`."""
     tests = evidence.survey.initial
     if not tests:
         return Check(name="initial_state", passed=False, detail="W_0 could not be tested: its structure is wrong")
@@ -27,6 +28,11 @@ def check_initial_state(
     problems = [f"{test.tensor}: {test.problem}" for test in tests if test.problem]
     problems += [f"{name}: KS p = {p:.2g} < {SIGNIFICANCE}" for name, p in p_values.items() if not p >= SIGNIFICANCE]
     if strict_constants:
+        problems += [
+            f"{test.tensor}: its law does not give {test.impossible} of its entries"
+            for test in tests
+            if test.impossible
+        ]
         problems += [f"{name} is off its initial constant by {d:.3g}" for name, d in deviations.items() if not d <= 0.0]
     detail = f"{len(p_values)} tensors follow their laws"
     if lowest is not None:
