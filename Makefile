@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz overhead bench paper-bench docs generate clean
+.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz zoo overhead bench paper-bench docs generate clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -86,6 +86,9 @@ FUZZ_SECONDS ?= 60
 FUZZ ?=
 fuzz: .venv/.fuzz-ready  ## readers of hostile files, coverage-guided, a minute each (12 minutes); FUZZ_SECONDS=600 FUZZ="pickle rows"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
+zoo: .venv/.ready  ## bad proofs by the hundred, each judged by every policy: none accepted, unhandled, slow or large (8 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.zoo
 
 overhead: .venv/.ready  ## time that Tune, actors, Parquet and MLflow add to a trial (about 3 minutes)
 	$(BIN)/python -m benchmarks.overhead

@@ -1,0 +1,1 @@
+"""The zoo of bad proofs: `python -m benchmarks.zoo`."""
