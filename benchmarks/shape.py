@@ -20,7 +20,9 @@ from rich.table import Table
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "raypol"
 PRESENTATION: Final = ("cli", "figures", "report", "explorer")
-SHARED_NAMES: Final = frozenset({"CHECKS", "METHOD", "PRESETS", "craft", "declare", "load", "main"})
+SHARED_NAMES: Final = frozenset(
+    {"CALIBRATIONS", "CHECKS", "GATHER", "METHOD", "NEED_ACCURACY", "PRESETS", "craft", "declare", "load", "main"}
+)
 """Public names that several modules may define: what every attack, every dataset and every program is asked for."""
 
 

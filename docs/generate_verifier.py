@@ -18,7 +18,8 @@ MARK = "<!-- checks: the rest is written by `make generate` -->"
 def verifier_page() -> str:
     """The page: what is written above the mark, then every check."""
     head, _, _ = PAGE.read_text().partition(MARK)
-    modules = [importlib.import_module(m.name) for m in pkgutil.iter_modules(checks.__path__, f"{checks.__name__}.")]
+    found = pkgutil.walk_packages(checks.__path__, f"{checks.__name__}.")
+    modules = [importlib.import_module(module.name) for module in found if not module.ispkg]
     return "\n".join([f"{head}{MARK}\n", *(part for module in modules for part in _section(module))])
 
 

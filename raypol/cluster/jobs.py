@@ -27,6 +27,7 @@ from raypol.core.training.prover import record_training
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
 from raypol.core.verification.survey import Survey, survey, survey_interval
+from raypol.core.verification.wishes import Wish
 from raypol.store.location import Location, open_location
 from raypol.store.proofs.crafted_shards import (
     read_sealing,
@@ -180,6 +181,8 @@ class SurveyJob:
     positions: tuple[int, int]
     accuracy: frozenset[int] | bool = True
     """Also measure each recorded model's test accuracy, or that of these positions."""
+    wanted: frozenset[Wish] = frozenset()
+    """Evidence that only some checks look at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -320,8 +323,8 @@ def run_survey(job: SurveyJob) -> Survey:
     source = ParquetProof(open_location(job.proof))
     # Nothing is replayed here: to read models, a verifier's device need not have the prover's tensor cores.
     trainer = Trainer(source.recipe, job.data.load(), job.device, precision=base_precision(source.recipe.precision))
-    asked = job.accuracy
-    return survey(source, trainer, *job.positions, accuracy=asked if isinstance(asked, bool) else asked.__contains__)
+    asked = job.accuracy if isinstance(job.accuracy, bool) else job.accuracy.__contains__
+    return survey(source, trainer, *job.positions, accuracy=asked, wanted=job.wanted)
 
 
 def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:

@@ -19,7 +19,7 @@ from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
 from raypol.core.training.prover import record_training
 from raypol.core.training.train_config import TrainConfig, check_recipe
-from raypol.core.verification.policies import PolicyFunction, find_policy
+from raypol.core.verification.policies import Policy, PolicyFunction, find_policy
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Verdict
@@ -137,5 +137,7 @@ def verify(
     judge = find_policy(policy) if isinstance(policy, str) else policy
     thresholds = thresholds or Thresholds()
     thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
-    evidence = examine(proof, dataset, conditions or Conditions(augmentation="recorded"), device=device)
+    conditions = conditions or Conditions(augmentation="recorded")
+    wanted = judge.wanted if isinstance(judge, Policy) else ()
+    evidence = examine(proof, dataset, conditions, device=device, wanted=wanted)
     return judge(evidence, thresholds, d_ref)

@@ -147,6 +147,7 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
             expected_share=self.share,
             accuracy=policy.needs_accuracy,
             accuracy_stages=STAGES,
+            wanted=policy.wanted,
         )
 
     def _repeated(self, before: VerdictFile, policy: Policy) -> Examination:
@@ -162,6 +163,7 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
             expected_share=before.share,
             accuracy=policy.needs_accuracy,
             accuracy_stages=STAGES,
+            wanted=policy.wanted,
         )
 
     def _thresholds(self, policy: Policy, conditions: Conditions) -> Thresholds:

@@ -18,11 +18,12 @@ from typing import Any, Final, Literal, get_args
 from raypol.core.distances import Distances
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.imports import is_import_path, load_object
-from raypol.core.verification.checks import CALIBRATIONS, CHECKS, NEED_ACCURACY
+from raypol.core.verification.checks import CALIBRATIONS, CHECKS, GATHER, NEED_ACCURACY
 from raypol.core.verification.family import Family
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import FAMILY, Check, Verdict, check_problems
 from raypol.core.verification.verifier import Evidence, Selection
+from raypol.core.verification.wishes import Wish
 
 PolicyFunction = Callable[[Evidence, Thresholds, Distances | None], Verdict]
 
@@ -50,11 +51,7 @@ class Use:
 
     def complete(self) -> "Use":
         """With every parameter said, also those at the check's own defaults."""
-        known = {
-            name: one.default
-            for name, one in inspect.signature(self.function()).parameters.items()
-            if one.kind is inspect.Parameter.KEYWORD_ONLY
-        }
+        known = _parameters(self.function())
         if unknown := self.parameters.keys() - known.keys():
             raise InputError(
                 f"check {self.check} has no parameter {min(unknown)!r}; possible: {', '.join(known) or 'none'}"
@@ -138,9 +135,25 @@ class Policy:
         return any(is_import_path(use.check) or use.check in NEED_ACCURACY for use in self.checks)
 
     @property
+    def wanted(self) -> frozenset[Wish]:
+        """Evidence that its checks need beyond what every survey has."""
+        asking = [use.complete() for use in self.checks if use.check in GATHER]
+        return frozenset(
+            Wish.of(gather, **{name: use.parameters[name] for name in _parameters(gather)})
+            for use in asking
+            for gather in (GATHER[use.check],)
+        )
+
+    @property
     def is_published(self) -> bool:
         """True if it accepts what the published verifier accepts, however little that says."""
         return {use.check for use in self.checks} <= {use.check for use in published.checks}
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    """Keyword-only arguments and their defaults."""
+    found = inspect.signature(function).parameters.items()
+    return {name: one.default for name, one in found if one.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def _uses(*checks: str) -> tuple[Use, ...]:

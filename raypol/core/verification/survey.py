@@ -1,12 +1,11 @@
 """Reading a proof without re-training: structure, initial state, hashes, accuracies."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,6 +22,8 @@ from raypol.core.proof import Checkpoint, Interval, Points, ProofSource
 from raypol.core.training.prover import data_order, initial_checkpoint
 from raypol.core.training.trainer import Trainer, state_template
 from raypol.core.verification.admissible import rule_problems
+from raypol.core.verification.epoch_use import EpochUse, epoch_use
+from raypol.core.verification.wishes import Wish
 
 # A forged proof can be wrong in a million places; a verdict needs a few of them.
 _MAX_PROBLEMS: Final = 20
@@ -78,8 +79,10 @@ class Survey:
     """Whether W_0 is the one that the recipe's seed gives, bit for bit; empty where it could not be compared."""
     steps_out_of_order: tuple[int, ...] = ()
     """Per interval, the steps whose indices are not those that the recipe's seed gives."""
-    used: tuple["Use", ...] = ()
+    used: tuple[EpochUse, ...] = ()
     """What each epoch used of the dataset, in parts."""
+    granted: tuple[tuple[Wish, tuple[Any, ...]], ...] = ()
+    """What was gathered for checks that asked for more, in parts."""
 
     def __add__(self, later: "Survey") -> "Survey":
         joined = {name: getattr(self, name) + getattr(later, name) for name in self.__slots__}
@@ -87,37 +90,28 @@ class Survey:
             joined["used"] = (*self.used[:-1], self.used[-1] + later.used[0], *later.used[1:])
         return Survey(**joined)
 
+    def findings(self, wish: Wish) -> tuple[Any, ...] | None:
+        """What was gathered for a check; None if nothing was."""
+        parts = [found for granted, found in self.granted if granted == wish]
+        return tuple(one for part in parts for one in part) if parts else None
+
     @property
-    def epochs(self) -> dict[int, "Use"]:
+    def epochs(self) -> dict[int, EpochUse]:
         """What each epoch used of the dataset, by epoch."""
-        merged: dict[int, Use] = {}
+        merged: dict[int, EpochUse] = {}
         for use in self.used:
             merged[use.epoch] = merged[use.epoch] + use if use.epoch in merged else use
         return merged
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    """Points of the dataset that some steps of one epoch used."""
-
-    epoch: int
-    uses: int
-    """Indices into the dataset, repeated ones too."""
-    points: bytes
-    """One bit per point of the dataset: used at all."""
-
-    @property
-    def distinct(self) -> int:
-        """Points used at least once."""
-        return int.from_bytes(self.points, "little").bit_count()
-
-    def __add__(self, other: "Use") -> "Use":
-        either = int.from_bytes(self.points, "little") | int.from_bytes(other.points, "little")
-        return Use(self.epoch, self.uses + other.uses, either.to_bytes(len(self.points), "little"))
-
-
 def survey(
-    source: ProofSource, trainer: Trainer, start: int, stop: int, *, accuracy: Callable[[int], bool] | bool = True
+    source: ProofSource,
+    trainer: Trainer,
+    start: int,
+    stop: int,
+    *,
+    accuracy: Callable[[int], bool] | bool = True,
+    wanted: Iterable[Wish] = (),
 ) -> Survey:
     """Survey the checkpoints at positions start, ..., stop - 1 and the steps that lead to each.
 
@@ -127,6 +121,7 @@ def survey(
         start: first position, 0 for W_0.
         stop: one past the last.
         accuracy: also measure each model's test accuracy, or that of the positions for which this is true.
+        wanted: gather this, too.
     """
     if source.recipe.batch_size > len(
         trainer.dataset
@@ -138,8 +133,8 @@ def survey(
     if found != expected:
         at = next((i for i, pair in enumerate(zip(found, expected, strict=False)) if pair[0] != pair[1]), None)
         what = f"{len(found)} checkpoints" if at is None else f"step {found[at]} at position {at}"
-        wanted = f"{len(expected)} checkpoints" if at is None else f"step {expected[at]}"
-        return Survey(structure=(f"checkpoint order: expected {wanted}, got {what}",)) if start == 0 else Survey()
+        should = f"{len(expected)} checkpoints" if at is None else f"step {expected[at]}"
+        return Survey(structure=(f"checkpoint order: expected {should}, got {what}",)) if start == 0 else Survey()
     result = Survey()
     if start == 0:
         result += Survey(rule=tuple(rule_problems(source.recipe, trainer.lrs, trainer.dataset.image_shape)))
@@ -148,6 +143,7 @@ def survey(
     if start > 0:
         before = source.checkpoint(start - 1)
         previous = None if _structure_problems(before, trainer, template) else before
+    led_to = start == 0 or previous is not None
     for position in range(start, stop):
         checkpoint = source.checkpoint(position)
         asked = accuracy(position) if callable(accuracy) else accuracy
@@ -160,6 +156,8 @@ def survey(
             result += Survey(movements=(moved,))
             result += _survey_batches(source, trainer.dataset, source.recipe.interval_at(position - 1))
         previous = checkpoint if sound else None
+    if led_to and not result.structure and not result.indices:
+        result += Survey(granted=tuple((wish, wish(source, trainer, range(start, stop))) for wish in wanted))
     return _shortened(result)
 
 
@@ -318,7 +316,7 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
     illegal: list[str] = []
     hashes: list[str] = []
     digests: list[bytes] = []
-    order, out_of_order, used = data_order(source.recipe, dataset), 0, dict[int, Use]()
+    order, out_of_order, used = data_order(source.recipe, dataset), 0, dict[int, EpochUse]()
     records = source.batches(interval.start, interval.stop)
     if len(records) != interval.num_steps:
         structure.append(
@@ -337,7 +335,7 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
             continue
         own = record.indices >= len(dataset)
         out_of_order += not np.array_equal(record.indices, order(expected_step))
-        use = _use(expected_step // order.steps_per_epoch, record.indices[~own], len(dataset))
+        use = epoch_use(expected_step // order.steps_per_epoch, record.indices[~own], len(dataset))
         used[use.epoch] = used[use.epoch] + use if use.epoch in used else use
         batch = np.empty((len(record.indices), hashing.DIGEST_BYTES), dtype=np.uint8)
         batch[~own] = dataset.point_digests[record.indices[~own]]
@@ -357,12 +355,6 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
         steps_out_of_order=(out_of_order,),
         used=tuple(used.values()),
     )
-
-
-def _use(epoch: int, indices: npt.NDArray[np.int64], num_points: int) -> Use:
-    points = np.zeros(num_points, dtype=np.bool_)
-    points[indices] = True
-    return Use(epoch, len(indices), np.packbits(points, bitorder="little").tobytes())
 
 
 def _point_problems(points: Points, dataset: Dataset) -> list[str]:

@@ -9,7 +9,7 @@ indices with the dataset before anything is looked up.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -24,6 +24,7 @@ from raypol.core.seeds import derive_seed, generator
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
 from raypol.core.verification.survey import Survey, survey
+from raypol.core.verification.wishes import Wish
 
 Selection = Literal["all", "top_q", "random", "both"]
 
@@ -136,10 +137,11 @@ def examine(
     device: torch.device | str = "cpu",
     expected_root: str | None = None,
     expected_share: str | None = None,
+    wanted: Iterable[Wish] = (),
 ) -> Evidence:
-    """Survey and replay a whole proof in this process."""
+    """Survey and replay a whole proof in this process, and gather what a policy wants (`Policy.wanted`) besides."""
     trainer = Trainer(source.recipe, dataset, device, precision=conditions.precision_for(source.recipe.precision))
-    found = survey(source, trainer, 0, len(source.checkpoint_steps))
+    found = survey(source, trainer, 0, len(source.checkpoint_steps), wanted=wanted)
     replays: list[IntervalReplay] = []
     if is_replayable(found):
         chosen = select_intervals(

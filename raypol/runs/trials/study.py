@@ -48,6 +48,11 @@ class Trial:
         return (published, strict, *self.policies)
 
     @property
+    def asked(self) -> Examination:
+        """How its proofs are examined: also for what only some of its policies look at."""
+        return replace(self.examination, wanted=self.examination.wanted.union(*(p.wanted for p in self.policies)))
+
+    @property
     def data(self) -> DataSource:
         """The adversary's dataset."""
         return self.train.data.or_named(self.spoof.dataset)

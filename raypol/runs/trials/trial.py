@@ -60,7 +60,7 @@ def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = ""
     started = now()
     runner.begin()
     manifest = study.proof.manifest
-    evidence, verify_s = examine_proof(runner, study.proof.folder, trial.train.data, trial.examination)
+    evidence, verify_s = examine_proof(runner, study.proof.folder, trial.train.data, trial.asked)
     row = base_row(
         runner, study, trial, arm=HONEST, attack=NO_ATTACK, recipe=manifest.recipe, role="prover", started_at=started
     )
@@ -127,7 +127,7 @@ def _run_trial(
         runner,
         ResultsFolder(study.results).proof(proof_id),
         trial.data,
-        trial.examination,
+        trial.asked,
         control=declare(study.proof.manifest.recipe, trial.spoof, trial.data.load()),
         control_keeps_state=not method_of(trial.attack).forges_state,
     )

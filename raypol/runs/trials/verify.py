@@ -25,6 +25,7 @@ from raypol.core.verification.verifier import (
     select_intervals,
     verifier_seed,
 )
+from raypol.core.verification.wishes import Wish
 from raypol.store.location import Location
 from raypol.store.proofs.reader import ParquetProof
 
@@ -45,6 +46,9 @@ class Examination:
     """Also measure each recorded model's test accuracy, see `Policy.needs_accuracy`."""
     accuracy_stages: int = field(default=0, repr=False)
     """Measure it of W_0 and the last model of each of so many stages alone; 0 = of all, which costs a good part of a replay."""
+
+    wanted: frozenset[Wish] = field(default=frozenset(), repr=False)
+    """Evidence that only some checks look at, see `Policy.wanted`."""
 
     def measured(self, recipe: Recipe) -> frozenset[int] | bool:
         """Positions of the models whose accuracy is measured, or whether that of all is."""
@@ -155,6 +159,7 @@ def _survey(
                     device=runner.device("verifier"),
                     positions=part,
                     accuracy=examination.measured(source.recipe),
+                    wanted=examination.wanted,
                 ),
             ),
         )

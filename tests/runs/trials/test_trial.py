@@ -21,7 +21,7 @@ from raypol.core.progress import TimeLeft
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.spoofing.method import AttackMethod, Crafted, Scene
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from raypol.core.verification.policies import Policy, Use, published, strict
+from raypol.core.verification.policies import Policy, Use, find_policy, published, strict
 from raypol.core.verification.thresholds import RELATIVE
 from raypol.runs.sweeps.demo import run_concurrently
 from raypol.runs.trials.trial import run_honest, run_trial
@@ -242,11 +242,12 @@ def test_every_policy_has_a_row_with_its_verdict(recorded: Recorded, local: Loca
 def test_further_policies_judge_the_same_evidence(fresh: Fresh) -> None:
     perfect = Use(check="accuracy_curve", parameters={"least": [0.0, 1.1]})
     careful = Policy(name="careful", checks=(*strict.checks, perfect))
-    asked = trial("III-loss", policies=(careful,))
+    asked = trial("III-loss", policies=(careful, find_policy("strict+memorisation")))
     assert asked.trial_id("test") != trial("III-loss").trial_id("test")
     outcome = fresh.run(asked)
-    assert [row.policy for row in outcome.judged] == ["published", "strict", "careful"]
-    assert outcome.judged[-1].rejected_by.split(",")[-1] == "accuracy_curve"
+    assert [row.policy for row in outcome.judged] == ["published", "strict", "careful", "strict+memorisation"]
+    assert outcome.judged[-2].rejected_by.split(",")[-1] == "accuracy_curve"
+    assert "AUC" in outcome.verdicts[-1].checks[-1].detail, "what only one of them looks at is gathered"
     assert outcome.row.rejected_by == outcome.judged[1].rejected_by
 
 

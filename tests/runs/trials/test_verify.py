@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raypol.cluster.runners import LocalRunner
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
-from raypol.core.verification.policies import strict
+from raypol.core.verification.policies import find_policy, strict
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import Evidence, examine
@@ -66,6 +66,17 @@ def test_sharded_evidence_is_that_of_one_pass(local: LocalRunner, recorded: Reco
     assert ("replaying intervals", 0, number) in told
     assert told[-1] == ("replaying intervals", number, number)
     assert told == sorted(told)
+
+
+def test_what_policies_want_is_gathered_in_shards_and_names_no_trial(local: LocalRunner, recorded: Recorded) -> None:
+    policy = find_policy("strict+near_copy+memorisation+unforgeable")
+    folder = recorded.study.results / "proofs" / recorded.spoofs["III-invisible"].row.proof_id
+    asked = replace(RECORDED, wanted=policy.wanted)
+    assert repr(asked) == repr(RECORDED)
+    found, _ = examine_proof(local, folder, TRAIN.data, asked)
+    whole = examine(ParquetProof(folder), TRAIN.data.load(), RECORDED.conditions, wanted=policy.wanted)
+    assert policy(found, Thresholds()).checks == policy(whole, Thresholds()).checks
+    assert "near_copy" in policy(found, Thresholds()).rejected_by
 
 
 @pytest.mark.parametrize(("selection", "replayed"), [("all", 4), ("top_q", 1), ("random", 1)])
