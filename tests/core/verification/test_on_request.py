@@ -153,6 +153,15 @@ def test_the_nearest_point_is_that_of_all_pairs(chunk: int, digits: Dataset, mon
         assert nearest(pixels, few).tolist() == pytest.approx(slow, abs=1e-6)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_pixel_that_is_no_number_is_not_far_from_all(value: float, digits: Dataset) -> None:
+    own = digits.test_pixels[:2] / 255
+    own[1, 0, 3, 3] = value
+    first, second = nearest(own, digits).tolist()
+    assert first > near_copy.RADIUS
+    assert second == 0.0
+
+
 @pytest.mark.parametrize(("levels", "near"), [(0, True), (8, True), (9, False)])
 def test_the_radius_is_included(levels: int, near: bool, forged: MemoryProof, digits: Dataset) -> None:
     black = replace(digits, pixels=torch.zeros_like(digits.pixels))

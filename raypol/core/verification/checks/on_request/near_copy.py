@@ -57,18 +57,18 @@ def find_near_copies(
         points = source.points(np.arange(start, min(start + size, last)))
         if tuple(points.pixels.shape[1:]) == dataset.image_shape:  # `indices` rejects others
             distances = nearest(points.pixels, dataset)
-            near = ~(distances > radius + _ROUNDING)  # what is not a number is not far
+            near = distances <= radius + _ROUNDING
             found.append(NearCopies(len(distances), int(near.sum()), float(distances.min())))
     return tuple(found)
 
 
 def nearest(pixels: Tensor, dataset: Dataset) -> Tensor:
-    """(n,) linf distance of each image, uint8 or float in [0, 1], to the dataset's closest training image, in [0, 1]."""
+    """(n,) linf distance of each image, uint8 or float in [0, 1], to the closest training image; 0 if a pixel is not finite."""
     own = _levels(pixels.to(dataset.pixels.device))
     found = torch.full((len(own),), torch.inf, device=own.device)
     for some in torch.split(dataset.pixels, _rows(dataset)):
         found = torch.minimum(found, torch.cdist(own, _levels(some), p=torch.inf).amin(1))
-    return found.double() / _LEVELS
+    return found.masked_fill(~own.isfinite().all(1), 0.0).double() / _LEVELS  # torch.cdist passes over NaN
 
 
 def _levels(pixels: Tensor) -> Tensor:
