@@ -144,8 +144,8 @@ def _excuse(base: Base, place: tuple[str, ...], value: object) -> tuple[str, tup
         return "which seed it was, `bound_seed` says", before_bound
     if place[-1] == "weight_decay" and number and 0 <= value <= 1e-3:  # type: ignore[operator]
         return "it moves the weights by less than the slack", STRICT
-    if place[-1] in ("dampening", "nesterov", "rotation_degrees") and value in (0, False) and number:
-        return "the default, said", everyone
+    if place[-1] in ("dampening", "nesterov", "rotation_degrees") and number and 0 <= value < 1e-9:  # type: ignore[operator]
+        return "the default, said, or what rounds to it", everyone
     if place == ("schedule", "base_steps") and value == base.recipe.steps:
         return "the same rates", everyone
     return "", ()
@@ -216,8 +216,9 @@ def _contradictions(base: Base, manifest: Manifest) -> Iterator[Bad]:
             put("recipe", "steps", value=steps // 2),
         ),
     }
-    excuses = {
-        "steps and checkpoints of half": ("", ()),
+    everyone = (*STRICT, "calibrated", "bound")
+    excuses: dict[str, tuple[str, tuple[str, ...]]] = {
+        "steps and checkpoints of half": ("an honest proof of half the training", everyone),
         # The steps were made; that weights between are not told is what a longer k says.
         "k doubled, every other checkpoint": ("the same steps, recorded less often", STRICT),
     }

@@ -39,6 +39,7 @@ MAX_SECONDS: Final = 20.0
 """For one examination; past it the budget of `raypol verify` ends it."""
 _KILL_AFTER_S: Final = 4 * MAX_SECONDS
 _MAX_GIGABYTES: Final = 4.0
+_MAX_MESSAGE: Final = 1_500
 _T = TypeVar("_T")
 
 
@@ -102,7 +103,7 @@ def _examined(folder: Path, policies: Mapping[str, Policy], root: str | None) ->
                 judged[name] = _in_words(policies[name](evidence, thresholds, None), policies[name])
         except InputError as err:
             bad = Judged("bad input", "", " ".join(str(err).split()))
-            problem = "a message of several lines" if "\n" in str(err) or len(str(err)) > 1_000 else ""
+            problem = f"a message of {len(str(err))} characters" if len(str(err)) > _MAX_MESSAGE else ""
             seconds.append(time.perf_counter() - started)
             return Finding(dict.fromkeys(policies, bad), max(seconds), 0.0, "", problem)
         except Exception as err:

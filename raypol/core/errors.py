@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 _MAX_NAMES: Final = 6
+_MAX_SHOWN: Final = 80
 
 
 class InputError(ValueError):
@@ -17,7 +18,13 @@ class InputError(ValueError):
 def reject_choice(what: str, got: object, possible: Iterable[str], *, path: str = "") -> NoReturn:
     """Raise the InputError for a name that is not among the possible ones; `path` is an example where import paths are too."""
     own = f", or an import path such as {path}" if path else ""
-    raise InputError(f"unknown {what} {got!r}; possible: {', '.join(sorted(possible))}{own}")
+    raise InputError(f"unknown {what} {shortened(got)}; possible: {', '.join(sorted(possible))}{own}")
+
+
+def shortened(value: object, most: int = _MAX_SHOWN) -> str:
+    """Words of a file or a user, fit for one line of a message."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def check_whole(name: str, value: object, low: int, high: int) -> None:

@@ -19,6 +19,7 @@ from raypol.core import hashing
 from raypol.core.augment import Transform
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.precision import PRECISIONS, Precision
+from raypol.core.seeds import check_seed
 
 Scalar = bool | int | float | str
 
@@ -132,6 +133,7 @@ class Recipe:
             )
         if not 1 <= self.batch_size <= MAX_BATCH:
             raise InputError(f"expected batch_size in 1..{MAX_BATCH}, got {self.batch_size}")
+        check_seed(self.seed)
         if self.loss != "cross_entropy":
             reject_choice("loss", self.loss, ("cross_entropy",))
         if self.precision not in PRECISIONS:

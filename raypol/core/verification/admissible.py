@@ -6,6 +6,7 @@ decay above 1 a model shrinks, is turned while it is tiny, and grows back. None 
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -28,7 +29,8 @@ def _within(low: float, high: float) -> Callable[[Any], bool]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared, for a whole number may be larger than any float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _is_pair(value: Any) -> bool:  # noqa: ANN401 - an option of the proof

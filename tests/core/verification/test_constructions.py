@@ -117,6 +117,8 @@ def test_an_optimizer_with_torchs_own_options_is_admissible(name: str, digits: D
     [
         ({"momentum": 5.0}, "momentum"),
         ({"momentum": 1.0}, "momentum"),
+        ({"momentum": 10**400}, "momentum"),
+        ({"dampening": 10**400}, "dampening"),
         ({"momentum": 0.9, "dampening": 1.0}, "dampening"),
         ({"momentum": 0.9, "dampening": -5.0}, "dampening"),
         ({"weight_decay": 1e3}, "rate times weight_decay"),
