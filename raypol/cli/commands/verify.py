@@ -71,13 +71,13 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
     reference: tuple[str, str] | None = None
     """Folders of two honest proofs that differ only in seed: d_ref is the distance between their final weights."""
     delta_l1: float | None = None
-    """Slack in l1; None = 1000 (static) or 0.1 (the others)."""
+    """Slack in l1; None = 1000 (static), 0.1 (relative, dynamic) or 0.5 (moves)."""
     delta_l2: float | None = None
-    """Slack in l2; None = 10 (static) or 0.1."""
+    """Slack in l2; None = 10 (static), 0.1 (relative, dynamic) or 0.5 (moves)."""
     delta_linf: float | None = None
-    """Slack in linf; None = 0.1 (static) or 0.15."""
+    """Slack in linf; None = 0.1 (static), 0.15 (relative, dynamic) or 0.5 (moves)."""
     delta_cos: float | None = None
-    """Slack in cosine distance; None = 0.01 (static), 0.02 (relative, dynamic) or 0.05 (moves)."""
+    """Slack in cosine distance; None = 0.01 (static), 0.02 (relative, dynamic) or 0.25 (moves)."""
     root: str | None = None
     """The root hash that the prover published, hex; the proof must have it."""
     share: str | None = None
