@@ -19,7 +19,7 @@ from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
-from raypol.core.verification.policies import Kind, Policy, calibrate, published, strict, strict_trend
+from raypol.core.verification.policies import Policy, PolicyKind, calibrate, published, strict, strict_trend
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.stages import STAGES
 from raypol.core.verification.thresholds import MOVES, Thresholds
@@ -28,7 +28,7 @@ from raypol.core.verification.verifier import Evidence, examine
 from raypol.runs.trials.verify import Examination, allow_names, examine_proof
 from raypol.store.location import open_location
 from raypol.store.proofs.reader import read_manifest
-from raypol.store.verdicts import outcome_of
+from raypol.store.verdicts import verdict_outcome
 
 NONCE: Final = 7
 RECORDED: Final = Conditions(augmentation="recorded", seed=NONCE)
@@ -73,7 +73,7 @@ class Finding:
 def policies_of(base: Base) -> dict[str, Policy]:
     """The policies under test; the last two are calibrated on the base's other honest proofs."""
     found = [examine(proof, base.dataset, FRESH, expected_share=SHARE) for proof in base.calibration]
-    kinds: tuple[Kind, ...] = ("calibrated", "bound")
+    kinds: tuple[PolicyKind, ...] = ("calibrated", "bound")
     return {p.name: p for p in (published, strict, strict_trend, *(calibrate(found, kind=kind) for kind in kinds))}
 
 
@@ -133,7 +133,7 @@ def _evidence(folder: Path, conditions: Conditions, root: str | None) -> Evidenc
 
 def _in_words(verdict: Verdict, policy: Policy) -> Judged:
     details = [check.detail for check in verdict.checks if not check.passed]
-    return Judged(outcome_of(verdict, policy), verdict.rejected_by, details[0] if details else "")
+    return Judged(verdict_outcome(verdict, policy), verdict.rejected_by, details[0] if details else "")
 
 
 def in_child(work: Callable[[], _T], timeout_s: float) -> tuple[_T | None, int, float]:

@@ -9,7 +9,8 @@ from raypol.core.verification.policies import BOUND, CALIBRATED, Policy
 from raypol.core.verification.verdict import Verdict
 from raypol.figures.style.arms import in_order
 from raypol.report.tables import Bad, Good, Table, TableColumn, words
-from raypol.store.results.rows import HONEST, VerdictRow
+from raypol.store.results.rows import HONEST
+from raypol.store.results.verdict_rows import VerdictRow
 
 
 def verdict_table(verdict: Verdict) -> Table:

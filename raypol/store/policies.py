@@ -10,8 +10,8 @@ from raypol.core.imports import is_import_path
 from raypol.core.verification.policies import Policy, find_policy, with_checks
 from raypol.store.location import Location, atomic_output, open_location
 
-FORMAT: Final = "raypol-policy"
-FORMAT_VERSION: Final = 1
+_FORMAT: Final = "raypol-policy"
+_VERSION: Final = 1
 ENDING: Final = ".json"
 MAX_BYTES: Final = 1_000_000
 POLICY: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Policy))
@@ -19,7 +19,7 @@ POLICY: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Policy))
 
 def write_policy(file: Location, policy: Policy) -> None:
     """Write a policy with every parameter, defaults too."""
-    content = {"format": FORMAT, "version": FORMAT_VERSION, **policy.content()}
+    content = {"format": _FORMAT, "version": _VERSION, **policy.content()}
     with atomic_output(file) as stream:
         stream.write(json.dumps(content, indent=1).encode() + b"\n")
 
@@ -42,7 +42,7 @@ def read_policy(file: Location) -> Policy:
     Raises:
         InputError: missing, too large, or not a policy of this version.
     """
-    return parse_policy(read_json(file, FORMAT, FORMAT_VERSION), str(file))
+    return parse_policy(read_json(file, _FORMAT, _VERSION), str(file))
 
 
 def parse_policy(content: object, where: str) -> Policy:

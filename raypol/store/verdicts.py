@@ -20,8 +20,8 @@ from raypol.core.verification.verifier import Evidence, Selection
 from raypol.store.location import Location, atomic_output
 from raypol.store.policies import parse_policy, problem_of, read_json
 
-FORMAT: Final = "raypol-verdict"
-FORMAT_VERSION: Final = 1
+_FORMAT: Final = "raypol-verdict"
+_VERSION: Final = 1
 _MAX_DETAIL: Final = 1_000
 Outcome = Literal["accepted", "rejected", "not calibrated"]
 
@@ -87,7 +87,7 @@ class VerdictFile:
 VERDICT: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(VerdictFile))
 
 
-def outcome_of(verdict: Verdict, policy: Policy) -> Outcome:
+def verdict_outcome(verdict: Verdict, policy: Policy) -> Outcome:
     """What a verdict comes to: a pass that cannot have failed accepts nothing, unless that is what the policy is."""
     failed = {check.name for check in verdict.checks if not check.passed}
     if verdict.foreign and failed <= {FAMILY, *CALIBRATIONS}:  # numbers of another family say neither yes nor no
@@ -112,7 +112,7 @@ def verdict_file(
         claim=_claim(recipe),
         policy=policy.content(),
         policy_sha256=policy.sha256,
-        outcome=outcome_of(verdict, policy),
+        outcome=verdict_outcome(verdict, policy),
         rejected_by=verdict.rejected_by,
         checks=tuple(map(_written, verdict.checks)),
         nonce=conditions.seed,
@@ -139,7 +139,7 @@ def write_verdict(file: Location, verdict: VerdictFile) -> None:
 
 def as_json(verdict: VerdictFile) -> str:
     """The text of a verdict file."""
-    content = {"format": FORMAT, "version": FORMAT_VERSION, "sha256": verdict.sha256, **_json(asdict(verdict))}
+    content = {"format": _FORMAT, "version": _VERSION, "sha256": verdict.sha256, **_json(asdict(verdict))}
     return json.dumps(content, indent=1) + "\n"
 
 
@@ -149,7 +149,7 @@ def read_verdict(file: Location) -> VerdictFile:
     Raises:
         InputError: missing, too large, not a verdict of this version, or changed since it was written.
     """
-    content = read_json(file, FORMAT, FORMAT_VERSION)
+    content = read_json(file, _FORMAT, _VERSION)
     recorded = content.pop("sha256", None)
     try:
         found = VERDICT.validate_python(content)

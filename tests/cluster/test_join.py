@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from raypol.cli.commands.join import JoinCommand
+from raypol.cli.commands.cluster import JoinCommand
 from raypol.cluster.join import Gpu, find_gpus, has_kernels, plan_joining, visible_gpus
 from raypol.core.errors import InputError
 

@@ -20,7 +20,7 @@ from raypol.core.verification.verdict import Check, Verdict
 from raypol.core.verification.verifier import Evidence, examine
 from raypol.store.location import open_location
 from raypol.store.policies import MAX_BYTES, open_policy, read_policy, write_policy
-from raypol.store.verdicts import as_json, differences, outcome_of, read_verdict, verdict_file, write_verdict
+from raypol.store.verdicts import as_json, differences, read_verdict, verdict_file, verdict_outcome, write_verdict
 from tests.toys import EXACT, RECORDED
 
 HERE = "tests.store.test_policies"
@@ -193,12 +193,12 @@ def test_what_a_verdict_comes_to(evidence: Evidence) -> None:
             checks=tuple(Check(name=n, passed=n not in failed, detail="why", numbers=numbers) for n in names),
         )
 
-    assert outcome_of(verdict(), strict) == "accepted"
-    assert outcome_of(verdict("replay"), strict) == "rejected"
-    assert outcome_of(verdict(unjudged=2.0), strict) == "not calibrated"
-    assert outcome_of(verdict(unjudged=2.0), published) == "accepted", "that is what the published verifier does"
-    assert outcome_of(verdict("hashes", unjudged=2.0), strict) == "rejected"
-    assert outcome_of(verdict("family"), strict) == "not calibrated"
-    assert outcome_of(verdict("family", "envelope"), strict) == "not calibrated", "numbers of another family"
-    assert outcome_of(verdict("family", "hashes"), strict) == "rejected", "this needs no calibration"
+    assert verdict_outcome(verdict(), strict) == "accepted"
+    assert verdict_outcome(verdict("replay"), strict) == "rejected"
+    assert verdict_outcome(verdict(unjudged=2.0), strict) == "not calibrated"
+    assert verdict_outcome(verdict(unjudged=2.0), published) == "accepted", "that is what the published verifier does"
+    assert verdict_outcome(verdict("hashes", unjudged=2.0), strict) == "rejected"
+    assert verdict_outcome(verdict("family"), strict) == "not calibrated"
+    assert verdict_outcome(verdict("family", "envelope"), strict) == "not calibrated", "numbers of another family"
+    assert verdict_outcome(verdict("family", "hashes"), strict) == "rejected", "this needs no calibration"
     del evidence

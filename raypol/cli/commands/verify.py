@@ -32,7 +32,7 @@ from raypol.store.location import open_location
 from raypol.store.policies import open_policy
 from raypol.store.proofs.format import Manifest
 from raypol.store.proofs.reader import read_manifest
-from raypol.store.verdicts import VerdictFile, differences, outcome_of, read_verdict, verdict_file, write_verdict
+from raypol.store.verdicts import VerdictFile, differences, read_verdict, verdict_file, verdict_outcome, write_verdict
 
 _MAX_ASSERTED: Final = 500
 """Characters that a hostile manifest may make us print."""
@@ -221,7 +221,7 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
                 f"in {verdict.unjudged} of {replayed} replayed intervals the slack is at least the claimed move: a replay that "
                 "goes nowhere passes, so they establish nothing"
             )
-        outcome = outcome_of(verdict, policy)
+        outcome = verdict_outcome(verdict, policy)
         words = {"accepted": "ACCEPTED", "rejected": f"REJECTED by {verdict.rejected_by}"}
         why = ": calibrate (raypol calibrate), or use --thresholds moves"
         if verdict.foreign:

@@ -181,11 +181,11 @@ CALIBRATED: Final = (*_JUDGED_ALONE, *_MEASURED)
 """Checks of a calibrated policy."""
 BOUND: Final = (*CALIBRATED, "initial_memory", *_BINDING)
 """Checks of a bound one."""
-Kind = Literal["calibrated", "bound"]
+PolicyKind = Literal["calibrated", "bound"]
 
 
 def calibrate(
-    honest: Sequence[Evidence], *, kind: Kind = "calibrated", margin: float = 2.0, versions: str = ""
+    honest: Sequence[Evidence], *, kind: PolicyKind = "calibrated", margin: float = 2.0, versions: str = ""
 ) -> Policy:
     """A policy whose slack is what honest runs of one family show.
 
@@ -199,8 +199,8 @@ def calibrate(
     Raises:
         InputError: fewer than three proofs, or proofs that are not of one family, or not honest.
     """
-    if kind not in get_args(Kind):
-        reject_choice("kind of policy", kind, get_args(Kind))
+    if kind not in get_args(PolicyKind):
+        reject_choice("kind of policy", kind, get_args(PolicyKind))
     if len(honest) < 3:
         raise InputError(f"expected at least 3 honest proofs to calibrate on, got {len(honest)}")
     if not margin >= 1.0:
@@ -235,7 +235,7 @@ def calibrate(
     )
 
 
-def _measured(honest: Sequence[Evidence], kind: Kind, margin: float) -> tuple[Use, ...]:
+def _measured(honest: Sequence[Evidence], kind: PolicyKind, margin: float) -> tuple[Use, ...]:
     names = (*_MEASURED, "initial_memory") if kind == "bound" else _MEASURED
     return tuple(Use(check=name, parameters=CALIBRATIONS[name](honest, margin)) for name in names)
 

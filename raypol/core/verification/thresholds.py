@@ -6,14 +6,14 @@ from typing import Final, Literal, get_args
 from raypol.core.distances import METRICS, UNDEFINED, Distances
 from raypol.core.errors import InputError, reject_choice
 
-Kind = Literal["static", "relative", "dynamic", "moves"]
+SlackKind = Literal["static", "relative", "dynamic", "moves"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thresholds:
     """Slack delta on the distance between claimed and replayed weights."""
 
-    kind: Kind = "static"
+    kind: SlackKind = "static"
     """static: delta in units of the weights; relative: delta times d_ref; dynamic: relative, shrinking as training proceeds;
     moves: delta times what the interval itself claims to move, so that a replay that goes nowhere is never within it."""
     l1: float = 1000.0
@@ -28,8 +28,8 @@ class Thresholds:
     """dynamic only: share of delta that is left at the end of training (Zhang et al. 2022, section V)."""
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            reject_choice("thresholds", self.kind, get_args(Kind))
+        if self.kind not in get_args(SlackKind):
+            reject_choice("thresholds", self.kind, get_args(SlackKind))
         for name in (*METRICS, "late"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"expected {name} >= 0, got {getattr(self, name)}")
@@ -64,8 +64,8 @@ RELATIVE: Final = Thresholds(kind="relative", l1=0.1, l2=0.1, linf=0.15, cos=0.0
 MOVES: Final = Thresholds(kind="moves", l1=0.5, l2=0.5, linf=0.5, cos=0.25)
 """Default slack where the prover's augmentation is repeated and rounding is the only honest error.
 
-Another machine's rounding takes an interval of 100 steps at a high rate 0.35 of its move away, one of 10 steps 0.02; a replay that
-goes nowhere, as those of forgeries without training do, ends a whole move away.
+Another machine's rounding takes an interval of 100 steps at a high rate 0.35 of its move away, one of 10 steps 0.02; a replay
+that goes nowhere, as those of forgeries without training do, ends a whole move away.
 """
 
 

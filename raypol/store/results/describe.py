@@ -5,7 +5,8 @@ from typing import Final, get_args
 
 from raypol.store.results.columns import Group, columns_of
 from raypol.store.results.range_rows import RangeRow
-from raypol.store.results.rows import IntervalRow, TrialRow, VerdictRow
+from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.verdict_rows import VerdictRow
 
 _INTRODUCTION: Final = """# Results
 

@@ -370,39 +370,3 @@ class IntervalRow:
     )
     accuracy: float = column("errors", "accuracy", "Test accuracy of W_t.", "share")
     loss: float = column("errors", "loss", "Mean training loss over the replayed steps.")
-
-
-@row
-class VerdictRow:
-    """What one policy says of one trial."""
-
-    sweep_id: str = column("identity", "sweep", "As in the trial's row.")
-    trial_id: str = column("identity", "trial", "As in the trial's row.")
-    proof_id: str = column("identity", "proof", "As in the trial's row.")
-    arm: str = column("identity", "arm", "As in the trial's row.")
-    policy: str = column("verifier", "policy", "Its name; two policies of one name differ in their SHA-256.")
-    policy_sha256: str = column("verifier", "policy's SHA-256", "Of its checks, parameters, slack and family, hex.")
-    nonce: int = column(
-        "verifier", "nonce", "The verifier's random number, for fresh augmentation and random intervals."
-    )
-    selection: str = column("verifier", "selection", "Which intervals were looked at: all, top_q, random, both.")
-    replayed: int = column("verifier", "replayed", "Intervals that were looked at.")
-    num_intervals: int = column("verifier", "intervals", "Intervals that the proof claims.")
-    unjudged: int = column(
-        "verdict", "unjudged", "Intervals whose slack is at least the claimed move: a replay that goes nowhere passes."
-    )
-    outcome: str = column(
-        "verdict",
-        "outcome",
-        "accepted, rejected, or not calibrated: another family of trainings, or a pass with unjudged intervals.",
-    )
-    accepted: bool = column("verdict", "accepted", "True if every check passed, unjudged intervals or not.")
-    rejected_by: str = column("verdict", "rejected by", "Checks that said no, comma-separated; empty if none.")
-    success: bool | None = optional("success", "success", f"Every check passed, {_SUCCEEDS} Empty in an honest row.")
-    bound_by: str = column(
-        "success", "bound by", "The first condition of success that failed; empty if none.", default=""
-    )
-    verdict_sha256: str = column("verdict", "verdict's SHA-256", "Digest of the verdict, hex.")
-    verdict: str = column(
-        "verdict", "verdict", "The verdict file as text, which the verifier's option --recheck repeats."
-    )

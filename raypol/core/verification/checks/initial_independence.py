@@ -15,13 +15,13 @@ from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check
 from raypol.core.verification.verifier import Evidence
 
-SIGNIFICANCE: Final = 1e-6
+_SIGNIFICANCE: Final = 1e-6
 """Of all statistics together (Bonferroni)."""
 _DEGREES: Final = 4
 
 
 def check_initial_independence(
-    evidence: Evidence, _: Thresholds, __: Distances | None, *, significance: float = SIGNIFICANCE
+    evidence: Evidence, _: Thresholds, __: Distances | None, *, significance: float = _SIGNIFICANCE
 ) -> Check:
     """Check that W_0 has no trace of an order, and that its moments are those of its laws."""
     from scipy import stats
