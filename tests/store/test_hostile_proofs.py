@@ -233,6 +233,13 @@ def test_what_is_not_a_proof_is_an_input_error_of_one_line(damage: Damage, expec
         judge(folder)
 
 
+def test_endless_names_are_shortened_in_messages(folder: Path) -> None:
+    put("recipe", "model", value="x" * 10**6)(folder)
+    with pytest.raises(InputError, match="unknown model") as caught:
+        judge(folder)
+    assert len(str(caught.value)) < 500
+
+
 # --- never a big allocation ----------------------------------------------------------------------------------------
 
 
