@@ -33,6 +33,8 @@ _GLOBALS: Final = {_ORDERED_DICT, _COUNTER, _REBUILD, *(f"torch {name}" for name
 """All constructors in the states of a model, an optimizer and a scheduler."""
 _LITERALS: Final = {"BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1"}
 _PLAIN: Final = {"NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT"}
+_MOST_ARGUMENTS: Final = 7
+"""Of torch's function that builds a tensor."""
 _TUPLES: Final = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PROTOCOL: Final = 2
 _MAX_DEPTH: Final = 32
@@ -254,12 +256,13 @@ def _consume(part: object, *, placed: bool = False) -> _Container:
 
 
 def _check_tensor(parts: tuple[Any, ...]) -> None:
-    """Arguments of _rebuild_tensor_v2: storage, offset, size, stride, whether it requires a gradient, hooks."""
-    match parts:
+    """Arguments of _rebuild_tensor_v2: storage, offset, size, stride, whether it requires a gradient, hooks, flags as a dict."""
+    match parts[:6]:
         case (_Storage(num_elements=have), int(offset), _Tuple(parts=size), _Tuple(parts=stride), _Plain(), hooks):
             numbers = [*size, *stride]
             if (
-                isinstance(hooks, _Container)
+                all(isinstance(part, _Container) for part in (hooks, *parts[6:]))
+                and len(parts) <= _MOST_ARGUMENTS
                 and len(size) == len(stride)
                 and offset >= 0
                 and all(isinstance(number, int) and number >= 0 for number in numbers)
