@@ -18,10 +18,10 @@ class InputError(ValueError):
 def reject_choice(what: str, got: object, possible: Iterable[str], *, path: str = "") -> NoReturn:
     """Raise the InputError for a name that is not among the possible ones; `path` is an example where import paths are too."""
     own = f", or an import path such as {path}" if path else ""
-    raise InputError(f"unknown {what} {shortened(got)}; possible: {', '.join(sorted(possible))}{own}")
+    raise InputError(f"unknown {what} {in_short(got)}; possible: {', '.join(sorted(possible))}{own}")
 
 
-def shortened(value: object, most: int = _MAX_SHOWN) -> str:
+def in_short(value: object, most: int = _MAX_SHOWN) -> str:
     """Words of a file or a user, fit for one line of a message."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}..."

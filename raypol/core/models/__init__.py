@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from raypol.core.errors import InputError, shortened
+from raypol.core.errors import InputError, in_short
 from raypol.core.imports import call_object, is_import_path
 from raypol.core.models.cifar_resnet import CifarResNet
 from raypol.core.models.torchvision_resnet import torchvision_resnet
@@ -37,7 +37,7 @@ def build_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
         raise InputError(f"expected at least one channel and one class, got {in_channels} and {num_classes}")
     if not is_import_path(name) and name not in MODELS:
         raise InputError(
-            f"unknown model {shortened(name)}; possible: {', '.join(MODELS)}, or an import path such as my_pkg.models:make_net"
+            f"unknown model {in_short(name)}; possible: {', '.join(MODELS)}, or an import path such as my_pkg.models:make_net"
         )
     shape = {"in_channels": in_channels, "num_classes": num_classes}
     with torch.random.fork_rng(devices=[]):  # a constructor draws values, which must not disturb other streams

@@ -10,7 +10,7 @@ from typing import Final
 from raypol.cluster.jobs import ReplayJob, SurveyJob, run_replay, run_survey
 from raypol.cluster.runners import Runner
 from raypol.core.datasets.source import DataSource
-from raypol.core.errors import InputError, shortened
+from raypol.core.errors import InputError, in_short
 from raypol.core.imports import is_import_path
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Interval, Recipe
@@ -199,7 +199,7 @@ def _indices(intervals: Sequence[Interval]) -> tuple[int, ...]:
 def check_names(recipe: Recipe, data: DataSource) -> None:
     """Raise InputError if the proof is about other data than the verifier names."""
     if recipe.dataset != data.name:
-        raise InputError(f"the proof is about dataset {shortened(recipe.dataset)}; expected {data.name!r} (--dataset)")
+        raise InputError(f"the proof is about dataset {in_short(recipe.dataset)}; expected {data.name!r} (--dataset)")
     dataset = data.load()
     if recipe.dataset_sha256 != dataset.sha256:
         raise InputError(
