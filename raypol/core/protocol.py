@@ -19,7 +19,7 @@ from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
 from raypol.core.training.prover import record_training
 from raypol.core.training.train_config import TrainConfig, check_recipe
-from raypol.core.verification.policies import Policy, PolicyFunction, find_policy
+from raypol.core.verification.policies import Policy, PolicyFunction, find_policy, strict
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Verdict
@@ -121,8 +121,8 @@ def verify(
             at `proof.recipe.model` first if the proof is someone else's.
         dataset: the public dataset.
         policy: a policy such as `strict`, or its name, see `find_policy`.
-        thresholds: slack delta; None = the published one.
-        conditions: None = augmentation as recorded, precision as recorded.
+        thresholds: slack delta; None = `Policy.slack`: half of each claimed move, the published one for `published`.
+        conditions: None = those that the policy was calibrated under, else augmentation and precision as recorded.
         d_ref: distance between the final weights of two honest runs; relative and dynamic thresholds need it.
         device: where to replay.
 
@@ -135,9 +135,10 @@ def verify(
             f"the proof is about other data than {dataset.name}; its recipe names {proof.recipe.dataset!r}"
         )
     judge = find_policy(policy) if isinstance(policy, str) else policy
-    thresholds = thresholds or Thresholds()
+    family = judge.family if isinstance(judge, Policy) else None
+    conditions = conditions or (family.conditions() if family else Conditions(augmentation="recorded"))
+    thresholds = thresholds or (judge if isinstance(judge, Policy) else strict).slack(conditions)
     thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
-    conditions = conditions or Conditions(augmentation="recorded")
     wanted = judge.wanted if isinstance(judge, Policy) else ()
     evidence = examine(proof, dataset, conditions, device=device, wanted=wanted)
     return judge(evidence, thresholds, d_ref)

@@ -167,18 +167,13 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
         )
 
     def _thresholds(self, policy: Policy, conditions: Conditions) -> Thresholds:
-        if policy.thresholds is not None:
-            return policy.thresholds
-        uses_slack = {"replay", "optimizer_state"} & {use.check for use in policy.checks}
-        if self.thresholds is None and uses_slack and not policy.is_published and conditions.augmentation == "fresh":
-            raise InputError(
-                f"policy {policy.name} is not calibrated for fresh augmentation, whose honest error is as large as a move: make "
-                "one that is (raypol calibrate), use --augmentation recorded, or give --thresholds"
-            )
-        kind = self.thresholds or ("static" if policy.is_published else "moves")
-        base = {"static": Thresholds(), "moves": MOVES}.get(kind, RELATIVE)
         given = {m: getattr(self, f"delta_{m}") for m in METRICS if getattr(self, f"delta_{m}") is not None}
-        return replace(base, kind=kind, **given)
+        if (given or self.thresholds) and (policy.thresholds is not None or not policy.uses_slack):
+            raise InputError(f"policy {policy.name} has slack of its own; drop --thresholds and --delta-*")
+        if self.thresholds is None:
+            return replace(policy.slack(conditions), **given)
+        base = {"static": Thresholds(), "moves": MOVES}.get(self.thresholds, RELATIVE)
+        return replace(base, kind=self.thresholds, **given)
 
     def _d_ref(self, runner: LocalRunner | RayRunner, recipe: Recipe, data: DataSource) -> Distances | None:
         if self.reference is None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from raypol.core.proof import Recipe
 from raypol.core.training.optimizers import learning_rates
-from raypol.core.verification.replay import Augmentation, ReplayPrecision
+from raypol.core.verification.replay import Augmentation, Conditions, ReplayPrecision
 from raypol.core.verification.verifier import Evidence
 
 _OWN: Final = ("seed", "shares", "given", "device", "threads", "steps", "schedule")
@@ -46,6 +46,10 @@ class Family:
             augmentation=evidence.conditions.augmentation,
             precision=evidence.conditions.precision,
         )
+
+    def conditions(self) -> Conditions:
+        """The conditions of the calibration, under the verifier's usual nonce."""
+        return Conditions(augmentation=self.augmentation, precision=self.precision)
 
     def problems(self, evidence: Evidence) -> Iterator[str]:
         """How a proof, or the way it was examined, is of another family."""

@@ -20,7 +20,8 @@ from raypol.core.errors import InputError, reject_choice
 from raypol.core.imports import is_import_path, load_object
 from raypol.core.verification.checks import CALIBRATIONS, CHECKS, GATHER, NEED_ACCURACY
 from raypol.core.verification.family import Family
-from raypol.core.verification.thresholds import Thresholds
+from raypol.core.verification.replay import Conditions
+from raypol.core.verification.thresholds import MOVES, Thresholds
 from raypol.core.verification.verdict import FAMILY, Check, Verdict, check_problems
 from raypol.core.verification.verifier import Evidence, Selection
 from raypol.core.verification.wishes import Wish
@@ -143,6 +144,28 @@ class Policy:
             for use in asking
             for gather in (GATHER[use.check],)
         )
+
+    def slack(self, conditions: Conditions) -> Thresholds:
+        """The slack that a verifier takes if it gives none: the policy's own, else one that is known to mean something.
+
+        Raises:
+            InputError: there is none: under fresh augmentation honest errors are as large as moves, and have to be measured.
+        """
+        if self.thresholds is not None:
+            return self.thresholds
+        if self.is_published:
+            return Thresholds()
+        if self.uses_slack and conditions.augmentation == "fresh":
+            raise InputError(
+                f"policy {self.name} is not calibrated for fresh augmentation, whose honest error is as large as a move: make "
+                "one that is (raypol calibrate), replay with recorded augmentation, or give thresholds"
+            )
+        return MOVES
+
+    @property
+    def uses_slack(self) -> bool:
+        """True if a check compares with a slack that is given; an own one may."""
+        return any(is_import_path(use.check) or use.check in ("replay", "optimizer_state") for use in self.checks)
 
     @property
     def is_published(self) -> bool:

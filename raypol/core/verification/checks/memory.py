@@ -8,6 +8,7 @@ the range. What it does not establish: an adversary may claim W_T plus enough no
 
 import math
 from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import Any, Final
 
 from raypol.core.distances import Distances
@@ -15,10 +16,10 @@ from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check
 from raypol.core.verification.verifier import Evidence
 
-_MARGIN: Final = 0.04
-"""Least distance of the limits from the honest cosines, which spread by 0.01 to 0.05 over seeds."""
-_SPREADS: Final = 2.0
-"""Or this many times the range of the honest cosines."""
+_MARGIN: Final = 0.02
+"""Least distance of the limits from the mean of the honest cosines."""
+_ONE_SIDED: Final = 5e-4
+"""Share of honest cosines beyond each limit, if they are normal over seeds: a prediction interval of 99.9 %."""
 
 
 def check_initial_memory(
@@ -38,9 +39,11 @@ def check_initial_memory(
 
 
 def _calibrate(honest: Sequence[Evidence], _: float) -> dict[str, Any]:
+    from scipy import stats
+
     found = [evidence.memory.cosine for evidence in honest]
-    margin = max(_MARGIN, _SPREADS * (max(found) - min(found)))
-    return {"least": min(found) - margin, "most": max(found) + margin}
+    far = float(stats.t.isf(_ONE_SIDED, len(found) - 1)) * stdev(found) * math.sqrt(1.0 + 1.0 / len(found))
+    return {"least": fmean(found) - max(_MARGIN, far), "most": fmean(found) + max(_MARGIN, far)}
 
 
 CHECKS: Final = {"initial_memory": check_initial_memory}
