@@ -13,8 +13,10 @@ _USER: Final = re.compile(
 """Name and password of an address; a slash that somebody forgot to encode in the password counts to it. All lengths are bounded,
 or a long text would take the square of its length."""
 _SECRET: Final = re.compile(
-    r'([?&#][^=&#\s"]{0,60}(?:key|secret|token|pass|pwd|sig|cred|auth|sas)[^=&#\s"]{0,60}=)[^&#\s"\']+', re.IGNORECASE
+    r'([?&#][^=&#\s"]{0,60}(?:key|secret|token|pass|pwd|sig|cred|auth|sas)[^=&#\s"]{0,60}=)(?<!viewStateShareKey=)[^&#\s"\']+',
+    re.IGNORECASE,
 )
+"""But for the name of a view that MLflow shares, which every printed link has."""
 _MARKS: Final = re.compile(r"[\\`*<\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|&(?=#?\w+;)|(?<=:)/(?=/)|(?<=\bwww)\.|@")
 """Characters by which Markdown, as CommonMark and GitHub have it, makes anything but text; _ counts at the ends of words."""
 _LINE_MARKS: Final = re.compile(r"^(\d{0,9})(>|[#+.)-](?=\s)|[#=-](?=[#=-]))")

@@ -126,3 +126,9 @@ def test_long_texts_take_no_longer_than_their_length(text: str) -> None:
     for escaped in (without_secrets, markdown_text, harmless_markdown, visible):
         assert escaped(text)
     assert time.monotonic() - begin < 60, "the square of a million steps would take hours"
+
+
+def test_the_link_to_a_shared_view_is_whole() -> None:
+    link = "http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=raypol&workflowType=machine_learning"
+    assert without_secrets(link) == link
+    assert without_secrets(f"{link}&token=abc") == f"{link}&token=***"
