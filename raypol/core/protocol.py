@@ -121,7 +121,7 @@ def verify(
             at `proof.recipe.model` first if the proof is someone else's.
         dataset: the public dataset.
         policy: a policy such as `strict`, or its name, see `find_policy`.
-        thresholds: slack delta; None = `Policy.slack`: half of each claimed move, the published one for `published`.
+        thresholds: slack delta; None = `Policy.slack`: a share of each claimed move, the published one for `published`.
         conditions: None = those that the policy was calibrated under, else augmentation and precision as recorded.
         d_ref: distance between the final weights of two honest runs; relative and dynamic thresholds need it.
         device: where to replay.
@@ -137,7 +137,7 @@ def verify(
     judge = find_policy(policy) if isinstance(policy, str) else policy
     family = judge.family if isinstance(judge, Policy) else None
     conditions = conditions or (family.conditions() if family else Conditions(augmentation="recorded"))
-    thresholds = thresholds or (judge if isinstance(judge, Policy) else strict).slack(conditions)
+    thresholds = thresholds or (judge if isinstance(judge, Policy) else strict).slack(conditions, proof.recipe.interval)
     thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
     wanted = judge.wanted if isinstance(judge, Policy) else ()
     evidence = examine(proof, dataset, conditions, device=device, wanted=wanted)

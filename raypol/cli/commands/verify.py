@@ -21,7 +21,7 @@ from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.policies import Policy
 from raypol.core.verification.replay import Augmentation, Conditions, ReplayPrecision
 from raypol.core.verification.stages import STAGES
-from raypol.core.verification.thresholds import MOVES, RELATIVE, Thresholds
+from raypol.core.verification.thresholds import RELATIVE, Thresholds, slack_in_moves
 from raypol.core.verification.verdict import FAMILY, Verdict
 from raypol.core.verification.verifier import Evidence, Selection
 from raypol.report.verdict_tables import verdict_table
@@ -71,13 +71,13 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
     reference: tuple[str, str] | None = None
     """Folders of two honest proofs that differ only in seed: d_ref is the distance between their final weights."""
     delta_l1: float | None = None
-    """Slack in l1; None = 1000 (static), 0.1 (relative, dynamic) or 0.5 (moves)."""
+    """Slack in l1; None = 1000 (static) or 0.1; moves: more with k, up to 0.5 at k = 50."""
     delta_l2: float | None = None
-    """Slack in l2; None = 10 (static), 0.1 (relative, dynamic) or 0.5 (moves)."""
+    """Slack in l2; None = 10 (static) or 0.1; moves: as l1."""
     delta_linf: float | None = None
-    """Slack in linf; None = 0.1 (static), 0.15 (relative, dynamic) or 0.5 (moves)."""
+    """Slack in linf; None = 0.1 (static) or 0.15; moves: as l1."""
     delta_cos: float | None = None
-    """Slack in cosine distance; None = 0.01 (static), 0.02 (relative, dynamic) or 0.25 (moves)."""
+    """Slack in cosine distance; None = 0.01 (static), 0.02 (relative, dynamic), 0.05 (moves: more with k)."""
     root: str | None = None
     """The root hash that the prover published, hex; the proof must have it."""
     share: str | None = None
@@ -105,7 +105,9 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
         data = DataSource(name=self.dataset or manifest.recipe.dataset, folder=self.data_dir)
         policy = self._policy(before)
         examination = self._repeated(before, policy) if before else self._examination(policy)
-        thresholds = before.slack() if before else self._thresholds(policy, examination.conditions)
+        thresholds = (
+            before.slack() if before else self._thresholds(policy, examination.conditions, manifest.recipe.interval)
+        )
         with self.open_runner() as runner, progress(ERR) as update:
             d_ref = before.reference() if before else self._d_ref(runner, manifest.recipe, data)
             thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
@@ -166,13 +168,13 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
             wanted=policy.wanted,
         )
 
-    def _thresholds(self, policy: Policy, conditions: Conditions) -> Thresholds:
+    def _thresholds(self, policy: Policy, conditions: Conditions, interval: int) -> Thresholds:
         given = {m: getattr(self, f"delta_{m}") for m in METRICS if getattr(self, f"delta_{m}") is not None}
         if (given or self.thresholds) and (policy.thresholds is not None or not policy.uses_slack):
             raise InputError(f"policy {policy.name} has slack of its own; drop --thresholds and --delta-*")
         if self.thresholds is None:
-            return replace(policy.slack(conditions), **given)
-        base = {"static": Thresholds(), "moves": MOVES}.get(self.thresholds, RELATIVE)
+            return replace(policy.slack(conditions, interval), **given)
+        base = {"static": Thresholds(), "moves": slack_in_moves(interval)}.get(self.thresholds, RELATIVE)
         return replace(base, kind=self.thresholds, **given)
 
     def _d_ref(self, runner: LocalRunner | RayRunner, recipe: Recipe, data: DataSource) -> Distances | None:

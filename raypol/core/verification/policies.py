@@ -21,7 +21,7 @@ from raypol.core.imports import is_import_path, load_object
 from raypol.core.verification.checks import CALIBRATIONS, CHECKS, GATHER, NEED_ACCURACY
 from raypol.core.verification.family import Family
 from raypol.core.verification.replay import Conditions
-from raypol.core.verification.thresholds import MOVES, Thresholds
+from raypol.core.verification.thresholds import Thresholds, slack_in_moves
 from raypol.core.verification.verdict import FAMILY, Check, Verdict, check_problems
 from raypol.core.verification.verifier import Evidence, Selection
 from raypol.core.verification.wishes import Wish
@@ -145,8 +145,12 @@ class Policy:
             for gather in (GATHER[use.check],)
         )
 
-    def slack(self, conditions: Conditions) -> Thresholds:
+    def slack(self, conditions: Conditions, interval: int) -> Thresholds:
         """The slack that a verifier takes if it gives none: the policy's own, else one that is known to mean something.
+
+        Args:
+            conditions: of the replays.
+            interval: k of the proof.
 
         Raises:
             InputError: there is none: under fresh augmentation honest errors are as large as moves, and have to be measured.
@@ -160,7 +164,7 @@ class Policy:
                 f"policy {self.name} is not calibrated for fresh augmentation, whose honest error is as large as a move: make "
                 "one that is (raypol calibrate), replay with recorded augmentation, or give thresholds"
             )
-        return MOVES
+        return slack_in_moves(interval)
 
     @property
     def uses_slack(self) -> bool:

@@ -1,6 +1,6 @@
 """Slack delta: how far replayed weights may be from the claimed ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from raypol.core.distances import METRICS, UNDEFINED, Distances
@@ -61,12 +61,20 @@ class Thresholds:
 
 RELATIVE: Final = Thresholds(kind="relative", l1=0.1, l2=0.1, linf=0.15, cos=0.02)
 """Default slack in units of d_ref: about twice the honest error of the embedded example under fresh augmentation."""
-MOVES: Final = Thresholds(kind="moves", l1=0.5, l2=0.5, linf=0.5, cos=0.25)
-"""Default slack where the prover's augmentation is repeated and rounding is the only honest error.
+MOVES: Final = Thresholds(kind="moves", l1=0.1, l2=0.1, linf=0.15, cos=0.05)
+"""Slack where the prover's augmentation is repeated and rounding is the only honest error, for intervals of up to 10 steps."""
+_MOVES_STEPS: Final = 10
+_MOST_OF_A_MOVE: Final = 0.5
 
-Another machine's rounding takes an interval of 100 steps at a high rate 0.35 of its move away, one of 10 steps 0.02; a replay
-that goes nowhere, as those of forgeries without training do, ends a whole move away.
-"""
+
+def slack_in_moves(interval: int) -> Thresholds:
+    """Default slack for k = `interval`: `MOVES`, growing with k up to half of a move.
+
+    Rounding grows with every step: another machine's takes an interval of 10 steps 0.02 of its move away, one of 100 steps at a
+    high rate 0.35. A replay that goes nowhere, as those of forgeries without training do, ends a whole move away.
+    """
+    factor = max(interval / _MOVES_STEPS, 1.0)
+    return replace(MOVES, **{m: min(factor * getattr(MOVES, m), _MOST_OF_A_MOVE) for m in METRICS})
 
 
 def within(error: Distances, limit: Distances) -> bool:

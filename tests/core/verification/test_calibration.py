@@ -22,7 +22,7 @@ from raypol.core.training.trainer import Trainer
 from raypol.core.verification.checks import CALIBRATIONS, CHECKS
 from raypol.core.verification.policies import BOUND, CALIBRATED, Policy, Use, calibrate, find_policy, published, strict
 from raypol.core.verification.replay import Conditions
-from raypol.core.verification.thresholds import MOVES, Thresholds
+from raypol.core.verification.thresholds import MOVES, Thresholds, slack_in_moves
 from raypol.core.verification.verifier import Evidence, examine
 from tests.toys import copy_of, rehash
 
@@ -348,3 +348,15 @@ def test_shuffled_epochs_repeat_nothing_and_chosen_points_do(proofs: list[Memory
     assert not check.passed
     assert check.numbers["repeats"] == 32.0
     assert fresh_order(examined(proof, digits), Thresholds(), None, most_repeats=0.1).passed
+
+
+def test_the_default_slack_grows_with_the_interval_up_to_half_a_move() -> None:
+    assert slack_in_moves(1) == slack_in_moves(10) == MOVES
+    assert slack_in_moves(20).l2 == pytest.approx(2 * MOVES.l2)
+    longest = slack_in_moves(1_000)
+    assert (longest.l1, longest.l2, longest.linf, longest.cos) == (0.5,) * 4
+    recorded = Conditions(augmentation="recorded")
+    assert strict.slack(recorded, 40) == slack_in_moves(40)
+    assert published.slack(recorded, 40) == Thresholds()
+    with pytest.raises(InputError, match="not calibrated for fresh augmentation"):
+        strict.slack(Conditions(augmentation="fresh"), 40)
