@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
@@ -16,9 +16,9 @@ from raypol.core.errors import InputError
 from raypol.core.hashing import tensor_digest
 from raypol.core.models.constructed import given_digests
 from raypol.core.models.independence import Dependence, dependences, moments_statistic
-from raypol.core.models.initial_laws import Constant, Given, initial_laws, ks_p_value, num_impossible
+from raypol.core.models.initial_laws import Constant, Given, Law, initial_laws, ks_p_value, num_impossible
 from raypol.core.precision import WEIGHT_DTYPES, cast, is_inexact
-from raypol.core.proof import Checkpoint, Interval, Points, ProofSource
+from raypol.core.proof import Checkpoint, Interval, Points, ProofSource, Recipe
 from raypol.core.training.prover import data_order, initial_checkpoint
 from raypol.core.training.trainer import Trainer, state_template
 from raypol.core.verification.admissible import rule_problems
@@ -204,14 +204,18 @@ def _survey_checkpoint(
     if checkpoint.step != expected_step:
         structure.append(f"expected step {expected_step}, the checkpoint says {checkpoint.step}")
     first = expected_step == 0 and not structure
+    fresh = trainer.fresh_model() if first else None
+    laws = initial_laws(fresh) if fresh is not None else {}
     found = Survey(
         structure=tuple(structure),
         finite=tuple(finite),
         hashes=tuple(hashes),
         checkpoint_digests=(hashing.checkpoint_digest(checkpoint.step, digests),),
         accuracies=(trainer.accuracy(checkpoint) if accuracy and not structure else math.nan,),
-        initial=tuple(_initial_tests(checkpoint, trainer)) if first else (),
-        dependences=tuple(_dependences(checkpoint, trainer)) if first else (),
+        initial=tuple(_initial_tests(checkpoint, trainer.recipe, fresh, laws)) if fresh is not None else (),
+        dependences=tuple(
+            dependences(checkpoint.parameters, {n: law for n, law in laws.items() if n not in trainer.recipe.given})
+        ),
         state_at_start=tuple(sorted(checkpoint.optimizer_state)) if expected_step == 0 else (),
         drawn_from_seed=(_is_drawn(checkpoint, trainer),) if first else (),
     )
@@ -260,10 +264,10 @@ def _structure_problems(
     return problems
 
 
-def _initial_tests(checkpoint: Checkpoint, trainer: Trainer) -> list[InitialTest]:
+def _initial_tests(
+    checkpoint: Checkpoint, recipe: Recipe, model: nn.Module, laws: Mapping[str, Law]
+) -> list[InitialTest]:
     tests = []
-    recipe, model = trainer.recipe, trainer.fresh_model()
-    laws = initial_laws(model)
     own_given = given_digests(laws, WEIGHT_DTYPES[recipe.precision])
     for name in sorted(recipe.given.keys() - laws.keys())[:1]:
         tests.append(
@@ -283,11 +287,6 @@ def _initial_tests(checkpoint: Checkpoint, trainer: Trainer) -> list[InitialTest
             tests.append(replace(test, p_value=p_value, moments=moments, impossible=impossible))
     fresh = dict(cast(model, recipe.precision).named_buffers())
     return [*tests, *(InitialTest(tensor=n, deviation=_deviation(b, fresh[n])) for n, b in checkpoint.buffers.items())]
-
-
-def _dependences(checkpoint: Checkpoint, trainer: Trainer) -> list[Dependence]:
-    laws = initial_laws(trainer.fresh_model())
-    return dependences(checkpoint.parameters, {n: law for n, law in laws.items() if n not in trainer.recipe.given})
 
 
 def _given_problem(declared: str | None, own: str | None, recorded: str, *, model: str) -> str:
