@@ -8,17 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-import torch
 
+from benchmarks.calibration import steered
 from raypol import SpoofConfig, TrainConfig, prove, spoof
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.models.independence import Dependence
-from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, Recipe
+from raypol.core.proof import MemoryProof
 from raypol.core.seeds import bound_seed
-from raypol.core.training.prover import data_order, initial_checkpoint
-from raypol.core.training.trainer import Trainer
+from raypol.core.training.prover import initial_checkpoint
 from raypol.core.verification.checks import CALIBRATIONS, CHECKS
 from raypol.core.verification.policies import BOUND, CALIBRATED, Policy, Use, calibrate, find_policy, published, strict
 from raypol.core.verification.replay import Conditions
@@ -58,27 +57,6 @@ def bound(honest: list[Evidence]) -> Policy:
     return calibrate(honest[:CALIBRATED_ON], kind="bound", margin=4.0)
 
 
-def steered(recipe: Recipe, target: Checkpoint, digits: Dataset, first: Checkpoint) -> MemoryProof:
-    """Real training from `first` under the declared recipe, nudged towards W_T at every checkpoint: only the nudge is a lie."""
-    proof, trainer, order = MemoryProof(recipe, len(digits)), Trainer(recipe, digits), data_order(recipe, digits)
-    weights = first
-    for interval in recipe.intervals():
-        proof.write_checkpoint(weights)
-        indices = order.block(interval.start, interval.stop)
-        proof.write_batches([BatchRecord(interval.start + i, row, b"") for i, row in enumerate(indices)])
-        trainer.load(weights)
-        where = torch.from_numpy(indices)
-        trainer.run(interval.start, digits.pixels[where], digits.labels[where])
-        trained, share = trainer.snapshot(interval.stop), 1.0 / (recipe.num_intervals - interval.index)
-        weights = replace(
-            trained,
-            parameters={n: torch.lerp(w, target.parameters[n], share) for n, w in trained.parameters.items()},
-        )
-    proof.write_checkpoint(weights)
-    rehash(proof, digits)
-    return proof
-
-
 # --- what calibrated policies say ------------------------------------------------------------------------------------
 
 
@@ -105,7 +83,7 @@ def test_a_bound_seed_does_not_stop_steering_but_what_it_remembers_does(
     shares = ("3", "c3" * 16)  # the share that the thief was given
     stolen = proofs[0].recipe
     recipe = replace(stolen, shares=shares, seed=bound_seed(stolen.dataset_sha256, stolen.model, shares))
-    made = steered(recipe, proofs[0].checkpoints[-1], digits, initial_checkpoint(recipe, digits))
+    made = steered(recipe, proofs[0].checkpoints[-1], digits, initial_checkpoint(recipe, digits), lambda _: 1.0)
     evidence = examined(made, digits, share=shares[1])
     rejected = bound(evidence).rejected_by.split(",")
     assert "initial_memory" in rejected
