@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from raypol.core.verification import checks
-from raypol.core.verification.policies import BOUND, CALIBRATED, POLICIES
+from raypol.core.verification.policies import policies_with
 
 PAGE = Path(__file__).with_name("verifier.md")
 MARK = "<!-- checks: the rest is written by `make generate` -->"
@@ -45,8 +45,7 @@ def _section(module: ModuleType) -> Iterator[str]:
 
 
 def _policies(name: str) -> str:
-    having = [policy.name for policy in POLICIES.values() if name in {use.check for use in policy.checks}]
-    having += [kind for kind, own in (("calibrated", CALIBRATED), ("bound", BOUND)) if name in own]
+    having = policies_with(name)
     return "in " + ", ".join(having) if having else "by name"
 
 

@@ -1,11 +1,11 @@
 """Tables of the verifier: a verdict's checks, a policy's, all there are, and what policies say of a sweep."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raypol.core.verification.checks import CHECKS
-from raypol.core.verification.policies import BOUND, CALIBRATED, Policy
+from raypol.core.verification.policies import Policy, policies_with
 from raypol.core.verification.verdict import Verdict
 from raypol.figures.style.arms import in_order
 from raypol.report.tables import Bad, Good, Table, TableColumn, words
@@ -27,17 +27,13 @@ def policy_table(policy: Policy) -> Table:
     return Table(title=f"policy {policy.name}", columns=words("check", "parameters", wraps=True), lines=lines)
 
 
-def checks_table(policies: Iterable[Policy]) -> Table:
+def checks_table() -> Table:
     """Every built-in check, what it looks at, and which policies have it."""
-    policies = list(policies)
     lines = []
     for name, check in CHECKS.items():
         function = getattr(check, "func", check)  # of a partial
         about = (function.__doc__ or "").partition("\n")[0].removeprefix("Check that ").removeprefix("Check ")
-        having = [policy.name for policy in policies if name in {use.check for use in policy.checks}]
-        having += ["calibrated"] if name in CALIBRATED else []
-        having += ["bound"] if name in BOUND else []
-        lines.append([name, about[:1].upper() + about[1:], ", ".join(having) or "by name"])
+        lines.append([name, about[:1].upper() + about[1:], ", ".join(policies_with(name)) or "by name"])
     return Table(title="checks", columns=words("check", "what it looks at", "policies", wraps=True), lines=lines)
 
 

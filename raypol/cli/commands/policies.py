@@ -12,7 +12,7 @@ from raypol.cli.progress import progress
 from raypol.core.errors import InputError, check_whole
 from raypol.core.seeds import MAX_SEED, check_seed
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.policies import POLICIES, PolicyKind, calibrate
+from raypol.core.verification.policies import PolicyKind, calibrate
 from raypol.core.verification.replay import Augmentation, Conditions, ReplayPrecision
 from raypol.core.verification.stages import STAGES
 from raypol.report.verdict_tables import checks_table, policy_table
@@ -98,7 +98,7 @@ class PoliciesCommand:
     def run(self) -> int:
         """Run it."""
         if not self.policy:
-            print_tables(checks_table(POLICIES.values()))
+            print_tables(checks_table())
             return 0
         policy = open_policy(self.policy)
         print_tables(policy_table(policy))

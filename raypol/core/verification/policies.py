@@ -211,6 +211,12 @@ BOUND: Final = (*CALIBRATED, "initial_memory", *_BINDING)
 PolicyKind = Literal["calibrated", "bound"]
 
 
+def policies_with(check: str) -> list[str]:
+    """Names of the built-in policies, and of the kinds of calibrated ones, that have a check."""
+    having = [policy.name for policy in POLICIES.values() if check in {use.check for use in policy.checks}]
+    return having + [kind for kind, own in (("calibrated", CALIBRATED), ("bound", BOUND)) if check in own]
+
+
 def calibrate(
     honest: Sequence[Evidence], *, kind: PolicyKind = "calibrated", margin: float = 2.0, versions: str = ""
 ) -> Policy:
