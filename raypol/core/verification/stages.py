@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from raypol.core.verification.replay import IntervalReplay
+from raypol.core.verification.verdict import Check
 from raypol.core.verification.verifier import Evidence
 
 _T = TypeVar("_T")
@@ -30,3 +31,23 @@ def by_stage(evidence: Evidence, stages: int, of: Callable[[IntervalReplay], _T]
 def stages_of(honest: Sequence[Evidence], most: int) -> int:
     """The number of stages that every one of these proofs has intervals in, at most `most`."""
     return max(min(most, *(len(evidence.replays) for evidence in honest)), 1)
+
+
+def check_floors(name: str, what: str, found: Sequence[float | None], least: Sequence[float], *, unseen: str) -> Check:
+    """A check that passes if a number of every stage is at least its floor; None where the stage has none.
+
+    Args:
+        name: of the check.
+        what: the number in words.
+        found: one per stage.
+        least: the floors.
+        unseen: the detail if no stage has a number, which fails.
+    """
+    margins = [value - low for value, low in zip(found, least, strict=True) if value is not None]
+    if not margins:
+        return Check(name=name, passed=False, detail=unseen)
+    told = ", ".join("-" if value is None else f"{value:.2f}" for value in found)
+    wanted = ", ".join(f"{low:.2f}" for low in least)
+    detail = f"{what} by stage {told}; expected >= {wanted}"
+    passed = all(value is None or value >= low for value, low in zip(found, least, strict=True))
+    return Check(name=name, passed=passed, detail=detail, numbers={"margin": min(margins)})

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, Final
 
 from raypol.core.distances import Distances
-from raypol.core.verification.stages import WIDE_STAGES, by_stage, stages_of
+from raypol.core.verification.stages import WIDE_STAGES, by_stage, check_floors, stages_of
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check
 from raypol.core.verification.verifier import Evidence
@@ -46,15 +46,11 @@ def check_direction(
 ) -> Check:
     """Check that replays go where the claim goes: the median cosine of both moves in each stage of training."""
     medians = _medians(evidence, len(least))
-    if not evidence.replays:
-        return Check(name="direction", passed=False, detail="no interval was replayed")
-    passed = all(value is None or value >= low for value, low in zip(medians, least, strict=True))
-    told = ", ".join("-" if value is None else f"{value:.2f}" for value in medians)
-    wanted = ", ".join(f"{low:.2f}" for low in least)
-    detail = f"median cosine of replayed and claimed moves by stage {told}; expected >= {wanted}"
-    numbers = {"least": min(value for value in medians if value is not None)}
-    numbers["margin"] = min(value - low for value, low in zip(medians, least, strict=True) if value is not None)
-    return Check(name="direction", passed=passed, detail=detail, numbers=numbers)
+    what = "median cosine of replayed and claimed moves"
+    check = check_floors("direction", what, medians, least, unseen="no interval was replayed")
+    if evidence.replays:
+        check.numbers["least"] = min(value for value in medians if value is not None)
+    return check
 
 
 def _share(evidence: Evidence) -> float:

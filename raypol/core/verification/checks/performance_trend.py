@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from raypol.core.distances import Distances
-from raypol.core.verification.stages import STAGES, stage_of, stages_of
+from raypol.core.verification.stages import STAGES, check_floors, stage_of, stages_of
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check
 from raypol.core.verification.verifier import Evidence
@@ -31,14 +31,7 @@ def check_performance_trend(evidence: Evidence, _: Thresholds, __: Distances | N
 def check_accuracy_curve(evidence: Evidence, _: Thresholds, __: Distances | None, *, least: Sequence[float]) -> Check:
     """Check that the best accuracy so far is that of honest training at every stage, within a margin."""
     best = _best_so_far(evidence, len(least))
-    passed = all(value is None or value >= low for value, low in zip(best, least, strict=True))
-    told = ", ".join("-" if value is None else f"{value:.2f}" for value in best)
-    wanted = ", ".join(f"{low:.2f}" for low in least)
-    margins = [value - low for value, low in zip(best, least, strict=True) if value is not None]
-    detail = f"best accuracy by stage {told}; expected >= {wanted}"
-    if not margins:
-        return Check(name="accuracy_curve", passed=False, detail="no model's accuracy was measured")
-    return Check(name="accuracy_curve", passed=passed, detail=detail, numbers={"margin": min(margins)})
+    return check_floors("accuracy_curve", "best accuracy", best, least, unseen="no model's accuracy was measured")
 
 
 def _best_so_far(evidence: Evidence, stages: int) -> list[float | None]:
