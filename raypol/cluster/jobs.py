@@ -18,11 +18,13 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.precision import base_precision
 from raypol.core.proof import Cost, Interval, MemoryProof, ProofSource, Recipe, final_checkpoint
-from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, make_scene
+from raypol.core.spoofing import method as methods
+from raypol.core.spoofing.method import AttackMethod, make_scene
 from raypol.core.spoofing.sampling import SampleCost, SampledProof, seal_sample
+from raypol.core.spoofing.scene import Crafted, Scene
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
 from raypol.core.spoofing.search import CraftStats
-from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.prover import record_training
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
@@ -263,7 +265,6 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
             method,
             scene,
             job.attack,
-            job.spoof,
             read_shards(shards) if shards else None,
             writer,
             on_interval=note,
@@ -282,7 +283,7 @@ def run_probe(job: ProbeJob) -> tuple[IntervalReplay, ...]:
     method, scene = _spoof_scene(replace(job.spoof, device=job.device))
     crafted = read_shards([job.spoof.shard_location(shard) for shard in job.spoof.shards])
     proof = MemoryProof(scene.recipe, len(scene.dataset))
-    seal_spoof(method, scene, job.spoof.attack, job.spoof.spoof, crafted, proof, first=job.first)
+    seal_spoof(method, scene, job.spoof.attack, crafted, proof, first=job.first)
     _, replay = job.replayer(proof, scene.dataset)
     return tuple(count_intervals("replayed", map(replay, scene.recipe.intervals()[job.known : job.first])))
 
@@ -300,7 +301,7 @@ def run_sample(job: SampleJob) -> SampleOutcome:
 
     try:
         with counting_bytes(writer.num_bytes):
-            cost = seal_sample(method, scene, job.spoof.attack, job.spoof.spoof, job.wanted, writer, on_interval=note)
+            cost = seal_sample(method, scene, job.spoof.attack, job.wanted, writer, on_interval=note)
             manifest = writer.finish(cost.total, job.spoof.environment)
     finally:
         writer.close()
@@ -343,8 +344,7 @@ def run_facts(device: str) -> DeviceFacts:
 
 def spoof_recipe(honest: Recipe, spoof: SpoofConfig, attack: object, data: DataSource) -> Recipe:
     """Recipe that the spoof will declare; `data` is the adversary's."""
-    method: AttackMethod[Any] = method_of(attack)
-    return method.declare(declare(honest, spoof, data.load()), attack)
+    return methods.spoof_recipe(method_of(attack), attack, spoof, honest, data.load())
 
 
 # One scene is kept: a worker mostly crafts shard after shard of one spoof, and making the scene costs as much as a small shard.
@@ -352,13 +352,15 @@ _scenes: dict[str, Scene] = {}
 
 
 def _spoof_scene(job: SpoofJob) -> tuple[AttackMethod[Any], Scene]:
-    target = ParquetProof(open_location(job.target))
+    target, method = ParquetProof(open_location(job.target)), method_of(job.attack)
     recipe = spoof_recipe(target.recipe, job.spoof, job.attack, job.data)
     key = f"{target.root} {recipe!r} {replace(job, shard=(0, 0), shards=())!r}"
     if key not in _scenes:
         _scenes.clear()
-        _scenes[key] = make_scene(recipe, job.data.load(), final_checkpoint(target), job.spoof, job.device)
-    return method_of(job.attack), _scenes[key]
+        _scenes[key] = make_scene(
+            method, job.attack, job.spoof, recipe, job.data.load(), final_checkpoint(target), job.device, trace=target
+        )
+    return method, _scenes[key]
 
 
 def _outcome(made: list[tuple[Cost, tuple[CraftStats, ...]]], *, reused: bool = False) -> SpoofOutcome:

@@ -19,7 +19,8 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import random_points
 from raypol.core.datasets.shapes import Shape
 from raypol.core.proof import Checkpoint, Recipe
-from raypol.core.spoofing.method import Scene, craft
+from raypol.core.spoofing.method import craft
+from raypol.core.spoofing.scene import Scene
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
 from raypol.core.training.trainer import Trainer
 
@@ -144,11 +145,12 @@ def _count_crafting(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: ob
     dataset = random_points(shape, 2 * _STEPS * _POINTS)
     honest = tiny_recipe(recipe, dataset)
     target = Trainer(honest, dataset).snapshot(0)  # any weights do
-    small = replace(spoof, steps=_STEPS, interval=_STEPS, batch_size=_POINTS, dataset="", carry=_harmless(spoof))
+    # A carry that needs no honest steps: they are counted apart, and the carry does not change what crafting costs.
+    small = replace(spoof, steps=_STEPS, interval=_STEPS, batch_size=_POINTS, dataset="", carry="restart")
     method = method_of(attack)
-    declared = method.declare(declare(honest, small), attack)
+    declared = method.declare(declare(honest, small), attack)  # what is not granted costs as much
     counter = _Counter()
-    scene = _CountedScene(declared, dataset, _Still(target), Trainer(declared, dataset), small.seed, counter=counter)
+    scene = _CountedScene(declared, dataset, _Still(target), Trainer(declared, dataset), small, counter=counter)
     start = scene.trajectory.checkpoint(0)
     with torch.random.fork_rng(), counter:
         craft(method, scene, declared.interval_at(0), start, attack)
@@ -168,8 +170,3 @@ class _Still:
     def checkpoint(self, step: int) -> Checkpoint:
         """W_t."""
         return replace(self._target, step=step)
-
-
-def _harmless(spoof: SpoofConfig) -> Any:  # noqa: ANN401 - one of SpoofConfig's own choices
-    """A carry that needs no honest steps: they are counted apart, and the carry does not change what crafting costs."""
-    return "none" if spoof.carry == "none" else "restart"

@@ -7,7 +7,7 @@ Indices 0..N-1 mean points of the public dataset, indices from N on mean the pro
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -230,13 +230,15 @@ class Cost:
     """Seconds from start to end; less than device_s when actors work in parallel."""
     gradient_evals: int = 0
     """Times a batch's loss (or its gradient's norm) was differentiated."""
+    forward_passes: int = 0
+    """Times a batch went through the model and nothing was differentiated."""
+    hashes: int = 0
+    """Digests computed in search of one that suits the adversary."""
+    writing_s: float = 0.0
+    """Seconds of `wall_s` in which the maker waited for the proof to be written."""
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            device_s=self.device_s + other.device_s,
-            wall_s=self.wall_s + other.wall_s,
-            gradient_evals=self.gradient_evals + other.gradient_evals,
-        )
+        return Cost(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
 
 
 class ProofSink(Protocol):

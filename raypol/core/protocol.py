@@ -13,10 +13,11 @@ from raypol.core.distances import Distances
 from raypol.core.errors import InputError
 from raypol.core.precision import usable_device
 from raypol.core.proof import MemoryProof, ProofSource, Recipe, final_checkpoint
-from raypol.core.spoofing.method import Crafted, make_scene
+from raypol.core.spoofing.method import make_scene, spoof_recipe
+from raypol.core.spoofing.scene import Crafted
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
 from raypol.core.spoofing.search import CraftStats
-from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.prover import record_training
 from raypol.core.training.train_config import TrainConfig, check_recipe
 from raypol.core.verification.policies import Policy, PolicyFunction, find_policy, strict
@@ -68,7 +69,8 @@ def spoof(
     """Forge a proof for the final weights of another (adversary A; Zhang et al. 2022, arXiv:2108.09454).
 
     Args:
-        target: the proof whose W_T is stolen; nothing else of it is used but what A would declare as well.
+        target: the proof whose W_T is stolen; nothing else of it is used but what A would declare as well, unless trace
+            is granted.
         dataset: A's data: the proof's own dataset, or the one that `config.dataset` names.
         attack: preset name, import path, or configuration, see `find_attack`.
         config: T', k, trajectory and A's other choices.
@@ -83,11 +85,12 @@ def spoof(
     """
     attack = find_attack(attack) if isinstance(attack, str) else attack
     method = method_of(attack)
-    recipe = method.declare(declare(target.recipe, config, dataset), attack)
+    recipe = spoof_recipe(method, attack, config, target.recipe, dataset)
     if recipe.dataset_sha256 != dataset.sha256:
         raise InputError(f"the proof's dataset is not {dataset.name}; name other data in SpoofConfig(dataset=...)")
     check_recipe(recipe, dataset)
-    scene = make_scene(recipe, dataset, final_checkpoint(target), config, device)
+    stolen = final_checkpoint(target)
+    scene = make_scene(method, attack, config, recipe, dataset, stolen, device, trace=target)
     crafted: list[Crafted] = []
     if not method.sequential(attack, config):
         crafted = [craft_interval(method, scene, interval, attack) for interval in recipe.intervals()]
@@ -98,7 +101,7 @@ def spoof(
         on_interval(made)
 
     ready = iter(crafted) if crafted else None
-    sealing = seal_spoof(method, scene, attack, config, ready, proof, on_interval=sealed)
+    sealing = seal_spoof(method, scene, attack, ready, proof, on_interval=sealed)
     proof.cost = sum((made.cost for made in crafted), sealing)
     proof.seal()
     return proof

@@ -30,7 +30,7 @@ _MAX_ROWS: Final = 20
 _MAX_OTHERS: Final = 3
 _LOG_EVERY_S: Final = 30.0
 _TERMINAL_EVERY_S: Final = 2.0
-_STYLES: Final = {"ok": "green", "error": "red", "stopped": "yellow", "running": "cyan"}
+_STYLES: Final = {"ok": "green", "error": "red", "stopped": "yellow", "refused": "yellow", "running": "cyan"}
 
 
 @dataclass(frozen=True, kw_only=True)

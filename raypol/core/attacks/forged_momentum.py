@@ -14,7 +14,8 @@ from typing import Final
 from raypol.core.attacks import null
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval, OptimizerConfig, Recipe, ScheduleConfig
-from raypol.core.spoofing.method import AttackMethod, Crafted, Scene
+from raypol.core.spoofing.method import AttackMethod
+from raypol.core.spoofing.scene import Crafted, Scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,5 +50,10 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: ForgedMom
 
 
 METHOD = AttackMethod(
-    config=ForgedMomentum, craft=craft, declare=declare, sequential=lambda _, __: True, forges_state=True
+    config=ForgedMomentum,
+    craft=craft,
+    declare=declare,
+    sequential=lambda _, __: True,
+    forges_state=True,
+    uses=("weights", "optimizer"),
 )

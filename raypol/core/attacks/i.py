@@ -19,8 +19,10 @@ from torch import Tensor
 
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, craft_until_accepted
+from raypol.core.spoofing.crafting import craft_until_accepted
+from raypol.core.spoofing.method import AttackMethod
 from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective
+from raypol.core.spoofing.scene import Crafted, Scene
 from raypol.core.spoofing.search import CraftingConfig
 from raypol.core.training.trainer import Trainer
 
@@ -86,4 +88,6 @@ def goal_gradient(trainer: Trainer, step: int, target: dict[str, Tensor]) -> dic
 
 
 # With the true state carried through, an interval's momentum is known only once the one before is sealed.
-METHOD = AttackMethod(config=AttackI, craft=craft, sequential=lambda _, spoof: spoof.carry == "exact")
+METHOD = AttackMethod(
+    config=AttackI, craft=craft, sequential=lambda _, spoof: spoof.carry == "exact", uses=("weights", "own_points")
+)

@@ -11,9 +11,10 @@ from typing import Final
 
 from torch import Tensor
 
-from raypol.core.attacks import i, null
+from raypol.core.attacks import i
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing.method import AttackMethod, Crafted, Scene
+from raypol.core.spoofing.method import AttackMethod
+from raypol.core.spoofing.scene import Crafted, Scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +31,8 @@ PRESETS: Final = {"i_tail": AttackITail()}
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackITail) -> Crafted:
     """Unperturbed batches, honestly followed; in the last interval attack I, straight from where training led to W_T."""
     if interval.stop < scene.recipe.steps:
-        return replace(null.craft(scene, interval, start, config), follow=True)
+        batches = scene.ordinary(interval)
+        return Crafted(interval=interval, batches=batches, end=scene.train(interval, batches, start))
     end = scene.trajectory.weights(scene.recipe.steps)
     return i.craft(replace(scene, trajectory=_LastStretch(start, end, interval)), interval, start, config)
 
@@ -51,4 +53,10 @@ class _LastStretch:
         return replace(self._start, step=step, parameters=self.weights(step), optimizer_state={})
 
 
-METHOD = AttackMethod(config=AttackITail, craft=craft, sequential=lambda _, __: True, independent=False)
+METHOD = AttackMethod(
+    config=AttackITail,
+    craft=craft,
+    sequential=lambda _, __: True,
+    independent=False,
+    uses=("weights", "own_points"),
+)

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from raypol.core.errors import reject_choice
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing.method import AttackMethod, Crafted, Scene, craft_in_groups
+from raypol.core.spoofing.crafting import craft_in_groups
+from raypol.core.spoofing.method import AttackMethod
 from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective, loss_objective
+from raypol.core.spoofing.scene import Crafted, Scene
 from raypol.core.spoofing.search import CraftingConfig
 
 
@@ -53,4 +55,4 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackII)
     return craft_in_groups(scene, interval, config, objective, size=1)
 
 
-METHOD = AttackMethod(config=AttackII, craft=craft)
+METHOD = AttackMethod(config=AttackII, craft=craft, uses=("weights", "own_points"))

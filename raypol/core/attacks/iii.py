@@ -24,8 +24,10 @@ from raypol.core.augment import to_unit
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.seeds import generator
-from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene, craft_in_groups
+from raypol.core.spoofing.crafting import craft_in_groups
+from raypol.core.spoofing.method import AttackMethod
 from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective, loss_objective, measure, model_input
+from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
 from raypol.core.spoofing.search import CraftingConfig, CraftStats
 
 
@@ -146,4 +148,4 @@ def _select(scene: Scene, interval: Interval) -> Crafted:
     return Crafted(interval=interval, batches=batches, stats=(stats,))
 
 
-METHOD = AttackMethod(config=AttackIII, craft=craft)
+METHOD = AttackMethod(config=AttackIII, craft=craft, uses=("weights", "own_points"))

@@ -33,4 +33,6 @@ def declare(recipe: Recipe, config: Infinitesimal) -> Recipe:
     return replace(recipe, optimizer=replace(recipe.optimizer, options=options), schedule=ScheduleConfig())
 
 
-METHOD = AttackMethod(config=Infinitesimal, craft=craft, sequential=lambda _, __: True, declare=declare)
+METHOD = AttackMethod(
+    config=Infinitesimal, craft=craft, sequential=lambda _, __: True, declare=declare, uses=("weights", "optimizer")
+)

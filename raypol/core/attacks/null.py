@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene
+from raypol.core.spoofing.method import AttackMethod
+from raypol.core.spoofing.scene import Crafted, Scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,8 +19,7 @@ PRESETS: Final = {"null": Null()}
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: object) -> Crafted:
     """The batches that every attack starts from."""
     del start, config
-    drawn = [scene.batch(t) for t in range(interval.start, interval.stop)]
-    return Crafted(interval=interval, batches=[CraftedBatch(sources, y.cpu(), None) for sources, _, y in drawn])
+    return Crafted(interval=interval, batches=scene.ordinary(interval))
 
 
 METHOD = AttackMethod(config=Null, craft=craft, sequential=lambda _, __: True)

@@ -1,7 +1,6 @@
-"""The law of every initial parameter, the verifier's test of it, and the adversary's closest legal W_0.
+"""The law of every initial parameter, and the verifier's test of it.
 
-The test is the one-sample Kolmogorov-Smirnov test of Jia et al. 2021 (arXiv:2103.05633, V-A); the rank-matched W_0 is the
-cheap legal start of Fang et al. 2023 (arXiv:2208.03567).
+The test is the one-sample Kolmogorov-Smirnov test of Jia et al. 2021 (arXiv:2103.05633, V-A).
 """
 
 import math
@@ -18,7 +17,7 @@ from raypol.core.imports import own_code
 
 SIGNIFICANCE: Final = 0.01
 """A tensor whose KS p-value is below this is rejected."""
-_MAX_DEVIATIONS: Final = 8.0
+MAX_DEVIATIONS: Final = 8.0
 """Of a normal law: one of 10^15 draws lies beyond."""
 _ROUNDING: Final = 0.01
 """Of a bound in the weights' precision, half of it at most."""
@@ -141,7 +140,7 @@ def num_impossible(values: Tensor, law: Law) -> int:
     """Entries that a random law does not give: outside its bounds, or far out in its tails, which the KS test hardly sees."""
     match law:
         case Normal(std):
-            limit = _MAX_DEVIATIONS * std
+            limit = MAX_DEVIATIONS * std
         case Uniform(bound):
             limit = bound * (1.0 + _ROUNDING)
         case Constant() | Given():
@@ -157,35 +156,11 @@ def draw_initial(laws: Mapping[str, Law], shapes: Mapping[str, torch.Size], rng:
     Raises:
         InputError: no draw from a law passes, for float32 cannot hold its values.
     """
-    return {name: _draw(name, law, shapes[name], rng) for name, law in laws.items()}
+    return {name: draw(name, law, shapes[name], rng) for name, law in laws.items()}
 
 
-def rank_matched(
-    target: Mapping[str, Tensor], laws: Mapping[str, Law], rng: torch.Generator, *, keep_constants: bool = False
-) -> dict[str, Tensor]:
-    """The legal W_0 closest to W_T in every l_p: fresh draws, sorted, given to the positions in the order of W_T's entries.
-
-    Args:
-        target: W_T by name.
-        laws: the declared law of each.
-        rng: CPU generator.
-        keep_constants: leave tensors with a constant law at W_T's values, as the published forger does; the published
-            verifier never looks at them, a strict one does. Given tensors stay as given: every verifier compares them.
-    """
-    initial = {}
-    for name, law in laws.items():
-        goal = target[name].detach().cpu()
-        drawn = _draw(name, law, goal.shape, rng)
-        if not isinstance(law, RandomLaw):
-            initial[name] = goal.clone() if keep_constants and isinstance(law, Constant) else drawn
-            continue
-        matched = torch.empty(goal.numel(), dtype=drawn.dtype)
-        matched[goal.flatten().argsort()] = drawn.flatten().sort().values
-        initial[name] = matched.reshape(goal.shape)
-    return initial
-
-
-def _draw(name: str, law: Law, shape: torch.Size, rng: torch.Generator) -> Tensor:
+def draw(name: str, law: Law, shape: torch.Size, rng: torch.Generator) -> Tensor:
+    """One tensor's honest draw, see `draw_initial`."""
     if isinstance(law, Constant):
         return torch.full(shape, law.value)
     if isinstance(law, Given):

@@ -19,11 +19,13 @@ from scipy.special import gammaln
 from raypol.core.errors import InputError
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, Points, ProofSink, ProofSource, Recipe
 from raypol.core.seeds import generator
-from raypol.core.spoofing.method import AttackMethod, Scene, craft
+from raypol.core.spoofing.method import AttackMethod, craft
+from raypol.core.spoofing.scene import Scene
 from raypol.core.spoofing.seal import recorded_start, seal_interval, start_clock
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.background_sink import BackgroundSink
+from raypol.core.training.optimizers import state_depends_on
 
 CONFIDENCE: Final = 0.95
 _FADED: Final = 0.01
@@ -68,7 +70,7 @@ def lead_in(recipe: Recipe, spoof: SpoofConfig, *, forges_state: bool) -> int:
     Raises:
         InputError: the declared optimizer remembers too long, or how long is not known.
     """
-    if spoof.carry != "exact" or forges_state:
+    if spoof.carry != "exact" or forges_state or state_depends_on(recipe.optimizer) != "gradients":
         return 0
     options = recipe.optimizer.options
     if recipe.optimizer.name == "SGD":
@@ -83,7 +85,7 @@ def lead_in(recipe: Recipe, spoof: SpoofConfig, *, forges_state: bool) -> int:
     if intervals > _MAX_LEAD:
         raise InputError(
             f"an estimate with carry exact needs an optimizer that forgets within {_MAX_LEAD} intervals; {recipe.optimizer.name} "
-            f"with k = {recipe.interval} does not: use carry restart or none, or no estimate"
+            f"with k = {recipe.interval} does not: use carry restart, or no estimate"
         )
     return int(intervals)
 
@@ -101,7 +103,6 @@ def seal_sample(
     method: AttackMethod[Any],
     scene: Scene,
     config: Any,  # noqa: ANN401 - the attack's own
-    spoof: SpoofConfig,
     wanted: Sequence[int],
     sink: ProofSink,
     *,
@@ -113,13 +114,12 @@ def seal_sample(
         method: the attack; its intervals must be independent.
         scene: with the declared recipe.
         config: the attack's hyperparameters.
-        spoof: A's other choices.
         wanted: indices, ascending.
         sink: where they go; a step that is one's end and the next one's start is written once.
         on_interval: handed the statistics of each.
     """
     assert method.independent
-    lead = lead_in(scene.recipe, spoof, forges_state=method.forges_state)
+    lead = lead_in(scene.recipe, scene.choices, forges_state=method.forges_state)
     stop = start_clock(scene)
     seconds = []
     with torch.random.fork_rng(), BackgroundSink(sink) as background:
@@ -135,10 +135,10 @@ def seal_sample(
                         start = scene.trajectory.checkpoint(scene.recipe.interval_at(done + 1).start)
                     for before in range(done + 1, index):
                         made = craft(method, scene, scene.recipe.interval_at(before), start, config)
-                        start = seal_interval(method, scene, spoof, made, start, None)
+                        start = seal_interval(method, scene, made, start, None)
             before_s = scene.trainer.stopwatch.read()
             made = craft(method, scene, scene.recipe.interval_at(index), start, config)
-            start = seal_interval(method, scene, spoof, made, start, background)
+            start = seal_interval(method, scene, made, start, background)
             seconds.append(scene.trainer.stopwatch.read() - before_s)
             on_interval(made.stats)
             done = index

@@ -14,9 +14,11 @@ import torch
 from raypol.core import hashing
 from raypol.core.augment import to_unit
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, Points, ProofSink
-from raypol.core.spoofing.method import AttackMethod, C, Crafted, Scene, craft
-from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.spoofing.grants import check_granted
+from raypol.core.spoofing.method import AttackMethod, C, craft
+from raypol.core.spoofing.scene import Crafted, Scene
 from raypol.core.training.background_sink import BackgroundSink
+from raypol.core.training.optimizers import state_depends_on
 
 
 def craft_interval(
@@ -33,7 +35,6 @@ def seal_spoof(
     method: AttackMethod[C],
     scene: Scene,
     config: C,
-    spoof: SpoofConfig,
     crafted: Iterator[Crafted] | None,
     sink: ProofSink,
     *,
@@ -46,7 +47,6 @@ def seal_spoof(
         method: the attack.
         scene: with the declared recipe.
         config: the attack's hyperparameters.
-        spoof: A's other choices.
         crafted: the intervals in order; None = craft each here, from its sealed start (sequential attacks).
         sink: where the spoof goes.
         first: write only the first intervals, to see how they will be judged; None = all.
@@ -61,17 +61,16 @@ def seal_spoof(
         for interval in scene.recipe.intervals()[:first]:
             made = next(crafted) if crafted is not None else craft(method, scene, interval, start, config)
             assert made.interval == interval, "crafted intervals come in order"
-            start = seal_interval(method, scene, spoof, made, start, background)
+            start = seal_interval(method, scene, made, start, background)
             if on_interval:
                 on_interval(made)
         background.write_checkpoint(start)
-    return stop()
+    return replace(stop(), writing_s=background.waited_s)
 
 
 def seal_interval(
     method: AttackMethod[C],
     scene: Scene,
-    spoof: SpoofConfig,
     made: Crafted,
     start: Checkpoint,
     background: BackgroundSink | None,
@@ -81,7 +80,7 @@ def seal_interval(
     if background is not None:
         background.write_checkpoint(start)
         background.write_batches(records(scene, made, background.sink))
-    return recorded_end(method, scene, spoof, made, start)
+    return recorded_end(method, scene, made, start)
 
 
 def recorded_start(made: Crafted, start: Checkpoint) -> Checkpoint:
@@ -89,41 +88,49 @@ def recorded_start(made: Crafted, start: Checkpoint) -> Checkpoint:
     return start if made.start_state is None else replace(start, optimizer_state=made.start_state)
 
 
-def recorded_end(
-    method: AttackMethod[C], scene: Scene, spoof: SpoofConfig, made: Crafted, start: Checkpoint
-) -> Checkpoint:
-    """The checkpoint that is recorded after a crafted interval."""
+def recorded_end(method: AttackMethod[C], scene: Scene, made: Crafted, start: Checkpoint) -> Checkpoint:
+    """The checkpoint that is recorded after a crafted interval.
+
+    What an interval leaves behind besides weights is computed as cheaply as it can be: by training only if the declared state
+    depends on gradients, statistics of norm layers by forward passes if nothing trains.
+    """
+    choices = scene.choices
+    if made.end is not None:
+        return made.end if choices.carry == "exact" else replace(made.end, optimizer_state={})
     claimed = scene.trajectory.checkpoint(made.interval.stop)
-    if (spoof.carry != "exact" or method.forges_state) and not made.follow:
-        return claimed
-    replayed = _train_on(scene, made, start)
-    reached = replayed if made.follow else claimed
-    return replace(reached, optimizer_state=replayed.optimizer_state if spoof.carry == "exact" else {})
+    needs = "nothing"
+    if choices.carry == "exact" and not method.forges_state:
+        needs = state_depends_on(scene.recipe.optimizer)
+    if needs == "gradients":
+        replayed = scene.train(made.interval, made.batches, start)
+        buffers = replayed.buffers if choices.buffers == "exact" else claimed.buffers
+        return replace(claimed, buffers=buffers, optimizer_state=replayed.optimizer_state)
+    if needs == "steps":
+        scene.trainer.load(start)
+        scene.trainer.idle(made.interval.num_steps)
+        claimed = replace(claimed, optimizer_state=scene.trainer.snapshot(made.interval.stop).optimizer_state)
+    if choices.buffers == "exact":
+        claimed = replace(claimed, buffers=scene.statistics(made.interval, made.batches, start, claimed))
+    return claimed
 
 
 def start_clock(scene: Scene) -> Callable[[], Cost]:
     """Start a scene's stopwatch; the returned function gives the adversary's cost since then."""
-    trainer, evals = scene.trainer, scene.trainer.gradient_evals
+    trainer = scene.trainer
+    evals, passes, hashes = trainer.gradient_evals, trainer.forward_passes, scene.hashes
     trainer.stopwatch.start()
 
     def stop() -> Cost:
         elapsed = trainer.stopwatch.read()
-        return Cost(device_s=elapsed, wall_s=elapsed, gradient_evals=trainer.gradient_evals - evals)
+        return Cost(
+            device_s=elapsed,
+            wall_s=elapsed,
+            gradient_evals=trainer.gradient_evals - evals,
+            forward_passes=trainer.forward_passes - passes,
+            hashes=scene.hashes - hashes,
+        )
 
     return stop
-
-
-def _train_on(scene: Scene, made: Crafted, start: Checkpoint) -> Checkpoint:
-    """Make the declared updates on the crafted batches from the recorded start, as an exact replay will."""
-    scene.trainer.load(start)
-    data = scene.trainer.dataset
-    for step, batch in zip(range(made.interval.start, made.interval.stop), made.batches, strict=True):
-        if batch.pixels is None:
-            where = torch.from_numpy(batch.sources).to(scene.trainer.device)
-            scene.trainer.step(step, data.pixels[where], data.labels[where])
-        else:
-            scene.trainer.step(step, batch.pixels.to(scene.trainer.device), batch.labels.to(scene.trainer.device))
-    return scene.trainer.snapshot(made.interval.stop)
 
 
 def records(scene: Scene, made: Crafted, sink: ProofSink) -> list[BatchRecord]:
@@ -139,6 +146,7 @@ def records(scene: Scene, made: Crafted, sink: ProofSink) -> list[BatchRecord]:
                 original = to_unit(original)
             changed = (batch.pixels != original).flatten(1).any(1)
             if bool(changed.any()):
+                check_granted({"own_points": "a batch with points of its own"}, scene.choices.grants)
                 points = Points(pixels=batch.pixels[changed], labels=batch.labels[changed], sources=sources[changed])
                 digests = digests.copy()
                 digests[changed.numpy()] = hashing.point_digests(points.pixels, points.labels)

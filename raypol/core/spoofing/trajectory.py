@@ -1,7 +1,7 @@
 """The intermediate models that a spoof claims: from a legal W_0 to the stolen W_T (docs/protocol.md, "Attacks")."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, fields
+from typing import Final, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +9,20 @@ from torch import Tensor, nn
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.models import build_model
-from raypol.core.models.initial_laws import Given, initial_laws, rank_matched
+from raypol.core.models.initial_laws import Constant, Given, initial_laws
+from raypol.core.models.legal_starts import closest_legal, mixed, rank_matched
 from raypol.core.precision import is_inexact
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import generator
+from raypol.core.training.prover import initial_checkpoint
+
+Start = Literal["rank_matched", "ks_ball", "mixed", "honest", "bound"]
+STARTS: Final[tuple[Start, ...]] = get_args(Start)
+BOUND_STARTS: Final[tuple[Start, ...]] = ("honest", "bound")
+"""Those that A does not choose."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class TrajectoryConfig:
     """The path from W_0 to W_T."""
 
@@ -28,18 +35,39 @@ class TrajectoryConfig:
     """noisy only: sigma(0) in units of each tensor's root mean square in W_T; the perturbation strength of W_T."""
     noise_decay: float = 2.0
     """noisy only: sigma(t) = noise * (1 - t/T')^noise_decay."""
+    start: Start = "rank_matched"
+    """W_0: rank_matched = legal values in the order of W_T's; ks_ball = the closest to W_T that the Kolmogorov-Smirnov test still
+    takes; mixed = rank matched and random values at a given cosine with W_T; honest = the draw of the declared seed; bound = the
+    same, of a seed that the verifier has a share in."""
+    cosine: float = 0.8
+    """mixed only: cosine between W_0 and W_T over all tensors with a random law."""
     initial: Literal["strict", "published"] = "strict"
     """Constants of W_0 (norm scales, shifts): strict starts them where the law says, published leaves them at W_T's values."""
 
     def __post_init__(self) -> None:
         if self.path not in ("linear", "eased", "noisy"):
             reject_choice("path", self.path, ("linear", "eased", "noisy"))
+        if self.start not in STARTS:
+            reject_choice("start", self.start, STARTS)
+        if not 0.0 <= self.cosine <= 1.0:
+            raise InputError(f"expected cosine in 0..1, got {self.cosine}")
         if self.initial not in ("strict", "published"):
             reject_choice("initial", self.initial, ("strict", "published"))
+        if self.start in BOUND_STARTS and self.initial == "published":
+            raise InputError(
+                f"start {self.start} contradicts initial published: an honest W_0 has the constants of its laws"
+            )
         if not self.ease >= 1.0:
             raise InputError(f"expected ease >= 1, got {self.ease}")
         if not self.noise >= 0.0 or not self.noise_decay >= 0.0:
             raise InputError(f"expected noise and noise_decay >= 0, got {self.noise} and {self.noise_decay}")
+
+    def __repr__(self) -> str:
+        """Trials are named by this text: fields that came later are left out where they say nothing."""
+        later = {"start": "rank_matched", "cosine": self.cosine if self.start != "mixed" else None}
+        shown = [(f.name, getattr(self, f.name)) for f in fields(self)]
+        words = [f"{name}={value!r}" for name, value in shown if name not in later or value != later[name]]
+        return f"TrajectoryConfig({', '.join(words)})"
 
 
 class WeightPath(Protocol):
@@ -65,12 +93,17 @@ class Trajectory:
         self.seed = seed
         self.end = target.parameters
         laws = initial_laws(model)
-        start = rank_matched(
-            target.parameters,
-            laws,
-            generator(seed, "rank-matched W_0"),
-            keep_constants=config.initial == "published",
-        )
+        match config.start:
+            case "honest" | "bound":
+                start = dict(initial_checkpoint(recipe, dataset).parameters)
+            case "ks_ball":
+                start = closest_legal(target.parameters, laws, generator(seed, "closest legal W_0"))
+            case "mixed":
+                start = mixed(target.parameters, laws, generator(seed, "mixed W_0"), cosine=config.cosine)
+            case "rank_matched":
+                start = rank_matched(target.parameters, laws, generator(seed, "rank-matched W_0"))
+        if config.initial == "published":  # the published verifier never looks at constants, a strict one does
+            start |= {name: target.parameters[name].clone() for name, law in laws.items() if isinstance(law, Constant)}
         self._frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         # A frozen tensor that moved would show in every replay; W_T's own was once a legal draw.
         start |= {name: self.end[name] for name in self._frozen if not isinstance(laws[name], Given)}

@@ -1,5 +1,6 @@
 """Writing a proof in a thread while training goes on."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,8 @@ class BackgroundSink:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="proof-sink")
         self._pending: deque[Future[None]] = deque()
         self._failed = False
+        self.waited_s = 0.0
+        """Seconds in which the caller waited for writes."""
 
     def __enter__(self) -> Self:
         return self
@@ -31,7 +34,7 @@ class BackgroundSink:
     ) -> None:
         try:
             while self._pending and error is None:
-                self._pending.popleft().result()
+                self._finish_first()
         finally:
             self._thread.shutdown(cancel_futures=True)
 
@@ -55,7 +58,14 @@ class BackgroundSink:
     def _submit(self, write: Callable[[], None]) -> None:
         self._pending.append(self._thread.submit(self._run, write))
         while self._pending and (len(self._pending) > _MAX_PENDING or self._pending[0].done()):
+            self._finish_first()
+
+    def _finish_first(self) -> None:
+        began = time.perf_counter()
+        try:
             self._pending.popleft().result()
+        finally:
+            self.waited_s += time.perf_counter() - began
 
     def _run(self, write: Callable[[], None]) -> None:
         if self._failed:  # what follows a failed write would follow a hole

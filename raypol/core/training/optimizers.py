@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from types import ModuleType
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ _UNUSABLE_OPTIMIZERS: Final = {
 _UNUSABLE_SCHEDULERS: Final = {"LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"}
 MAX_SCHEDULED_STEPS: Final = 1_000_000
 """Torch's schedulers compute 10^5 steps per second at most, and a claim of more costs its claimant nothing."""
+_SWALLOWS: Final = 1e12
+"""A sum of squared gradients in float32 whose last place is 65,536: no gradient that training meets changes it."""
 _Class = TypeVar("_Class")
 
 
@@ -101,6 +103,15 @@ def _optimizers() -> dict[str, type[torch.optim.Optimizer]]:
 def _subclasses(module: ModuleType, base: type[_Class], unusable: Collection[str]) -> dict[str, type[_Class]]:
     classes = {name: cls for name, cls in vars(module).items() if isinstance(cls, type) and name not in unusable}
     return {name: cls for name, cls in classes.items() if issubclass(cls, base)}
+
+
+def state_depends_on(config: OptimizerConfig) -> Literal["nothing", "steps", "gradients"]:
+    """What an optimizer's state follows from: plain SGD has none, and a huge accumulator swallows every gradient."""
+    options = config.options
+    if config.name == "SGD":
+        return "gradients" if options.get("momentum", 0.0) else "nothing"
+    swallows = config.name == "Adagrad" and float(options.get("initial_accumulator_value", 0.0)) >= _SWALLOWS
+    return "steps" if swallows else "gradients"
 
 
 class UpdateError(InputError):

@@ -141,7 +141,9 @@ def record_training(
             background.write_pending(partial(_finite, interval, sound, pending), done)
             if on_interval:
                 on_interval(interval)
-    return spent(mark(trainer.device), trainer.gradient_evals)
+    return replace(
+        spent(mark(trainer.device), trainer.gradient_evals), writing_s=before.writing_s + background.waited_s
+    )
 
 
 def _shapes(*groups: Mapping[str, Tensor]) -> list[dict[str, torch.Size]]:

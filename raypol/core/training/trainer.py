@@ -76,6 +76,7 @@ class Trainer:
         self.lrs = learning_rates(recipe)
         self._peak_lrs = np.maximum.accumulate(self.lrs[::-1])[::-1]
         self.gradient_evals = 0
+        self.forward_passes = 0
         self.stopwatch = Stopwatch(self.device)
         channels = dataset.image_shape[0]
         if recipe.transform.mean and len(recipe.transform.mean) != channels:
@@ -246,6 +247,21 @@ class Trainer:
         self.gradient_evals += 1
         return loss.detach()
 
+    @torch.no_grad()
+    def record_statistics(self, step: int, pixels: Tensor) -> None:
+        """What a step's forward pass leaves in the norm layers at the current weights; nothing is differentiated."""
+        self.seed_draws("dropout", step)
+        self.logits(self.inputs(pixels, step))
+        self.forward_passes += 1
+
+    @torch.no_grad()
+    def idle(self, num_steps: int) -> None:
+        """Updates with gradients of zero: what the state does by itself."""
+        for parameter in self.parameters.values():
+            parameter.grad = torch.zeros_like(parameter)
+        for _ in range(num_steps):
+            update(self.optimizer)
+
     def seed_draws(self, what: str, step: int) -> None:
         """Make the model's random draws at this step repeatable, on the one device that draws them.
 
@@ -260,11 +276,11 @@ class Trainer:
 
     @contextmanager
     def off_the_clock(self) -> Iterator[None]:
-        """Inside, neither time nor gradient evaluations are counted."""
-        evals = self.gradient_evals
+        """Inside, neither time nor work is counted."""
+        counted = self.gradient_evals, self.forward_passes
         with self.stopwatch.pause():
             yield
-        self.gradient_evals = evals
+        self.gradient_evals, self.forward_passes = counted
 
     def gradients(self) -> dict[str, Tensor]:
         """Copies of the latest step's gradients, of the parameters that have one."""

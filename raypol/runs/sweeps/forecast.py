@@ -23,7 +23,9 @@ from raypol.core.datasets.shapes import Shape
 from raypol.core.errors import InputError
 from raypol.core.models import ModelSize, build_model, model_size
 from raypol.core.proof import Recipe
+from raypol.core.spoofing.declarations import declared_rule
 from raypol.core.spoofing.sampling import lead_in
+from raypol.core.training.optimizers import state_depends_on
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.training.trainer import Trainer
 from raypol.runs.sweeps.plan import SweepPlan
@@ -239,12 +241,14 @@ class Forecaster:
         step, device, judge = self._train_work(train), self._device(trial.spoofer), self._device(trial.verifier)
         method = method_of(trial.attack)
         craft = self._craft_work(trial, recipe, shape)
-        follows = (spoof.carry == "exact" and not method.forges_state) or not method.independent
+        recipe = method.declare(declared_rule(recipe, spoof.declares), trial.attack)
+        carried = spoof.carry == "exact" and not method.forges_state
+        follows = (carried and state_depends_on(recipe.optimizer) == "gradients") or not method.independent
         crafted = float(recipe.steps) if method.independent else float(recipe.interval)  # or in the last interval alone
         share, lead = 1.0, 0
         if 0 < estimate < recipe.num_intervals and method.independent:
             share = estimate / recipe.num_intervals
-            lead = lead_in(method.declare(recipe, trial.attack), spoof, forges_state=method.forges_state)
+            lead = lead_in(recipe, spoof, forges_state=method.forges_state)
         B, speed = recipe.batch_size, self._speed(device, train)
         perturbs = getattr(trial.attack, "crafting", "select") != "select"
         own_points = crafted * B * (math.prod(shape.image_shape) + 48) if perturbs else 0.0
@@ -282,7 +286,7 @@ class Forecaster:
 
     def _craft_work(self, trial: Trial, recipe: Recipe, shape: Shape) -> StepCost:
         train = trial.train
-        chosen: Sequence[Any] = (trial.attack, trial.spoof.carry, trial.spoof.hyperparameters)
+        chosen: Sequence[Any] = (trial.attack, trial.spoof.carry, trial.spoof.declares)
         # A selection looks at all points once per interval; else k and B do not matter.
         looks_at_all = getattr(trial.attack, "crafting", "") == "select"
         size = (recipe.interval, recipe.batch_size) if looks_at_all else ()

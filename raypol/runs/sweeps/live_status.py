@@ -46,7 +46,7 @@ EVERY_S: Final = 2.0
 """Between two writes to a local folder."""
 _EVERY_REMOTE_S: Final = 15.0
 """An object store charges for each write."""
-FINAL: Final = ("ok", "error", "stopped")
+FINAL: Final = ("ok", "error", "stopped", "refused")
 STATES: Final = ("waiting", "running", *FINAL)
 _KEPT: Final = 1000
 """Finished trials whose time is kept, for rates."""

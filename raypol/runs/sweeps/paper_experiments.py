@@ -64,7 +64,7 @@ PUBLISHED_SPOOF: Final = SpoofConfig(
     steps=3000,
     interval=100,
     trajectory=TrajectoryConfig(path="linear", initial="published"),
-    hyperparameters="published",
+    declares="published",
     carry="restart",
 )
 """As the published attacks: SGD at a constant lr of 0.01 declared, its state dropped at every checkpoint, constants of W_0 left

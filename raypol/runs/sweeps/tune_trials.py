@@ -38,7 +38,7 @@ from raypol.store.retries import storage_retries
 
 _log = logging.getLogger(__name__)
 
-FINISHED: Final = ("ok", "stopped")
+FINISHED: Final = ("ok", "stopped", "refused")
 """States of a row that are not run again."""
 _MAX_FAILURES: Final = 3
 """Times that a trial whose process or worker is lost is started again; it goes on where it stood."""

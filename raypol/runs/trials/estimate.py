@@ -113,7 +113,12 @@ def _extrapolated(made: Sequence[SampleOutcome], recipe: Recipe, workers: int) -
     total = sum((outcome.cost.total for outcome in made), Cost())
     device_s = total.device_s * n / m
     cost = Cost(
-        device_s=device_s, wall_s=device_s / max(workers, 1), gradient_evals=round(total.gradient_evals * n / m)
+        device_s=device_s,
+        wall_s=device_s / max(workers, 1),
+        gradient_evals=round(total.gradient_evals * n / m),
+        forward_passes=round(total.forward_passes * n / m),
+        hashes=round(total.hashes * n / m),
+        writing_s=total.writing_s * n / m,
     )
     checkpoints = sum(len(outcome.manifest.checkpoint_steps) for outcome in made)
     manifests = [outcome.manifest for outcome in made]

@@ -53,7 +53,7 @@ def asked_columns(attack: object, spoof: SpoofConfig) -> dict[str, Any]:
             asked[column.name] = _hyperparameter(attack, column)
         elif column.group == "spoof":
             asked[column.name] = getattr(spoof if hasattr(spoof, column.name) else path, column.name, None)
-    asked |= {"attack": _attack_name(attack), "trajectory": path.path}
+    asked |= {"attack": _attack_name(attack), "trajectory": path.path, "grants": ",".join(spoof.grants)}
     return asked if path.path == "noisy" else asked | {"noise": 0.0, "noise_decay": None}
 
 
@@ -248,6 +248,9 @@ def with_cost(row: TrialRow, manifest: Manifest, cost: Cost) -> TrialRow:
         device_s=cost.device_s,
         wall_s=cost.wall_s,
         gradient_evals=cost.gradient_evals,
+        forward_passes=cost.forward_passes,
+        hashes=cost.hashes,
+        writing_s=cost.writing_s,
         size_bytes=sizes.total,
         size_weights_bytes=sizes.weights,
         size_optimizer_bytes=sizes.optimizer_state,

@@ -11,6 +11,7 @@ from raypol.core.distances import METRICS
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Recipe
 from raypol.core.scoring import judge_success, largest, mean
+from raypol.core.spoofing.grants import NotGrantedError
 from raypol.core.spoofing.spoof_config import declare
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.trials.early_stop import EarlyStop, RuledOutError
@@ -79,7 +80,8 @@ def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = ""
 
 
 def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> TrialOutcome:
-    """Forge, verify, score and record one spoof. A trial that fails is a row with status "error".
+    """Forge, verify, score and record one spoof. A trial that fails is a row with status "error", one that uses what is not
+    granted a row with status "refused".
 
     Intervals or a whole spoof that an interrupted try finished are not made again.
 
@@ -94,6 +96,9 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> T
         outcome = storage_retries(_run_trial, runner, study, trial, honest, recipe, started)
     except RuledOutError as ruled_out:
         outcome = _stopped(runner, study, trial, recipe, started, ruled_out)
+    except NotGrantedError as refused:
+        row = trial_row(runner, study, trial, replace(recipe, seed=0), started)
+        outcome = TrialOutcome(row=replace(row, status="refused", message=str(refused)))
     except Exception as err:
         row = trial_row(runner, study, trial, replace(recipe, seed=0), started)
         lines = "".join(traceback.format_exception(err))

@@ -15,7 +15,7 @@ import torch
 
 from raypol.core import hashing
 from raypol.core.proof import Cost, Interval
-from raypol.core.spoofing.method import Crafted, CraftedBatch
+from raypol.core.spoofing.scene import Crafted, CraftedBatch
 from raypol.core.spoofing.search import CraftStats
 from raypol.store.location import Location, atomic_output
 
@@ -37,7 +37,7 @@ def write_shard(target: Location, crafted: Sequence[Crafted]) -> None:
     rows: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
     about: dict[str, Any] = {"shape": None, "stats": {}, "cost": {}}
     for made in crafted:
-        inline = made.follow or made.start_state is not None
+        inline = made.end is not None or made.start_state is not None
         assert not inline, "such intervals are crafted while sealing"
         if len(made.batches) != made.interval.num_steps:
             raise ValueError(

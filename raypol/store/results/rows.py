@@ -133,11 +133,22 @@ class TrialRow:
         "spoof", "noise", "sigma(0) on a noisy path, 0 on others.", "root mean square of W_T"
     )
     noise_decay: float | None = optional("spoof", "decay", "Exponent with which that noise falls.")
-    hyperparameters: str | None = optional(
-        "spoof", "hyperparameters", "Declared optimizer and schedule: published or honest_schedule.",
-        variant="lr {}",
+    start: str | None = optional(
+        "spoof", "W_0", "How W_0 is chosen: rank_matched, ks_ball, mixed, honest or bound.", variant="W_0 {}",
     )  # fmt: skip
-    carry: str | None = optional("spoof", "carry", "Declared optimizer state: exact, restart or none.")
+    declares: str | None = optional(
+        "spoof", "declares", "Declared optimizer and schedule: honest_schedule, published, no_momentum, ...",
+        shown=("listing", "swept"), variant="declares {}",
+    )  # fmt: skip
+    augmentation: str | None = optional(
+        "spoof", "declared augmentation", "none, or honest = the honest proof's.", variant="augmentation {}"
+    )
+    carry: str | None = optional("spoof", "carry", "Declared optimizer state: exact or restart; older rows: none.")
+    buffers: str | None = optional("spoof", "buffers", "Statistics of norm layers: linear or exact.")
+    data_order: str | None = optional("spoof", "data order", "own = A's choice, declared = of the declared seed.")
+    grants: str | None = optional(
+        "spoof", "granted", "What A was granted, separated by commas; empty in older rows.", shown=("filter",)
+    )
 
     replay_augmentation: str = column(
         "verifier", "augmentation", "Augmentation of the replay: recorded = the prover's crops and flips, fresh = new ones.",
@@ -170,7 +181,8 @@ class TrialRow:
     )  # fmt: skip
 
     status: str = column(
-        "verdict", "status", "ok, error, or stopped: the first intervals already ruled success out.",
+        "verdict", "status",
+        "ok, error, refused: the attack uses what was not granted, or stopped: the first intervals already ruled success out.",
         shown=("tag", "filter", "listing", "trials", "runs"),
     )  # fmt: skip
     message: str = column("verdict", "message", "Remarks; of an error its traceback.", default="")
@@ -268,6 +280,11 @@ class TrialRow:
     wall_s: float | None = optional("cost", "wall s", "Generation time by the clock.", "s")
     verify_s: float | None = optional("cost", "verification s", "Time of the verification by the clock.", "s")
     gradient_evals: int | None = optional("cost", "gradients", "Gradient evaluations of batches.")
+    forward_passes: int | None = optional("cost", "forward passes", "Batches that went forward and no further.")
+    hashes: int | None = optional("cost", "hashes", "Digests computed in search of one that suits A.")
+    writing_s: float | None = optional(
+        "cost", "writing s", "Part of device_s in which the maker waited for the proof to be written.", "s"
+    )
     step_equivalents: float | None = optional(
         "cost", "step equivalents", "Device time per claimed step divided by that of an honest step."
     )
