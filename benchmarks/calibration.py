@@ -20,7 +20,8 @@ from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.models import build_model
-from raypol.core.models.initial_laws import initial_laws, rank_matched
+from raypol.core.models.initial_laws import initial_laws
+from raypol.core.models.legal_starts import rank_matched
 from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, ProofSource, Recipe
 from raypol.core.protocol import prove, spoof
 from raypol.core.seeds import bound_seed

@@ -15,7 +15,8 @@ from raypol import prove
 from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.models import build_model
-from raypol.core.models.initial_laws import initial_laws, rank_matched
+from raypol.core.models.initial_laws import initial_laws
+from raypol.core.models.legal_starts import rank_matched
 from raypol.core.proof import BatchRecord, Checkpoint, MemoryProof, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.training.optimizers import learning_rates
 from raypol.core.training.trainer import Trainer

@@ -15,7 +15,8 @@ from raypol.core.distances import METRICS, Distances
 from raypol.core.models.initial_laws import Law, Uniform
 from raypol.core.proof import Checkpoint, Interval, MemoryProof, OptimizerConfig, Recipe
 from raypol.core.protocol import prove, spoof
-from raypol.core.spoofing.method import AttackMethod, Crafted, CraftedBatch, Scene, make_scene
+from raypol.core.spoofing.method import AttackMethod, make_scene
+from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
 from raypol.core.spoofing.search import CraftStats
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare

@@ -137,6 +137,13 @@ def _reasons(rows: Sequence[TrialRow], column: str) -> str:
     return ", ".join(f"{check.replace('_', ' ')} {count:,}" for check, count in found.most_common(4))
 
 
+_ENDS: Final = (
+    ("error", "failed"),
+    ("refused", "were refused, they use what was not granted"),
+    ("stopped", "stopped early, they did not succeed"),
+)
+
+
 def _notes(blocks: Sequence[VerdictBlock], rows: Sequence[TrialRow]) -> list[str]:
     if not rows:
         return ["Missing: rows."]
@@ -146,7 +153,7 @@ def _notes(blocks: Sequence[VerdictBlock], rows: Sequence[TrialRow]) -> list[str
     ]
     num_honest = sum(row.is_honest for row in rows)
     drawn = [(arm, row) for block in blocks for arm, some in block.rows.items() for row in some]
-    for status, meaning in (("error", "failed"), ("stopped", "stopped early, they did not succeed")):
+    for status, meaning in _ENDS:
         counts: Counter[str] = Counter(arm for arm, row in drawn if row.status == status)
         proofs = counts.pop(HONEST, 0)
         if counts:

@@ -80,7 +80,10 @@ def progress_sentence(trials: Sequence[TrialRow], *, planned: int = 0, resumed: 
     stopped = (
         f"{states['stopped']} were stopped early because they could no longer succeed, " if states["stopped"] else ""
     )
-    return f"{rows} trials have a row{before}: {states['ok']} ran to the end, {stopped}{states['error']} failed."
+    refused = f"{states['refused']} were refused, for they use what was not granted, " if states["refused"] else ""
+    return (
+        f"{rows} trials have a row{before}: {states['ok']} ran to the end, {stopped}{refused}{states['error']} failed."
+    )
 
 
 def limits(rows: Sequence[TrialRow]) -> list[str]:
@@ -225,7 +228,7 @@ def _outcome(own: Sequence[TrialRow]) -> str:
     parts = [f"succeeds at {_steps(strict, done)}"] if strict else []
     parts += [f"succeeds under published alone at {_steps(alone, done)}"] if alone else []
     parts += [f"fails at {_steps(neither, done)}"] if neither else []
-    for status, what in (("error", "no result"), ("stopped", "stopped early")):
+    for status, what in (("error", "no result"), ("refused", "not granted"), ("stopped", "stopped early")):
         lost = [row for row in own if row.status == status]
         parts += [f"{what} at {_steps(lost, own)}"] if lost else []
     return "; ".join(filter(None, [*parts, changed_nothing(done)]))

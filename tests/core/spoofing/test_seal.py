@@ -18,7 +18,9 @@ from raypol.core.augment import Transform
 from raypol.core.datasets.load import load_dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof, OptimizerConfig, Recipe, ScheduleConfig
-from raypol.core.spoofing.method import Scene, craft_until_accepted, make_scene
+from raypol.core.spoofing.crafting import craft_until_accepted
+from raypol.core.spoofing.method import make_scene
+from raypol.core.spoofing.scene import Scene
 from raypol.core.spoofing.objectives import gradient_objective, measure
 from raypol.core.spoofing.seal import craft_interval
 from raypol.core.spoofing.search import CraftingConfig
@@ -79,7 +81,7 @@ def assert_same_spoof(one: MemoryProof, other: MemoryProof) -> None:
 
 def test_published_hyperparameters_are_those_of_the_paper() -> None:
     recipe = small_recipe(DATA, schedule=ScheduleConfig(name="StepLR", options={"step_size": 3}))
-    declared = declare(recipe, replace(SHORT, hyperparameters="published"))
+    declared = declare(recipe, replace(SHORT, declares="published"))
     assert declared.optimizer == OptimizerConfig(
         name="SGD", options={"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4}
     )

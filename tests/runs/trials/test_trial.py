@@ -19,7 +19,8 @@ from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.progress import TimeLeft
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.spoofing.method import AttackMethod, Crafted, Scene
+from raypol.core.spoofing.method import AttackMethod
+from raypol.core.spoofing.scene import Crafted, Scene
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.verification.policies import Policy, Use, find_policy, published, strict
 from raypol.core.verification.thresholds import RELATIVE

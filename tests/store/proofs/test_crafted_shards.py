@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raypol.core.proof import Cost, Interval
-from raypol.core.spoofing.method import Crafted, CraftedBatch
+from raypol.core.spoofing.scene import Crafted, CraftedBatch
 from raypol.core.spoofing.search import CraftStats
 from raypol.store.location import open_location
 from raypol.store.proofs.crafted_shards import read_shards, write_shard
