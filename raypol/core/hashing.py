@@ -91,6 +91,12 @@ class Seal:
         self._steps = hashlib.sha256(b"raypol steps v1 ")
         self._checkpoints = hashlib.sha256(b"raypol checkpoints v1 ")
 
+    def copy(self) -> "Seal":
+        """Return a seal of what was added so far, to which other things can be added."""
+        copied = Seal()
+        copied._steps, copied._checkpoints = self._steps.copy(), self._checkpoints.copy()
+        return copied
+
     def add_step(self, digest: bytes) -> None:
         """Add the next step's digest."""
         self._steps.update(digest)

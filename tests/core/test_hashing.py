@@ -259,3 +259,17 @@ def test_a_step_is_not_mistaken_for_a_checkpoint() -> None:
     as_checkpoint.add_checkpoint(bytes(32))
     assert as_step.root(b"") != as_checkpoint.root(b"")
     assert as_step.root(b"a") != as_step.root(b"b")
+
+
+def test_a_copied_seal_goes_on_by_itself() -> None:
+    seal = Seal()
+    seal.add_step(bytes(32))
+    seal.add_checkpoint(bytes(32))
+    before, copied = seal.root(b""), seal.copy()
+    assert copied.root(b"") == before
+    copied.add_step(bytes(32))
+    copied.add_checkpoint(bytes(32))
+    assert seal.root(b"") == before
+    seal.add_step(bytes(32))
+    seal.add_checkpoint(bytes(32))
+    assert seal.root(b"") == copied.root(b"") != before

@@ -1,4 +1,5 @@
-"""The attacks and controls. Each is one module of this folder with a `METHOD` and its named configurations, `PRESETS`.
+"""The attacks and controls. Each is one module of this folder, or of one in it, with a `METHOD` and its named configurations,
+`PRESETS`.
 
 A module added here is found by itself. An attack of your own is the same kind of module anywhere else, named by import path
 (`my_lab.fading:METHOD`). A configuration leads to its method through the module that defines it, so a process that has unpickled
@@ -19,10 +20,11 @@ from raypol.core.spoofing.method import AttackMethod
 
 PRESETS: Final[dict[str, Any]] = {
     name: config
-    for module in pkgutil.iter_modules(__path__, f"{__name__}.")
+    for module in pkgutil.walk_packages(__path__, f"{__name__}.")
+    if not module.ispkg
     for name, config in importlib.import_module(module.name).PRESETS.items()
 }
-"""Named configurations of the attacks in this folder."""
+"""Named configurations of these attacks, in the order of their paths."""
 
 
 def find_attack(name: str, **overrides: object) -> Any:  # noqa: ANN401 - configurations share no base on purpose
@@ -65,7 +67,7 @@ def method_of(config: object) -> AttackMethod[Any]:
 
 
 def import_path_of(config: object) -> str:
-    """`module:NAME` of the method of your own attack; empty for an attack of this folder.
+    """`module:NAME` of the method of your own attack; empty for an attack of this package.
 
     Raises:
         InputError: as `method_of`.

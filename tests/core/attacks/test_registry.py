@@ -52,10 +52,11 @@ def test_every_preset_can_be_run() -> None:
 
 
 def test_each_name_belongs_to_one_attack() -> None:
-    modules = [
-        importlib.import_module(found.name) for found in pkgutil.iter_modules(attacks.__path__, "raypol.core.attacks.")
-    ]
+    found = [one for one in pkgutil.walk_packages(attacks.__path__, "raypol.core.attacks.") if not one.ispkg]
+    modules = [importlib.import_module(one.name) for one in found]
     assert sorted(name for module in modules for name in module.PRESETS) == sorted(PRESETS)
+    files = [module.__name__.rpartition(".")[2] for module in modules]  # what rows call them
+    assert len(set(files)) == len(files)
 
 
 # Published settings: docs/protocol.md, "Attacks".
@@ -160,6 +161,11 @@ def forged_by_name(name: str, **overrides: object) -> Forged:
     config = find_attack(name, **overrides)
     assert method_of(config).craft is INVERT.craft
     return forge(config, prove(small_recipe(dataset), dataset), dataset, SHORT)
+
+
+def test_attacks_come_in_the_order_of_their_paths() -> None:
+    paths = [type(config).__module__ for config in PRESETS.values()]
+    assert list(dict.fromkeys(paths)) == sorted(set(paths))
 
 
 def test_an_own_attack_by_import_path_works_end_to_end() -> None:
