@@ -76,10 +76,10 @@ def bad_intervals(recipe: Recipe, config: Glue) -> range:
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: Glue) -> Crafted:
     """Ordinary batches, honestly followed; at the joint a claim that they lead to W_T."""
-    batches, bad = scene.ordinary(interval), bad_intervals(scene.recipe, config)
+    bad = bad_intervals(scene.recipe, config)
     if interval.index not in bad:
-        return Crafted(interval=interval, batches=batches, end=scene.train(interval, batches, start))
-    made = Crafted(interval=interval, batches=batches)
+        return scene.follow(interval, start)
+    made = Crafted(interval=interval, batches=scene.ordinary(interval))
     leap = _Leap(start, scene.trajectory.checkpoint(scene.recipe.steps), interval, 1.0 / (bad.stop - interval.index))
     return replace(made, end=recorded_end(METHOD, replace(scene, trajectory=leap), made, start))
 

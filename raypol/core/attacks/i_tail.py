@@ -31,8 +31,7 @@ PRESETS: Final = {"i_tail": AttackITail()}
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackITail) -> Crafted:
     """Unperturbed batches, honestly followed; in the last interval attack I, straight from where training led to W_T."""
     if interval.stop < scene.recipe.steps:
-        batches = scene.ordinary(interval)
-        return Crafted(interval=interval, batches=batches, end=scene.train(interval, batches, start))
+        return scene.follow(interval, start)
     end = scene.trajectory.weights(scene.recipe.steps)
     return i.craft(replace(scene, trajectory=_LastStretch(start, end, interval)), interval, start, config)
 

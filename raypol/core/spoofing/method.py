@@ -12,7 +12,7 @@ from raypol.core.proof import Checkpoint, Interval, ProofSource, Recipe
 from raypol.core.seeds import derive_seed
 from raypol.core.spoofing.grants import Grant, check_granted
 from raypol.core.spoofing.scene import Crafted, Scene
-from raypol.core.spoofing.spoof_config import SpoofConfig, declare, used_by_choices
+from raypol.core.spoofing.spoof_config import SpoofConfig, declare, declare_as_recorded, used_by_choices
 from raypol.core.spoofing.trajectory import Trajectory, WeightPath
 from raypol.core.training.trainer import Trainer
 
@@ -42,6 +42,8 @@ class AttackMethod(Generic[C]):
     """The recorded optimizer state is invented; the unperturbed reference starts from an empty one."""
     independent: bool = True
     """False: an interval cannot be crafted without all before it."""
+    declares_trace: bool = False
+    """True: what the honest proof declares is declared as it is, its seed too; a choice that contradicts it is refused."""
     uses: tuple[Grant, ...] = ("weights",)
     """What the attack needs to be granted, besides what `SpoofConfig`'s choices use."""
     path: Callable[[Scene, C], WeightPath] = lambda scene, _: scene.trajectory
@@ -72,12 +74,13 @@ def spoof_recipe(
         InputError: choices that contradict each other.
     """
     name = type(attack).__name__
-    check_granted(dict.fromkeys(method.uses, f"attack {name}") | dict(used_by_choices(spoof, honest)), spoof.grants)
+    check_granted(dict(used_by_choices(spoof, honest)) | dict.fromkeys(method.uses, f"attack {name}"), spoof.grants)
     if "own_points" in method.uses and spoof.augmentation == "honest" and honest.transform.is_random:
         raise InputError(
             f"attack {name} contradicts augmentation honest: it crafts points, which a replay would crop and flip anew"
         )
-    return method.declare(declare(honest, spoof, dataset), attack)
+    recipe = declare_as_recorded(honest, spoof) if method.declares_trace else declare(honest, spoof, dataset)
+    return method.declare(recipe, attack)
 
 
 def make_scene(

@@ -117,6 +117,11 @@ class Scene:
             self.trainer.step(step, *self.stored(batch))
         return self.trainer.snapshot(interval.stop)
 
+    def follow(self, interval: Interval, start: Checkpoint) -> Crafted:
+        """The interval's ordinary batches and where they lead: honest training."""
+        batches = self.ordinary(interval)
+        return Crafted(interval=interval, batches=batches, end=self.train(interval, batches, start))
+
     def statistics(
         self, interval: Interval, batches: Sequence[CraftedBatch], start: Checkpoint, end: Checkpoint
     ) -> Mapping[str, Tensor]:

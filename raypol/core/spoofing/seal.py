@@ -145,6 +145,7 @@ def records(scene: Scene, made: Crafted, sink: ProofSink) -> list[BatchRecord]:
             if batch.pixels.dtype != original.dtype:
                 original = to_unit(original)
             changed = (batch.pixels != original).flatten(1).any(1)
+            changed |= batch.labels != scene.dataset.labels[sources.to(scene.dataset.labels.device)].cpu()
             if bool(changed.any()):
                 check_granted({"own_points": "a batch with points of its own"}, scene.choices.grants)
                 points = Points(pixels=batch.pixels[changed], labels=batch.labels[changed], sources=sources[changed])

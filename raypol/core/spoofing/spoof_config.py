@@ -103,6 +103,7 @@ def used_by_choices(config: SpoofConfig, honest: Recipe) -> Iterator[tuple[Grant
         yield "augmentation", "declaring no augmentation where the honest proof declares one"
     if config.trajectory.start not in BOUND_STARTS:
         yield "initial", f"start {config.trajectory.start}"
+        yield "weights", f"start {config.trajectory.start}"
     if config.data_order == "own":
         yield "order", "an own order of the data"
 
@@ -145,3 +146,26 @@ def declare(honest: Recipe, config: SpoofConfig, dataset: Dataset | None = None)
         ),
         config.declares,
     )
+
+
+def declare_as_recorded(honest: Recipe, config: SpoofConfig) -> Recipe:
+    """The honest recipe itself, which a forgery of the honest proof declares.
+
+    Raises:
+        InputError: a choice that contradicts it.
+    """
+    asked: dict[str, tuple[object, object]] = {
+        "steps": (config.steps, honest.steps),
+        "interval": (config.interval, honest.interval),
+        "batch_size": (config.batch_size or honest.batch_size, honest.batch_size),
+        "dataset": (config.dataset or honest.dataset, honest.dataset),
+        "declares": (config.declares, "honest_schedule"),
+        "augmentation": (config.augmentation, "honest" if honest.transform.is_random else config.augmentation),
+        "carry": (config.carry, "exact"),
+        "data_order": (config.data_order, "own"),
+        "share": (config.share or "none", honest.shares[1] if config.share and honest.shares else "none"),
+    }
+    for name, (chosen, recorded) in asked.items():
+        if chosen != recorded:
+            raise InputError(f"a forgery of the honest proof contradicts {name} {chosen}, expected {recorded}")
+    return honest

@@ -1,0 +1,1 @@
+"""Tests of attacks that claim another model than the stolen one."""
