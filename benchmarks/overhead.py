@@ -29,7 +29,8 @@ from raypol.runs.tracking.tracker import Tracker
 from raypol.runs.trials.trial import prepare_study, run_honest, run_trial
 from raypol.store.location import Location, open_location
 from raypol.store.quoting import sql_rows
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 
 QUERY = "SELECT arm, steps, count(*), median(error_l2), avg(success::int), max(device_s) FROM {} GROUP BY ALL"
 

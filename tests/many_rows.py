@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from raypol.core.distances import METRICS
 from raypol.store.results.columns import schema_of
 from raypol.store.results.files import MANY_ROWS, ONE_ROW
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from tests.rows import made_intervals, made_row
 
 _ARMS: Final = {

@@ -6,7 +6,8 @@ from pathlib import Path
 from raypol.core.distances import METRICS
 from raypol.store.location import open_location
 from raypol.store.results.files import write_trial
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 
 
 def made_row(number: int, *, sweep_id: str = "made") -> TrialRow:

@@ -20,8 +20,9 @@ from raypol.figures.series import by_variant, settings_of
 from raypol.figures.style.arms import in_order
 from raypol.store.location import Location, leads_out
 from raypol.store.results.files import read_rows, row_files
+from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.range_rows import RangeRow
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
 _MOST_PAIRS: Final = 8

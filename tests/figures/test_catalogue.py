@@ -20,7 +20,8 @@ from raypol.figures import catalogue, draw_sweep, save
 from raypol.figures.catalogue import PLOTS, Material, Plot, draw_all, read_material
 from raypol.store.location import Location, open_location
 from raypol.store.results.files import write_rows, write_trial
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from tests.conftest import Shown
 from tests.figures.figure_rows import (
     ATTACKS,

@@ -11,7 +11,8 @@ from raypol.core.distances import Metric
 from raypol.figures.series import Series, Setting, by_variant, settings_of
 from raypol.figures.style.arms import in_order
 from raypol.figures.style.axes import real
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 
 Cell = IntervalRow | Mapping[str, Any]
 """An interval row, or a mapping of the columns that a figure needs."""

@@ -18,7 +18,8 @@ from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.runs.trials.trial import prepare_study, run_honest, run_trial
 from raypol.store.location import Location
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 
 ARMS: Final[dict[str, Any]] = {
     "null": find_attack("null"),

@@ -25,7 +25,8 @@ from raypol.runs.sweeps.success_ranges import Ranges
 from raypol.runs.trials.study import Trial
 from raypol.store.location import Location
 from raypol.store.results.files import write_trial
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.retries import storage_retries
 
 if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command line should wait for

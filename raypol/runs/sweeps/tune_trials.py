@@ -33,7 +33,8 @@ from raypol.runs.trials.trial import run_trial
 from raypol.store.location import Location, write_problem
 from raypol.store.locks import only_maker
 from raypol.store.results.files import read_trial, write_trial
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.retries import storage_retries
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raypol.store.escaping import without_secrets
 from raypol.store.results.columns import columns_of
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

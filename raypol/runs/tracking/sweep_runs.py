@@ -29,7 +29,8 @@ from raypol.runs.tracking.store import open_experiment
 from raypol.runs.tracking.views import charts_link, put_views, table_link
 from raypol.store.location import Location
 from raypol.store.proofs.format import weights_file
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from raypol.store.escaping import harmless_markdown, without_secrets
 from raypol.store.location import Location, atomic_output, leads_out, open_location, read_small
 from raypol.store.locks import lock
 from raypol.store.results.files import read_trial, warn_left_out
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder
 
 _MAX_BYTES: Final = 64 << 20

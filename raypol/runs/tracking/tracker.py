@@ -20,7 +20,8 @@ from raypol.runs.tracking.views import table_address
 from raypol.store.escaping import without_secrets
 from raypol.store.location import Location
 from raypol.store.results.files import read_trials
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 
 _log = logging.getLogger(__name__)
 

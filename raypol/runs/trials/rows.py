@@ -23,7 +23,8 @@ from raypol.runs.trials.honest_proof import proof_id_of
 from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.store.proofs.format import Manifest
 from raypol.store.results.columns import Column, columns_of
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
 from raypol.store.verdicts import as_json, verdict_file
 

@@ -16,7 +16,8 @@ from raypol.core.verification.verdict import Verdict
 from raypol.runs.trials.honest_proof import HonestProof, proof_id_of
 from raypol.runs.trials.verify import Examination
 from raypol.store.location import Location
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
 
 Keep = Literal["all", "successful", "none"]

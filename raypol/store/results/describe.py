@@ -4,8 +4,9 @@ import sys
 from typing import Final, get_args
 
 from raypol.store.results.columns import Group, columns_of
+from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.range_rows import RangeRow
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
 
 _INTRODUCTION: Final = """# Results

@@ -29,9 +29,10 @@ from raypol.store.location import Location, atomic_output
 from raypol.store.parquet.footer import read_row_groups
 from raypol.store.parquet.pages import CODECS, check_pages
 from raypol.store.results.columns import columns_of, needed_columns, schema_of
+from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.legacy import legacy_fields, upgrade
 from raypol.store.results.plain_files import is_plain_row
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
 from raypol.store.results_folder import ResultsFolder, is_path_component
 

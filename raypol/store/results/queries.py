@@ -19,7 +19,8 @@ from raypol.core.errors import reject_choice
 from raypol.store.location import Location
 from raypol.store.results.columns import Column, View, columns_of, needed_columns, schema_of
 from raypol.store.results.files import read_file, to_rows
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from raypol.store.results_folder import ResultsFolder, is_path_component
 
 Value = str | int | float | bool | None

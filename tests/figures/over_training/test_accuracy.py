@@ -7,7 +7,8 @@ import pytest
 
 from raypol.core.distances import METRICS
 from raypol.figures import save
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from tests.figures.figure_rows import (
     ATTACKS,
     accuracies,

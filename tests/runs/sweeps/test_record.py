@@ -12,7 +12,8 @@ from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.trials.environment import versions
 from raypol.store.location import open_location
 from raypol.store.results.files import read_trial, read_trials, write_trial
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 
 ASKED = {"sweep": "test", "size": "smoke", "axis steps": "{'grid_search': [20, 50]}"}
 ROW = TrialRow(

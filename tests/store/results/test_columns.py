@@ -9,8 +9,9 @@ import pytest
 from raypol.core.scoring import CONTROLS
 from raypol.store.results.columns import Group, column, columns_of, row
 from raypol.store.results.describe import describe_results
+from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.range_rows import RangeRow
-from raypol.store.results.rows import NO_ATTACK, IntervalRow, TrialRow
+from raypol.store.results.rows import NO_ATTACK, TrialRow
 from tests.rows import made_row
 
 ROW_TYPES = (TrialRow, IntervalRow, RangeRow)

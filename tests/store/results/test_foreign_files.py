@@ -12,8 +12,9 @@ import pytest
 from raypol.store.location import open_location
 from raypol.store.results.cache import read_trial_table
 from raypol.store.results.files import read_rows, read_trial, read_trials
+from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.queries import read_intervals
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.rows import TrialRow
 from tests.rows import write_rows
 from tests.store.parquet.forge import page, with_column
 

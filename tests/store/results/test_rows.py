@@ -16,7 +16,8 @@ from pyarrow import fs
 from raypol.store.location import Location, open_location
 from raypol.store.results.columns import schema_of
 from raypol.store.results.files import read_trials, write_trial
-from raypol.store.results.rows import IntervalRow, TrialRow
+from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.rows import TrialRow
 from tests.studies import query
 
 ROW = TrialRow(
