@@ -135,7 +135,9 @@ def _share(scene: Scene, interval: Interval, config: Steered, move: Weights, gap
         case "even":
             return 1.0 / (recipe.num_intervals - i)
         case "power":
-            left = [(1.0 - j / recipe.num_intervals) ** config.power for j in range(i, recipe.num_intervals)]
+            left: list[float] = [
+                (1.0 - j / recipe.num_intervals) ** config.power for j in range(i, recipe.num_intervals)
+            ]
             return left[0] / math.fsum(left)
         case "envelope":
             left = [_expected(scene, later.start, config) for later in recipe.intervals()[i:]]
