@@ -25,10 +25,10 @@ from raypol.core.clock import synchronise
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.datasets.source import DataSource
-from raypol.core.proof import MemoryProof, Recipe
-from raypol.core.spoofing.method import make_scene
+from raypol.core.proof import MemoryProof, Recipe, final_checkpoint
+from raypol.core.spoofing.method import make_scene, spoof_recipe
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
-from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, replay_interval
 from raypol.store.location import open_location
@@ -116,11 +116,11 @@ def _spoof(results: Path, dataset: Dataset, device: torch.device) -> float:
     source = ParquetProof(open_location(results / "proofs" / "bench"))
     attack = find_attack("iii_loss", iterations=10, retries=0)
     spoof = SpoofConfig(steps=2 * K, interval=K)
-    recipe = declare(source.recipe, spoof)
-    scene = make_scene(recipe, dataset, source.checkpoint(len(source.checkpoint_steps) - 1), spoof, device)
     method = method_of(attack)
+    recipe = spoof_recipe(method, attack, spoof, source.recipe)
+    scene = make_scene(method, attack, spoof, recipe, dataset, final_checkpoint(source), device)
     crafted = [craft_interval(method, scene, interval, attack) for interval in recipe.intervals()]
-    cost = seal_spoof(method, scene, attack, spoof, iter(crafted), MemoryProof(recipe, len(dataset)))
+    cost = seal_spoof(method, scene, attack, iter(crafted), MemoryProof(recipe, len(dataset)))
     return sum((made.cost for made in crafted), cost).device_s / recipe.steps
 
 

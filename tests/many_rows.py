@@ -50,7 +50,7 @@ def varied_row(number: int) -> TrialRow:
         made_row(number, sweep_id=f"sweep-{'abcde'[number % 5]}"),
         trial_id=f"trial-{number:012x}", arm=arm, attack=_ARMS[arm], dataset=dataset, model=model, steps=steps,
         interval=dice.choice((10, 20, 50, 100)), batch_size=128, seed=number % 7, device=device, device_name=device_name,
-        simulated=simulated, status=status, trajectory="linear", initial="strict", hyperparameters="honest_schedule",
+        simulated=simulated, status=status, trajectory="linear", initial="strict", declares="honest_schedule",
         alpha=dice.choice((0.001, 0.003, 0.01, 0.03)) if arm.startswith("III") else None,
         linf_limit=dice.choice((8 / 255, 16 / 255)) if arm == "III-invisible" else None,
         noise=dice.choice((0.0, 0.001)), estimated=estimated, error_l1=None, error_l2=None,

@@ -15,19 +15,26 @@ from raypol.core.distances import METRICS, Distances
 from raypol.core.models.initial_laws import Law, Uniform
 from raypol.core.proof import Checkpoint, Interval, MemoryProof, OptimizerConfig, Recipe
 from raypol.core.protocol import prove, spoof
-from raypol.core.spoofing.method import AttackMethod, make_scene
+from raypol.core.spoofing.method import AttackMethod, make_scene, spoof_recipe
 from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
 from raypol.core.spoofing.search import CraftStats
-from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.verification.policies import published, strict
 from raypol.core.verification.replay import Conditions, IntervalReplay
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import Evidence, examine
 
 RECORDED: Final = Conditions(augmentation="recorded")
-SHORT: Final = SpoofConfig(steps=7, interval=3, batch_size=16)
+ANY_INTERVAL: Final = ("usual", "interval")
+"""What published attacks are granted, and a k of A's own."""
+SHORT: Final = SpoofConfig(steps=7, interval=3, batch_size=16, grants=ANY_INTERVAL)
 """Intervals of 3, 3 and 1 steps: a shorter last one."""
+
+
+def claiming(**choices: Any) -> SpoofConfig:  # noqa: ANN401 - any field of SpoofConfig
+    """An adversary's choices, any k among them."""
+    return SpoofConfig(grants=ANY_INTERVAL, **choices)
 
 
 # --- nets and data by import path ----------------------------------------------------------------------------------
@@ -133,7 +140,7 @@ def _invert(scene: Scene, interval: Interval, start: Checkpoint, config: Invert)
     return Crafted(interval=interval, batches=batches)
 
 
-INVERT: Final = AttackMethod(config=Invert, craft=_invert)
+INVERT: Final = AttackMethod(config=Invert, craft=_invert, uses=("weights", "own_points"))
 
 
 # --- proofs --------------------------------------------------------------------------------------------------------
@@ -217,8 +224,9 @@ def forge(
     if order is None or method.sequential(config, choices):
         proof: MemoryProof = spoof(honest, dataset, config, choices, on_interval=made.append)
         return Forged(proof=proof, made=tuple(made), evidence=examine(proof, dataset, RECORDED))
-    recipe = method.declare(declare(honest.recipe, choices), config)
-    scenes = (make_scene(recipe, dataset, honest.checkpoints[-1], choices) for _ in range(1 + recipe.num_intervals))
+    recipe = spoof_recipe(method, config, choices, honest.recipe, dataset)
+    stolen = honest.checkpoints[-1]
+    scenes = (make_scene(method, config, choices, recipe, dataset, stolen) for _ in range(1 + recipe.num_intervals))
     scene = next(scenes)
     pieces = {}
     for index in order:
@@ -226,7 +234,7 @@ def forge(
         pieces[index] = craft_interval(method, next(scenes) if scene_per_interval else scene, interval, config)
     crafted = iter([pieces[index] for index in range(recipe.num_intervals)])
     proof = MemoryProof(recipe, len(dataset))
-    seal_spoof(method, scene, config, choices, crafted, proof, on_interval=made.append)
+    seal_spoof(method, scene, config, crafted, proof, on_interval=made.append)
     proof.seal()
     return Forged(proof=proof, made=tuple(made), evidence=examine(proof, dataset, RECORDED))
 

@@ -15,7 +15,7 @@ from raypol.runs.trials.trial import prepare_study
 from raypol.store.location import Location
 
 TRAIN: Final = TrainConfig(steps=40, interval=10, batch_size=32)
-SHORT: Final = SpoofConfig(steps=10, interval=5)
+SHORT: Final = SpoofConfig(steps=10, interval=5, grants=("usual", "interval"))
 
 QUICK_ARMS: Final[Mapping[str, Any]] = {
     "null": find_attack("null"),

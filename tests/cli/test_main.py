@@ -88,7 +88,8 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 PROVE = ("prove", "--dataset", "digits", "--steps", "40", "--interval", "10", "--seed", "0")
-SPOOF = ("--attack", "iii_invisible", "--steps", "10", "--interval", "5")
+ANY_INTERVAL = ("--grants", "usual", "interval")
+SPOOF = ("--attack", "iii_invisible", "--steps", "10", "--interval", "5", *ANY_INTERVAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,13 +182,13 @@ def test_the_nonce_is_fresh_printed_and_repeats_the_verdict(run: Run, made: Made
 
 
 def test_a_spoof_from_other_data_is_verified_with_them(run: Run, made: Made, tmp_path: Path) -> None:
-    words = ("--attack", "null", "--steps", "4", "--interval", "2", "--dataset", "digits/D2", "--results", tmp_path)
+    words = ("--attack", "null", "--steps", "10", "--dataset", "digits/D2", "--results", tmp_path)
     spoofed = run("spoof", made.proof, *words)
     assert spoofed.code == 0, spoofed.err
     loose = ("--delta-l1", "1e9", "--delta-l2", "1e9", "--delta-linf", "1e9", "--delta-cos", "2")
     ran = run("verify", spoofed.last, "--policy", "published", *loose)
     assert ran.code == 0, ran.out + ran.err
-    assert "on digits/D2, 4 steps" in ran.out
+    assert "on digits/D2, 10 steps" in ran.out
     ran = run("verify", spoofed.last, "--dataset", "digits")
     assert ran.code == 2
     assert "about dataset 'digits/D2'; expected 'digits'" in ran.err
@@ -236,6 +237,7 @@ def test_the_spoof_has_the_strength_that_was_asked(run: Run, made: Made, tmp_pat
         "0.01",
         "--iterations",
         "1",
+        *ANY_INTERVAL,
     )
     ran = run("spoof", made.proof, *words, "--path", "eased", "--carry", "restart", "--results", tmp_path)
     assert ran.code == 0, ran.err
@@ -258,7 +260,7 @@ def test_relative_results_are_printed_as_they_were_given(
 
 
 def test_the_same_spoof_asked_twice_at_once_is_made_once(made: Made, tmp_path: Path) -> None:
-    spoof = SpoofConfig(steps=20, interval=5)
+    spoof = SpoofConfig(steps=20, interval=10)
     quick = {"iterations": 1, "retries": 0}
     asked = SpoofCommand(
         proof_dir=str(made.proof), attack="iii_invisible", attack_config=quick, spoof=spoof, results=str(tmp_path)
@@ -271,9 +273,7 @@ def test_the_same_spoof_asked_twice_at_once_is_made_once(made: Made, tmp_path: P
 
 
 def test_an_own_attack_by_import_path(run: Run, made: Made, tmp_path: Path) -> None:
-    ran = run(
-        "spoof", made.proof, "--attack", "tests.scenes:INVERT", "--steps", "4", "--interval", "2", "--results", tmp_path
-    )
+    ran = run("spoof", made.proof, "--attack", "tests.scenes:INVERT", "--steps", "10", "--results", tmp_path)
     assert ran.code == 0, ran.err
     assert run("verify", ran.last).code == 1
 

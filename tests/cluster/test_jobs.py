@@ -123,7 +123,7 @@ def spoof_job(results: Path, stolen: Path, arm: str = "III-loss") -> SpoofJob:
         proof_id="proof-2",
         target=str(stolen / "proofs" / "proof-1"),
         attack=QUICK_ARMS[arm],
-        spoof=SpoofConfig(steps=15, interval=4),
+        spoof=SpoofConfig(steps=15, interval=4, grants=("usual", "interval")),
         data=TRAIN.data,
         device="cpu",
     )

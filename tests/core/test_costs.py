@@ -10,10 +10,10 @@ from raypol.core.datasets.load import DATASETS, load_dataset, random_points, sha
 from raypol.core.datasets.shapes import SHAPES, Shape
 from raypol.core.errors import InputError
 from raypol.core.proof import OptimizerConfig, Recipe
-from raypol.core.spoofing.method import make_scene
+from raypol.core.spoofing.method import make_scene, spoof_recipe
 from raypol.core.spoofing.seal import craft_interval
-from raypol.core.spoofing.spoof_config import SpoofConfig, declare
-from tests.scenes import stolen_digits
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from tests.scenes import claiming, stolen_digits
 
 CIFAR = SHAPES["cifar10"]
 DIGITS = SHAPES["digits"]
@@ -54,12 +54,11 @@ def test_first_order_crafting_costs_what_its_gradient_evaluations_say(name: str)
     """Of a real interval: an evaluation with frozen weights is two passes of the three."""
     honest, data = stolen_digits(), load_dataset("digits")
     attack = find_attack(name, retries=0)
-    spoof = SpoofConfig(steps=4, interval=4, carry="restart")
+    spoof = claiming(steps=4, interval=4, carry="restart")
     method = method_of(attack)
-    recipe = method.declare(declare(honest.recipe, spoof), attack)
-    made = craft_interval(
-        method, make_scene(recipe, data, honest.checkpoints[-1], spoof), recipe.interval_at(0), attack
-    )
+    recipe = spoof_recipe(method, attack, spoof, honest.recipe)
+    scene = make_scene(method, attack, spoof, recipe, data, honest.checkpoints[-1])
+    made = craft_interval(method, scene, recipe.interval_at(0), attack)
     step = training_step_cost(recipe, DIGITS).flops
     counted = crafting_step_cost(recipe, DIGITS, spoof, attack).flops / step
     assert counted == pytest.approx(made.cost.gradient_evals / 4 * 2 / 3, rel=0.1)

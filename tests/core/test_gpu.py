@@ -10,10 +10,10 @@ from raypol.core.datasets.load import load_dataset
 from raypol.core.distances import METRICS, parameter_distances
 from raypol.core.precision import Precision, arithmetic
 from raypol.core.proof import MemoryProof, Recipe
-from raypol.core.spoofing.method import make_scene
+from raypol.core.spoofing.method import make_scene, spoof_recipe
 from raypol.core.spoofing.objectives import graphs_that_fit
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
-from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.prover import record_training
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.policies import published
@@ -69,13 +69,13 @@ def test_cuda_training_learns(proof: MemoryProof, dataset: Dataset) -> None:
 def test_a_spoof_crafted_on_cuda_carries_its_state(name: str, proof: MemoryProof, dataset: Dataset) -> None:
     config = find_attack(name)
     method = method_of(config)
-    spoof = SpoofConfig(steps=10, interval=5)
-    recipe = method.declare(declare(proof.recipe, spoof), config)
-    scene = make_scene(recipe, dataset, proof.checkpoints[-1], spoof, "cuda")
+    spoof = SpoofConfig(steps=10, interval=5, grants=("usual", "interval"))
+    recipe = spoof_recipe(method, config, spoof, proof.recipe)
+    scene = make_scene(method, config, spoof, recipe, dataset, proof.checkpoints[-1], "cuda")
     made = MemoryProof(recipe, len(dataset))
     sequential = method.sequential(config, spoof)
     crafted = None if sequential else iter([craft_interval(method, scene, i, config) for i in recipe.intervals()])
-    seal_spoof(method, scene, config, spoof, crafted, made)
+    seal_spoof(method, scene, config, crafted, made)
     made.seal()
     evidence = examine(made, dataset, Conditions(), device="cuda")
     verdict = published(evidence, Thresholds(l1=1e9, l2=1e9, linf=1e9, cos=2.0), None)

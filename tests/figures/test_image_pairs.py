@@ -12,9 +12,9 @@ from raypol.core.augment import to_unit
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import Cost, MemoryProof
-from raypol.core.spoofing.method import make_scene
+from raypol.core.spoofing.method import make_scene, spoof_recipe
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
-from raypol.core.spoofing.spoof_config import SpoofConfig, declare
+from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.figures.image_pairs import ImagePairs, pick_pairs
 from raypol.store.location import Location, open_location
 from raypol.store.proofs.reader import ParquetProof
@@ -22,7 +22,7 @@ from raypol.store.proofs.writer import new_proof
 from raypol.store.results.rows import TrialRow
 from tests.toys import toy_recipe, two_stripes
 
-SPOOF = SpoofConfig(steps=4, interval=2)
+SPOOF = SpoofConfig(steps=4, interval=2, grants=("usual", "interval"))
 LINF = 8 / 255
 
 
@@ -39,12 +39,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Location:
 def forge(results: Location, proof_id: str, attack: str, proof: MemoryProof, digits: Dataset) -> Location:
     config = find_attack(attack)
     method = method_of(config)
-    scene = make_scene(method.declare(declare(proof.recipe, SPOOF), config), digits, proof.checkpoints[-1], SPOOF)
+    recipe = spoof_recipe(method, config, SPOOF, proof.recipe)
+    scene = make_scene(method, config, SPOOF, recipe, digits, proof.checkpoints[-1])
     crafted = None
     if not method.sequential(config, SPOOF):
         crafted = (craft_interval(method, scene, interval, config) for interval in scene.recipe.intervals())
     with new_proof(results, proof_id, scene.recipe, len(digits)) as writer:
-        seal_spoof(method, scene, config, SPOOF, crafted, writer)
+        seal_spoof(method, scene, config, crafted, writer)
         writer.finish(Cost(), {})
     return results / "proofs" / proof_id
 

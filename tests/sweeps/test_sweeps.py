@@ -108,7 +108,7 @@ def test_figures_2_to_7_are_at_the_published_numbers(stem: str) -> None:
     assert attack == preset
     assert {s.train for s in plan.examples()} == {replace(train, seed=seed) for seed in (0, 1, 2)}
     spoof = plan.design.spoof
-    assert (spoof.hyperparameters, spoof.carry, spoof.interval) == ("published", "restart", 100)
+    assert (spoof.declares, spoof.carry, spoof.interval) == ("published", "restart", 100)
     assert plan.design.thresholds.kind == "static"
     claimed = {s.spoof.steps for s in plan.examples()}
     low, high = PUBLISHED_RANGES[train.dataset]

@@ -82,7 +82,7 @@ def run_demo(
             train=train,
             arm=arm,
             attack=attack,
-            spoof=SpoofConfig(steps=steps, interval=interval, seed=train.seed),
+            spoof=SpoofConfig(steps=steps, interval=interval, seed=train.seed, grants=("usual", "interval")),
             prover=prover,
             spoofer=spoofer,
             verifier=verifier,

@@ -14,7 +14,7 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.proof import MemoryProof
 from raypol.core.spoofing.spoof_config import SpoofConfig
-from tests.scenes import Forged, forge, stolen_digits
+from tests.scenes import Forged, claiming, forge, stolen_digits
 
 _VISIBLE: Final[dict[str, Any]] = {
     "linf_limit": 0.1,
@@ -44,7 +44,7 @@ def stolen() -> MemoryProof:
 @pytest.fixture(scope="session")
 def claimed() -> SpoofConfig:
     """T' = 60, k = 10: moves about as large as what ordinary batches do in an interval, where an attack can matter."""
-    return SpoofConfig(steps=60, interval=10)
+    return claiming(steps=60, interval=10)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from raypol.core.attacks import PRESETS, find_attack
 from raypol.core.augment import Transform
 from raypol.core.datasets.load import random_points
 from raypol.core.datasets.shapes import Shape
-from raypol.core.spoofing.spoof_config import SpoofConfig
-from tests.scenes import forge, small_recipe
+from tests.scenes import claiming, forge, small_recipe
 
 COLOURED = Shape(num_points=64, image_shape=(3, 8, 8), num_classes=4)
 NORMALISED = Transform(crop_padding=1, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
@@ -30,7 +29,7 @@ def test_every_attack_takes_coloured_images(name: str, channels_last: bool) -> N
     cheap: dict[str, Any] = {"iterations": 2, "retries": 0}
     possible = {field.name for field in fields(PRESETS[name])}
     attack = find_attack(name, **{key: value for key, value in cheap.items() if key in possible})
-    forged = forge(attack, honest, data, SpoofConfig(steps=4, interval=2))
+    forged = forge(attack, honest, data, claiming(steps=4, interval=2))
     assert len(forged.replays) == 2
     assert all(replay.error.is_finite for replay in forged.replays)
     perturbed = getattr(attack, "crafting", "select") != "select"

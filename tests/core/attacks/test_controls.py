@@ -12,10 +12,11 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import METRICS
 from raypol.core.models import build_model
 from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
+from raypol.core.spoofing.declarations import Declares
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.optimizers import learning_rates
 from raypol.core.verification.thresholds import Thresholds
-from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, zero
+from tests.scenes import SHORT, Forged, claiming, forge, sgd, small_recipe, tiny, zero
 
 DATA = tiny()
 
@@ -87,23 +88,24 @@ def test_the_error_of_an_infinitesimal_rate_is_the_movement_itself(infinitesimal
 
 
 def test_a_smaller_rate_gives_the_movement_more_exactly(stolen: MemoryProof, dataset: Dataset) -> None:
-    made = forge(find_attack("infinitesimal", lr=1e-12), stolen, dataset, SpoofConfig(steps=10, interval=5))
+    made = forge(find_attack("infinitesimal", lr=1e-12), stolen, dataset, claiming(steps=10, interval=5))
     for replay, movement in zip(made.replays, made.evidence.survey.movements, strict=True):
         for metric in METRICS:
             assert replay.error[metric] == pytest.approx(movement[metric], rel=1e-9)
 
 
-@pytest.mark.parametrize("carry", ["exact", "restart", "none"])
-@pytest.mark.parametrize("hyperparameters", ["published", "honest_schedule"])
+@pytest.mark.parametrize("carry", ["exact", "restart"])
+@pytest.mark.parametrize(
+    ("declares", "momentum"), [("published", 0.9), ("honest_schedule", 0.8), ("no_momentum", 0.0), ("vanishing", 0.8)]
+)
 def test_the_declared_rate_is_constant_whatever_was_honest(
-    hyperparameters: Literal["published", "honest_schedule"], carry: Literal["exact", "restart", "none"]
+    declares: Declares, momentum: float, carry: Literal["exact", "restart"]
 ) -> None:
     schedule = ScheduleConfig(name="StepLR", options={"step_size": 3})
     stolen = prove(small_recipe(DATA, optimizer=sgd(momentum=0.8), schedule=schedule), DATA)
-    spoof = replace(SHORT, carry=carry, hyperparameters=hyperparameters)
+    spoof = replace(SHORT, carry=carry, declares=declares)
     made = forge(find_attack("infinitesimal", lr=1e-7), stolen, DATA, spoof)
     assert learning_rates(made.proof.recipe).tolist() == [1e-7] * 7
-    momentum = {"published": 0.9, "honest_schedule": 0.8}[hyperparameters] if carry != "none" else 0.0
     assert made.proof.recipe.optimizer.options["momentum"] == momentum
     assert made.proof.num_points == 0
     if carry == "exact":

@@ -1,7 +1,7 @@
 """`forged_momentum`: an invented buffer does all the work. Accepted by `published`, rejected by `strict`, and by which check."""
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, Final, Literal
 
 import pytest
 
@@ -10,17 +10,17 @@ from raypol.core.attacks import find_attack
 from raypol.core.attacks.forged_momentum import ForgedMomentum
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.proof import MemoryProof, OptimizerConfig
-from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import TrajectoryConfig
-from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny
+from tests.scenes import SHORT, Forged, claiming, forge, sgd, small_recipe, tiny
 
 DATA = tiny()
-Carry = Literal["exact", "restart", "none"]
+CARRIES: Final[list[dict[str, Any]]] = [{"carry": "exact"}, {"carry": "restart"}]
+NO_STATE: Final[dict[str, Any]] = {"declares": "no_momentum"}
 
 
 @pytest.fixture(scope="module")
 def forged(stolen: MemoryProof, dataset: Dataset) -> Forged:
-    return forge(find_attack("forged_momentum"), stolen, dataset, SpoofConfig(steps=7, interval=3))
+    return forge(find_attack("forged_momentum"), stolen, dataset, claiming(steps=7, interval=3))
 
 
 def test_it_reproduces_large_moves_with_an_error_near_zero(forged: Forged) -> None:
@@ -39,7 +39,7 @@ def test_the_published_verifier_accepts_it_and_strict_sees_the_state(forged: For
 
 
 def test_one_interval_is_enough(stolen: MemoryProof, dataset: Dataset) -> None:
-    made = forge(ForgedMomentum(), stolen, dataset, SpoofConfig(steps=1, interval=1))
+    made = forge(ForgedMomentum(), stolen, dataset, claiming(steps=1, interval=1))
     assert made.rejected_by("published") == ""
     # W_T's norm statistics cannot come from one step either.
     assert made.rejected_by("strict") == "optimizer_state,buffers"
@@ -54,16 +54,17 @@ ADAM = OptimizerConfig(name="Adam", options={"lr": 1e-3})
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "carry"),
+    ("optimizer", "choices"),
     [
-        *((sgd(**options), c) for options in ({}, {"momentum": 0.5, "nesterov": True}) for c in get_args(Carry)),
-        (ADAM, "exact"),
-        (ADAM, "restart"),
+        *((sgd(**options), c) for options in ({}, {"momentum": 0.5, "nesterov": True}) for c in (*CARRIES, NO_STATE)),
+        *((ADAM, c) for c in CARRIES),
     ],
 )
-def test_it_declares_an_optimizer_of_its_own_whatever_the_honest_one(optimizer: OptimizerConfig, carry: Carry) -> None:
+def test_it_declares_an_optimizer_of_its_own_whatever_the_honest_one(
+    optimizer: OptimizerConfig, choices: dict[str, Any]
+) -> None:
     stolen = prove(small_recipe(DATA, optimizer=optimizer), DATA)
-    made = forge(ForgedMomentum(momentum=0.7), stolen, DATA, replace(SHORT, carry=carry))
+    made = forge(ForgedMomentum(momentum=0.7), stolen, DATA, replace(SHORT, **choices))
     assert made.proof.recipe.optimizer == OptimizerConfig(name="SGD", options={"lr": 1e-6, "momentum": 0.7})
     assert made.rejected_by("published") == ""
     assert made.rejected_by("strict") == "optimizer_state"

@@ -13,9 +13,8 @@ from raypol.core.attacks.i import AttackI, goal_gradient
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
-from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.trainer import Trainer
-from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, zero
+from tests.scenes import SHORT, Forged, claiming, forge, sgd, small_recipe, tiny, zero
 
 DATA = tiny()
 STEPDOWN = ScheduleConfig(name="StepLR", options={"step_size": 2, "gamma": 0.3})
@@ -92,7 +91,7 @@ def test_updates_that_cannot_be_inverted_are_refused(changes: dict[str, Any], me
 # --- by effect -----------------------------------------------------------------------------------------------------
 
 EAGER = AttackI(alpha=0.0, crafting="signed", linf_limit=0.1, iterations=5, retries=0)
-FEW_STEPS = SpoofConfig(steps=15, interval=5)
+FEW_STEPS = claiming(steps=15, interval=5)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +115,7 @@ def test_gradient_matching_lowers_the_reproduction_error(
 
 def test_lbfgs_gets_nearer_too(stolen: MemoryProof, dataset: Dataset) -> None:
     config = find_attack("i", iterations=5, alpha=0.0, line_search="strong_wolfe")
-    made = forge(config, stolen, dataset, SpoofConfig(steps=5, interval=5))
+    made = forge(config, stolen, dataset, claiming(steps=5, interval=5))
     assert all(stats.grad_norm2_after < stats.grad_norm2_before for stats in made.stats)
     assert made.proof.num_points > 0
 

@@ -1,7 +1,7 @@
 """Attack I-tail: honest to the bit until its last interval, which then carries all of the distance."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any
 
 import pytest
 import torch
@@ -10,14 +10,13 @@ from raypol import prove
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.proof import MemoryProof
-from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.verification.verifier import select_intervals
-from tests.scenes import SHORT, Forged, forge, sgd, small_recipe, tiny, zero
+from tests.scenes import SHORT, Forged, claiming, forge, sgd, small_recipe, tiny, zero
 
 
 @pytest.fixture(scope="module")
 def tail(stolen: MemoryProof, dataset: Dataset) -> Forged:
-    return forge(find_attack("i_tail", iterations=4), stolen, dataset, SpoofConfig(steps=20, interval=5))
+    return forge(find_attack("i_tail", iterations=4), stolen, dataset, claiming(steps=20, interval=5))
 
 
 def test_the_honest_prefix_replays_with_error_exactly_zero(tail: Forged) -> None:
@@ -60,11 +59,11 @@ def test_it_ends_at_the_stolen_model(tail: Forged, stolen: MemoryProof) -> None:
     assert all(torch.equal(end.parameters[name], W) for name, W in target.parameters.items())
 
 
-@pytest.mark.parametrize("carry", ["exact", "restart", "none"])
-def test_whatever_is_carried_the_prefix_is_honest(carry: Literal["exact", "restart", "none"]) -> None:
+@pytest.mark.parametrize("choices", [{"carry": "exact"}, {"carry": "restart"}, {"declares": "no_momentum"}], ids=str)
+def test_whatever_is_carried_the_prefix_is_honest(choices: dict[str, Any]) -> None:
     dataset = tiny()
     stolen = prove(small_recipe(dataset, optimizer=sgd(momentum=0.9)), dataset)
-    made = forge(find_attack("i_tail", iterations=2), stolen, dataset, replace(SHORT, carry=carry))
+    made = forge(find_attack("i_tail", iterations=2), stolen, dataset, replace(SHORT, **choices))
     assert [zero(replay.error) for replay in made.replays] == [True, True, False]
     assert not made.proof.checkpoints[0].optimizer_state
 
@@ -72,7 +71,7 @@ def test_whatever_is_carried_the_prefix_is_honest(carry: Literal["exact", "resta
 def test_with_one_interval_there_is_no_prefix_to_be_honest_in() -> None:
     dataset = tiny()
     stolen = prove(small_recipe(dataset), dataset)
-    made = forge(find_attack("i_tail", iterations=2), stolen, dataset, SpoofConfig(steps=4, interval=4))
+    made = forge(find_attack("i_tail", iterations=2), stolen, dataset, claiming(steps=4, interval=4))
     assert len(made.stats) == 4
     assert "hashes" not in made.rejected_by("strict")
 

@@ -9,9 +9,8 @@ from raypol.core.attacks.ii import AttackII
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.proof import MemoryProof
 from raypol.core.spoofing.objectives import measure
-from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.trainer import Trainer
-from tests.scenes import Forged, forge
+from tests.scenes import Forged, claiming, forge
 
 
 @pytest.mark.parametrize("case", ["II, loss", "II, gradient"])
@@ -31,13 +30,13 @@ def test_the_gradient_is_measured_where_the_verifier_starts_an_interval(
 
 
 def test_the_published_settings_lower_every_gradient(stolen: MemoryProof, dataset: Dataset) -> None:
-    made = forge(find_attack("zhang2022_ii"), stolen, dataset, SpoofConfig(steps=6, interval=3))
+    made = forge(find_attack("zhang2022_ii"), stolen, dataset, claiming(steps=6, interval=3))
     assert all(stats.grad_norm2_after < stats.grad_norm2_before for stats in made.stats)
     assert all(stats.accepted and stats.retries == 0 for stats in made.stats)
 
 
 def test_a_heavier_penalty_gives_a_smaller_perturbation(stolen: MemoryProof, dataset: Dataset) -> None:
-    spoof = SpoofConfig(steps=4, interval=2)
+    spoof = claiming(steps=4, interval=2)
     sizes = []
     for alpha in (0.0, 1.0, 100.0):
         config = AttackII(alpha=alpha, iterations=5, line_search="strong_wolfe", retries=0, pixel_dtype="float32")

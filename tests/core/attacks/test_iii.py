@@ -15,9 +15,8 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof
 from raypol.core.spoofing.objectives import measure
-from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.trainer import Trainer
-from tests.scenes import SHORT, Forged, forge, small_recipe, tiny
+from tests.scenes import SHORT, Forged, claiming, forge, small_recipe, tiny
 
 
 @pytest.mark.parametrize("case", ["III, loss", "III, gradient"])
@@ -44,7 +43,7 @@ def test_every_interval_draws_its_own_points(case: str, forged: Callable[[str], 
 
 
 def test_graphs_held_together_change_nothing_but_rounding(stolen: MemoryProof, dataset: Dataset) -> None:
-    spoof = SpoofConfig(steps=8, interval=4)
+    spoof = claiming(steps=8, interval=4)
     config = AttackIII(iterations=4, alpha=0.01, line_search="strong_wolfe", retries=0)
     bounded, whole = (forge(replace(config, batches_per_graph=n), stolen, dataset, spoof) for n in (1, 4))
     for ours, theirs in zip(bounded.stats, whole.stats, strict=True):
@@ -55,7 +54,7 @@ def test_graphs_held_together_change_nothing_but_rounding(stolen: MemoryProof, d
 
 
 def test_the_invisible_preset_is_invisible_in_what_is_stored(stolen: MemoryProof, dataset: Dataset) -> None:
-    made = forge(find_attack("iii_invisible"), stolen, dataset, SpoofConfig(steps=20, interval=10))
+    made = forge(find_attack("iii_invisible"), stolen, dataset, claiming(steps=20, interval=10))
     own = made.proof.all_points()
     moved = (own.pixels.int() - dataset.pixels[own.sources].int()).abs()
     assert int(moved.max()) == 8
@@ -66,7 +65,7 @@ def test_the_invisible_preset_is_invisible_in_what_is_stored(stolen: MemoryProof
 @pytest.mark.parametrize("name", ["zhang2022_iii", "zhang2022_iii_imagenet", "iii", "iii_loss"])
 def test_the_presets_limits_hold_for_what_they_accept(name: str, stolen: MemoryProof, dataset: Dataset) -> None:
     config = find_attack(name, retries=1)
-    made = forge(config, stolen, dataset, SpoofConfig(steps=10, interval=5))
+    made = forge(config, stolen, dataset, claiming(steps=10, interval=5))
     for stats in made.stats:
         within = (
             stats.grad_norm2_after < config.max_grad_norm2 and stats.perturbation_norm2 < config.max_perturbation_norm2
@@ -80,7 +79,7 @@ def test_the_presets_limits_hold_for_what_they_accept(name: str, stolen: MemoryP
 
 @pytest.fixture(scope="module")
 def selected(stolen: MemoryProof, dataset: Dataset) -> Forged:
-    return forge(find_attack("iii_select"), stolen, dataset, SpoofConfig(steps=20, interval=10))
+    return forge(find_attack("iii_select"), stolen, dataset, claiming(steps=20, interval=10))
 
 
 def test_select_takes_ordinary_points_alone(selected: Forged) -> None:
@@ -104,7 +103,7 @@ def test_select_takes_each_points_of_lowest_loss_once(selected: Forged, dataset:
     )
     del selected
     stolen = prove(small_recipe(small, model="resnet8", steps=30, interval=10), small)
-    made = forge(find_attack("iii_select"), stolen, small, SpoofConfig(steps=4, interval=2, batch_size=10))
+    made = forge(find_attack("iii_select"), stolen, small, claiming(steps=4, interval=2, batch_size=10))
     trainer = Trainer(made.proof.recipe, small)
     for index, crafted in enumerate(made.made):
         trainer.load(made.proof.checkpoints[index])
@@ -126,7 +125,7 @@ def test_select_repeats_points_only_where_the_dataset_is_too_small() -> None:
 
 def test_parts_are_searched_apart_and_cover_the_interval(stolen: MemoryProof, dataset: Dataset) -> None:
     config = find_attack("iii_loss", iterations=3)
-    spoof = SpoofConfig(steps=10, interval=5)
+    spoof = claiming(steps=10, interval=5)
     whole, parted = (forge(replace(config, parts=n), stolen, dataset, spoof) for n in (1, 2))
     for made in whole.made:
         assert len(made.stats) == 1

@@ -18,8 +18,8 @@ from raypol.core.models.initial_laws import (
     draw_initial,
     initial_laws,
     ks_p_value,
-    rank_matched,
 )
+from raypol.core.models.legal_starts import rank_matched
 
 LAWS: dict[str, Law] = {"conv": Normal(0.2), "linear": Uniform(0.1), "bias": Uniform(0.1)}
 SHAPES = {"conv": torch.Size((24, 8, 3, 3)), "linear": torch.Size((40, 64)), "bias": torch.Size((40,))}

@@ -1,6 +1,5 @@
 """The verifier's test of W_0, torch's own laws, and the adversary's closest legal start."""
 
-import itertools
 import math
 from collections.abc import Callable
 
@@ -9,7 +8,6 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from raypol.core.distances import parameter_distances
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
 from raypol.core.models.initial_laws import (
@@ -24,8 +22,8 @@ from raypol.core.models.initial_laws import (
     kaiming_normal,
     kaiming_normal_fan_out,
     ks_p_value,
-    rank_matched,
 )
+from raypol.core.models.legal_starts import rank_matched
 from tests.toys import Unlawful
 
 
@@ -209,8 +207,7 @@ def test_given_values_are_the_models_own() -> None:
     laws = initial_laws(layer)
     shapes = {name: p.shape for name, p in layer.named_parameters()}
     target = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    forged = (rank_matched(target, laws, rng(), keep_constants=keep) for keep in (False, True))
-    for W_0 in (draw_initial(laws, shapes, rng()), *forged):
+    for W_0 in (draw_initial(laws, shapes, rng()), rank_matched(target, laws, rng())):
         assert torch.equal(W_0["weight"], layer.weight)
         assert W_0["weight"].data_ptr() != layer.weight.data_ptr()
         assert not W_0["weight"].requires_grad
@@ -334,57 +331,3 @@ def test_same_generator_same_weights_other_generator_other_weights() -> None:
     first, again, other = (draw_initial(LAWS, SHAPES, rng(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in LAWS)
     assert not torch.equal(first["conv"], other["conv"])
-
-
-# --- the adversary's closest legal start -----------------------------------------------------------------------------
-
-
-def trained() -> dict[str, Tensor]:
-    """Weights that no law gives: shifted, too wide, with a few large entries."""
-    drawn = draw_initial(LAWS, SHAPES, rng(99))
-    return {name: 1.7 * tensor + 0.05 * torch.randn(tensor.shape, generator=rng(5)) for name, tensor in drawn.items()}
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_rank_matched_is_legal_and_closer_than_a_fresh_draw(seed: int) -> None:
-    target = trained()
-    matched, fresh = rank_matched(target, LAWS, rng(seed)), draw_initial(LAWS, SHAPES, rng(seed))
-    for name in ("conv", "linear"):
-        assert ks_p_value(matched[name], LAWS[name]) >= SIGNIFICANCE
-        assert torch.equal(matched[name].flatten().argsort(), target[name].flatten().argsort())
-        # The same values, only re-ordered: the law cannot tell.
-        assert torch.equal(matched[name].flatten().sort().values, fresh[name].flatten().sort().values)
-        near, far = (parameter_distances({name: w[name]}, {name: target[name]}) for w in (matched, fresh))
-        assert near.l1 < far.l1
-        assert near.l2 < far.l2
-        assert near.linf <= far.linf
-        assert near.cos < far.cos
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_no_other_order_of_the_same_values_is_closer(seed: int) -> None:
-    law, target = {"w": Normal(1.0)}, {"w": 3.0 * torch.randn(6, generator=rng(100 + seed))}
-    matched = rank_matched(target, law, rng(seed))
-    best = parameter_distances(matched, target)
-    for order in itertools.permutations(range(6)):
-        other = parameter_distances({"w": matched["w"][list(order)]}, target)
-        # 1e-9: equal sums taken in another order.
-        assert best.l1 <= other.l1 + 1e-9
-        assert best.l2 <= other.l2 + 1e-9
-        assert best.linf <= other.linf + 1e-9
-
-
-def test_constants_start_at_their_constants_or_stay_as_the_published_forger_leaves_them() -> None:
-    target = trained()
-    assert torch.equal(rank_matched(target, LAWS, rng())["scale"], torch.ones(8))
-    kept = rank_matched(target, LAWS, rng(), keep_constants=True)["scale"]
-    assert torch.equal(kept, target["scale"])
-    kept.zero_()
-    assert target["scale"].any(), "the start must not share memory with W_T"
-
-
-def test_rank_matching_survives_ties_in_the_target() -> None:
-    law, target = {"w": Uniform(1.0)}, {"w": torch.zeros(3, 100)}
-    matched = rank_matched(target, law, rng())
-    assert matched["w"].shape == (3, 100)
-    assert ks_p_value(matched["w"], law["w"]) >= SIGNIFICANCE

@@ -3,7 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 import pytest
@@ -15,17 +15,18 @@ from raypol.core.attacks import find_attack, method_of
 from raypol.core.attacks.ii import AttackII
 from raypol.core.attacks.iii import AttackIII
 from raypol.core.augment import Transform
+from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.errors import InputError
-from raypol.core.proof import MemoryProof, OptimizerConfig, Recipe, ScheduleConfig
+from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
 from raypol.core.spoofing.crafting import craft_until_accepted
-from raypol.core.spoofing.method import make_scene
-from raypol.core.spoofing.scene import Scene
+from raypol.core.spoofing.method import make_scene, spoof_recipe
 from raypol.core.spoofing.objectives import gradient_objective, measure
+from raypol.core.spoofing.scene import Scene
 from raypol.core.spoofing.seal import craft_interval
 from raypol.core.spoofing.search import CraftingConfig
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare
-from raypol.core.spoofing.trajectory import TrajectoryConfig
+from raypol.core.spoofing.trajectory import Trajectory, TrajectoryConfig
 from raypol.core.training.optimizers import learning_rates
 from raypol.core.verification.thresholds import Thresholds
 from tests.scenes import (
@@ -43,8 +44,13 @@ from tests.scenes import (
 )
 
 DATA = tiny()
-Carry = Literal["exact", "restart", "none"]
-CARRIES: tuple[Carry, ...] = get_args(Carry)
+Kept = Literal["exact", "restart", "nothing"]
+STATES: Final[dict[Kept, dict[str, Any]]] = {
+    "exact": {"carry": "exact"},
+    "restart": {"carry": "restart"},
+    "nothing": {"declares": "no_momentum"},
+}
+"""What a spoof records of the optimizer's state, and the choices that lead there."""
 GENEROUS = Thresholds(l1=1e6, l2=1e3, linf=10.0, cos=2.0)
 """For checks that are not about the size of the error: three intervals from W_0 to W_T are large moves."""
 SIGNED = AttackIII(objective="loss", crafting="signed", iterations=2, linf_limit=0.1, alpha=0.0, retries=0)
@@ -56,9 +62,16 @@ def honest(**changes: Any) -> MemoryProof:  # noqa: ANN401 - any field of Recipe
 
 def scene(spoof: SpoofConfig = SHORT, **changes: Any) -> Scene:  # noqa: ANN401 - any field of Recipe
     proof = honest(**changes)
-    made = make_scene(declare(proof.recipe, spoof), DATA, proof.checkpoints[-1], spoof)
+    made = scene_of(proof, spoof)
     made.trainer.load(made.trajectory.checkpoint(0))
     return made
+
+
+def scene_of(stolen: MemoryProof, spoof: SpoofConfig, dataset: Dataset = DATA) -> Scene:
+    """What the control `null` holds; attacks by their own functions find it all the same."""
+    attack = find_attack("null")
+    recipe = spoof_recipe(method_of(attack), attack, spoof, stolen.recipe, dataset)
+    return make_scene(method_of(attack), attack, spoof, recipe, dataset, stolen.checkpoints[-1])
 
 
 def assert_same_spoof(one: MemoryProof, other: MemoryProof) -> None:
@@ -103,17 +116,17 @@ def test_the_honest_schedule_is_stretched_to_the_claimed_steps(steps: int) -> No
 @pytest.mark.parametrize(
     "options", [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"momentum": 0.9, "dampening": 0.5}, {}]
 )
-def test_carry_none_declares_an_optimizer_that_keeps_no_state(options: dict[str, float | bool]) -> None:
-    made = forge(find_attack("null"), honest(optimizer=sgd(**options)), DATA, replace(SHORT, carry="none"))
+def test_without_momentum_the_declared_optimizer_keeps_no_state(options: dict[str, float | bool]) -> None:
+    made = forge(find_attack("null"), honest(optimizer=sgd(**options)), DATA, replace(SHORT, declares="no_momentum"))
     assert made.proof.recipe.optimizer.options["momentum"] == 0.0
     assert all(not checkpoint.optimizer_state for checkpoint in made.proof.checkpoints)
     assert all(zero(error) for error in made.state_errors)
 
 
-def test_an_optimizer_that_cannot_go_without_state_is_refused_by_carry_none() -> None:
+def test_an_optimizer_that_cannot_go_without_state_is_refused() -> None:
     recipe = small_recipe(DATA, optimizer=OptimizerConfig(name="Adam", options={"lr": 1e-3}))
     with pytest.raises(InputError, match="got Adam"):
-        declare(recipe, replace(SHORT, carry="none"))
+        declare(recipe, replace(SHORT, declares="no_momentum"))
 
 
 def test_a_spoof_claims_its_own_length_and_no_augmentation() -> None:
@@ -149,8 +162,11 @@ def test_other_data_than_the_named_are_refused() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"hyperparameters": "own"}, "possible: honest_schedule, published"),
-        ({"carry": "some"}, "possible: exact, none, restart"),
+        ({"declares": "own"}, "possible: accumulator, honest_schedule, no_momentum, published, vanishing"),
+        ({"carry": "none"}, "possible: exact, restart"),
+        ({"augmentation": "some"}, "possible: honest, none"),
+        ({"buffers": "published"}, "possible: exact, linear"),
+        ({"data_order": "any"}, "possible: declared, own"),
     ],
 )
 def test_choices_that_do_not_exist_are_refused(fields: dict[str, Any], message: str) -> None:
@@ -355,7 +371,7 @@ def test_a_spoof_claims_the_trajectory_and_passes_every_check_but_the_errors_siz
     spoof = replace(SHORT, trajectory=TrajectoryConfig(path=path, initial=initial))
     made = forge(find_attack(attack), stolen, DATA, spoof)
     assert made.proof.checkpoint_steps == [0, 3, 6, 7]
-    path_of_it = make_scene(made.proof.recipe, DATA, stolen.checkpoints[-1], spoof).trajectory
+    path_of_it = Trajectory(stolen.checkpoints[-1], made.proof.recipe, DATA, spoof.trajectory, spoof.seed)
     for checkpoint in made.proof.checkpoints:
         expected = path_of_it.checkpoint(checkpoint.step)
         assert all(torch.equal(checkpoint.parameters[n], W) for n, W in expected.parameters.items())
@@ -399,17 +415,17 @@ def test_restart_carry_is_seen_by_strict_and_by_nobody_else(attack: str) -> None
 
 
 def test_restart_carry_is_seen_under_the_default_thresholds_where_the_moves_are_small() -> None:
-    spoof = SpoofConfig(steps=80, interval=2, batch_size=16, carry="restart")
+    spoof = replace(SHORT, steps=80, interval=2, carry="restart")
     made = forge(find_attack("null"), honest(optimizer=sgd(momentum=0.9)), DATA, spoof)
     assert made.rejected_by("published") == ""
     assert made.rejected_by("strict") == "optimizer_state"
 
 
-@pytest.mark.parametrize("carry", CARRIES)
+@pytest.mark.parametrize("kept", STATES)
 @pytest.mark.parametrize("config", [SIGNED, AttackII(iterations=2, retries=1), AttackIII(crafting="select")])
-def test_the_carry_changes_no_weight_and_no_datum_of_an_attack_on_fixed_weights(config: object, carry: Carry) -> None:
+def test_what_is_kept_changes_no_weight_and_no_datum_of_an_attack_on_fixed_weights(config: object, kept: Kept) -> None:
     stolen = honest(optimizer=sgd(momentum=0.9))
-    made, exact = (forge(config, stolen, DATA, replace(SHORT, carry=c)).proof for c in (carry, "exact"))
+    made, exact = (forge(config, stolen, DATA, replace(SHORT, **STATES[k])).proof for k in (kept, "exact"))
     for ours, theirs in zip(made.checkpoints, exact.checkpoints, strict=True):
         assert {n: bits(t) for n, t in ours.parameters.items()} == {n: bits(t) for n, t in theirs.parameters.items()}
     assert [r.sha256 for r in made.records] == [r.sha256 for r in exact.records]
@@ -417,25 +433,25 @@ def test_the_carry_changes_no_weight_and_no_datum_of_an_attack_on_fixed_weights(
 
 # --- sharding ------------------------------------------------------------------------------------------------------
 
-SHARDED = [
+SHARDED: Final[list[tuple[object, Kept]]] = [
     (SIGNED, "exact"),
     (SIGNED, "restart"),
     (AttackII(iterations=3, retries=2, max_grad_norm2=1e-4), "exact"),
-    (AttackIII(iterations=3, retries=1, max_perturbation_norm2=1e-4), "none"),
+    (AttackIII(iterations=3, retries=1, max_perturbation_norm2=1e-4), "nothing"),
     (AttackIII(crafting="select"), "exact"),
     (Invert(every=2), "exact"),
     (find_attack("i", iterations=2), "restart"),
-    (find_attack("i", iterations=2), "none"),
+    (find_attack("i", iterations=2), "nothing"),
 ]
 
 
 @pytest.mark.parametrize("path", ["linear", "noisy"])
-@pytest.mark.parametrize(("config", "carry"), SHARDED)
+@pytest.mark.parametrize(("config", "kept"), SHARDED)
 def test_intervals_crafted_in_any_order_and_place_give_the_same_spoof(
-    config: object, carry: Carry, path: Literal["linear", "noisy"]
+    config: object, kept: Kept, path: Literal["linear", "noisy"]
 ) -> None:
     stolen = honest(optimizer=sgd(momentum=0.9))
-    spoof = replace(SHORT, carry=carry, trajectory=TrajectoryConfig(path=path))
+    spoof = replace(SHORT, trajectory=TrajectoryConfig(path=path), **STATES[kept])
     reference = forge(config, stolen, DATA, spoof)
     backwards = forge(config, stolen, DATA, spoof, order=[2, 1, 0])
     torch.manual_seed(12345)  # another process has another state of torch's own generator
@@ -521,10 +537,9 @@ def test_a_frozen_layer_is_not_moved_for_a_replay_would_show_it() -> None:
 def test_a_control_costs_no_gradient_and_carrying_its_state_one_per_step() -> None:
     stolen = stolen_digits()
     dataset = load_dataset("digits")
-    recipe: Recipe = declare(stolen.recipe, SHORT)
-    made = make_scene(recipe, dataset, stolen.checkpoints[-1], SHORT)
+    made = scene_of(stolen, SHORT, dataset)
     config = find_attack("null")
-    crafted = craft_interval(method_of(config), made, recipe.interval_at(0), config)
+    crafted = craft_interval(method_of(config), made, made.recipe.interval_at(0), config)
     assert crafted.cost.gradient_evals == 0
     assert 0.0 <= crafted.cost.device_s < 5.0
     assert crafted.cost.device_s == crafted.cost.wall_s

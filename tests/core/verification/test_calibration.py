@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from raypol.core.errors import InputError
 from raypol.core.models.independence import Dependence
 from raypol.core.proof import MemoryProof
 from raypol.core.seeds import bound_seed
+from raypol.core.spoofing.declarations import Declares
 from raypol.core.training.prover import initial_checkpoint
 from raypol.core.verification.checks import CALIBRATIONS, CHECKS
 from raypol.core.verification.policies import BOUND, CALIBRATED, Policy, Use, calibrate, find_policy, published, strict
@@ -67,11 +68,11 @@ def test_honest_proofs_of_other_seeds_are_accepted(calibrated: Policy, bound: Po
 
 
 @pytest.mark.parametrize("attack", ["null", "infinitesimal", "forged_momentum"])
-@pytest.mark.parametrize("carry", ["exact", "none"])
+@pytest.mark.parametrize("declares", ["honest_schedule", "no_momentum"])
 def test_cheap_forgeries_are_rejected_and_not_by_their_family_alone(
-    attack: str, carry: Literal["exact", "none"], calibrated: Policy, proofs: list[MemoryProof], digits: Dataset
+    attack: str, declares: Declares, calibrated: Policy, proofs: list[MemoryProof], digits: Dataset
 ) -> None:
-    made = spoof(proofs[0], digits, attack, SpoofConfig(steps=48, interval=6, carry=carry))
+    made = spoof(proofs[0], digits, attack, SpoofConfig(steps=48, interval=6, declares=declares))
     assert published(examined(made, digits), Thresholds(l1=1e9, l2=1e9, linf=1e9, cos=2.0)).is_valid
     rejected = set(calibrated(examined(made, digits)).rejected_by.split(","))
     assert rejected - {"family"} >= {"forged_momentum": {"state_envelope"}}.get(attack, {"direction"})

@@ -194,7 +194,7 @@ def test_norm_statistics_tell_spoofs_from_honest_proofs_of_other_seeds(honest: M
         checks = {check.name: check for check in policy(examine(other, digits, FRESH), Thresholds(), None).checks}
         assert checks["norm_statistics"].passed, checks["norm_statistics"].detail
         assert checks["declared_rate"].passed
-    made = spoof(honest, digits, "infinitesimal", SpoofConfig(steps=20, interval=5))
+    made = spoof(honest, digits, "infinitesimal", SpoofConfig(steps=20, interval=5, grants=("usual", "interval")))
     checks = {check.name: check for check in policy(examine(made, digits, FRESH), Thresholds(), None).checks}
     assert not checks["norm_statistics"].passed
     assert not checks["declared_rate"].passed

@@ -100,7 +100,7 @@ def test_nothing_is_gathered_from_tensors_or_indices_that_are_not_legal(
 
 @pytest.fixture(scope="module")
 def forged(honest: MemoryProof, digits: Dataset) -> MemoryProof:
-    return spoof(honest, digits, "iii_invisible", SpoofConfig(steps=6, interval=2))
+    return spoof(honest, digits, "iii_invisible", SpoofConfig(steps=6, interval=2, grants=("usual", "interval")))
 
 
 def disowned(made: MemoryProof, used: Dataset, known: Dataset) -> MemoryProof:
@@ -120,7 +120,7 @@ def disowned(made: MemoryProof, used: Dataset, known: Dataset) -> MemoryProof:
 def test_perturbed_points_are_seen_where_their_dataset_is_known_and_not_where_it_is_not(attack: str) -> None:
     known, unknown = load_dataset("digits/D1"), load_dataset("digits/D2")
     target = prove(TrainConfig(dataset="digits/D1", steps=60, interval=10, batch_size=32), known)
-    config = SpoofConfig(steps=4, interval=4)  # fewer points are perturbed more
+    config = SpoofConfig(steps=4, interval=4, grants=("usual", "interval"))  # fewer points are perturbed more
     made = spoof(target, known, attack, config)
     verdict = verify(made, known, policy="published+near_copy", thresholds=WIDE)
     assert verdict.rejected_by == "near_copy"

@@ -60,7 +60,7 @@ def crafted(index: int, kinds: Sequence[str], interval: int = 2) -> Crafted:
 
 def assert_same(found: Crafted, made: Crafted) -> None:
     assert (found.interval, found.stats, found.cost) == (made.interval, made.stats, made.cost)
-    assert not found.follow
+    assert found.end is None
     assert found.start_state is None
     for one, other in zip(found.batches, made.batches, strict=True):
         assert np.array_equal(one.sources, other.sources)
