@@ -88,7 +88,7 @@ def test_a_proof_its_verdict_and_a_spoof(
     (proof,) = (bucket / "r" / "proofs").iterdir()
     assert printed == f"s3://***@bucket/r/proofs/{proof.name}?secret_key=***&region=x"
     assert run("verify", f"{S3}/r/proofs/{proof.name}") == 0
-    words = ("--attack", "null", "--steps", "10", "--interval", "5", "--results", f"{S3}/spoofs")
+    words = ("--attack", "null", "--steps", "10", "--results", f"{S3}/spoofs")
     assert run("spoof", f"{S3}/r/proofs/{proof.name}", *words) == 0
     assert len(list((bucket / "spoofs" / "proofs").iterdir())) == 1
     show_nothing(capfd, caplog, tmp_path)

@@ -76,7 +76,7 @@ def test_a_running_sweep(tmp_path: Path, top: Run) -> None:
     assert "running for 2 min 59 s; running trials" in out
     assert "4/10 trials, 40%" in out
     assert (
-        "waiting 5   running 1   ok 3   error 1   stopped 0   (2 were finished before)   lost and started again 1"
+        "waiting 5   running 1   ok 3   error 1   stopped 0   refused 0   (2 were finished before)   lost and started again 1"
         in out
     )
     assert "1.2 trials/min, 18 intervals/min verified, over the last 1 min 40 s" in out

@@ -15,7 +15,7 @@ from raypol.store.results.files import read_trial
 from raypol.store.results.rows import TrialRow
 from tests.studies import prepare, trial
 
-SPOOF = SpoofConfig(steps=60, interval=5, carry="restart")
+SPOOF = SpoofConfig(steps=60, interval=5, carry="restart", grants=("usual", "interval"))
 SAMPLE = 5
 COMPARED = ("null", "forged_momentum", "III-loss")
 """One of each way of making intervals; the rest differ in what is minimised."""
@@ -140,4 +140,4 @@ def test_a_state_that_is_remembered_for_too_long_fails_with_its_reason(
     asked = trial("null", spoof=replace(SPOOF, carry="exact", interval=2))
     row = run_trial(local, estimating, asked, honest).row
     assert row.status == "error"
-    assert "carry restart or none" in row.message.partition("\n")[0]
+    assert "use carry restart, or no estimate" in row.message.partition("\n")[0]

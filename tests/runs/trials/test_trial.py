@@ -335,7 +335,7 @@ FAILING: list[tuple[str, dict[str, Any], str]] = [
     ("unknown", {"attack": object()}, "InputError: expected one AttackMethod(config=object, ...) in module builtins"),
     (
         "long k",
-        {"attack": find_attack("null"), "spoof": SpoofConfig(steps=4, interval=5)},
+        {"attack": find_attack("null"), "spoof": replace(SHORT, steps=4)},
         "InputError: expected steps",
     ),
     (

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raypol.core.proof import Cost, Interval
+from raypol.core.proof import Checkpoint, Cost, Interval
 from raypol.core.spoofing.scene import Crafted, CraftedBatch
 from raypol.core.spoofing.search import CraftStats
 from raypol.store.location import open_location
@@ -73,6 +73,7 @@ def assert_same(found: Crafted, made: Crafted) -> None:
             assert bits(one.pixels) == bits(other.pixels)
 
 
+END = Checkpoint(step=1, parameters={}, buffers={}, optimizer_state={})
 KINDS = ("none", "uint8", "float32", "strided")
 
 
@@ -123,7 +124,7 @@ def test_an_attack_that_makes_another_number_of_batches_is_told_so(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("change", [{"follow": True}, {"start_state": {}}])
+@pytest.mark.parametrize("change", [{"end": END}, {"start_state": {}}])
 def test_intervals_that_need_the_one_before_are_not_stored(tmp_path: Path, change: dict[str, object]) -> None:
     with pytest.raises(AssertionError, match="while sealing"):
         write_shard(open_location(tmp_path / "a.parquet"), [replace(crafted(0, ["none"]), **change)])  # type: ignore[arg-type]
