@@ -30,7 +30,17 @@ Job = Callable[..., Any]
 Trouble = dict[Job, tuple[int, int, Exception]]
 
 LONG = SpoofConfig(steps=16, interval=2, grants=("usual", "interval"))
-TIMED = {"device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "started_at", "bound_by", "success"}
+TIMED = {
+    "device_s",
+    "wall_s",
+    "writing_s",
+    "verify_s",
+    "step_equivalents",
+    "ratio_time",
+    "started_at",
+    "bound_by",
+    "success",
+}
 TIMED |= {"success_strict", "message"}
 
 

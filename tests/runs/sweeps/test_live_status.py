@@ -68,15 +68,15 @@ def until(results: Location, what: str) -> Pulse:
 
 @pytest.mark.usefixtures("quick")
 def test_a_sweep_from_begin_to_end(results: Location, tmp_path: Path) -> None:
-    first, second, third, fourth = (trial(steps) for steps in (10, 20, 30, 40))
+    first, second, third, fourth, fifth = (trial(steps) for steps in (10, 20, 30, 40, 50))
     live = LiveStatus(results, "s")
-    live.set_num_trials(4)
+    live.set_num_trials(5)
     live.add_resumed([row_of(first)])
     with live.publishing():
         live.set_activity("training")
         seen = until(results, "training")
-        assert seen.states == {"waiting": 3, "running": 0, "ok": 1, "error": 0, "stopped": 0}
-        assert (seen.num_trials, seen.resumed, seen.ended, seen.phase_at) == (4, 1, "", 0.0)
+        assert seen.states == {"waiting": 4, "running": 0, "ok": 1, "error": 0, "stopped": 0, "refused": 0}
+        assert (seen.num_trials, seen.resumed, seen.ended, seen.phase_at) == (5, 1, "", 0.0)
 
         live.trials_can_start()
         live.trial_started(second)
@@ -85,7 +85,7 @@ def test_a_sweep_from_begin_to_end(results: Location, tmp_path: Path) -> None:
         live.trial_started(second)
         live.set_activity("in work")
         seen = until(results, "in work")
-        assert seen.states == {"waiting": 1, "running": 2, "ok": 1, "error": 0, "stopped": 0}
+        assert seen.states == {"waiting": 2, "running": 2, "ok": 1, "error": 0, "stopped": 0, "refused": 0}
         assert [(one.steps, one.interval, one.device, one.tries) for one in seen.running] == [
             (30, 10, "cpu", 1),
             (20, 10, "cpu", 2),
@@ -98,11 +98,12 @@ def test_a_sweep_from_begin_to_end(results: Location, tmp_path: Path) -> None:
         live.trial_finished(row_of(third, "error"))  # a searcher's point may pass by again
         live.set_activity("done")
         seen = until(results, "done")
-        assert seen.states == {"waiting": 1, "running": 0, "ok": 2, "error": 1, "stopped": 0}
+        assert seen.states == {"waiting": 2, "running": 0, "ok": 2, "error": 1, "stopped": 0, "refused": 0}
         assert [number for _, number in seen.finished] == [3, 3, 3]
         live.trial_finished(row_of(fourth, "stopped"))
+        live.trial_finished(row_of(fifth, "refused"))
     assert pulse(results).ended == "finished"
-    assert pulse(results).states["stopped"] == 1
+    assert (pulse(results).states["stopped"], pulse(results).states["refused"]) == (1, 1)
     assert [path.name for path in place(tmp_path).parent.iterdir()] == ["live.json"], "nothing half written is left"
 
 
