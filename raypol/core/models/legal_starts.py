@@ -24,6 +24,8 @@ _HALVINGS: Final = 16
 """Of the interval that the share of W_T's order is searched in; 2^-16 of it moves a cosine by less than rounding does."""
 _SAFETY: Final = 1.02
 """Of the significance level: float32 rounds the values that lie on the band's edge."""
+_WITHIN: Final = 1.0 - 1e-6
+"""Of the farthest value that a normal law gives to the verifier: float32 rounds it, too."""
 
 
 def rank_matched(target: Mapping[str, Tensor], laws: Mapping[str, Law], rng: torch.Generator) -> dict[str, Tensor]:
@@ -120,7 +122,7 @@ def _band(n: int, law: RandomLaw) -> tuple[Tensor, Tensor]:
 def _quantile(share: Tensor, law: RandomLaw) -> Tensor:
     match law:
         case Normal(std):
-            limit = MAX_DEVIATIONS * std
+            limit = _WITHIN * MAX_DEVIATIONS * std
             scores: Tensor = torch.special.ndtri(share)
             return (scores * std).clamp(-limit, limit)
         case Uniform(bound):

@@ -70,7 +70,7 @@ def lead_in(recipe: Recipe, spoof: SpoofConfig, *, forges_state: bool) -> int:
     Raises:
         InputError: the declared optimizer remembers too long, or how long is not known.
     """
-    if spoof.carry != "exact" or forges_state or state_depends_on(recipe.optimizer) != "gradients":
+    if spoof.carry != "exact" or forges_state or state_depends_on(recipe) != "gradients":
         return 0
     options = recipe.optimizer.options
     if recipe.optimizer.name == "SGD":

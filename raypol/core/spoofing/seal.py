@@ -100,7 +100,7 @@ def recorded_end(method: AttackMethod[C], scene: Scene, made: Crafted, start: Ch
     claimed = scene.trajectory.checkpoint(made.interval.stop)
     needs = "nothing"
     if choices.carry == "exact" and not method.forges_state:
-        needs = state_depends_on(scene.recipe.optimizer)
+        needs = state_depends_on(scene.recipe)
     if needs == "gradients":
         replayed = scene.train(made.interval, made.batches, start)
         buffers = replayed.buffers if choices.buffers == "exact" else claimed.buffers

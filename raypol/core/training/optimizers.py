@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from raypol.core.errors import InputError, reject_choice
+from raypol.core.precision import WEIGHT_DTYPES
 from raypol.core.proof import OptimizerConfig, Recipe, Scalar, ScheduleConfig
 
 _UNUSABLE_OPTIMIZERS: Final = {
@@ -25,8 +26,8 @@ _UNUSABLE_OPTIMIZERS: Final = {
 _UNUSABLE_SCHEDULERS: Final = {"LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"}
 MAX_SCHEDULED_STEPS: Final = 1_000_000
 """Torch's schedulers compute 10^5 steps per second at most, and a claim of more costs its claimant nothing."""
-_SWALLOWS: Final = 1e12
-"""A sum of squared gradients in float32 whose last place is 65,536: no gradient that training meets changes it."""
+_SWALLOWS: Final = 65_536.0
+"""Last place of a sum of squared gradients that no gradient that training meets changes."""
 _Class = TypeVar("_Class")
 
 
@@ -105,13 +106,13 @@ def _subclasses(module: ModuleType, base: type[_Class], unusable: Collection[str
     return {name: cls for name, cls in classes.items() if issubclass(cls, base)}
 
 
-def state_depends_on(config: OptimizerConfig) -> Literal["nothing", "steps", "gradients"]:
-    """What an optimizer's state follows from: plain SGD has none, and a huge accumulator swallows every gradient."""
-    options = config.options
-    if config.name == "SGD":
+def state_depends_on(recipe: Recipe) -> Literal["nothing", "steps", "gradients"]:
+    """What the optimizer's state follows from: plain SGD has none, and a huge accumulator swallows every gradient."""
+    name, options = recipe.optimizer.name, recipe.optimizer.options
+    if name == "SGD":
         return "gradients" if options.get("momentum", 0.0) else "nothing"
-    swallows = config.name == "Adagrad" and float(options.get("initial_accumulator_value", 0.0)) >= _SWALLOWS
-    return "steps" if swallows else "gradients"
+    last_place = float(options.get("initial_accumulator_value", 0.0)) * torch.finfo(WEIGHT_DTYPES[recipe.precision]).eps
+    return "steps" if name == "Adagrad" and last_place >= _SWALLOWS else "gradients"
 
 
 class UpdateError(InputError):

@@ -256,9 +256,9 @@ class Trainer:
 
     @torch.no_grad()
     def idle(self, num_steps: int) -> None:
-        """Updates with gradients of zero: what the state does by itself."""
+        """Updates with gradients of zero, of all but frozen parameters: what the state does by itself."""
         for parameter in self.parameters.values():
-            parameter.grad = torch.zeros_like(parameter)
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
         for _ in range(num_steps):
             update(self.optimizer)
 

@@ -243,7 +243,7 @@ class Forecaster:
         craft = self._craft_work(trial, recipe, shape)
         recipe = method.declare(declared_rule(recipe, spoof.declares), trial.attack)
         carried = spoof.carry == "exact" and not method.forges_state
-        follows = (carried and state_depends_on(recipe.optimizer) == "gradients") or not method.independent
+        follows = (carried and state_depends_on(recipe) == "gradients") or not method.independent
         crafted = float(recipe.steps) if method.independent else float(recipe.interval)  # or in the last interval alone
         share, lead = 1.0, 0
         if 0 < estimate < recipe.num_intervals and method.independent:

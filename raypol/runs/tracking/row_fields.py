@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from raypol.store.escaping import without_secrets
 from raypol.store.results.columns import columns_of
 from raypol.store.results.interval_rows import IntervalRow
+from raypol.store.results.legacy import RENAMED
 from raypol.store.results.rows import TrialRow
 
 if TYPE_CHECKING:
@@ -23,18 +24,19 @@ LONGEST_TAG: Final = 5000
 def row_digest(row: TrialRow) -> str:
     """Digest of a row's content: the same before it is written to Parquet and after it is read back.
 
-    Columns at their default do not count, and conditions and slack count as the texts that older results hold, so that the row
-    of an older version keeps its digest.
+    Columns at their default do not count, conditions and slack count as the texts that older results hold, and columns under
+    their first names, so that the row of an older version keeps its digest.
     """
     told: dict[str, str | float] = {}
+    first_names = {new: old for old, new in RENAMED.items()}
     for column in columns_of(TrialRow):
         value = getattr(row, column.name)
         if column.group == "verifier" or value is None or value == column.default:
             continue
         if isinstance(value, str):
-            told[column.name] = plain(value)
+            told[first_names.get(column.name, column.name)] = plain(value)
         elif not math.isnan(value):
-            told[column.name] = float(value)
+            told[first_names.get(column.name, column.name)] = float(value)
     return digest_of(told | {name: text for name in ("replay", "thresholds") if (text := getattr(row, name))})
 
 

@@ -12,7 +12,7 @@ from raypol.store.results.rows import TrialRow
 _TEXTS: Final = {"replay": "replay_", "thresholds": "threshold_"}
 """Columns of an old file, with the first letters of those that replace them. Such a text is "augmentation=fresh precision=float32
 device=cpu threads=1", or "dynamic l1=0.1 l2=0.1 linf=0.15 cos=0.02 late=0.1"."""
-_RENAMED: Final = {"hyperparameters": "declares"}
+RENAMED: Final[Mapping[str, str]] = {"hyperparameters": "declares"}
 """Columns of an old file, with their present names."""
 _KINDS: Final = {
     text: {one.name: one.kind for one in columns_of(TrialRow) if one.name.startswith(begin)}
@@ -22,13 +22,13 @@ _KINDS: Final = {
 
 def legacy_fields(row_type: type) -> list[pa.Field]:
     """Columns that an old file may have beside those of `schema_of(row_type)`."""
-    return [pa.field(name, pa.string()) for name in (*_TEXTS, *_RENAMED)] if row_type is TrialRow else []
+    return [pa.field(name, pa.string()) for name in (*_TEXTS, *RENAMED)] if row_type is TrialRow else []
 
 
 def upgrade(table: pa.Table) -> pa.Table:
     """The table with typed columns in place of the old texts; a cell that has a value already keeps it."""
     columns = dict(zip(table.column_names, table.columns, strict=True))
-    for old, new in _RENAMED.items():
+    for old, new in RENAMED.items():
         if old in columns:
             cells = columns.pop(old).to_pylist()
             there = columns[new].to_pylist() if new in columns else [None] * len(table)

@@ -130,6 +130,7 @@ def test_under_published_the_constants_of_w0_are_the_stolen_ones() -> None:
     start = trajectory(initial="published").start
     for name, tensor in start.items():
         assert torch.equal(tensor, target[name]) == ("bn" in name), name
+        assert tensor.data_ptr() != target[name].data_ptr(), "the start must not share memory with W_T"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -396,6 +396,31 @@ def test_an_own_attack_may_mean_other_things_by_a_columns_name(fresh: Fresh) -> 
     assert row.attack == "test_trial"
 
 
+REFUSED: list[tuple[str, SpoofConfig, str]] = [
+    ("null", replace(SHORT, grants=("usual",)), "k = 5 where the verifier's is 10 uses interval"),
+    ("null", replace(SHORT, grants=("usual", "interval", "no_order")), "an own order of the data uses order"),
+    ("III-loss", replace(SHORT, grants=("usual", "interval", "no_own_points")), "attack AttackIII uses own_points"),
+]
+
+
+@pytest.mark.parametrize(("arm", "spoof", "said"), REFUSED)
+def test_a_trial_that_uses_what_is_not_granted_is_a_row_that_says_so(
+    fresh: Fresh, arm: str, spoof: SpoofConfig, said: str
+) -> None:
+    proofs = set((fresh.folder / "proofs").iterdir())
+    outcome = fresh.run(trial(arm, spoof=spoof))
+    assert outcome.row.status == "refused"
+    assert outcome.row.message.startswith(said)
+    assert "Traceback" not in outcome.row.message
+    assert (outcome.row.success, outcome.row.accepted_strict, outcome.row.error_l2) == (None, None, None)
+    assert outcome.row.grants == ",".join(spoof.grants)
+    assert outcome.intervals == ()
+    (kept,) = pq.read_table(fresh.folder / "trials" / f"{outcome.row.trial_id}.parquet").to_pylist()
+    assert (kept["status"], kept["message"], kept["grants"]) == ("refused", outcome.row.message, outcome.row.grants)
+    assert leftovers(fresh.folder) == []
+    assert set((fresh.folder / "proofs").iterdir()) == proofs
+
+
 def test_a_failed_trial_takes_its_place_when_run_again(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     attack = Broken(way="raises late")
     failed = fresh.run(trial("again", attack=attack))

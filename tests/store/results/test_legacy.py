@@ -1,6 +1,8 @@
-"""Results that were written when conditions and thresholds were one text each: read as if they had the columns of today."""
+"""Results that were written when conditions and thresholds were one text each and a column had another name: read as if they had
+the columns of today.
+"""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +98,55 @@ def test_a_run_that_was_logged_from_an_old_row_is_the_run_of_the_row_that_is_rea
     write_old(tmp_path, 0, thresholds=other)
     (changed,) = read_trials(open_location(tmp_path))
     assert row_digest(changed) != row_digest(row)
+
+
+# --- a column of another name ----------------------------------------------------------------------------------------
+
+NEWER = (
+    "start",
+    "declares",
+    "augmentation",
+    "buffers",
+    "data_order",
+    "grants",
+    "forward_passes",
+    "hashes",
+    "writing_s",
+)
+"""Columns that came with the new name."""
+
+
+def write_renamed(folder: Path, number: int, hyperparameters: str | None, carry: str) -> None:
+    """A file as the older version wrote it, which knew `hyperparameters` and a carry of `none`."""
+    write_old(folder, number)
+    path = folder / "trials" / f"made-{number}.parquet"
+    table = pq.read_table(path).drop_columns(list(NEWER))
+    cells = {"hyperparameters": hyperparameters, "carry": carry}
+    table = table.drop_columns(["carry"])
+    for name, cell in cells.items():
+        table = table.append_column(name, pa.array([cell], pa.string()))
+    pq.write_table(table, path, **ONE_ROW)
+
+
+def test_hyperparameters_are_read_as_what_is_declared(tmp_path: Path) -> None:
+    for number, (declared, carry) in enumerate((("published", "none"), ("honest_schedule", "exact"), (None, "exact"))):
+        write_renamed(tmp_path / "results", number, declared, carry)
+    write_trial(open_location(tmp_path / "results"), replace(made_row(3), declares="accumulator"), [])
+    expected = [("published", "none"), ("honest_schedule", "exact"), (None, "exact"), ("accumulator", None)]
+    found = read_trials(open_location(tmp_path / "results"))
+    assert [(row.declares, row.carry) for row in found] == expected
+    assert [(row.grants, row.start, row.writing_s) for row in found] == [(None, None, None)] * 4
+    for _ in range(2):  # the second time from the cache
+        table = read_trial_table(open_location(tmp_path / "results"), cache=tmp_path / "cache").table
+        assert table.schema.equals(schema_of(TrialRow))
+        assert set(table["declares"].to_pylist()) == {"published", "honest_schedule", None, "accumulator"}
+    assert facet(open_database(table), "declares")["published"] == 1
+
+
+def test_a_run_that_was_logged_under_the_old_name_is_the_run_of_the_row_that_is_read_now(tmp_path: Path) -> None:
+    write_renamed(tmp_path, 0, "published", "none")
+    (row,) = read_trials(open_location(tmp_path))
+    assert row_digest(row) == "8496fd2e913257e09b0eecb080726121c6056ea877745935db6e98fa906b2481", (
+        "as the older version computed it"
+    )
+    assert row_digest(replace(row, declares="vanishing")) != row_digest(row)
