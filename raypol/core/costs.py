@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from raypol.core.attacks import method_of
+from raypol.core.attacks.dishonest_prover.forge_batch import ForgeBatch
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import random_points
@@ -130,6 +131,8 @@ def crafting_step_cost(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack:
     if getattr(attack, "crafting", "") == "select":  # a forward pass of every point per interval
         forward = training_step_cost(recipe, shape).flops / 3.0
         return StepCost(forward * shape.num_points / (recipe.interval * recipe.batch_size), shape.num_points / 1000.0)
+    if isinstance(attack, ForgeBatch):
+        return training_step_cost(recipe, shape).times(attack.steps_per_interval / recipe.interval)
     if "iterations" not in searches:
         return _count_crafting(recipe, shape, spoof, attack)
     one, two = (

@@ -287,9 +287,9 @@ class Forecaster:
     def _craft_work(self, trial: Trial, recipe: Recipe, shape: Shape) -> StepCost:
         train = trial.train
         chosen: Sequence[Any] = (trial.attack, trial.spoof.carry, trial.spoof.declares)
-        # A selection looks at all points once per interval; else k and B do not matter.
-        looks_at_all = getattr(trial.attack, "crafting", "") == "select"
-        size = (recipe.interval, recipe.batch_size) if looks_at_all else ()
+        # A selection looks at all points once per interval, a forged batch stands for one; else k and B do not matter.
+        once_per_interval = getattr(trial.attack, "crafting", "") == "select" or hasattr(trial.attack, "candidates")
+        size = (recipe.interval, recipe.batch_size) if once_per_interval else ()
         key = repr((train.model, train.dataset, train.optimizer, *size, *chosen))
         if key not in self._crafting:
             self._crafting[key] = crafting_step_cost(recipe, shape, trial.spoof, trial.attack)

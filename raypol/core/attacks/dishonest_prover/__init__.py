@@ -1,0 +1,1 @@
+"""Attacks of a prover who did train, and lies about the data."""

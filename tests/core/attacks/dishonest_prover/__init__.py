@@ -1,0 +1,1 @@
+"""Tests of attacks of a prover who lies about the data."""
