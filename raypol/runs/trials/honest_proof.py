@@ -136,6 +136,12 @@ def reference_distance(first: Location, second: Location) -> Distances:
         raise InputError(f"the final weights of {first} and {second} do not compare: {err}") from err
 
 
+def claimed_distance(spoof: Location, honest: Location) -> Distances:
+    """Distance between the last weights of a spoof and those of the honest proof: 0 where W_T itself is claimed."""
+    ends = [final_checkpoint(ParquetProof(folder)).parameters for folder in (spoof, honest)]
+    return parameter_distances(*ends)
+
+
 def checked_reference(
     runner: Runner,
     first: Location,

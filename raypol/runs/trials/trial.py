@@ -16,7 +16,7 @@ from raypol.core.spoofing.spoof_config import declare
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.trials.early_stop import EarlyStop, RuledOutError
 from raypol.runs.trials.estimate import estimate_trial, is_estimated
-from raypol.runs.trials.honest_proof import honest_proofs, proof_id_of, reference_distance
+from raypol.runs.trials.honest_proof import claimed_distance, honest_proofs, proof_id_of, reference_distance
 from raypol.runs.trials.make_spoof import forge, may_be_resumed, spoof_job
 from raypol.runs.trials.rows import base_row, compare, judge, now, standing_of, trial_row, with_cost, with_stats
 from raypol.runs.trials.study import Study, Trial, TrialOutcome
@@ -128,9 +128,10 @@ def _run_trial(
             recipe,
             on_crafted=EarlyStop(runner, study, trial, honest, recipe) if stop_early else None,
         )
+    folder = ResultsFolder(study.results).proof(proof_id)
     evidence, verify_s = examine_proof(
         runner,
-        ResultsFolder(study.results).proof(proof_id),
+        folder,
         trial.data,
         trial.asked,
         control=declare(study.proof.manifest.recipe, trial.spoof, trial.data.load()),
@@ -140,6 +141,7 @@ def _run_trial(
     row = trial_row(runner, study, trial, recipe, started)
     message = "taken up after an interruption; wall_s is of the last part" if forged.resumed else ""
     row = replace(row, proof_id=proof_id, status="ok", verify_s=verify_s, message=message)
+    row = replace(row, claimed_l2=claimed_distance(folder, study.proof.folder).normalised(study.d_ref).l2)
     row = with_cost(row, manifest, cost)
     row = with_stats(row, forged.stats)
     outcome = judge(row, evidence, study, trial)

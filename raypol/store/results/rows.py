@@ -122,6 +122,18 @@ class TrialRow:
     iterations: int | None = optional(
         "attack", "iterations", "Iterations of the search for each batch.", variant="{} iterations"
     )
+    joint: float | None = optional("attack", "joint", "Share of the intervals before two trainings are joined.")
+    bad_intervals: int | None = optional("attack", "bad intervals", "Intervals over which the way to W_T is spread.")
+    start_noise: float | None = optional(
+        "attack", "noise on W_0", "Noise on a W_0 that is W_T.", "root mean square of W_T"
+    )
+    pruned: float | None = optional("attack", "pruned", "Share of the entries of such a W_0 that are set to 0.")
+    candidates: int | None = optional(
+        "attack", "candidates", "Batches of which the one nearest to the real one is recorded."
+    )
+    fraction: float | None = optional(
+        "attack", "fraction", "Share of the points trained on that are not the declared ones."
+    )
 
     trajectory: str | None = optional(
         "spoof", "trajectory", "Path from W_0 to W_T: linear, eased or noisy.", variant="{} path"
@@ -270,6 +282,9 @@ class TrialRow:
     buffer_error_l2: float | None = optional(
         "errors", "buffer error l2", "Largest error of the norm layers' statistics; reported, never judged.", "weights",
 
+    )  # fmt: skip
+    claimed_l2: float | None = optional(
+        "errors", "claimed model l2", "l2 distance of the last recorded weights from the honest proof's; 0 = W_T itself.", "d_ref"
     )  # fmt: skip
     accuracy_final: float | None = optional("errors", "accuracy", "Test accuracy of W_T.", "share")
 
