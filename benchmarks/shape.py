@@ -21,7 +21,19 @@ ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "raypol"
 PRESENTATION: Final = ("cli", "figures", "report", "explorer")
 SHARED_NAMES: Final = frozenset(
-    {"CALIBRATIONS", "CHECKS", "GATHER", "METHOD", "NEED_ACCURACY", "PRESETS", "craft", "declare", "load", "main"}
+    {
+        "CALIBRATIONS",
+        "CHECKS",
+        "GATHER",
+        "METHOD",
+        "NEED_ACCURACY",
+        "PRESETS",
+        "craft",
+        "declare",
+        "load",
+        "main",
+        "path",
+    }
 )
 """Public names that several modules may define: what every attack, every dataset and every program is asked for."""
 
