@@ -47,7 +47,7 @@ def test_a_row_says_how_far_another_model_is_and_what_was_asked(
     assert row.status == "ok", row.message
     assert row.claimed_l2 == pytest.approx(by_hand(fresh.study, row.proof_id), rel=1e-5)
     assert row.claimed_l2 is not None
-    assert row.claimed_l2 > 0.01
+    assert row.claimed_l2 > 1e-3
     assert {field: getattr(row, field) for field in fields} == fields
     assert row.attack == {"continue": "continued", "distil": "retrain", "subtract": "misdeclared"}.get(name, name)
 
