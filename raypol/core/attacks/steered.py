@@ -151,7 +151,7 @@ def _share(scene: Scene, interval: Interval, config: Steered, move: Weights, gap
 def _expected(scene: Scene, step: int, config: Steered) -> float:
     """E_i of the interval that begins at this step, in some unit."""
     if not config.envelope:
-        return float(scene.trainer.lrs[step]) ** _EXPONENT
+        return math.pow(scene.trainer.lrs[step], _EXPONENT)
     stages = len(config.envelope)
     return config.envelope[min(step * stages // scene.recipe.steps, stages - 1)]
 
