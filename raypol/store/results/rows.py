@@ -131,6 +131,9 @@ class TrialRow:
     candidates: int | None = optional(
         "attack", "candidates", "Batches of which the one nearest to the real one is recorded."
     )
+    redraw: str | None = optional(
+        "attack", "redraw", "What such a candidate draws anew: batch or denied.", variant="{} redrawn"
+    )
     fraction: float | None = optional(
         "attack", "fraction", "Share of the points trained on that are not the declared ones."
     )

@@ -66,7 +66,7 @@ def test_a_forged_trace_has_the_honest_model(fresh: Fresh) -> None:
     spoof = replace(SHORT, steps=honest.steps, interval=honest.interval, augmentation="honest", grants=GRANTS)
     row = fresh.run(trial("forged", attack=find_attack("forge_batch", candidates=2), spoof=spoof)).row
     assert row.status == "ok", row.message
-    assert (row.claimed_l2, row.candidates) == (0.0, 2)
+    assert (row.claimed_l2, row.candidates, row.redraw) == (0.0, 2, "batch")
     assert row.gradient_evals == 3 * honest.num_intervals
 
 
