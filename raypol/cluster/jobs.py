@@ -18,8 +18,7 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.precision import base_precision
 from raypol.core.proof import Cost, Interval, MemoryProof, ProofSource, Recipe, final_checkpoint
-from raypol.core.spoofing import method as methods
-from raypol.core.spoofing.method import AttackMethod, make_scene
+from raypol.core.spoofing.method import AttackMethod, make_scene, spoof_recipe
 from raypol.core.spoofing.sampling import SampleCost, SampledProof, seal_sample
 from raypol.core.spoofing.scene import Crafted, Scene
 from raypol.core.spoofing.seal import craft_interval, seal_spoof
@@ -342,9 +341,9 @@ def run_facts(device: str) -> DeviceFacts:
     )
 
 
-def spoof_recipe(honest: Recipe, spoof: SpoofConfig, attack: object, data: DataSource) -> Recipe:
+def recipe_of_spoof(honest: Recipe, spoof: SpoofConfig, attack: object, data: DataSource) -> Recipe:
     """Recipe that the spoof will declare; `data` is the adversary's."""
-    return methods.spoof_recipe(method_of(attack), attack, spoof, honest, data.load())
+    return spoof_recipe(method_of(attack), attack, spoof, honest, data.load())
 
 
 # One scene is kept: a worker mostly crafts shard after shard of one spoof, and making the scene costs as much as a small shard.
@@ -353,7 +352,7 @@ _scenes: dict[str, Scene] = {}
 
 def _spoof_scene(job: SpoofJob) -> tuple[AttackMethod[Any], Scene]:
     target, method = ParquetProof(open_location(job.target)), method_of(job.attack)
-    recipe = spoof_recipe(target.recipe, job.spoof, job.attack, job.data)
+    recipe = recipe_of_spoof(target.recipe, job.spoof, job.attack, job.data)
     key = f"{target.root} {recipe!r} {replace(job, shard=(0, 0), shards=())!r}"
     if key not in _scenes:
         _scenes.clear()

@@ -9,7 +9,7 @@ from raypol.cli.attack_options import AttackConfig, AttackName
 from raypol.cli.console import ERR, print_facts, print_last
 from raypol.cli.options import AllowedModel, DataDir, RunnerOptions, StolenProofDir, WrittenResults, describe_proof
 from raypol.cli.progress import progress
-from raypol.cluster.jobs import spoof_recipe
+from raypol.cluster.jobs import recipe_of_spoof
 from raypol.core.attacks import find_attack
 from raypol.core.datasets.source import DataSource
 from raypol.core.spoofing.spoof_config import SpoofConfig
@@ -44,7 +44,7 @@ class SpoofCommand(RunnerOptions):
         data = DataSource(name=honest.recipe.dataset, folder=self.data_dir).or_named(self.spoof.dataset)
         allow_names(replace(honest.recipe, dataset=data.name), dataset=self.spoof.dataset, model=self.model)
         attack = find_attack(self.attack, **self.attack_config)
-        recipe = spoof_recipe(honest.recipe, self.spoof, attack, data)
+        recipe = recipe_of_spoof(honest.recipe, self.spoof, attack, data)
         check_recipe(recipe, data.load())
         results = writable_folder(self.results)
         with self.open_runner() as runner:

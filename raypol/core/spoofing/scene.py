@@ -21,7 +21,7 @@ from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import WeightPath
 from raypol.core.training.trainer import Trainer
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,11 +75,11 @@ class Scene:
         """Inside, time and gradient evaluations are the experimenter's: they are no part of the adversary's cost."""
         return self.trainer.off_the_clock()
 
-    def once(self, what: str, make: Callable[[], T]) -> T:
+    def once(self, what: str, make: Callable[[], _T]) -> _T:
         """What all intervals share: made when it is first asked for, at the cost of the interval that asks."""
         if what not in self._made:
             self._made[what] = make()
-        found: T = self._made[what]
+        found: _T = self._made[what]
         return found
 
     def sources(self, step: int, attempt: int = 0) -> npt.NDArray[np.int64]:

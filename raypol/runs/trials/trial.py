@@ -4,7 +4,7 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
-from raypol.cluster.jobs import spoof_recipe
+from raypol.cluster.jobs import recipe_of_spoof
 from raypol.cluster.runners import Runner
 from raypol.core.attacks import method_of
 from raypol.core.distances import METRICS
@@ -92,7 +92,7 @@ def run_trial(runner: Runner, study: Study, trial: Trial, honest: TrialRow) -> T
     runner.begin()
     recipe = study.proof.manifest.recipe
     try:
-        recipe = spoof_recipe(recipe, trial.spoof, trial.attack, trial.data)
+        recipe = recipe_of_spoof(recipe, trial.spoof, trial.attack, trial.data)
         outcome = storage_retries(_run_trial, runner, study, trial, honest, recipe, started)
     except RuledOutError as ruled_out:
         outcome = _stopped(runner, study, trial, recipe, started, ruled_out)
