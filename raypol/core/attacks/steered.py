@@ -136,7 +136,7 @@ def _share(scene: Scene, interval: Interval, config: Steered, move: Weights, gap
             return 1.0 / (recipe.num_intervals - i)
         case "power":
             left: list[float] = [
-                (1.0 - j / recipe.num_intervals) ** config.power for j in range(i, recipe.num_intervals)
+                math.pow(1.0 - j / recipe.num_intervals, config.power) for j in range(i, recipe.num_intervals)
             ]
             return left[0] / math.fsum(left)
         case "envelope":
@@ -151,7 +151,7 @@ def _share(scene: Scene, interval: Interval, config: Steered, move: Weights, gap
 def _expected(scene: Scene, step: int, config: Steered) -> float:
     """E_i of the interval that begins at this step, in some unit."""
     if not config.envelope:
-        return math.pow(scene.trainer.lrs[step], _EXPONENT)
+        return math.pow(float(scene.trainer.lrs[step]), _EXPONENT)
     stages = len(config.envelope)
     return config.envelope[min(step * stages // scene.recipe.steps, stages - 1)]
 

@@ -3,6 +3,11 @@
 gradient:  | 1/n sum_j grad_W L(f_W(X_j + R_j), y_j) - g* |^2 + alpha |R|^2      second order; g* = 0 except in attack I
 loss:        1/n sum_j L(f_W(X_j + R_j), y_j) + alpha |R|                        first order
 
+The slope of |r|^2, r = 1/n sum_j grad_W L_j - g*, is a directional derivative of input gradients along r:
+    d|r|^2 / dZ_j = 2/n d/de [ grad_Z L(f_{W + e r}(Z_j), y_j) ] at e = 0,
+for which one more first-order pass at W + e r does what a double backward does at half the price, provided that all activations
+keep the sides of zero that they are on (`raypol.core.spoofing.kinks`): that is what autograd's second derivatives do, too.
+
 X + R is kept in [0, 1]. Batch statistics are those of each claimed batch, as in the verifier's replay, so the n batches go
 through the model one by one; this also bounds the memory, whatever k is.
 """
@@ -11,15 +16,23 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from raypol.core.augment import normalise
+from raypol.core.spoofing.kinks import Kinks
 from raypol.core.training.trainer import Trainer
 
 _MEMORY_SHARE: Final = 0.7
 """Share of the free memory for graphs: the search itself needs room too."""
+_NOTES_BYTES: Final = 256 << 20
+"""Memory for the sides of activations; batches beyond it are passed once more."""
+_STEP: Final[Mapping[torch.dtype, float]] = {torch.float32: 3e-5, torch.float64: 1e-7}
+"""Length of the step along the residual, as a share of |W|: rounding of the difference and curvature along it weigh the same."""
+_BENDS: Final[WeakKeyDictionary[nn.Module, str]] = WeakKeyDictionary()
+"""Models with a function of which it is not known where it has kinks, and its name."""
 ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
 """R (n, B, C, H, W) -> the objective's value and its gradient with respect to R."""
 OnEvaluation = Callable[[int], None]
@@ -35,10 +48,7 @@ def gradient_objective(
     goal: Mapping[str, Tensor] | None = None,
     batches_per_graph: int = 1,
 ) -> ValueAndGradient:
-    """|mean gradient - g*|^2 + alpha |R|^2 and its gradient.
-
-    With n batches and fewer per graph, memory is bounded: a first pass sums the residual r = mean grad - g* without keeping
-    graphs, a second differentiates <2 r, grad_j / n> batch by batch. The sum over batches is the same gradient.
+    """|mean gradient - g*|^2 + alpha |R|^2 and its gradient: by a difference where the model allows it, else by double backwards.
 
     Args:
         trainer: holds W; its model is in training mode.
@@ -46,6 +56,112 @@ def gradient_objective(
         y_nB: labels.
         alpha: weight of |R|^2.
         goal: g* by parameter name; None = 0.
+        batches_per_graph: of double backwards, see `double_backward_objective`.
+    """
+    double = double_backward_objective(
+        trainer, X_nBCHW, y_nB, alpha=alpha, goal=goal, batches_per_graph=batches_per_graph
+    )
+    if trainer.precision not in ("float32", "float64") or _BENDS.get(trainer.model, ""):
+        return double
+    difference = _difference_objective(trainer, X_nBCHW, y_nB, alpha=alpha, goal=goal)
+
+    def evaluate(R: Tensor) -> tuple[float, Tensor]:
+        found = None if _BENDS.get(trainer.model, "") else difference(R)
+        return double(R) if found is None else found
+
+    return evaluate
+
+
+def _difference_objective(
+    trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor, *, alpha: float, goal: Mapping[str, Tensor] | None
+) -> Callable[[Tensor], tuple[float, Tensor] | None]:
+    """The gradient objective by two first-order passes; None for a model of which it is not known whether they suffice."""
+    trained = _trained(trainer)
+    parameters: list[Tensor] = list(trained.values())
+    goals = [torch.zeros_like(p) if goal is None else goal[name] for name, p in trained.items()]
+    n = len(X_nBCHW)
+
+    def noted(z: Tensor, j: int, wanted: list[Tensor]) -> tuple[Kinks, list[Tensor]]:
+        kinks = Kinks()
+        with kinks:
+            loss = batch_loss(trainer, z, y_nB[j], position=j)
+        trainer.gradient_evals += 1
+        return kinks, list(torch.autograd.grad(loss, [*wanted, z], materialize_grads=True))
+
+    def evaluate(R: Tensor) -> tuple[float, Tensor] | None:
+        inputs, chain = perturbed_inputs(trainer, X_nBCHW, R)
+        leaves = [z.requires_grad_() for z in inputs]
+        total: list[Tensor] = []
+        kept: dict[int, tuple[Kinks, Tensor]] = {}
+        room = _NOTES_BYTES
+        for j, z in enumerate(leaves):
+            kinks, (*grads, slope) = noted(z, j, parameters)
+            if kinks.unknown:
+                _BENDS[trainer.model] = kinks.unknown
+                return None
+            total = [*grads] if not total else list(torch._foreach_add(total, grads))
+            room -= kinks.nbytes
+            if room >= 0:
+                kept[j] = (kinks, slope)
+        residual = [g / n - t for g, t in zip(total, goals, strict=True)]
+        value = sum_of_squares(residual)
+        length = value.sqrt()
+        size = sum_of_squares([p.detach() for p in parameters]).sqrt()
+        # No residual, no slope: then any step will do.
+        step = torch.where(length > 0.0, _STEP[trainer.dtype] * size / length, 1.0)
+        slopes = []
+        with weights_frozen(trainer):
+            for j, z in enumerate(leaves):
+                kinks, base = kept.pop(j) if j in kept else _again(noted(z, j, []))
+                with _moved(parameters, residual, step):
+                    with kinks.holding():
+                        loss = batch_loss(trainer, z, y_nB[j], position=j)
+                    (moved,) = torch.autograd.grad(loss, z)
+                trainer.gradient_evals += 1
+                slopes.append((moved - base) * (2.0 / (n * step)))
+        return float(value + alpha * R.square().sum()), torch.stack(slopes) * chain + 2.0 * alpha * R
+
+    return evaluate
+
+
+def _again(found: tuple[Kinks, list[Tensor]]) -> tuple[Kinks, Tensor]:
+    kinks, (slope,) = found
+    return kinks, slope
+
+
+@contextmanager
+def _moved(parameters: list[Tensor], direction: list[Tensor], step: Tensor) -> Iterator[None]:
+    """Inside, the weights are W + step * direction; afterwards they are W again, in every bit."""
+    before = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        torch._foreach_add_(parameters, [step * d for d in direction])
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, before)
+
+
+def double_backward_objective(
+    trainer: Trainer,
+    X_nBCHW: Tensor,
+    y_nB: Tensor,
+    *,
+    alpha: float,
+    goal: Mapping[str, Tensor] | None = None,
+    batches_per_graph: int = 1,
+) -> ValueAndGradient:
+    """The gradient objective by differentiating twice: for any model, and what `gradient_objective` is tested against.
+
+    With n batches and fewer per graph, memory is bounded: a first pass sums the residual r = mean grad - g* without keeping
+    graphs, a second differentiates <2 r, grad_j / n> batch by batch. The sum over batches is the same gradient.
+
+    Args:
+        trainer: as the others, see `gradient_objective`.
+        X_nBCHW: points.
+        y_nB: labels.
+        alpha: weight of |R|^2.
+        goal: g*.
         batches_per_graph: how many batches' graphs may be in memory at once; 0 = as many as the device has room for.
     """
     trained = _trained(trainer)
@@ -99,7 +215,7 @@ def graphs_that_fit(trainer: Trainer, X_nBCHW: Tensor, y_nB: Tensor) -> int:
         return 1
     torch.cuda.reset_peak_memory_stats(trainer.device)
     before = torch.cuda.memory_allocated(trainer.device)
-    gradient_objective(trainer, X_nBCHW[:1], y_nB[:1], alpha=0.0, batches_per_graph=1)(torch.zeros_like(X_nBCHW[:1]))
+    double_backward_objective(trainer, X_nBCHW[:1], y_nB[:1], alpha=0.0)(torch.zeros_like(X_nBCHW[:1]))
     one = max(torch.cuda.max_memory_allocated(trainer.device) - before, 1)
     unused = torch.cuda.memory_reserved(trainer.device) - before  # ours, but empty
     free = torch.cuda.mem_get_info(trainer.device)[0] + unused
