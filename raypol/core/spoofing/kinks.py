@@ -8,6 +8,7 @@ mode that does both: entered to record, it notes the sides; entered to hold, it 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -87,7 +88,10 @@ class Kinks(TorchFunctionMode):
             self.noted.append(where)
             return out
         x, where = args[0] if args else kwargs["input"], self._next()
-        return x.flatten(-2).gather(-1, where.flatten(-2)).view(where.shape)
+        found = x.flatten(-2).gather(-1, where.flatten(-2)).view(where.shape)
+        # A later dropout draws in the order of the memory.
+        is_last = where.ndim == 4 and where.is_contiguous(memory_format=torch.channels_last)
+        return found.contiguous(memory_format=torch.channels_last) if is_last else found
 
     def _next(self) -> Tensor:
         note = self.noted[self._place]

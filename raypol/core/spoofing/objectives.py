@@ -29,7 +29,7 @@ _MEMORY_SHARE: Final = 0.7
 """Share of the free memory for graphs: the search itself needs room too."""
 _NOTES_BYTES: Final = 256 << 20
 """Memory for the sides of activations; batches beyond it are passed once more."""
-_STEP: Final[Mapping[torch.dtype, float]] = {torch.float32: 3e-5, torch.float64: 1e-7}
+_STEP: Final = 3e-5
 """Length of the step along the residual, as a share of |W|: rounding of the difference and curvature along it weigh the same."""
 _BENDS: Final[WeakKeyDictionary[nn.Module, str]] = WeakKeyDictionary()
 """Models with a function of which it is not known where it has kinks, and its name."""
@@ -61,7 +61,7 @@ def gradient_objective(
     double = double_backward_objective(
         trainer, X_nBCHW, y_nB, alpha=alpha, goal=goal, batches_per_graph=batches_per_graph
     )
-    if trainer.precision not in ("float32", "float64") or _BENDS.get(trainer.model, ""):
+    if trainer.precision != "float32":  # coarser arithmetic has no room for a difference, finer one no hurry
         return double
     difference = _difference_objective(trainer, X_nBCHW, y_nB, alpha=alpha, goal=goal)
 
@@ -108,7 +108,7 @@ def _difference_objective(
         length = value.sqrt()
         size = sum_of_squares([p.detach() for p in parameters]).sqrt()
         # No residual, no slope: then any step will do.
-        step = torch.where(length > 0.0, _STEP[trainer.dtype] * size / length, 1.0)
+        step = torch.where(length > 0.0, _STEP * size / length, 1.0)
         slopes = []
         with weights_frozen(trainer):
             for j, z in enumerate(leaves):
