@@ -48,8 +48,8 @@ class AttackIII(CraftingConfig):
     retries: int = 30
     """At most this many times fresh batches are drawn if the interval is not accepted."""
     batches_per_graph: int = 0
-    """gradient only: batches whose graphs are held in memory at once; as many as k saves a pass. 0 = as many as a GPU has free
-    memory for, 1 on a CPU."""
+    """gradient only, where model or precision need double backwards: batches whose graphs are held in memory at once; as many as
+    k saves a pass. 0 = as many as a GPU has free memory for, 1 on a CPU."""
     parts: int = 1
     """Searches per interval, each over its share of the batches: lbfgs remembers 2 * iterations + 5 times the pixels of one
     search. The limits on |grad|^2 and |R|^2 are of each search."""

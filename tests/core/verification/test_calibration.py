@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.calibration import steered
 from raypol import SpoofConfig, TrainConfig, prove, spoof
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.models.independence import Dependence
 from raypol.core.proof import MemoryProof
-from raypol.core.seeds import bound_seed
 from raypol.core.spoofing.declarations import Declares
-from raypol.core.training.prover import initial_checkpoint
+from raypol.core.spoofing.trajectory import TrajectoryConfig
 from raypol.core.verification.checks import CALIBRATIONS, CHECKS
 from raypol.core.verification.policies import BOUND, CALIBRATED, Policy, Use, calibrate, find_policy, published, strict
 from raypol.core.verification.replay import Conditions
@@ -81,11 +79,16 @@ def test_cheap_forgeries_are_rejected_and_not_by_their_family_alone(
 def test_a_bound_seed_does_not_stop_steering_but_what_it_remembers_does(
     bound: Policy, proofs: list[MemoryProof], digits: Dataset
 ) -> None:
-    shares = ("3", "c3" * 16)  # the share that the thief was given
-    stolen = proofs[0].recipe
-    recipe = replace(stolen, shares=shares, seed=bound_seed(stolen.dataset_sha256, stolen.model, shares))
-    made = steered(recipe, proofs[0].checkpoints[-1], digits, initial_checkpoint(recipe, digits), lambda _: 1.0)
-    evidence = examined(made, digits, share=shares[1])
+    share = "c3" * 16  # that the thief was given
+    choices = SpoofConfig(
+        steps=48,
+        interval=6,
+        trajectory=TrajectoryConfig(start="bound"),
+        share=share,
+        data_order="declared",
+        augmentation="honest",
+    )
+    evidence = examined(spoof(proofs[0], digits, "steered", choices), digits, share=share)
     rejected = bound(evidence).rejected_by.split(",")
     assert "initial_memory" in rejected
     assert not {"bound_seed", "own_points", "fresh_order", "family"} & set(rejected), "all of that is as it should be"
