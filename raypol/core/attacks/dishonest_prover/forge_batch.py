@@ -26,10 +26,13 @@ A slack above the error takes it; the error falls with M as slowly as M^(-1/d) d
 
 Resnet8 on digits, T = 160, k = 1, 16 steps forged: median error over the step's move
 
-| | M = 1 | M = 10 | M = 100 |
-|---|---|---|---|
-| `redraw` batch | 0.40 | 0.36 | 0.33 |
-| `redraw` denied | 0.081 | 0.063 | 0.045 |
+| | M = 1 | M = 10 | M = 100 | M = 1000 |
+|---|---|---|---|---|
+| `redraw` batch | 0.40 | 0.36 | 0.33 | 0.30 |
+| `redraw` denied | 0.081 | 0.063 | 0.045 | 0.032 |
+
+The smallest error of all is 3.6e-4 in l2. Rounding, seen by a float64 replay of the honest steps, is 5.7e-7 in the median, but
+2.3e-3 in one of 160 steps, where a sign in the network flips: a bound has to be on the median of many steps.
 """
 
 from dataclasses import dataclass, replace
