@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from raypol.core.attacks import method_of
-from raypol.core.attacks.dishonest_prover.forge_batch import ForgeBatch
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import random_points
@@ -128,11 +127,9 @@ def crafting_step_cost(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack:
     """
     searches = {field.name for field in fields(attack)}  # type: ignore[arg-type]
     once: Mapping[str, Any] = {"retries": 0} if "retries" in searches else {}
-    if getattr(attack, "crafting", "") == "select":  # a forward pass of every point per interval
-        forward = training_step_cost(recipe, shape).flops / 3.0
-        return StepCost(forward * shape.num_points / (recipe.interval * recipe.batch_size), shape.num_points / 1000.0)
-    if isinstance(attack, ForgeBatch):
-        return training_step_cost(recipe, shape).times(attack.steps_per_interval / recipe.interval)
+    work = method_of(attack).work
+    if work is not None:
+        return training_step_cost(recipe, shape).times(work(attack, recipe, shape.num_points) / recipe.steps)
     if "iterations" not in searches:
         return _count_crafting(recipe, shape, spoof, attack)
     one, two = (

@@ -64,10 +64,12 @@ def test_first_order_crafting_costs_what_its_gradient_evaluations_say(name: str)
     assert counted == pytest.approx(made.cost.gradient_evals / 4 * 2 / 3, rel=0.1)
 
 
-def test_choosing_points_costs_a_forward_pass_of_all_per_interval() -> None:
+def test_choosing_points_costs_a_forward_pass_of_all_for_each_choice() -> None:
     step = training_step_cost(RECIPE, DIGITS).flops
-    found = crafting_step_cost(RECIPE, DIGITS, SpoofConfig(), find_attack("iii_select"))
-    assert found.flops == pytest.approx(step / 3 * DIGITS.num_points / 640)
+    passes = -(-DIGITS.num_points // RECIPE.batch_size)
+    anew, once = (crafting_step_cost(RECIPE, DIGITS, SpoofConfig(), find_attack("selected", every=n)) for n in (1, 0))
+    assert anew.flops == pytest.approx(step / 3 * passes / RECIPE.interval)
+    assert once.flops == pytest.approx(step / 3 * passes / RECIPE.steps)
 
 
 def test_an_optimizer_of_any_kind_is_counted() -> None:

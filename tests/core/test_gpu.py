@@ -65,7 +65,7 @@ def test_cuda_training_learns(proof: MemoryProof, dataset: Dataset) -> None:
     assert evidence.survey.accuracies[-1] > 0.9 > 0.3 > evidence.survey.accuracies[0]
 
 
-@pytest.mark.parametrize("name", ["null", "forged_momentum", "ii", "iii", "iii_loss", "iii_invisible", "iii_select"])
+@pytest.mark.parametrize("name", ["null", "forged_momentum", "ii", "iii", "iii_loss", "iii_invisible", "selected"])
 def test_a_spoof_crafted_on_cuda_carries_its_state(name: str, proof: MemoryProof, dataset: Dataset) -> None:
     config = find_attack(name)
     method = method_of(config)

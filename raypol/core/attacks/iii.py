@@ -3,7 +3,6 @@
 Equation, per interval, at W = W_{t-k}, for its k batches:
     gradient:  min_R |1/k sum_j grad_W L(f_W(X_j + R_j), y_j)|^2 + alpha |R|^2
     loss:      min_R  1/k sum_j L(f_W(X_j + R_j), y_j) + alpha |R|
-    select:    no R; the k*B points of the dataset with the lowest loss.
 
 Threat model: as attack II.
 
@@ -16,19 +15,15 @@ Differences from the paper:
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from raypol.core.augment import to_unit
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.proof import Checkpoint, Interval
-from raypol.core.seeds import generator
 from raypol.core.spoofing.crafting import craft_in_groups
 from raypol.core.spoofing.method import AttackMethod
-from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective, loss_objective, measure, model_input
-from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
-from raypol.core.spoofing.search import CraftingConfig, CraftStats
+from raypol.core.spoofing.objectives import ValueAndGradient, gradient_objective, loss_objective
+from raypol.core.spoofing.scene import Crafted, Scene
+from raypol.core.spoofing.search import CraftingConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +75,6 @@ PRESETS: Final = {
         max_grad_norm2=_INF,
         max_perturbation_norm2=_INF,
     ),
-    "iii_select": AttackIII(crafting="select"),
     # The paper's settings for CIFAR (L-BFGS, 10 iterations, alpha 0.1, limits 15/20, 30 retries) and for ImageNet.
     "zhang2022_iii": AttackIII(tolerance_grad=0.1),
     "zhang2022_iii_imagenet": AttackIII(tolerance_grad=0.1, alpha=0.4, max_grad_norm2=2.0, max_perturbation_norm2=5.0),
@@ -91,8 +85,6 @@ PRESETS: Final = {
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackIII) -> Crafted:
     """One search for the whole interval, or one for each of its parts, at W_{t-k}."""
     scene.trainer.load(start)
-    if config.crafting == "select":
-        return _select(scene, interval)
 
     def objective(X_nBCHW: Tensor, y_nB: Tensor) -> ValueAndGradient:
         if config.objective == "loss":
@@ -102,50 +94,6 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackIII
         )
 
     return craft_in_groups(scene, interval, config, objective, size=-(-interval.num_steps // config.parts))
-
-
-def _select(scene: Scene, interval: Interval) -> Crafted:
-    """The k*B points of lowest loss, in random order; a point is used again only when the dataset is too small."""
-    data, B = scene.trainer.dataset, scene.recipe.batch_size
-    with torch.no_grad():
-        losses = torch.cat(
-            [
-                F.cross_entropy(
-                    scene.trainer.logits(
-                        model_input(scene.trainer, to_unit(data.pixels[i : i + 1000], scene.trainer.dtype))
-                    ),
-                    data.labels[i : i + 1000],
-                    reduction="none",
-                )
-                for i in range(0, len(data), 1000)
-            ]
-        )
-    # One gradient evaluation is a forward and a backward pass of B points; a forward pass is a third of it.
-    scene.trainer.gradient_evals += -(-len(data) // (3 * B))
-    needed = interval.num_steps * B
-    lowest = losses.argsort()[:needed].cpu()
-    shuffle = torch.randperm(len(lowest), generator=generator(scene.seed, "select", interval.index))
-    chosen = lowest[shuffle].repeat(-(-needed // len(lowest)))[:needed].view(interval.num_steps, B)
-    batches = [CraftedBatch(indices.numpy(), data.labels.cpu()[indices], None) for indices in chosen]
-    with scene.off_the_clock():
-        drawn = [scene.batch(t) for t in range(interval.start, interval.stop)]
-        loss_before, norm2_before = measure(
-            scene.trainer, torch.stack([d[1] for d in drawn]), torch.stack([d[2] for d in drawn])
-        )
-        where = chosen.to(scene.trainer.device)
-        unit = to_unit(data.pixels[where.flatten()], scene.trainer.dtype).view(*where.shape, *data.image_shape)
-        loss_after, norm2_after = measure(scene.trainer, unit, data.labels[where])
-    stats = CraftStats(
-        loss_before=loss_before,
-        loss_after=loss_after,
-        grad_norm2_before=norm2_before,
-        grad_norm2_after=norm2_after,
-        perturbation_norm2=0.0,
-        perturbation_linf=0.0,
-        retries=0,
-        accepted=True,
-    )
-    return Crafted(interval=interval, batches=batches, stats=(stats,))
 
 
 METHOD = AttackMethod(config=AttackIII, craft=craft, uses=("weights", "own_points"))

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from raypol.core.augment import to_unit
-from raypol.core.errors import InputError
 from raypol.core.relatives.points import Seen, check_points, look
 from raypol.core.spoofing.objectives import OnEvaluation, ValueAndGradient, loss_objective, reporting
 from raypol.core.spoofing.search import Crafting, SearchConfig, search, to_grey_levels
@@ -23,11 +22,6 @@ class PerturbConfig(SearchConfig):
     """Iterations of the search."""
     linf_limit: float | None = 8 / 255
     """Largest change of a pixel, in units where pixels span [0, 1]; None = only X + R in [0, 1] binds."""
-
-    def __post_init__(self) -> None:
-        SearchConfig.__post_init__(self)
-        if self.crafting == "select":
-            raise InputError("crafting select has no perturbation to search; possible here: adam, lbfgs, signed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -49,6 +49,8 @@ class AttackMethod(Generic[C]):
     path: Callable[[Scene, C], WeightPath] = lambda scene, _: scene.trajectory
     """The claimed weights, where they are not the straight way from the chosen W_0 to W_T; may be built at first use, for that
     is when the clock runs."""
+    work: Callable[[C, Recipe, int], float] | None = None
+    """Honest steps that crafting a whole spoof costs, given the recipe and N, where running one short interval does not tell."""
 
 
 def craft(method: AttackMethod[C], scene: Scene, interval: Interval, start: Checkpoint, config: C) -> Crafted:

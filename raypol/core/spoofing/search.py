@@ -11,7 +11,7 @@ from torch import Tensor
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.spoofing.objectives import ValueAndGradient
 
-Crafting = Literal["lbfgs", "signed", "adam", "select"]
+Crafting = Literal["lbfgs", "signed", "adam"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +19,7 @@ class SearchConfig:
     """How R is searched; shared by the attacks and their relatives."""
 
     crafting: Crafting = "lbfgs"
-    """lbfgs (published); signed: signed-gradient steps in an linf ball; adam; select: no R, points of lowest loss (III only)."""
+    """lbfgs (published); signed: signed-gradient steps in an linf ball; adam."""
     iterations: int = 10
     """Iterations of the search."""
     tolerance_grad: float = 1e-7
@@ -32,7 +32,7 @@ class SearchConfig:
     """signed, adam: change of a pixel per iteration; None = 2.5 * linf_limit / iterations (signed), 0.01 (adam)."""
 
     def __post_init__(self) -> None:
-        if self.crafting not in ("lbfgs", "signed", "adam", "select"):
+        if self.crafting not in get_args(Crafting):
             reject_choice("crafting", self.crafting, get_args(Crafting))
         if self.line_search not in ("none", "strong_wolfe"):
             reject_choice("line_search", self.line_search, ("none", "strong_wolfe"))
@@ -129,8 +129,6 @@ def minimise(
             for _ in range(config.iterations):
                 _, slope = objective(R)
                 R = keep(R - step_size * slope.sign())
-        case "select":
-            raise InputError("crafting select has no perturbation to search; it is available for attack iii")
     return keep(R)
 
 

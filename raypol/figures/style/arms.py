@@ -41,7 +41,7 @@ STYLES: Final[dict[str, ArmStyle]] = {
     "III-gradient": ArmStyle("#0072B2", "o", "-"),
     "III-loss": ArmStyle("#D55E00", "^", (0, (4, 1.5))),
     "III-invisible": ArmStyle("#332288", "p", (0, (2, 1))),
-    "III-select": ArmStyle("#693C0F", "d", (0, (7, 1.5, 2, 1.5))),
+    "selected": ArmStyle("#693C0F", "d", (0, (7, 1.5, 2, 1.5))),
 }
 """The attacks, the honest proof, and the jump (no update), in the order of legends."""
 

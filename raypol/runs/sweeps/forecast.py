@@ -250,7 +250,7 @@ class Forecaster:
             share = estimate / recipe.num_intervals
             lead = lead_in(recipe, spoof, forges_state=method.forges_state)
         B, speed = recipe.batch_size, self._speed(device, train)
-        perturbs = getattr(trial.attack, "crafting", "select") != "select"
+        perturbs = hasattr(trial.attack, "crafting")
         own_points = crafted * B * (math.prod(shape.image_shape) + 48) if perturbs else 0.0
         making = speed.seconds(craft, steps=crafted, batch_size=B)
         if follows:
@@ -287,9 +287,8 @@ class Forecaster:
     def _craft_work(self, trial: Trial, recipe: Recipe, shape: Shape) -> StepCost:
         train = trial.train
         chosen: Sequence[Any] = (trial.attack, trial.spoof.carry, trial.spoof.declares)
-        # A selection looks at all points once per interval, a forged batch stands for one; else k and B do not matter.
-        once_per_interval = getattr(trial.attack, "crafting", "") == "select" or hasattr(trial.attack, "candidates")
-        size = (recipe.interval, recipe.batch_size) if once_per_interval else ()
+        # Crafting costs the same per point, whatever k and B are, unless the attack says what all of it costs.
+        size = (recipe.steps, recipe.interval, recipe.batch_size) if method_of(trial.attack).work else ()
         key = repr((train.model, train.dataset, train.optimizer, *size, *chosen))
         if key not in self._crafting:
             self._crafting[key] = crafting_step_cost(recipe, shape, trial.spoof, trial.attack)

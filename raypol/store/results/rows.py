@@ -129,7 +129,11 @@ class TrialRow:
     )
     pruned: float | None = optional("attack", "pruned", "Share of the entries of such a W_0 that are set to 0.")
     candidates: int | None = optional(
-        "attack", "candidates", "Batches of which the one nearest to the real one is recorded."
+        "attack", "candidates", "What the attack chooses from: batches near the real one, or points; 0 = all points."
+    )
+    every: int | None = optional("attack", "every", "Intervals between two choices of points; 0 = one choice for all.")
+    points: int | None = optional(
+        "attack", "points", "Points that a choice keeps, or that are crafted; 0 = the attack's own number."
     )
     redraw: str | None = optional(
         "attack", "redraw", "What such a candidate draws anew: batch or denied.", variant="{} redrawn"

@@ -122,7 +122,7 @@ BAD: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("unadversarial", "PROOF", "--linf-limit", "8"), ("linf_limit in (0, 1]", "got 8")),
     (("adversarial", "PROOF", "--linf-limit", "0"), ("linf_limit in (0, 1]", "got 0")),
     (("adversarial", "PROOF", "--target", "10"), ("target in 0..9", "got 10")),
-    (("adversarial", "PROOF", "--crafting", "select"), ("possible here: adam, lbfgs, signed",)),
+    (("adversarial", "PROOF", "--crafting", "select"), ("'lbfgs', 'signed', 'adam'",)),
     (("dlg", "PROOF", "--crafting", "signed"), ("'signed'", "'lbfgs', 'adam'")),
     (("dlg", "PROOF", "--restarts", "0"), ("restarts >= 1",)),
     (("adversarial", "PROOF", "--out", "OUT/x.jpg"), ("--out FILE.png or FILE.pdf", "x.jpg")),

@@ -1,4 +1,4 @@
-"""Attack III, by its effect: one search per interval, its objectives, and ordinary points chosen instead."""
+"""Attack III, by its effect: one search per interval and its objectives."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from raypol import prove
 from raypol.core.attacks import find_attack, iii
 from raypol.core.attacks.iii import AttackIII
 from raypol.core.datasets.dataset import Dataset
@@ -16,7 +15,7 @@ from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof
 from raypol.core.spoofing.objectives import double_backward_objective, measure
 from raypol.core.training.trainer import Trainer
-from tests.scenes import SHORT, Forged, claiming, forge, small_recipe, tiny
+from tests.scenes import Forged, claiming, forge
 
 
 @pytest.mark.parametrize("case", ["III, loss", "III, gradient"])
@@ -78,55 +77,6 @@ def test_the_presets_limits_hold_for_what_they_accept(name: str, stolen: MemoryP
         )
         assert stats.accepted == within
         assert stats.retries <= 1
-
-
-# --- select --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def selected(stolen: MemoryProof, dataset: Dataset) -> Forged:
-    return forge(find_attack("iii_select"), stolen, dataset, claiming(steps=20, interval=10))
-
-
-def test_select_takes_ordinary_points_alone(selected: Forged) -> None:
-    assert selected.proof.num_points == 0
-    assert all(stats.perturbation_linf == 0.0 and stats.accepted for stats in selected.stats)
-
-
-def test_select_takes_points_of_lower_loss_than_chance(selected: Forged) -> None:
-    assert all(stats.loss_after <= stats.loss_before for stats in selected.stats)
-
-
-def test_select_takes_each_points_of_lowest_loss_once(selected: Forged, dataset: Dataset) -> None:
-    """Batch statistics make a point's loss depend on its company; with all points in one batch the order is known."""
-    small = Dataset(
-        name="few digits",
-        pixels=dataset.pixels[:400],
-        labels=dataset.labels[:400],
-        test_pixels=dataset.test_pixels,
-        test_labels=dataset.test_labels,
-        num_classes=10,
-    )
-    del selected
-    stolen = prove(small_recipe(small, model="resnet8", steps=30, interval=10), small)
-    made = forge(find_attack("iii_select"), stolen, small, claiming(steps=4, interval=2, batch_size=10))
-    trainer = Trainer(made.proof.recipe, small)
-    for index, crafted in enumerate(made.made):
-        trainer.load(made.proof.checkpoints[index])
-        with torch.no_grad():
-            logits = trainer.model(trainer.inputs(small.pixels, 0))
-        losses = torch.nn.functional.cross_entropy(logits, small.labels, reduction="none")
-        chosen = np.concatenate([batch.sources for batch in crafted.batches])
-        assert sorted(chosen.tolist()) == sorted(losses.argsort()[:20].tolist())
-
-
-def test_select_repeats_points_only_where_the_dataset_is_too_small() -> None:
-    dataset = tiny()
-    stolen = prove(small_recipe(dataset), dataset)
-    made = forge(find_attack("iii_select"), stolen, dataset, replace(SHORT, steps=8, interval=5, batch_size=16))
-    counts = np.bincount(np.concatenate([batch.sources for batch in made.made[0].batches]), minlength=48)
-    assert counts.sum() == 80
-    assert set(counts.tolist()) == {1, 2}  # 80 of 48: each once, 32 of them twice
 
 
 def test_parts_are_searched_apart_and_cover_the_interval(stolen: MemoryProof, dataset: Dataset) -> None:

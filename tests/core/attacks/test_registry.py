@@ -121,8 +121,8 @@ def test_fields_are_replaced_and_the_preset_is_not() -> None:
 @pytest.mark.parametrize(
     ("name", "overrides", "expected"),
     [
-        ("iv", {}, ["'iv'", "forged_momentum", "iii_select", "zhang2022_ii", "my_pkg.attacks:METHOD"]),
-        ("", {}, ["iii_select"]),
+        ("iv", {}, ["'iv'", "forged_momentum", "selected", "zhang2022_ii", "my_pkg.attacks:METHOD"]),
+        ("", {}, ["selected"]),
         ("II", {}, ["ii"]),
         ("iii", {"beta": 1.0}, ["beta", "alpha", "linf_limit", "batches_per_graph"]),
         ("null", {"alpha": 1.0}, ["alpha", "it has no fields"]),

@@ -289,7 +289,7 @@ def test_a_memory_format_that_is_asked_for_is_taken_or_refused(digits: Dataset) 
         training("view", memory_format="wide")
 
 
-@pytest.mark.parametrize("attack", ["null", "i", "ii", "iii", "iii_loss", "iii_select", "forged_momentum"])
+@pytest.mark.parametrize("attack", ["null", "i", "ii", "iii", "iii_loss", "selected", "forged_momentum"])
 def test_attacks_compute_in_the_proofs_memory_format(attack: str, digits: Dataset) -> None:
     """Also where the dataset's own tensor has other strides, as `permute` leaves it."""
     strided = digits.pixels.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)

@@ -151,7 +151,7 @@ def test_in_float64(trained: Trainer) -> None:
         ({"linf_limit": -0.1}, "got -0.1"),
         ({"linf_limit": float("nan")}, "got nan"),
         ({"linf_limit": None}, "linf_limit"),
-        ({"crafting": "select"}, "possible here: adam, lbfgs, signed"),
+        ({"crafting": "select"}, "possible: adam, lbfgs, signed"),
         ({"crafting": "magic"}, "unknown crafting 'magic'"),
         ({"iterations": 0}, "iterations >= 1"),
         ({"step_size": 0.0}, "step_size > 0"),

@@ -14,6 +14,7 @@ from raypol import prove
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.attacks.ii import AttackII
 from raypol.core.attacks.iii import AttackIII
+from raypol.core.attacks.selected import Selected
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
@@ -384,7 +385,7 @@ def test_a_spoof_claims_the_trajectory_and_passes_every_check_but_the_errors_siz
 # --- the optimizer's state -----------------------------------------------------------------------------------------
 
 
-ANY_OPTIMIZER = ["null", "ii", "iii_loss", "iii_select", "infinitesimal"]
+ANY_OPTIMIZER = ["null", "ii", "iii_loss", "selected", "infinitesimal"]
 MOMENTUM = sgd(momentum=0.9, weight_decay=1e-4)
 ADAM = OptimizerConfig(name="Adam", options={"lr": 1e-3})
 
@@ -422,7 +423,7 @@ def test_restart_carry_is_seen_under_the_default_thresholds_where_the_moves_are_
 
 
 @pytest.mark.parametrize("kept", STATES)
-@pytest.mark.parametrize("config", [SIGNED, AttackII(iterations=2, retries=1), AttackIII(crafting="select")])
+@pytest.mark.parametrize("config", [SIGNED, AttackII(iterations=2, retries=1), Selected(every=1)])
 def test_what_is_kept_changes_no_weight_and_no_datum_of_an_attack_on_fixed_weights(config: object, kept: Kept) -> None:
     stolen = honest(optimizer=sgd(momentum=0.9))
     made, exact = (forge(config, stolen, DATA, replace(SHORT, **STATES[k])).proof for k in (kept, "exact"))
@@ -438,7 +439,7 @@ SHARDED: Final[list[tuple[object, Kept]]] = [
     (SIGNED, "restart"),
     (AttackII(iterations=3, retries=2, max_grad_norm2=1e-4), "exact"),
     (AttackIII(iterations=3, retries=1, max_perturbation_norm2=1e-4), "nothing"),
-    (AttackIII(crafting="select"), "exact"),
+    (Selected(every=1), "exact"),
     (Invert(every=2), "exact"),
     (find_attack("i", iterations=2), "restart"),
     (find_attack("i", iterations=2), "nothing"),
@@ -461,7 +462,7 @@ def test_intervals_crafted_in_any_order_and_place_give_the_same_spoof(
         assert other.stats == reference.stats
 
 
-@pytest.mark.parametrize("attack", ["ii", "iii", "iii_loss", "iii_select", "i", "i_tail", "null"])
+@pytest.mark.parametrize("attack", ["ii", "iii", "iii_loss", "selected", "i", "i_tail", "null"])
 def test_with_dropout_too_the_seed_alone_decides(attack: str) -> None:
     stolen = honest(model="tests.scenes:smooth_dropout_net", optimizer=sgd(momentum=0.9))
     config = find_attack(attack)
@@ -486,7 +487,7 @@ def test_crafting_leaves_torchs_generator_and_the_recorded_start_alone() -> None
     state = torch.get_rng_state()
     start = made.trajectory.checkpoint(3)
     kept = all_bits(start)
-    for attack in ("null", "i", "ii", "iii", "iii_loss", "iii_select", "forged_momentum", "i_tail"):
+    for attack in ("null", "i", "ii", "iii", "iii_loss", "selected", "forged_momentum", "i_tail"):
         config = find_attack(attack)
         config = replace(config, iterations=2, retries=0) if isinstance(config, CraftingConfig) else config
         craft_interval(method_of(config), made, made.recipe.interval_at(1), config, start)
@@ -497,7 +498,7 @@ def test_crafting_leaves_torchs_generator_and_the_recorded_start_alone() -> None
 def test_crafting_changes_neither_the_dataset_nor_the_stolen_model() -> None:
     stolen = honest()
     pixels, labels, kept = DATA.pixels.clone(), DATA.labels.clone(), all_bits(stolen.checkpoints[-1])
-    for config in (SIGNED, AttackII(iterations=2, retries=1), Invert(), AttackIII(crafting="select")):
+    for config in (SIGNED, AttackII(iterations=2, retries=1), Invert(), Selected(every=1)):
         forge(config, stolen, DATA)
     assert torch.equal(DATA.pixels, pixels)
     assert torch.equal(DATA.labels, labels)
@@ -507,7 +508,7 @@ def test_crafting_changes_neither_the_dataset_nor_the_stolen_model() -> None:
 # --- own models ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("attack", ["null", "ii", "iii", "iii_loss", "iii_select", "i", "i_tail", "forged_momentum"])
+@pytest.mark.parametrize("attack", ["null", "ii", "iii", "iii_loss", "selected", "i", "i_tail", "forged_momentum"])
 @pytest.mark.parametrize(
     "changes", [{"precision": "float64"}, {"model": "tests.scenes:reordering_net"}, {"channels_last": False}]
 )

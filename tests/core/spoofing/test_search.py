@@ -360,11 +360,6 @@ def test_search_at_a_minimum_stays_there() -> None:
         assert not R.any()
 
 
-def test_select_is_not_a_search() -> None:
-    with pytest.raises(InputError, match="select has no perturbation"):
-        search(lambda R: (0.0, R), torch.zeros(1, 1, 1, 2, 2), CraftingConfig(crafting="select"))
-
-
 @pytest.mark.parametrize("config", SEARCHES.values(), ids=SEARCHES.keys())
 @pytest.mark.parametrize("bad_value", [False, True])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -478,7 +473,7 @@ def test_no_perturbation_stores_the_point_itself(x: Pixels) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"crafting": "sgd"}, "possible: adam, lbfgs, select, signed"),
+        ({"crafting": "sgd"}, "possible: adam, lbfgs, signed"),
         ({"line_search": "armijo"}, "possible: none, strong_wolfe"),
         ({"iterations": 0}, "iterations >= 1"),
         ({"retries": -1}, "retries >= 0"),

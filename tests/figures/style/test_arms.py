@@ -23,7 +23,7 @@ def test_an_arm_looks_the_same_in_every_figure() -> None:
 
 
 def test_known_arms_differ_in_colour_and_marker() -> None:
-    assert {"honest", "jump", *ATTACKS, "I", "III-select"} == STYLES.keys()
+    assert {"honest", "jump", *ATTACKS, "I", "selected"} == STYLES.keys()
     spoofs = [style for style in STYLES.values() if style.marker]
     assert len({style.marker for style in spoofs}) == len(spoofs) == len(STYLES) - 2
     assert len({style.line for style in spoofs if style.line != "-"}) >= len(spoofs) - 2
@@ -63,7 +63,8 @@ def cielab(colour: str, vision: list[list[float]]) -> npt.NDArray[np.float64]:
     [
         ("III", "III-gradient"), ("iii", "III-gradient"), ("zhang2022_iii_imagenet", "III-gradient"), ("i_tail", "I-tail"),
         ("III, linf 8/255", "III-gradient"), ("III-loss, alpha 1", "III-loss"), ("iii_loss", "III-loss"), ("I", "I"),
-        ("zhang2022_i", "I"), ("II, cpu:2", "II"), ("iii_select", "III-select"), ("null, noise 0.1", "null"),
+        ("zhang2022_i", "I"), ("II, cpu:2", "II"), ("selected_anew", "selected"), ("iii_select", "III-gradient"),
+        ("null, noise 0.1", "null"),
         ("forged-momentum", "forged_momentum"), ("my_attack", None), ("nullify", None), ("IV", None), ("", None),
         ("IIII", None), ("infinitesimally", None),
     ],

@@ -201,6 +201,7 @@ METHOD = AttackMethod(
     craft=craft,
     declare=declare,
     path=path,
+    work=lambda config, recipe, _: config.steps_per_interval * recipe.num_intervals,
     sequential=lambda _, __: True,
     declares_trace=True,
     uses=("trace", "order"),
