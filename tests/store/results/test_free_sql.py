@@ -118,11 +118,13 @@ MOST_MB = 3500
 def test_greedy_sql_is_given_up(database: duckdb.DuckDBPyConnection, text: str) -> None:
     begin = time.monotonic()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    others = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     with pytest.raises(InputError, match=r"no answer within|larger than|Out of Memory"):
         free_sql(database, text, more={}, max_rows=10_000, seconds=2.0)
     assert time.monotonic() - begin < 60, "with the start of the process on a loaded machine"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "KB; the app itself takes none of it"
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < MOST_MB * 1000
+    # A child of an earlier test may have had more.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(MOST_MB * 1000, others)
 
 
 def test_an_answer_that_no_page_can_hold_is_refused(database: duckdb.DuckDBPyConnection) -> None:
