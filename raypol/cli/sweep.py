@@ -32,6 +32,7 @@ from raypol.runs.tracking.store import ui_command
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
 from raypol.store.quoting import command_line
+from raypol.store.results.files import read_verdicts
 from raypol.store.results.range_rows import write_ranges
 from raypol.store.results_folder import ResultsFolder
 
@@ -120,7 +121,8 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
 def _conclusions(run: SweepRun, results: Location) -> Conclusions:
     """Conclusions from the rows; the ranges that a range search found are recorded too."""
     if run.plan.options.search != "range":
-        found = conclude(run.rows, planned=run.plan.num_trials, resumed=run.resumed, stopped=run.stopped)
+        verdicts = read_verdicts(results, sweep_id=run.plan.sweep_id)
+        found = conclude(run.rows, verdicts, planned=run.plan.num_trials, resumed=run.resumed, stopped=run.stopped)
         return replace(found, tables=list(filter(None, (*found.tables, choices_table(run.trials)))))
     options, sweep_id = run.plan.options, run.plan.sweep_id
     ranges = Ranges(run.plan.design, sweep_id, options.policy, options.scan_factor)

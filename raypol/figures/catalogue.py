@@ -62,6 +62,10 @@ def _no_spoofs(material: Material) -> str:
     return "" if any(row.is_ok and not row.is_honest for row in material.rows) else "no spoof with status ok"
 
 
+def _no_verdicts(material: Material) -> str:
+    return _no_spoofs(material) or ("" if material.verdicts else "no verdicts of policies")
+
+
 def _no_intervals(column: str) -> Callable[[Material], str]:
     """Whether a column has a value in some trial that would be shown."""
 
@@ -142,6 +146,16 @@ PLOTS: Final[tuple[Plot, ...]] = (
         ),
         missing=_no_spoofs,
         draw=lambda material: save.cost_against_error(material.rows),
+    ),
+    Plot(
+        name="frontier",
+        title="Fronts of the policies",
+        shows=lambda _: (
+            "generation time without writing against the largest of the four errors, both in units of the honest proof's, with "
+            "the least error of an accepted spoof at each cost under each policy, and the jump of each T'."
+        ),
+        missing=_no_verdicts,
+        draw=lambda material: save.frontier(material.rows, material.verdicts),
     ),
     Plot(
         name="stages",

@@ -23,6 +23,7 @@ from raypol.store.results.files import read_rows, row_files
 from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.range_rows import RangeRow
 from raypol.store.results.rows import TrialRow
+from raypol.store.results.verdict_rows import VerdictRow
 from raypol.store.results_folder import ResultsFolder
 
 _MOST_PAIRS: Final = 8
@@ -41,6 +42,7 @@ class Material:
     """Of some of the rows at least; a mapping needs the columns that a figure shows."""
     pairs: Sequence[ImagePairs] = ()
     ranges: Sequence[RangeRow] = ()
+    verdicts: Sequence[VerdictRow] = ()
     notes: Sequence[str] = ()
     """A line on each thing that could not be read."""
 
@@ -82,6 +84,7 @@ def material_of(
     notes: list[str] = []
     intervals: list[IntervalRow] = []
     ranges: list[RangeRow] = []
+    verdicts: list[VerdictRow] = []
     with _noted(notes, "intervals"):
         folder = ResultsFolder(results).intervals
         there = {info.base_name for info in row_files(folder)[0]}
@@ -89,6 +92,8 @@ def material_of(
         intervals = read_rows(folder, IntervalRow, "", names=names, notes=notes)
     with _noted(notes, "success ranges"):
         ranges = read_rows(ResultsFolder(results).ranges, RangeRow, sweep_id or "", notes=notes)
+    with _noted(notes, "verdicts"):
+        verdicts = read_rows(ResultsFolder(results).verdicts, VerdictRow, sweep_id or "", notes=notes)
     pairs: list[ImagePairs] = []
     datasets: dict[str, Dataset | None] = {}
     for name, row in _crafted(rows):
@@ -107,7 +112,7 @@ def material_of(
                     raise InputError(f"{proof} leads out of the results folder")
                 pair = pick_pairs(row, proof, dataset)
                 pairs += [replace(pair, arm=name)] if pair is not None else []
-    return Material(rows=rows, intervals=intervals, pairs=pairs, ranges=ranges, notes=notes)
+    return Material(rows=rows, intervals=intervals, pairs=pairs, ranges=ranges, verdicts=verdicts, notes=notes)
 
 
 @contextmanager

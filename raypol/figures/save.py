@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from raypol.core.errors import InputError
 from raypol.figures.before_after import before_after
 from raypol.figures.cost_against_error import cost_against_error
+from raypol.figures.frontier import frontier
 from raypol.figures.over_training.accuracy import accuracy_over_progress
 from raypol.figures.over_training.error import error_over_training
 from raypol.figures.six_panels.figure import six_panels
@@ -28,6 +29,7 @@ __all__ = [
     "cost_against_error",
     "error_over_training",
     "figure_bytes",
+    "frontier",
     "save_figure",
     "six_panels",
     "time_per_device",

@@ -10,11 +10,13 @@ from raypol.core.scoring import NULL
 from raypol.core.spoofing.sampling import CONFIDENCE
 from raypol.figures.six_panels.success_ranges import say_conditions
 from raypol.figures.style.arms import in_order
+from raypol.report.front_tables import front_sentences, fronts_tables
 from raypol.report.tables import Table, TableColumn, median_of, shown, to_markdown, words
 from raypol.runs.trials.rows import ratio_of
 from raypol.store.escaping import markdown_text
 from raypol.store.results.columns import columns_of
 from raypol.store.results.rows import TrialRow
+from raypol.store.results.verdict_rows import VerdictRow
 
 _CRAFTING: Final = ("i", "i_tail", "ii", "iii")
 """Attacks that perturb data points."""
@@ -46,12 +48,18 @@ class Conclusions:
 
 
 def conclude(
-    rows: Sequence[TrialRow], *, planned: int | None = None, resumed: int = 0, stopped: str = ""
+    rows: Sequence[TrialRow],
+    verdicts: Sequence[VerdictRow] = (),
+    *,
+    planned: int | None = None,
+    resumed: int = 0,
+    stopped: str = "",
 ) -> Conclusions:
-    """What was run, which spoofs pass which verifier, and whether each attack does better than ordinary batches.
+    """What was run, which spoofs pass which verifier, who is on each front, and whether attacks do better than ordinary batches.
 
     Args:
         rows: honest ones and trials.
+        verdicts: what policies say of them.
         planned: number of trials there are to be, 0 = not known; None = the run has no plan, and progress is left out.
         resumed: number of trials that an earlier run had finished.
         stopped: why the sweep ended before all were run; empty if it did not.
@@ -63,12 +71,13 @@ def conclude(
         _honest([row for row in rows if row.is_honest]),
         _policies(done, failed=len(trials) - len(done) if planned is None else 0) if trials else "",
         *(_controls(done) if done else ()),
+        *front_sentences(rows, verdicts),
     ]
     remarks = [f"The sweep ended early: {stopped}."] if stopped else []
     return Conclusions(
         summary=list(filter(None, summary)),
         remarks=remarks + limits(rows) + failures(trials),
-        tables=[_arms(trials)] if trials else [],
+        tables=[*([_arms(trials)] if trials else []), *fronts_tables(rows, verdicts)],
     )
 
 

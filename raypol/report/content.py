@@ -14,6 +14,7 @@ from raypol.figures.catalogue import PLOTS, Material, read_material
 from raypol.figures.save import figure_bytes
 from raypol.figures.style.notes import list_briefly
 from raypol.report.conclusions import conclude
+from raypol.report.front_tables import front_sentences, fronts_tables
 from raypol.report.range_summary import range_table
 from raypol.report.tables import Table, TableColumn, words
 from raypol.report.trial_tables import choices_table, controls_table, every_trial_table, points_table
@@ -23,7 +24,6 @@ from raypol.runs.tracking.sync import kept_summary
 from raypol.store.escaping import markdown_text
 from raypol.store.location import Location
 from raypol.store.quoting import command_line
-from raypol.store.results.files import read_verdicts
 from raypol.store.results.rows import TrialRow
 
 _MOST_FACTS: Final = 8
@@ -87,7 +87,8 @@ def make_report(results: Location, sweep_id: str, *, on_progress: Progress = no_
         _figures(material, on_progress),
         Section(id="ranges", title="Success ranges of T'", tables=ranges),
         _controls([row for row in trials if row.is_ok]),
-        _policies(results, sweep_id),
+        _policies(material),
+        _fronts(material),
         Section(id="points", title="Every point of the sweep", tables=points),
         Section(id="trials", title="Trials", tables=[every_trial_table(trials)] if trials else ()),
         _failures(material.rows),
@@ -170,14 +171,24 @@ def _controls(done: Sequence[TrialRow]) -> Section:
     return Section(id="controls", title="Attacks and controls", markdown=text, tables=tables)
 
 
-def _policies(results: Location, sweep_id: str) -> Section:
-    verdicts = read_verdicts(results, sweep_id=sweep_id)
+def _policies(material: Material) -> Section:
+    verdicts = material.verdicts
     text = (
         "Accepted: every check passed. Not calibrated: in some interval the slack is at least the claimed move, so that a replay "
         "that goes nowhere passes, or the proof is of another family than the policy."
     )
     tables = [verdicts_table(verdicts)] if verdicts else []
     return Section(id="policies", title="What each policy says", markdown=text if verdicts else "", tables=tables)
+
+
+def _fronts(material: Material) -> Section:
+    sentences = front_sentences(material.rows, material.verdicts)
+    return Section(
+        id="fronts",
+        title="Who is on the front",
+        markdown="\n".join(f"- {markdown_text(one)}" for one in sentences),
+        tables=fronts_tables(material.rows, material.verdicts),
+    )
 
 
 def _failures(rows: Sequence[TrialRow]) -> Section:

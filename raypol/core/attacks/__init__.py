@@ -27,6 +27,12 @@ PRESETS: Final[dict[str, Any]] = {
 """Named configurations of these attacks, in the order of their paths."""
 
 
+def sources() -> dict[str, str]:
+    """The paper of each published attack of this folder, by the name that rows have for it."""
+    found = {type(config).__module__.rpartition(".")[2]: method_of(config).source for config in PRESETS.values()}
+    return {name: source for name, source in found.items() if source}
+
+
 def find_attack(name: str, **overrides: object) -> Any:  # noqa: ANN401 - configurations share no base on purpose
     """An attack's configuration by preset name or by import path of its method, with some fields replaced.
 

@@ -111,5 +111,11 @@ def _moved(begin: Tensor, end: Tensor, passed: float, steps: int) -> Tensor:
 
 
 METHOD = AttackMethod(
-    config=Glue, craft=craft, declare=declare, sequential=lambda _, __: True, independent=False, uses=("weights",)
+    source="Choi et al. 2023, arXiv:2307.00682",
+    config=Glue,
+    craft=craft,
+    declare=declare,
+    sequential=lambda _, __: True,
+    independent=False,
+    uses=("weights",),
 )

@@ -89,5 +89,9 @@ def goal_gradient(trainer: Trainer, step: int, target: dict[str, Tensor]) -> dic
 
 # With the true state carried through, an interval's momentum is known only once the one before is sealed.
 METHOD = AttackMethod(
-    config=AttackI, craft=craft, sequential=lambda _, spoof: spoof.carry == "exact", uses=("weights", "own_points")
+    source="Zhang et al. 2022, arXiv:2108.09454",
+    config=AttackI,
+    craft=craft,
+    sequential=lambda _, spoof: spoof.carry == "exact",
+    uses=("weights", "own_points"),
 )

@@ -53,6 +53,7 @@ class _LastStretch:
 
 
 METHOD = AttackMethod(
+    source="Zhang et al. 2022, arXiv:2108.09454",
     config=AttackITail,
     craft=craft,
     sequential=lambda _, __: True,

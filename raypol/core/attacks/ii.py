@@ -55,4 +55,6 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackII)
     return craft_in_groups(scene, interval, config, objective, size=1)
 
 
-METHOD = AttackMethod(config=AttackII, craft=craft, uses=("weights", "own_points"))
+METHOD = AttackMethod(
+    source="Zhang et al. 2022, arXiv:2108.09454", config=AttackII, craft=craft, uses=("weights", "own_points")
+)

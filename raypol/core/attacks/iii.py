@@ -96,4 +96,6 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: AttackIII
     return craft_in_groups(scene, interval, config, objective, size=-(-interval.num_steps // config.parts))
 
 
-METHOD = AttackMethod(config=AttackIII, craft=craft, uses=("weights", "own_points"))
+METHOD = AttackMethod(
+    source="Zhang et al. 2022, arXiv:2108.09454", config=AttackIII, craft=craft, uses=("weights", "own_points")
+)

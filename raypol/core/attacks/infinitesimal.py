@@ -34,5 +34,10 @@ def declare(recipe: Recipe, config: Infinitesimal) -> Recipe:
 
 
 METHOD = AttackMethod(
-    config=Infinitesimal, craft=craft, sequential=lambda _, __: True, declare=declare, uses=("weights", "optimizer")
+    source="Fang et al. 2023, arXiv:2208.03567",
+    config=Infinitesimal,
+    craft=craft,
+    sequential=lambda _, __: True,
+    declare=declare,
+    uses=("weights", "optimizer"),
 )

@@ -46,6 +46,8 @@ class AttackMethod(Generic[C]):
     """True: what the honest proof declares is declared as it is, its seed too; a choice that contradicts it is refused."""
     uses: tuple[Grant, ...] = ("weights",)
     """What the attack needs to be granted, besides what `SpoofConfig`'s choices use."""
+    source: str = ""
+    """The paper that published it; empty = measured first in this project."""
     path: Callable[[Scene, C], WeightPath] = lambda scene, _: scene.trajectory
     """The claimed weights, where they are not the straight way from the chosen W_0 to W_T; may be built at first use, for that
     is when the clock runs."""

@@ -346,6 +346,11 @@ class TrialRow:
         return self.attack == NO_ATTACK
 
     @property
+    def claims_other_model(self) -> bool:
+        """True for a spoof whose last weights are not the stolen ones."""
+        return bool(self.claimed_l2)
+
+    @property
     def is_control(self) -> bool:
         """True for a spoof that crafts nothing, whatever its arm is called."""
         return self.attack in CONTROLS

@@ -197,6 +197,7 @@ class _Recorded:
 
 
 METHOD = AttackMethod(
+    source="Thudi et al. 2022, arXiv:2110.11891",
     config=ForgeBatch,
     craft=craft,
     declare=declare,

@@ -97,4 +97,11 @@ def _with_test_points(scene: Scene, step: int, batch: CraftedBatch, fraction: fl
     return CraftedBatch(batch.sources, labels, pixels)
 
 
-METHOD = AttackMethod(config=Misdeclared, craft=craft, sequential=lambda _, __: True, independent=False, uses=())
+METHOD = AttackMethod(
+    source="Choi et al. 2023, arXiv:2307.00682",
+    config=Misdeclared,
+    craft=craft,
+    sequential=lambda _, __: True,
+    independent=False,
+    uses=(),
+)
