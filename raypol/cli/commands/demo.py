@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from raypol.core.training.train_config import TrainConfig
 from raypol.figures.catalogue import draw_all, read_material
 from raypol.report.conclusions import conclude
 from raypol.report.trial_tables import demo_table
-from raypol.runs.sweeps.demo import ARMS, POINTS, DemoRun, new_sweep_id, run_demo
+from raypol.runs.sweeps.demo import ARMS, CALIBRATED_ON, LONG, POINTS, SHARE, DemoRun, new_sweep_id, run_demo
 from raypol.runs.tracking.store import sqlite_uri, ui_command
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
@@ -39,11 +39,21 @@ class DemoCommand(RunnerOptions):
 
     def run(self) -> int:
         """Run it."""
-        train = TrainConfig(seed=self.seed)  # a bad seed ends here
+        # A bad seed ends here. The share stands for the verifier's, who draws one for each training.
+        train = TrainConfig(seed=self.seed, share=SHARE)
         results = writable_folder(self.results)
         command = command_line("raypol", "demo", "--results", results, "--seed", str(self.seed))
         with self.open_runner() as runner:
-            show_demo(runner, results, train, out=OUT, err=ERR, command=command)
+            show_demo(
+                runner,
+                results,
+                train,
+                out=OUT,
+                err=ERR,
+                long=LONG,
+                calibrate_on=CALIBRATED_ON,
+                command=command,
+            )
         return 0
 
 
@@ -56,9 +66,11 @@ def show_demo(
     err: Console,
     points: Sequence[tuple[int, int]] = POINTS,
     arms: Mapping[str, Any] = ARMS,
+    long: Collection[str] = (),
+    calibrate_on: int = 0,
     command: str = "",
 ) -> DemoRun:
-    """Run the demo and print what it found; see `run_demo` for points, arms and command."""
+    """Run the demo and print what it found; see `run_demo` for the arguments."""
     if not results.is_local:
         raise InputError(f"the demo draws its figures into a local folder, got {results}")
     sweep_id = new_sweep_id()
@@ -70,13 +82,15 @@ def show_demo(
             train,
             points=points,
             arms=arms,
+            long=long,
+            calibrate_on=calibrate_on,
             on_progress=update,
             on_outcome=tracker.log,
             sweep_id=sweep_id,
             command=command,
         )
     rows = [outcome.row for outcome in run.outcomes]
-    found = conclude(rows)
+    found = conclude(rows, [verdict for outcome in run.outcomes for verdict in outcome.judged])
     print_tables(demo_table(rows), *found.tables, console=out)
     say("", *found.summary, *found.remarks, "", console=out, is_prose=True)
     # The demo has just loaded this dataset itself, code of the user's or not.

@@ -1,7 +1,7 @@
 """`raypol calibrate`: measure a policy's slack on honest runs; `raypol policies`: what policies and checks there are."""
 
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
@@ -14,11 +14,9 @@ from raypol.core.seeds import MAX_SEED, check_seed
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.policies import PolicyKind, calibrate
 from raypol.core.verification.replay import Augmentation, Conditions, ReplayPrecision
-from raypol.core.verification.stages import STAGES
 from raypol.report.verdict_tables import checks_table, policy_table
+from raypol.runs.trials.calibration import honest_evidence
 from raypol.runs.trials.environment import versions_text
-from raypol.runs.trials.honest_proof import honest_proofs
-from raypol.runs.trials.verify import Examination, examine_proof
 from raypol.store.location import open_location, writable_folder
 from raypol.store.policies import ENDING, open_policy, write_policy
 
@@ -61,19 +59,11 @@ class CalibrateCommand(RunnerOptions):
             raise InputError(f"expected a policy file that ends in {ENDING}, got {out!r}")
         conditions = Conditions(augmentation=self.replay_augmentation, precision=self.replay_precision, seed=nonce)
         with progress(ERR) as update:
-            dataset = self.train.data.load(update)
-        with self.open_runner() as runner:
-            device, threads = runner.device("prover"), runner.request("prover").threads
-            configs = [replace(self.train, seed=self.train.seed + i) for i in range(self.seeds)]
-            recipes = [config.recipe(dataset, device=device, threads=threads) for config in configs]
-            results = writable_folder(self.results)
-            with progress(ERR) as update:
-                proofs = honest_proofs(runner, results, recipes, self.train.data, on_progress=update)
-                found = []
-                for i, proof in enumerate(proofs):
-                    update("examining honest proofs", i, len(proofs))
-                    examination = Examination(conditions=conditions, accuracy_stages=STAGES)
-                    found.append(examine_proof(runner, proof.folder, self.train.data, examination)[0])
+            self.train.data.load(update)
+        seeds = [self.train.seed + i for i in range(self.seeds)]
+        results = writable_folder(self.results)
+        with self.open_runner() as runner, progress(ERR) as update:
+            found = honest_evidence(runner, results, self.train, seeds, conditions, on_progress=update)
         policy = calibrate(found, kind=self.kind, margin=self.margin, versions=versions_text())
         file = open_location(out)
         write_policy(file, policy)

@@ -1,40 +1,52 @@
-"""The demo: an honest proof and eight kinds of spoofs on a real dataset, at three (T', k), judged by both policies."""
+"""The demo: an honest proof and eight kinds of spoofs on a real dataset, at three lengths, judged by every policy."""
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from raypol.cluster.runners import ROLES, Runner
-from raypol.core.attacks import find_attack
 from raypol.core.progress import Progress, TimeLeft, no_progress
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
+from raypol.core.verification.policies import Policy, calibrate, strict_trend
+from raypol.core.verification.replay import Conditions
+from raypol.runs.sweeps.design import Arm, Design
 from raypol.runs.sweeps.forecast import trial_seconds
+from raypol.runs.sweeps.points import trial_at
 from raypol.runs.sweeps.record import About, SweepRecord
+from raypol.runs.trials.calibration import honest_evidence
 from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.runs.trials.trial import prepare_study, run_honest, run_trial
 from raypol.store.location import Location
 from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.rows import TrialRow
 
-ARMS: Final[dict[str, Any]] = {
-    "null": find_attack("null"),
-    "infinitesimal": find_attack("infinitesimal"),
-    "forged_momentum": find_attack("forged_momentum"),
-    "I-tail": find_attack("i_tail"),
-    "II": find_attack("zhang2022_ii"),
-    "III-gradient": find_attack("iii", batches_per_graph=20),  # small images: an interval's graphs fit in memory
-    "III-loss": find_attack("iii_loss"),
-    "III-invisible": find_attack("iii_invisible"),
+ARMS: Final[Mapping[str, Any]] = {
+    "null": "null",
+    "infinitesimal": "infinitesimal",
+    "II": "zhang2022_ii",
+    "III-loss": "iii_loss",
+    "III-invisible": "iii_invisible",
+    "forged_momentum": "forged_momentum",
+    "null, no momentum": Arm("null", {"spoof.declares": "no_momentum"}),
+    "steered": Arm("steered", {"spoof.augmentation": "honest"}),
 }
 """Arm -> attack. III-invisible is the loss objective by signed steps inside linf <= 8/255."""
+LONG: Final = ("null", "infinitesimal", "forged_momentum", "null, no momentum", "steered")
+"""Arms that also claim as many steps as the honest training made: they cost nothing, or no more than it."""
 
-POINTS: Final = ((20, 10), (50, 10), (160, 20))
-"""(T', k): few large moves that the verifier sees, and two lengths at which they hide."""
+POINTS: Final = ((50, 10), (160, 10))
+"""(T', k): few large moves that the verifier sees, and a length at which they hide."""
+
+SHARE: Final = "9f3c52d81be07a64" * 2
+"""The verifier's share of the honest training's seed."""
+
+CALIBRATED_ON: Final = 3
+"""Honest proofs that the calibrated policies are measured on: the fewest that can be."""
 
 QUESTION: Final = "Which kinds of spoofs pass which verifier, at which lengths T', and at what cost?"
 
@@ -58,6 +70,8 @@ def run_demo(
     *,
     points: Sequence[tuple[int, int]] = POINTS,
     arms: Mapping[str, Any] = ARMS,
+    long: Collection[str] = (),
+    calibrate_on: int = 0,
     on_progress: Progress = no_progress,
     on_outcome: Callable[[TrialRow, Sequence[IntervalRow]], None] = lambda _row, _intervals: None,
     sweep_id: str = "",
@@ -70,25 +84,36 @@ def run_demo(
         results: the results folder.
         train: the honest training.
         points: (T', k) of the spoofs.
-        arms: attack by arm, the null control among them.
+        arms: attack by arm as in `Design.arms`, the null control among them.
+        long: arms that are also tried at T' = T.
+        calibrate_on: number of honest proofs, of this seed and the next ones, that policies are calibrated on; 0 = none are.
         on_progress: called with steps of the honest training at first, then with finished trials; from this thread.
         on_outcome: called with each row and its intervals, from this thread.
         sweep_id: name of the run; empty = a new one.
         command: the command line, for the report.
     """
+    policies: tuple[Policy, ...] = (strict_trend,)
+    if calibrate_on:
+        seeds = [
+            train.seed,
+            *range(train.seed + 2, train.seed + 1 + calibrate_on),
+        ]  # the one between is the reference's
+        evidence = honest_evidence(runner, results, train, seeds, Conditions(), on_progress=on_progress)
+        policies += (calibrate(evidence), calibrate(evidence, kind="bound"))
     prover, spoofer, verifier = (str(runner.request(role)) for role in ROLES)
+    design = Design(
+        train=train,
+        arms=arms,
+        space={},
+        spoof=SpoofConfig(seed=train.seed, grants=("usual", "interval")),
+        policies=policies,
+    )
+    devices = {"prover": prover, "spoofer": spoofer, "verifier": verifier}
+    where = [(steps, interval, arm) for steps, interval in points for arm in arms]
+    where += [(train.steps, train.interval, arm) for arm in arms if arm in long]
     trials = [
-        Trial(
-            train=train,
-            arm=arm,
-            attack=attack,
-            spoof=SpoofConfig(steps=steps, interval=interval, seed=train.seed, grants=("usual", "interval")),
-            prover=prover,
-            spoofer=spoofer,
-            verifier=verifier,
-        )
-        for steps, interval in points
-        for arm, attack in arms.items()
+        trial_at(design, {"arm": arm, "steps": steps, "spoof.interval": interval, **devices})
+        for steps, interval, arm in where
     ]
     total = len(trials) + 2
     sweep_id = sweep_id or new_sweep_id()

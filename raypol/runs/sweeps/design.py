@@ -21,6 +21,16 @@ Search = Literal["grid", "random", "optuna", "range"]
 SizeName = Literal["paper", "smoke"]
 
 
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """An attack together with choices of its own, which win over the sweep's axes."""
+
+    attack: Any
+    """A configuration, the name of a preset, or an import path."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """Axis -> value, as in `Design.space`: {"spoof.declares": "no_momentum"}."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Design:
     """A sweep at one size."""
@@ -28,7 +38,8 @@ class Design:
     train: TrainConfig
     """Base of the honest training."""
     arms: Mapping[str, Any]
-    """Arm -> attack: a configuration, the name of a preset, or an import path. Controls that are missing are added."""
+    """Arm -> attack: a configuration, the name of a preset, an import path, or one of these as an `Arm` with choices of its own.
+    Controls that are missing are added."""
     space: Mapping[str, Any]
     """Axis -> values, as `ray.tune` writes them. Axes: `steps` (T'); `interval` (k) and `seed`, of proof and spoof alike;
     any field as train.X, spoof.X, trajectory.X, attack.X (for the arms that have it), conditions.X, thresholds.X; and the
@@ -95,16 +106,21 @@ class Design:
         """
         if HONEST in self.arms:
             raise InputError(f"an arm may not be called {HONEST!r}: that is the name of the proof's own rows")
-        declared = {
-            arm: find_attack(attack) if isinstance(attack, str) else attack for arm, attack in self.arms.items()
-        }
+        plain = {arm: attack.attack if isinstance(attack, Arm) else attack for arm, attack in self.arms.items()}
+        declared = {arm: find_attack(attack) if isinstance(attack, str) else attack for arm, attack in plain.items()}
         there = set(map(type, declared.values()))
         missing = {name: find_attack(name) for name in CONTROLS}
         return {name: attack for name, attack in missing.items() if type(attack) not in there} | declared
 
+    def choices(self, arm: str) -> Mapping[str, Any]:
+        """What an arm chooses for itself, by axis."""
+        found = self.arms.get(arm)
+        return found.choices if isinstance(found, Arm) else {}
+
     def as_text(self) -> dict[str, str]:
         """Every part as text by its name, which a resumed sweep is compared with."""
         text = {f"arm {arm}": f"{attack!r} {import_path_of(attack)}".rstrip() for arm, attack in self.attacks().items()}
+        text |= {f"choices {arm}": repr(dict(own)) for arm in self.arms if (own := self.choices(arm))}
         text |= {f"axis {axis}": axis_text(values) for axis, values in self.space.items()}
         train = replace(self.train, data_dir=None).stated()
         parts = {"train": train, "spoof": asdict(self.spoof), "thresholds": asdict(self.thresholds)}

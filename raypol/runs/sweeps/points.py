@@ -40,7 +40,7 @@ def trial_at(design: Design, point: Point) -> Trial:
         thresholds=design.thresholds,
         policies=design.policies,
     )
-    return apply_point(base, point)
+    return apply_point(base, {**point, **design.choices(arm)})
 
 
 def check_space(design: Design, search: Search) -> None:

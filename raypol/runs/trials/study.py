@@ -51,8 +51,14 @@ class Trial:
 
     @property
     def asked(self) -> Examination:
-        """How its proofs are examined: also for what only some of its policies look at."""
-        return replace(self.examination, wanted=self.examination.wanted.union(*(p.wanted for p in self.policies)))
+        """How its honest proof is examined: also for what only some of its policies look at."""
+        wanted = self.examination.wanted.union(*(policy.wanted for policy in self.policies))
+        return replace(self.examination, wanted=wanted, expected_share=self.train.share or None)
+
+    @property
+    def asked_of_spoof(self) -> Examination:
+        """How its spoof is examined: the verifier expects the share that it gave to the thief."""
+        return replace(self.asked, expected_share=self.spoof.share or self.train.share or None)
 
     @property
     def data(self) -> DataSource:

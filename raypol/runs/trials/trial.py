@@ -133,7 +133,7 @@ def _run_trial(
         runner,
         folder,
         trial.data,
-        trial.asked,
+        trial.asked_of_spoof,
         control=declare(study.proof.manifest.recipe, trial.spoof, trial.data.load()),
         control_keeps_state=not method_of(trial.attack).forges_state,
     )
