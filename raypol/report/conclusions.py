@@ -66,12 +66,13 @@ def conclude(
     """
     trials = [row for row in rows if not row.is_honest]
     done = [row for row in trials if row.is_ok]
+    fronts = front_sentences(rows, verdicts)
     summary = [
         progress_sentence(trials, planned=planned, resumed=resumed) if planned is not None else "",
         _honest([row for row in rows if row.is_honest]),
-        _policies(done, failed=len(trials) - len(done) if planned is None else 0) if trials else "",
-        *(_controls(done) if done else ()),
-        *front_sentences(rows, verdicts),
+        _policies(done, failed=len(trials) - len(done) if planned is None else 0) if trials and not fronts else "",
+        *(_controls(done)[: 1 if fronts else None] if done else ()),
+        *fronts,
     ]
     remarks = [f"The sweep ended early: {stopped}."] if stopped else []
     return Conclusions(

@@ -14,19 +14,22 @@ from raypol.store.results.verdict_rows import VerdictRow
 
 
 def front_sentences(rows: Sequence[TrialRow], verdicts: Sequence[VerdictRow]) -> list[str]:
-    """Per setting and policy: the attacks on the front and its cheapest and most exact spoof."""
+    """Per setting and front: the policies that have it, the attacks on it, its cheapest and its most exact spoof."""
     settings = [setting for setting in settings_of(rows) if setting.spoofs]
     found = []
     for setting in settings:
         where = f" on {setting.name}" if len(settings) > 1 else ""
+        alike: dict[tuple[str, ...], list[PolicyFront]] = {}
         for one in policy_fronts(setting, verdicts):
-            if not one.front:
-                found.append(f"{one.policy} accepts no spoof of W_T{where}.")
+            alike.setdefault(tuple(row.trial_id for _, _, row in one.front), []).append(one)
+        for same in alike.values():
+            names, front = " and ".join(one.policy for one in same), same[0].front
+            if not front:
+                found.append(f"No spoof of W_T is accepted by {names}{where}.")
                 continue
-            arms = list(dict.fromkeys(arm for arm, _, _ in one.front))
-            cheapest, exact = one.front[0], one.front[-1]
-            ends = f"from {_named(cheapest)}" + (f" to {_named(exact)}" if exact is not cheapest else "")
-            found.append(f"On the front under {one.policy}{where}: {list_briefly(arms, most=8)}, {ends}.")
+            arms = list(dict.fromkeys(arm for arm, _, _ in front))
+            ends = f"from {_named(front[0])}" + (f" to {_named(front[-1])}" if len(front) > 1 else "")
+            found.append(f"On the front under {names}{where}: {list_briefly(arms, most=8)}; {ends}.")
     return found
 
 

@@ -33,7 +33,7 @@ ARMS: Final[Mapping[str, Any]] = {
     "III-invisible": "iii_invisible",
     "forged_momentum": "forged_momentum",
     "null, no momentum": Arm("null", {"spoof.declares": "no_momentum"}),
-    "steered": Arm("steered", {"spoof.augmentation": "honest"}),
+    "steered": "steered",
 }
 """Arm -> attack. III-invisible is the loss objective by signed steps inside linf <= 8/255."""
 LONG: Final = ("null", "infinitesimal", "forged_momentum", "null, no momentum", "steered")
