@@ -14,7 +14,7 @@ from raypol.core.distances import METRICS
 from raypol.figures.cost_against_error import Costed, front_of
 from raypol.figures.series import Setting, settings_of
 from raypol.figures.style.arms import JUMP, STYLES, ArmStyle, in_order, styles_of
-from raypol.figures.style.axes import apply_scale, choose_scale, real
+from raypol.figures.style.axes import Place, apply_scale, choose_scale, draw_strips, real, strip_middle, value_at
 from raypol.figures.style.markers import MARKER_PT, Sign, marker_look
 from raypol.figures.style.notes import list_briefly, note_names, note_not_measured
 from raypol.figures.style.page import Entry, add_axes, new_page, plain_axes, say_empty
@@ -138,29 +138,37 @@ def _draw(
     rows = [row for row in setting.spoofs if row.trial_id in costs]
     jumps = _jumps(setting)
     x_scale = choose_scale([*(cost for cost, _ in costs.values()), 1.0], clip=False)
-    y_scale = choose_scale([*(error for _, error in costs.values()), 1.0, *jumps.values()], keep=[1.0], clip=False)
+    y_scale = choose_scale([*(error for _, error in costs.values()), 1.0, *jumps.values()], keep=[1.0])
     if not rows or x_scale is None or y_scale is None:
         say_empty(ax, "no values")
         return
-    apply_scale(ax, y_scale, {})
+    beyond = y_scale.beyond(error for _, error in costs.values())
+    apply_scale(ax, y_scale, beyond)
     apply_scale(ax, x_scale, horizontal=True)
+    draw_strips(ax, beyond)
+    edges: dict[Place, float] = {place: value_at(ax, strip_middle(place)) for place in beyond}
+
+    def onto(at: Costed) -> Costed:
+        """The point, or its place at the edge if it lies beyond an axis."""
+        return x_scale.clip(at[0]), edges.get(y_scale.place(at[1]), at[1])
+
     for draw in (ax.axvline, ax.axhline):
         draw(1.0, color=STYLES[HONEST].colour, linewidth=1.3, zorder=1.5, gid=HONEST)
-    for steps, jump in jumps.items():
+    for steps, jump in ((steps, jump) for steps, jump in jumps.items() if y_scale.place(jump) == "inside"):
         look = STYLES[JUMP]
         ax.axhline(jump, color=look.colour, linestyle=look.line, linewidth=1.0, zorder=1.2, gid=f"{JUMP} {steps}")
     right, top = ax.get_xlim()[1], ax.get_ylim()[1]
     for width, one in enumerate(reversed(fronts), start=1):
         if one.front and one.policy in looks:
             colour, line = looks[one.policy]
-            at = [at for _, at, _ in one.front]
+            at = [onto(at) for _, at, _ in one.front]
             xs, ys = [at[0][0], *(x for x, _ in at), right], [top, *(y for _, y in at), at[-1][1]]
             # Fronts often coincide: those behind are wider.
             ax.step(xs, ys, where="post", color=colour, linestyle=line, linewidth=0.9 + 0.7 * width, gid=one.policy)
     judged = {row.trial_id for one in fronts for some in one.accepted.values() for _, row in some}
     for arm in in_order(row.arm for row in rows):
         for sign, taken in _SIGNS:
-            own = [costs[row.trial_id] for row in rows if row.arm == arm and (row.trial_id in judged) is taken]
+            own = [onto(costs[row.trial_id]) for row in rows if row.arm == arm and (row.trial_id in judged) is taken]
             if own:
                 marker = marker_look(styles[arm], sign, MARKER_PT)
                 ax.plot(*zip(*own, strict=True), **marker, zorder=4, clip_on=False, gid=f"{arm}:{sign}")
@@ -189,6 +197,7 @@ def _legend(
     lines: list[Entry] = [
         (Line2D([], [], color=colour, linestyle=line, linewidth=1.6), f"front under {policy}")
         for policy, (colour, line) in looks.items()
+        if any(one.policy == policy and one.front for _, fronts in shown for one in fronts)
     ]
     others: list[Entry] = []
     if any(costs_of(setting.rows) for setting, _ in shown):

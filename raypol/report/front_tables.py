@@ -29,7 +29,7 @@ def front_sentences(rows: Sequence[TrialRow], verdicts: Sequence[VerdictRow]) ->
                 continue
             arms = list(dict.fromkeys(arm for arm, _, _ in front))
             ends = f"from {_named(front[0])}" + (f" to {_named(front[-1])}" if len(front) > 1 else "")
-            found.append(f"On the front under {names}{where}: {list_briefly(arms, most=8)}; {ends}.")
+            found.append(f"On the front under {names}{where}: {list_briefly(arms, most=8)} ({ends}).")
     return found
 
 

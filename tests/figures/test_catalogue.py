@@ -35,7 +35,7 @@ from tests.figures.figure_rows import (
 )
 from tests.figures.six_panels.test_figure import range_row
 
-NAMES = ("panels", "verdicts", "pareto", "stages", "accuracy", "devices", "before_after")
+NAMES = ("panels", "verdicts", "pareto", "frontier", "stages", "accuracy", "devices", "before_after")
 
 
 def material(rows: list[TrialRow], **more: Any) -> Material:  # noqa: ANN401
@@ -174,7 +174,7 @@ def results(folder: Path, rows: list[TrialRow]) -> Location:
 
 
 def test_an_empty_folder_is_empty_material(tmp_path: Path) -> None:
-    assert read_material(open_location(tmp_path)) == Material(rows=[], intervals=[], pairs=[], ranges=[], notes=[])
+    assert read_material(open_location(tmp_path)) == Material(rows=[], intervals=[], pairs=[], ranges=[], verdicts=[], notes=[])
     assert draw_all(read_material(open_location(tmp_path / "nowhere")), tmp_path / "figures") == []
     assert not (tmp_path / "figures").exists()
 

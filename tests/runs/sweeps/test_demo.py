@@ -1,5 +1,6 @@
 """The demo as a whole, tiny: every arm has its row, twice in one folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from raypol.cluster.runners import LocalRunner
 from raypol.core.attacks import method_of
 from raypol.core.errors import InputError
 from raypol.core.progress import TimeLeft
-from raypol.runs.sweeps.demo import ARMS, POINTS, run_demo
+from raypol.runs.sweeps.demo import ARMS, CALIBRATED_ON, LONG, POINTS, SHARE, run_demo
+from raypol.runs.sweeps.design import Arm, Design
 from raypol.store.location import open_location
 from raypol.store.quoting import sql_rows
 from tests.conftest import Shown
@@ -61,7 +63,7 @@ def test_nothing_half_written_stays(shown: Shown) -> None:
 
 
 def test_figures_and_the_tracking_store_lie_in_the_folder(shown: Shown) -> None:
-    stems = ("panels", "verdicts", "pareto", "stages", "accuracy", "before_after")
+    stems = ("panels", "verdicts", "pareto", "frontier", "stages", "accuracy", "before_after")
     assert {path.name for path in (shown.folder / "figures").iterdir()} == {
         f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")
     }
@@ -113,7 +115,35 @@ def test_what_listens_may_stop_the_demo(local: LocalRunner, tmp_path: Path) -> N
 
 
 def test_the_full_demo_covers_every_attack_and_control() -> None:
-    assert ARMS.keys() == QUICK_ARMS.keys()
-    assert all(method_of(config) for config in ARMS.values())
-    assert [type(config) for config in ARMS.values()] == [type(config) for config in QUICK_ARMS.values()]
-    assert len(POINTS) == len(set(POINTS)) >= 3
+    design = Design(train=TRAIN, arms=ARMS, space={})
+    attacks = design.attacks()
+    assert list(attacks) == list(ARMS), "no control is missing"
+    assert {method_of(config).config.__module__.rpartition(".")[2] for config in attacks.values()} >= {
+        "null",
+        "infinitesimal",
+        "ii",
+        "iii",
+        "forged_momentum",
+        "steered",
+    }
+    assert design.choices("null, no momentum") == {"spoof.declares": "no_momentum"}
+    assert set(LONG) <= set(ARMS)
+    assert len(POINTS) == len(set(POINTS)) >= 2
+
+
+def test_long_spoofs_and_calibrated_policies(local: LocalRunner, tmp_path: Path) -> None:
+    arms = {"null": "null", "free": Arm("null", {"spoof.declares": "no_momentum"})}
+    train = replace(TRAIN, share=SHARE)
+    run = run_demo(
+        local, open_location(tmp_path), train, points=[(20, 10)], arms=arms, long=["free"], calibrate_on=CALIBRATED_ON
+    )
+    found = {(outcome.row.arm, outcome.row.steps): outcome for outcome in run.outcomes}
+    assert set(found) == {("honest", 40), ("null", 20), ("free", 20), ("free", 40)}
+    assert {outcome.row.status for outcome in run.outcomes} == {"ok"}
+    policies = ["published", "strict", "strict_trend", "calibrated", "bound"]
+    assert all([one.policy for one in outcome.judged] == policies for outcome in run.outcomes)
+    verdicts = {one.policy: one for one in found["honest", 40].judged}
+    assert "bound_seed" not in verdicts["bound"].rejected_by, "the verifier knows the share that it gave"
+    free = found["free", 40].row
+    assert (free.gradient_evals, free.declares) == (0, "no_momentum")
+    assert found["null", 20].row.gradient_evals == 20

@@ -16,7 +16,7 @@ from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.thresholds import RELATIVE
-from raypol.runs.sweeps.design import Design, Search, Sweep
+from raypol.runs.sweeps.design import Arm, Design, Search, Sweep
 from raypol.runs.sweeps.failed_trials import unworked_row
 from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, honest_group, plan_sweep, trial_group
 from raypol.runs.sweeps.points import (
@@ -368,3 +368,17 @@ def test_a_stand_in_takes_the_place_of_the_dataset_and_halves_stay_halves() -> N
 def test_a_stand_in_that_cannot_be_is_refused(space: dict[str, Any], name: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
         replace(HALVES, space=space).on_dataset(name)
+
+
+def test_an_arm_may_have_choices_of_its_own_which_win_over_axes() -> None:
+    arms = {"plain": "null", "free": Arm("null", {"spoof.declares": "no_momentum", "steps": 20})}
+    found = expand(replace(design(steps=tune.grid_search([10, 30])), arms=arms), "grid", samples=0, seed=0)
+    asked = {(trial.arm, trial.spoof.steps, trial.spoof.declares) for trial in found if trial.arm in arms}
+    assert asked == {
+        ("plain", 10, "honest_schedule"),
+        ("plain", 30, "honest_schedule"),
+        ("free", 20, "no_momentum"),
+    }, "what a choice makes equal is run once"
+    assert "choices free" in replace(design(), arms=arms).as_text()
+    with pytest.raises(InputError, match=r"unknown axis 'spoof\.lenght'"):
+        expand(replace(design(), arms={"odd": Arm("null", {"spoof.lenght": 3})}), "grid", samples=0, seed=0)
