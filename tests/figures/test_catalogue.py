@@ -174,7 +174,9 @@ def results(folder: Path, rows: list[TrialRow]) -> Location:
 
 
 def test_an_empty_folder_is_empty_material(tmp_path: Path) -> None:
-    assert read_material(open_location(tmp_path)) == Material(rows=[], intervals=[], pairs=[], ranges=[], verdicts=[], notes=[])
+    assert read_material(open_location(tmp_path)) == Material(
+        rows=[], intervals=[], pairs=[], ranges=[], verdicts=[], notes=[]
+    )
     assert draw_all(read_material(open_location(tmp_path / "nowhere")), tmp_path / "figures") == []
     assert not (tmp_path / "figures").exists()
 

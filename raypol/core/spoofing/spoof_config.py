@@ -72,11 +72,6 @@ class SpoofConfig:
         object.__setattr__(self, "grants", grants_of(self.grants))
         if self.share:
             check_share(self.share)
-        bound = self.trajectory.start == "bound"
-        if bound and not self.share:
-            raise InputError("start bound needs a share, the verifier's part of the seed")
-        if self.share and not bound:
-            raise InputError(f"a share binds W_0: it contradicts start {self.trajectory.start}, expected start bound")
 
     def __repr__(self) -> str:
         """Trials are named by this text: fields that came later are left out where they say nothing."""
@@ -88,6 +83,19 @@ class SpoofConfig:
 _LATER: Final = {"augmentation": "none", "buffers": "linear", "data_order": "own", "share": "", "grants": USUAL}
 _FIRST_NAMES: Final = {"declares": "hyperparameters"}
 """Fields under the name that the first results folders have in the digests of their trials."""
+
+
+def check_together(config: SpoofConfig) -> None:
+    """Raise the InputError for choices of which each is possible, but not both: it names them."""
+    path = config.trajectory
+    if path.start == "bound" and not config.share:
+        raise InputError("start bound needs a share, the verifier's part of the seed")
+    if config.share and path.start != "bound":
+        raise InputError(f"a share binds W_0: it contradicts start {path.start}, expected start bound")
+    if path.start in BOUND_STARTS and path.initial == "published":
+        raise InputError(
+            f"start {path.start} contradicts initial published: an honest W_0 has the constants of its laws"
+        )
 
 
 def used_by_choices(config: SpoofConfig, honest: Recipe) -> Iterator[tuple[Grant, str]]:
@@ -119,6 +127,7 @@ def declare(honest: Recipe, config: SpoofConfig, dataset: Dataset | None = None)
     Raises:
         InputError: a choice that contradicts another, or `dataset` is not what `config` names.
     """
+    check_together(config)
     name, sha256 = honest.dataset, honest.dataset_sha256
     if config.dataset:
         if dataset is None or dataset.name != config.dataset:

@@ -53,10 +53,6 @@ class TrajectoryConfig:
             raise InputError(f"expected cosine in 0..1, got {self.cosine}")
         if self.initial not in ("strict", "published"):
             reject_choice("initial", self.initial, ("strict", "published"))
-        if self.start in BOUND_STARTS and self.initial == "published":
-            raise InputError(
-                f"start {self.start} contradicts initial published: an honest W_0 has the constants of its laws"
-            )
         if not self.ease >= 1.0:
             raise InputError(f"expected ease >= 1, got {self.ease}")
         if not self.noise >= 0.0 or not self.noise_decay >= 0.0:

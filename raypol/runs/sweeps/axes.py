@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from raypol.cluster.placement import parse_device
 from raypol.core.errors import InputError
-from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.spoofing.spoof_config import SpoofConfig, check_together
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.trials.study import Trial
 
@@ -79,6 +79,7 @@ def _replaced(part: Any, axis: str, name: str, value: Any) -> Any:  # noqa: ANN4
 
 
 def _check(trial: Trial) -> None:
+    check_together(trial.spoof)
     for name, part in (("train", trial.train), ("spoof", trial.spoof)):
         try:
             _CHECKS[name].validate_python(asdict(part))

@@ -14,7 +14,7 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import parameter_distances
 from raypol.core.errors import InputError
 from raypol.core.proof import MemoryProof
-from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.spoofing.spoof_config import SpoofConfig, check_together
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 from raypol.core.training.prover import data_order, initial_checkpoint
 from tests.scenes import SHORT, Forged, all_bits, claiming, forge, small_recipe, tiny, zero
@@ -138,4 +138,4 @@ def test_bad_settings_are_named(fields: dict[str, Any], words: str) -> None:
 
 def test_choices_that_contradict_each_other_are_named() -> None:
     with pytest.raises(InputError, match="start bound needs a share"):
-        SpoofConfig(trajectory=TrajectoryConfig(start="bound"))
+        check_together(SpoofConfig(trajectory=TrajectoryConfig(start="bound")))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from raypol.core.errors import InputError
-from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.spoofing.spoof_config import SpoofConfig, check_together
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 
 SHARE = "5a" * 16
@@ -79,14 +79,16 @@ def test_what_says_nothing_changes_no_name() -> None:
 )
 def test_a_share_and_a_bound_w0_need_each_other(fields: dict[str, Any], words: tuple[str, str]) -> None:
     with pytest.raises(InputError) as said:
-        SpoofConfig(**fields)
+        check_together(SpoofConfig(**fields))
     assert all(word in str(said.value) for word in words)
 
 
 @pytest.mark.parametrize("start", ["honest", "bound"])
 def test_an_honest_w0_with_constants_of_wt_names_both(start: Any) -> None:  # noqa: ANN401 - one of Start
+    path = TrajectoryConfig(start=start, initial="published")
+    choices = SpoofConfig(trajectory=path, share=SHARE if start == "bound" else "")
     with pytest.raises(InputError, match=f"start {start} contradicts initial published"):
-        TrajectoryConfig(start=start, initial="published")
+        check_together(choices)
 
 
 @pytest.mark.parametrize("cosine", [-0.1, 1.1, float("nan")])
