@@ -80,12 +80,12 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: Glue) -> 
     if interval.index not in bad:
         return scene.follow(interval, start)
     made = Crafted(interval=interval, batches=scene.ordinary(interval))
-    leap = _Leap(start, scene.trajectory.checkpoint(scene.recipe.steps), interval, 1.0 / (bad.stop - interval.index))
+    leap = Leap(start, scene.trajectory.checkpoint(scene.recipe.steps), interval, 1.0 / (bad.stop - interval.index))
     return replace(made, end=recorded_end(METHOD, replace(scene, trajectory=leap), made, start))
 
 
-class _Leap:
-    """One interval's share of the way from where training led to W_T."""
+class Leap:
+    """One interval's share of the way from its start to a target such as W_T."""
 
     def __init__(self, start: Checkpoint, target: Checkpoint, interval: Interval, share: float) -> None:
         self._start, self._target, self._interval, self._share = start, target, interval, share

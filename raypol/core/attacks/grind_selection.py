@@ -166,7 +166,7 @@ def _seal(scene: Scene, interval: Interval, start: Checkpoint, made: Crafted) ->
 def _misses(scene: Scene, config: GrindSelection) -> Callable[[str], bool]:
     """Whether V, given a root, replays no bad interval."""
     bad = glue.bad_intervals(scene.recipe, config)
-    digests = _DIGESTS_OF_ROOT + 1 + len(set(_epochs(scene)))
+    digests = _DIGESTS_OF_ROOT + 1 + len(set(epochs_of(scene)))
 
     def misses(root: str) -> bool:
         scene.hashes += digests
@@ -185,13 +185,13 @@ def _misses(scene: Scene, config: GrindSelection) -> Callable[[str], bool]:
 
 def _can_be_missed(scene: Scene, config: GrindSelection) -> bool:
     """True if each epoch with bad intervals has at least Q others."""
-    bad, epochs = glue.bad_intervals(scene.recipe, config), _epochs(scene)
+    bad, epochs = glue.bad_intervals(scene.recipe, config), epochs_of(scene)
     others = Counter(epoch for index, epoch in enumerate(epochs) if index not in bad)
     return all(others[epochs[index]] >= config.query_budget for index in bad)
 
 
-def _epochs(scene: Scene) -> list[int]:
-    """The epoch of each interval."""
+def epochs_of(scene: Scene) -> list[int]:
+    """The epoch that V counts each interval to."""
     steps_per_epoch = max(len(scene.dataset) // scene.recipe.batch_size, 1)
     return [interval.start // steps_per_epoch for interval in scene.recipe.intervals()]
 

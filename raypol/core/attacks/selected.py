@@ -148,7 +148,7 @@ def lowest_of_each_class(losses: Tensor, labels: Tensor, most: int) -> Tensor:
     """Positions of at most `most` points, taken from the classes in turn, of each class the lowest losses first."""
     order = losses.argsort(stable=True)
     turn = torch.empty_like(order)
-    for label in labels.unique():
+    for label in torch.unique(labels):
         of_class = order[labels[order] == label]
         turn[of_class] = torch.arange(len(of_class))
     in_turn = order[turn[order].argsort(stable=True)]

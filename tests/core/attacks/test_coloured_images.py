@@ -27,7 +27,7 @@ def test_every_attack_takes_coloured_images(name: str, channels_last: bool) -> N
         ),
         data,
     )
-    cheap: dict[str, Any] = {"iterations": 2, "retries": 0}
+    cheap: dict[str, Any] = {"iterations": 2, "retries": 0, "query_budget": 1}
     possible = {field.name for field in fields(PRESETS[name])}
     attack = find_attack(name, **{key: value for key, value in cheap.items() if key in possible})
     choices = claiming(steps=4, interval=2)

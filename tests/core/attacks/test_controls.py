@@ -1,5 +1,6 @@
 """The controls, null and infinitesimal: what every attack is compared with."""
 
+import math
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,11 +10,12 @@ import torch
 from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.distances import METRICS
+from raypol.core.distances import METRICS, parameter_distances
 from raypol.core.models import build_model
 from raypol.core.proof import MemoryProof, OptimizerConfig, ScheduleConfig
 from raypol.core.spoofing.declarations import Declares
 from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.spoofing.trajectory import TrajectoryConfig
 from raypol.core.training.optimizers import learning_rates
 from raypol.core.verification.thresholds import Thresholds
 from tests.scenes import SHORT, Forged, claiming, forge, sgd, small_recipe, tiny, zero
@@ -117,3 +119,34 @@ def test_it_works_for_optimizers_whose_step_does_not_scale_with_the_gradient() -
     made = forge(find_attack("infinitesimal", lr=1e-9), stolen, DATA)
     for replay, movement in zip(made.replays, made.evidence.survey.movements, strict=True):
         assert replay.error.l2 == pytest.approx(movement.l2, rel=1e-5)
+
+
+@pytest.mark.parametrize("start", ["honest", "rank_matched"])
+def test_as_published_the_error_is_the_move_in_every_metric(
+    start: Literal["honest", "rank_matched"], stolen: MemoryProof, dataset: Dataset
+) -> None:
+    """Fang et al. 2023: W_0 is an unsorted draw. Weight decay would move the weights, whatever the gradients."""
+    options = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.0}
+    target = MemoryProof(replace(stolen.recipe, optimizer=OptimizerConfig(options=options)), len(dataset))
+    target.checkpoints = stolen.checkpoints
+    choices = claiming(steps=20, interval=5, trajectory=TrajectoryConfig(start=start))
+    made = forge(find_attack("infinitesimal", lr=1e-12), target, dataset, choices)
+    for replay, movement in zip(made.replays, made.evidence.survey.movements, strict=True):
+        for metric in METRICS:
+            assert replay.error[metric] == pytest.approx(movement[metric], rel=1e-6)
+
+
+def test_the_least_number_of_steps_follows_from_the_distance_and_the_slack(
+    stolen: MemoryProof, dataset: Dataset
+) -> None:
+    def made(steps: int) -> Forged:
+        choices = claiming(steps=steps, interval=5, trajectory=TrajectoryConfig(start="honest"))
+        return forge(find_attack("infinitesimal", lr=1e-12), stolen, dataset, choices)
+
+    first, last = made(5).proof.checkpoints[0], stolen.checkpoints[-1]
+    distance = parameter_distances(first.parameters, last.parameters).l2
+    slack = Thresholds(l1=1e9, l2=distance / 6.5, linf=1e9, cos=2.0)
+    least = 5 * math.ceil(distance / slack.l2)
+    assert least == 35
+    assert made(least).rejected_by("published", slack) == ""
+    assert made(least - 5).rejected_by("published", slack) == "replay"
