@@ -1,7 +1,7 @@
 """The form of an attack: its configuration, what it uses and declares, and how it crafts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import torch
@@ -118,4 +118,5 @@ def make_scene(
         choices=spoof,
         trace=trace if "trace" in spoof.grants else None,
     )
-    return replace(scene, trajectory=method.path(scene, attack))
+    scene.trajectory = method.path(scene, attack)
+    return scene

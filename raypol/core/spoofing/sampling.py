@@ -30,6 +30,8 @@ from raypol.core.training.optimizers import state_depends_on
 CONFIDENCE: Final = 0.95
 _FADED: Final = 0.01
 """Share of a state below which it counts as forgotten."""
+_KEPT: Final = 0.9
+"""Of the statistics of norm layers, per step: torch's default."""
 _MAX_LEAD: Final = 10
 """Intervals before each; more would cost as much as crafting all."""
 
@@ -65,13 +67,14 @@ def beyond(num_intervals: int, count: int, confidence: float = CONFIDENCE) -> in
 
 
 def lead_in(recipe: Recipe, spoof: SpoofConfig, *, forges_state: bool) -> int:
-    """Number of intervals before each sampled one that bring its carried state up; 0 if no state is carried.
+    """Number of intervals before each sampled one that bring carried state and exact statistics up; 0 if nothing is carried.
 
     Raises:
         InputError: the declared optimizer remembers too long, or how long is not known.
     """
+    statistics = math.ceil(math.log(_FADED) / math.log(_KEPT) / recipe.interval) if spoof.buffers == "exact" else 0
     if spoof.carry != "exact" or forges_state or state_depends_on(recipe) != "gradients":
-        return 0
+        return min(statistics, _MAX_LEAD)
     options = recipe.optimizer.options
     if recipe.optimizer.name == "SGD":
         kept = float(options.get("momentum", 0.0))
@@ -79,15 +82,13 @@ def lead_in(recipe: Recipe, spoof: SpoofConfig, *, forges_state: bool) -> int:
         kept = 0.999
     else:
         kept = 1.0
-    if kept <= 0.0:
-        return 0
     intervals = math.inf if kept >= 1.0 else math.ceil(math.log(_FADED) / math.log(kept) / recipe.interval)
     if intervals > _MAX_LEAD:
         raise InputError(
             f"an estimate with carry exact needs an optimizer that forgets within {_MAX_LEAD} intervals; {recipe.optimizer.name} "
             f"with k = {recipe.interval} does not: use carry restart, or no estimate"
         )
-    return int(intervals)
+    return max(int(intervals), min(statistics, _MAX_LEAD))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -87,9 +87,9 @@ class Scene:
 
         Attempt 0 is the same for every attack under one seed, so that attack and control differ in R alone.
         """
-        if self.choices.data_order == "declared":
-            attempt = 0
-        return self.once(f"order {attempt}", lambda: self._order(attempt))(step)
+        if attempt == 0 or self.choices.data_order == "declared":
+            return self.once("order", lambda: self._order(0))(step)
+        return self._order(attempt)(step)
 
     def _order(self, attempt: int) -> DataOrder:
         if self.choices.data_order == "declared":

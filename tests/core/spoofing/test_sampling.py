@@ -1,6 +1,7 @@
 """Samples of intervals: what they show about the whole, and that they are the whole's own."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from raypol.core.errors import InputError
 from raypol.core.proof import OptimizerConfig, Recipe
+from raypol.core.spoofing.declarations import declared_rule
 from raypol.core.spoofing.sampling import beyond, draw_intervals, lead_in
 from raypol.core.spoofing.spoof_config import SpoofConfig
 
@@ -97,3 +99,11 @@ def test_an_optimizer_that_remembers_for_long_is_refused(interval: int, optimize
     spoof = SpoofConfig(steps=1000, interval=interval, carry="exact")
     with pytest.raises(InputError, match="forgets within 10 intervals"):
         lead_in(recipe(interval, optimizer), spoof, forges_state=False)
+
+
+@pytest.mark.parametrize(("interval", "lead"), [(10, 5), (50, 1), (2, 10)])
+def test_exact_statistics_are_brought_up_as_far_as_norm_layers_remember(interval: int, lead: int) -> None:
+    spoof = SpoofConfig(steps=1000, interval=interval, buffers="exact", declares="no_momentum")
+    declared = declared_rule(recipe(interval, OptimizerConfig()), "no_momentum")
+    assert lead_in(declared, spoof, forges_state=False) == lead
+    assert lead_in(declared, replace(spoof, buffers="linear"), forges_state=False) == 0
