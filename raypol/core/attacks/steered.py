@@ -24,8 +24,9 @@ the second one where the learning rate drops: momentum still moves as before, an
 spread over the next intervals. The envelope is what `grants` policy tells (the limits of a calibrated check by stage); without it
 the length of the last training move stands for it, which honest errors under fresh augmentation have, too.
 
-With `lead` > 0 the aim lies as far before W_T as training will go on: nudges then need not cancel training, and the replayed move
-points along the claimed one (check `direction`).
+With `pool` > 1 the batches are those that help: replayed moves then point towards W_T early in training (median cosines of 1.0 and
+.67 in the first two quarters where ordinary batches have .88 and .41: digits, T' = 500). With `lead` > 0 the aim lies as far before
+W_T as training will go on: nudges need not cancel training then, and late moves point along the claimed ones too (check `direction`).
 
 Threat model: A knows W_T and data of the training distribution. W_0 and order may be the verifier's (start honest or bound,
 data_order declared): the nudges are longer then, for an independent W_0 is four times as far as a rank-matched one.
@@ -41,10 +42,12 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor
 
-from raypol.core.errors import InputError, reject_choice
-from raypol.core.proof import Checkpoint, Interval
+from raypol.core.attacks.selected import point_losses
+from raypol.core.errors import InputError, check_whole, reject_choice
+from raypol.core.proof import MAX_STEPS, Checkpoint, Interval
+from raypol.core.seeds import generator
 from raypol.core.spoofing.method import AttackMethod
-from raypol.core.spoofing.scene import Crafted, Scene
+from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
 
 Schedule = Literal["even", "power", "envelope", "optimal"]
 _EXPONENT: Final = 1.25
@@ -69,6 +72,9 @@ class Steered:
     """optimal only: share of the envelope that a nudge may have."""
     lead: float = 0.0
     """How many intervals' training moves the aim lies before W_T."""
+    pool: int = 1
+    """Points of an interval are chosen out of so many times as many: those whose loss falls most from W_{i-1} to W_T, for there
+    their gradients lead. 1 = ordinary batches; two forward passes of the pool per interval else."""
 
     def __post_init__(self) -> None:
         if self.schedule not in get_args(Schedule):
@@ -77,6 +83,7 @@ class Steered:
             raise InputError(
                 f"expected power >= 0, lead >= 0 and slack > 0, got {self.power}, {self.lead} and {self.slack}"
             )
+        check_whole("pool", self.pool, 1, MAX_STEPS)
         if not all(error > 0.0 for error in self.envelope):
             raise InputError(f"expected an envelope of errors > 0, got {self.envelope}")
         if self.envelope and self.schedule in ("even", "power"):
@@ -100,9 +107,9 @@ class _Course:
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: Steered) -> Crafted:
     """Train on ordinary batches, and nudge."""
-    batches = scene.ordinary(interval)
-    trained = scene.train(interval, batches, start)
     goal = scene.trajectory.weights(scene.recipe.steps)
+    batches = scene.ordinary(interval) if config.pool == 1 else _helpful(scene, interval, start, goal, config)
+    trained = scene.train(interval, batches, start)
     if interval.stop == scene.recipe.steps:
         return Crafted(interval=interval, batches=batches, end=replace(trained, parameters=goal))
     course = scene.once("course", _Course)
@@ -115,6 +122,23 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: Steered) 
     share = _share(scene, interval, config, move, gap)
     nudged = {name: W + share * gap[name] for name, W in trained.parameters.items()}
     return Crafted(interval=interval, batches=batches, end=replace(trained, parameters=nudged))
+
+
+def _helpful(scene: Scene, interval: Interval, start: Checkpoint, goal: Weights, config: Steered) -> list[CraftedBatch]:
+    """Batches of the points whose loss falls most on the way to W_T: to first order L(W) - L(W_T) = <grad L(W), W - W_T>."""
+    if scene.choices.data_order == "declared":
+        raise InputError(f"pool {config.pool} contradicts data_order declared: it chooses the batches, expected own")
+    needed = interval.num_steps * scene.recipe.batch_size
+    rng = generator(scene.seed, "pool", interval.index)
+    pool = torch.randperm(len(scene.dataset), generator=rng)[: config.pool * needed]
+    fall = torch.zeros(len(pool))
+    for sign, weights in ((1.0, start.parameters), (-1.0, goal)):
+        scene.trainer.load(replace(start, parameters=weights))
+        fall += sign * point_losses(scene, pool)
+    best = pool[fall.argsort(descending=True)][: min(needed, -(-len(pool) // 2))]
+    dealt = best.repeat(-(-needed // len(best)))[:needed][torch.randperm(needed, generator=rng)]
+    points = dealt.view(interval.num_steps, -1)
+    return [CraftedBatch(row.numpy(), scene.dataset.labels[row], None) for row in points]
 
 
 def _lead(scene: Scene, interval: Interval, config: Steered, course: _Course, move: Weights, gap: Weights) -> Weights:

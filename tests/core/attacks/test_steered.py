@@ -139,3 +139,23 @@ def test_bad_settings_are_named(fields: dict[str, Any], words: str) -> None:
 def test_choices_that_contradict_each_other_are_named() -> None:
     with pytest.raises(InputError, match="start bound needs a share"):
         check_together(SpoofConfig(trajectory=TrajectoryConfig(start="bound")))
+
+
+def test_chosen_batches_lead_towards_the_stolen_weights(stolen: MemoryProof, dataset: Dataset) -> None:
+    choices = claiming(steps=80, interval=10)
+
+    def early_cosine(made: Forged) -> float:
+        return math.fsum(replay.direction for replay in made.replays[:4]) / 4
+
+    made = forge(Steered(pool=2), stolen, dataset, choices)
+    assert early_cosine(made) > early_cosine(forge(Steered(), stolen, dataset, choices)) + 0.02
+    assert made.proof.num_points == 0
+    assert made.proof.cost.gradient_evals == 80
+    pool = 2 * 10 * 32  # points, passed in batches of 32, at W and at W_T, in each of 8 intervals
+    assert made.proof.cost.forward_passes == 8 * 2 * pool // 32
+
+
+def test_chosen_batches_contradict_an_order_of_the_verifiers(stolen: MemoryProof, dataset: Dataset) -> None:
+    choices = claiming(steps=20, interval=10, data_order="declared")
+    with pytest.raises(InputError, match="pool 2 contradicts data_order declared"):
+        forge(Steered(pool=2), stolen, dataset, choices)
