@@ -24,9 +24,10 @@ the second one where the learning rate drops: momentum still moves as before, an
 spread over the next intervals. The envelope is what `grants` policy tells (the limits of a calibrated check by stage); without it
 the length of the last training move stands for it, which honest errors under fresh augmentation have, too.
 
-With `pool` > 1 the batches are those that help: replayed moves then point towards W_T early in training (median cosines of 1.0 and
-.67 in the first two quarters where ordinary batches have .88 and .41: digits, T' = 500). With `lead` > 0 the aim lies as far before
-W_T as training will go on: nudges need not cancel training then, and late moves point along the claimed ones too (check `direction`).
+With `pool` > 1 the batches are those that help: replayed moves then point towards W_T early in training (median cosines of 1.0
+and .67 in the first two quarters where ordinary batches have .88 and .41: digits, T' = 500). With `lead` > 0 the aim lies as far
+before W_T as training will go on: nudges need not cancel training then, and late moves point along the claimed ones, too (check
+`direction`).
 
 Threat model: A knows W_T and data of the training distribution. W_0 and order may be the verifier's (start honest or bound,
 data_order declared): the nudges are longer then, for an independent W_0 is four times as far as a rank-matched one.
