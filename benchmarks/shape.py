@@ -33,6 +33,7 @@ SHARED_NAMES: Final = frozenset(
         "load",
         "main",
         "path",
+        "work",
     }
 )
 """Public names that several modules may define: what every attack, every dataset and every program is asked for."""

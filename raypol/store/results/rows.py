@@ -135,6 +135,9 @@ class TrialRow:
     points: int | None = optional(
         "attack", "points", "Points that a choice keeps, or that are crafted; 0 = the attack's own number."
     )
+    blend_cosine: float | None = optional("attack", "blend cosine", "Cosine of W_0 and a blended W_T, before repair.")
+    repair: int | None = optional("attack", "repair", "Steps of training that a blended model is repaired by.", "steps")
+    repair_lr: float | None = optional("attack", "repair rate", "Learning rate of these steps.")
     redraw: str | None = optional(
         "attack", "redraw", "What such a candidate draws anew: batch or denied.", variant="{} redrawn"
     )
