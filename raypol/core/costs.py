@@ -45,8 +45,8 @@ class StepCost:
         return StepCost(self.flops * factor, self.launches * factor)
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
-    """Counts what torch dispatches while it is entered; views and bookkeeping cost the host about as much as a small kernel.
+class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """Count what torch dispatches while it is entered; views and bookkeeping cost the host about as much as a small kernel.
 
     torch's own FlopCounterMode follows modules by hooks that `torch.autograd.grad` does not take; its table of formulas does not.
     """
@@ -73,17 +73,23 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         yield
         self._paused += self._seen + before.times(-1.0)
 
-    def per_step(self) -> StepCost:
-        """Cost of one of the steps of the small interval."""
-        found = self._seen + self._paused.times(-1.0)
-        return StepCost(found.flops / (_STEPS * _POINTS), found.launches / _STEPS)
+    @property
+    def counted(self) -> StepCost:
+        """All operations so far, without pauses; not per point and step."""
+        return self._seen + self._paused.times(-1.0)
+
+
+def _per_step(counter: OperationCounter) -> StepCost:
+    """Cost of one of the steps of the small interval."""
+    found = counter.counted
+    return StepCost(found.flops / (_STEPS * _POINTS), found.launches / _STEPS)
 
 
 @dataclass(slots=True, eq=False)
 class _CountedScene(Scene):
     """A scene that leaves what is off the clock out of the count too."""
 
-    counter: _Counter | None = None
+    counter: OperationCounter | None = None
 
     @contextmanager
     def off_the_clock(self) -> Iterator[None]:
@@ -113,11 +119,11 @@ def training_step_cost(recipe: Recipe, shape: Shape) -> StepCost:
     """Cost of one honest step of the declared update rule; a replay's is the same."""
     dataset = random_points(shape, _STEPS * _POINTS)
     tiny = tiny_recipe(recipe, dataset)
-    trainer, counter = Trainer(tiny, dataset), _Counter()
+    trainer, counter = Trainer(tiny, dataset), OperationCounter()
     pixels = dataset.pixels.view(_STEPS, _POINTS, *shape.image_shape)
     with torch.random.fork_rng(), counter:
         trainer.run(0, pixels, dataset.labels.view(_STEPS, _POINTS))
-    return counter.per_step()
+    return _per_step(counter)
 
 
 def crafting_step_cost(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: object) -> StepCost:
@@ -149,12 +155,12 @@ def _count_crafting(recipe: Recipe, shape: Shape, spoof: SpoofConfig, attack: ob
     small = replace(spoof, steps=_STEPS, interval=_STEPS, batch_size=_POINTS, dataset="", carry="restart")
     method = method_of(attack)
     declared = method.declare(declare(honest, small), attack)  # what is not granted costs as much
-    counter = _Counter()
+    counter = OperationCounter()
     scene = _CountedScene(declared, dataset, _Still(target), Trainer(declared, dataset), small, counter=counter)
     start = scene.trajectory.checkpoint(0)
     with torch.random.fork_rng(), counter:
         craft(method, scene, declared.interval_at(0), start, attack)
-    return counter.per_step()
+    return _per_step(counter)
 
 
 class _Still:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raypol.cli.commands.plan import sweep_file
+from raypol.cli.commands.costs.plan import sweep_file
 from raypol.cli.main import main
 from raypol.core.errors import InputError
 

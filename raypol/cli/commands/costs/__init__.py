@@ -1,0 +1,1 @@
+"""Commands about costs: estimated beforehand, or measured."""
