@@ -102,6 +102,7 @@ paper-bench: .venv/.ready  ## full-size models against the classic pipeline and 
 generate: .venv/.ready  ## write the pages made from code: commands from --help, results from the columns, the verifier's from its checks
 	$(BIN)/python docs/generate_commands.py
 	$(BIN)/python docs/generate_verifier.py
+	$(BIN)/python docs/generate_attacks.py
 	$(BIN)/python -m raypol.store.results.describe > docs/results.md
 
 docs: .venv/.docs-ready  ## the pages of docs/ as HTML in site/; a broken link or anchor is an error

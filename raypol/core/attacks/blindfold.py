@@ -144,6 +144,7 @@ def work(config: Blindfold, recipe: Recipe, num_points: int) -> float:
 
 
 METHOD = AttackMethod(
+    source="Fang et al. 2023, arXiv:2208.03567",
     config=Blindfold,
     craft=craft,
     path=path,

@@ -7,6 +7,8 @@ with g* the gradient from which one declared SGD step (learning rate, momentum, 
 
 Threat model: as attack II.
 
+What stops it: as attack II.
+
 Differences from the paper:
 1. g* has the factor 1/lr and the momentum and weight-decay terms (the published target lacks 1/lr, so a step moves away).
 2. The search follows the weights that the crafted updates reach, not the ones that they were meant to reach.

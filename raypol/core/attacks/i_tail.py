@@ -3,7 +3,8 @@
 Zhang et al. 2022 (arXiv:2108.09454), section IV: the honest part costs little and is beyond reproach; all of the
 distance to W_T is left to the last interval, where `top_q` looks first.
 
-Threat model: as attack II. Differences from the paper: as attack I.
+Threat model: as attack II. Differences from the paper: as attack I. What stops it: `replay` of all intervals, or of those with
+the largest moves.
 """
 
 from dataclasses import dataclass, replace

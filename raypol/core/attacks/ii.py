@@ -5,6 +5,9 @@ move is meant to be smaller than the verifier's threshold, and a vanishing gradi
 
 Threat model: A knows W_T and data of the training distribution, may modify data; knows nothing of the prover's draws.
 
+What stops it: `own_points` where the dataset is public; `direction` and `initial_independence`, as any claim along a line from a
+fitted W_0; a calibrated `envelope`.
+
 Differences from the paper:
 1. Batch statistics of norm layers are those of training mode, as in the verifier's replay.
 2. X + R is kept in [0, 1] inside the objective; points are stored as uint8 unless asked otherwise.

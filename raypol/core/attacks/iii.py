@@ -6,6 +6,8 @@ Equation, per interval, at W = W_{t-k}, for its k batches:
 
 Threat model: as attack II.
 
+What stops it: as attack II.
+
 Differences from the paper:
 1. Every interval draws its own points (the published code draws once and stores 3 % of the images).
 2. Memory is bounded whatever k is: batches go through the model one by one and their gradients are summed.

@@ -1,4 +1,13 @@
-"""Control `null`: the trajectory with ordinary batches, unperturbed. What an attack must beat to have earned its cost."""
+"""Control `null`: the trajectory with ordinary batches, unperturbed. What an attack must beat to have earned its cost.
+
+    W_t = W_0 + s(t) (W_T - W_0),    b_t ordinary batches
+
+What is declared decides what it costs and how far a replay goes astray: under a rule without momentum (`declares` no_momentum)
+there is no optimizer state to carry, so that a spoof of any length costs no gradient at all, and a replay moves a tenth as far.
+
+Threat model: A knows W_T. What stops it: `direction` (a replay of ordinary batches does not go where the claim goes),
+`initial_independence` if W_0 is fitted, `norm_statistics` unless they are carried exactly, a calibrated `envelope`.
+"""
 
 from dataclasses import dataclass
 from typing import Final
