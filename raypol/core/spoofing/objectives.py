@@ -13,7 +13,7 @@ through the model one by one; this also bounds the memory, whatever k is.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -346,3 +346,19 @@ def statistics_frozen(trainer: Trainer) -> Iterator[None]:
 def recording_norms(trainer: Trainer) -> list[nn.Module]:
     """Norm layers that record statistics; one that the model keeps in evaluation mode does not."""
     return [m for m in trainer.model.modules() if getattr(m, "track_running_stats", False) and m.training]
+
+
+@torch.no_grad()
+def average_statistics(trainer: Trainer, batches: Iterable[Tensor]) -> None:
+    """Replace the norm layers' statistics by plain averages over batches of inputs; one forward pass each is counted."""
+    norms: list[Any] = recording_norms(trainer)
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for a plain average
+    for position, inputs in enumerate(batches):
+        trainer.seed_draws("crafting dropout", position)
+        trainer.logits(inputs)
+        trainer.forward_passes += 1
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum

@@ -138,6 +138,9 @@ class TrialRow:
     blend_cosine: float | None = optional("attack", "blend cosine", "Cosine of W_0 and a blended W_T, before repair.")
     repair: int | None = optional("attack", "repair", "Steps of training that a blended model is repaired by.", "steps")
     repair_lr: float | None = optional("attack", "repair rate", "Learning rate of these steps.")
+    train_share: float | None = optional(
+        "attack", "train share", "Gradients that a curve of low loss is trained with, as a share of T'."
+    )
     redraw: str | None = optional(
         "attack", "redraw", "What such a candidate draws anew: batch or denied.", variant="{} redrawn"
     )
