@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import tyro
 
@@ -87,6 +87,10 @@ def open_results_folder(address: str) -> Location:
     raise InputError(f"no such results folder: {results}")
 
 
+_SHOWN_S: Final = 0.005
+"""Seconds that are not 0.00."""
+
+
 def describe_proof(manifest: Manifest, *, reused: bool) -> None:
     """Print what a proof claims, what it cost, its size and its root."""
     recipe, sizes, cost = manifest.recipe, manifest.sizes, manifest.generation
@@ -94,6 +98,11 @@ def describe_proof(manifest: Manifest, *, reused: bool) -> None:
     steps = ", ".join(map(str, manifest.taken_up_at))
     parts = f" (of all parts: interrupted and resumed at step {steps})" if steps else ""
     times = f"{cost.device_s:.2f} device seconds, {cost.wall_s:.2f} s wall"
+    if cost.writing_s >= _SHOWN_S:
+        times += f", of which {cost.writing_s:.2f} s waiting for writes"
+    work = [f"{cost.gradient_evals} gradient evaluations"]
+    work += [f"{cost.forward_passes} forward passes"] if cost.forward_passes else []
+    work += [f"{cost.hashes} hashes"] if cost.hashes else []
     size = (
         f"{sizes.total / 1e6:.2f} MB: weights {sizes.weights / 1e6:.2f}, optimizer state {sizes.optimizer_state / 1e6:.2f}, "
         f"indices and hashes {sizes.indices_and_hashes / 1e6:.2f}, own points {sizes.points / 1e6:.2f} "
@@ -101,7 +110,7 @@ def describe_proof(manifest: Manifest, *, reused: bool) -> None:
     )
     facts = {
         "claims": f"{claims(recipe)}{note}",
-        "cost": f"{times}, {cost.gradient_evals} gradient evaluations{parts}",
+        "cost": f"{times}, {', '.join(work)}{parts}",
         "size": size,
         "root": manifest.root,
     }

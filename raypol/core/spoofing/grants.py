@@ -85,4 +85,6 @@ def check_granted(used: Mapping[Grant, str], granted: Collection[str]) -> None:
     """
     for grant, user in used.items():
         if grant not in granted:
-            raise NotGrantedError(f"{user} uses {grant} ({MEANINGS[grant]}), which is not granted")
+            raise NotGrantedError(
+                f"{user} uses {grant} ({MEANINGS[grant]}), which is not granted; grants usual {grant} grants it"
+            )
