@@ -1,6 +1,7 @@
 """The intermediate models that a spoof claims: from a legal W_0 to the stolen W_T (docs/protocol.md, "Attacks")."""
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Final, Literal, Protocol, get_args
 
 import torch
@@ -88,27 +89,32 @@ class Trajectory:
         self.steps = recipe.steps
         self.seed = seed
         self.end = target.parameters
-        laws = initial_laws(model)
-        match config.start:
-            case "honest" | "bound":
-                start = dict(initial_checkpoint(recipe, dataset).parameters)
-            case "ks_ball":
-                start = closest_legal(target.parameters, laws, generator(seed, "closest legal W_0"))
-            case "mixed":
-                start = mixed(target.parameters, laws, generator(seed, "mixed W_0"), cosine=config.cosine)
-            case "rank_matched":
-                start = rank_matched(target.parameters, laws, generator(seed, "rank-matched W_0"))
-        if config.initial == "published":  # the published verifier never looks at constants, a strict one does
-            start |= {name: target.parameters[name].clone() for name, law in laws.items() if isinstance(law, Constant)}
+        self._recipe, self._dataset, self._laws = recipe, dataset, initial_laws(model)
         self._frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-        # A frozen tensor that moved would show in every replay; W_T's own was once a legal draw.
-        start |= {name: self.end[name] for name in self._frozen if not isinstance(laws[name], Given)}
-        self.start = {name: tensor.to(self.end[name].dtype) for name, tensor in start.items()}
         self._end_buffers = target.buffers
         self._honest_steps = max(target.step, 1)
         self._start_buffers = {
             name: buffer.detach().to(self._end_buffers[name].dtype, copy=True) for name, buffer in model.named_buffers()
         }
+
+    @cached_property
+    def start(self) -> dict[str, Tensor]:
+        """W_0 by name; found when it is first asked for, for finding it is part of A's cost."""
+        target, laws, seed = self.end, self._laws, self.seed
+        match self.config.start:
+            case "honest" | "bound":
+                start = dict(initial_checkpoint(self._recipe, self._dataset).parameters)
+            case "ks_ball":
+                start = closest_legal(target, laws, generator(seed, "closest legal W_0"))
+            case "mixed":
+                start = mixed(target, laws, generator(seed, "mixed W_0"), cosine=self.config.cosine)
+            case "rank_matched":
+                start = rank_matched(target, laws, generator(seed, "rank-matched W_0"))
+        if self.config.initial == "published":  # the published verifier never looks at constants, a strict one does
+            start |= {name: target[name].clone() for name, law in laws.items() if isinstance(law, Constant)}
+        # A frozen tensor that moved would show in every replay; W_T's own was once a legal draw.
+        start |= {name: target[name] for name in self._frozen if not isinstance(laws[name], Given)}
+        return {name: tensor.to(target[name].dtype) for name, tensor in start.items()}
 
     def progress(self, step: int) -> float:
         """s(t) in [0, 1], the share of the way from W_0 to W_T; concave for an eased path."""
