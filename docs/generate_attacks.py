@@ -69,7 +69,7 @@ def _page(
     about = inspect.getdoc(module) or ""
     yield f"# {', '.join(f'`{preset}`' for preset in presets)}\n"
     yield _title(module) + "\n"
-    yield _markdown(about.partition("\n")[2].strip()) + "\n"
+    yield _markdown(about.partition("\n")[2].strip("\n")) + "\n"
     yield "## What it is granted\n"
     for method in methods:
         name = f"`{method.config.__name__}`: " if len(methods) > 1 else ""

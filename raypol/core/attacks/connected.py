@@ -33,8 +33,8 @@ models, share of training after which it is .85, largest error in l2 over d_ref
 | `connected` | independent | .82 | .92 | .10 | .0271 | 100, 198 |
 
 Spearman's rho does not tell a curve from a line: it is lowest where accuracy is high all along, honest training included. The
-level does (check `accuracy_curve`). From a rank-matched W_0 the line itself has a low loss, once its statistics are right; from an
-independent one the curve learns when training does, and its replays err less than the line's.
+level does (check `accuracy_curve`). From a rank-matched W_0 the line itself has a low loss, once its statistics are right; from
+an independent one the curve learns when training does, and its replays err less than the line's.
 
 **Stopped by** what stops `null`: the replay of any interval, and more so, for the curve is longer than the line.
 """

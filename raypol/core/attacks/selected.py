@@ -42,10 +42,9 @@ from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError, check_whole
 from raypol.core.proof import MAX_BATCH, MAX_STEPS, Checkpoint, Interval, Recipe
 from raypol.core.seeds import derive_seed, generator
-from raypol.core.spoofing.method import AttackMethod
+from raypol.core.spoofing.method import AttackMethod, choosing_points
 from raypol.core.spoofing.objectives import model_input, statistics_frozen
 from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
-from raypol.core.spoofing.trajectory import WeightPath
 
 _Indices = npt.NDArray[np.int64]
 
@@ -82,14 +81,6 @@ def declare(recipe: Recipe, config: Selected) -> Recipe:
                 f"{name} {asked} contradicts batch size {recipe.batch_size}: expected 0 or at least a batch"
             )
     return recipe
-
-
-def path(scene: Scene, config: Selected) -> WeightPath:
-    """The usual path, if the batches are A's to choose."""
-    del config
-    if scene.choices.data_order == "declared":
-        raise InputError("attack selected chooses points: it contradicts data_order declared, expected own")
-    return scene.trajectory
 
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: Selected) -> Crafted:
@@ -165,7 +156,7 @@ METHOD = AttackMethod(
     config=Selected,
     craft=craft,
     declare=declare,
-    path=path,
+    path=choosing_points,
     sequential=lambda config, _: config.every == 0,
     uses=("weights", "order"),
     work=work,

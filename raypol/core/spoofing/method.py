@@ -55,6 +55,14 @@ class AttackMethod(Generic[C]):
     """Honest steps that crafting a whole spoof costs, given the recipe and N, where running one short interval does not tell."""
 
 
+def choosing_points(scene: Scene, config: object) -> WeightPath:
+    """The usual path, for an attack that chooses points, if the batches are A's to choose."""
+    if scene.choices.data_order == "declared":
+        name = type(config).__name__
+        raise InputError(f"attack {name} chooses points: it contradicts data_order declared, expected own")
+    return scene.trajectory
+
+
 def craft(method: AttackMethod[C], scene: Scene, interval: Interval, start: Checkpoint, config: C) -> Crafted:
     """Craft from a seed of the interval's own: what torch draws by itself is the same in any process and order."""
     torch.manual_seed(derive_seed(scene.seed, "crafting", interval.index))

@@ -251,7 +251,9 @@ class Forecaster:
             lead = lead_in(recipe, spoof, forges_state=method.forges_state)
         B, speed = recipe.batch_size, self._speed(device, train)
         perturbs = hasattr(trial.attack, "crafting")
-        own_points = crafted * B * (math.prod(shape.image_shape) + 48) if perturbs else 0.0
+        kept = getattr(trial.attack, "points", None)  # of an attack that crafts each point once, for all intervals
+        num_points = crafted * B if kept is None else min(crafted * B, kept or shape.num_points)
+        own_points = num_points * (math.prod(shape.image_shape) + 48) if perturbs else 0.0
         making = speed.seconds(craft, steps=crafted, batch_size=B)
         if follows:
             making += speed.seconds(step, steps=recipe.steps, batch_size=B)

@@ -138,6 +138,11 @@ class TrialRow:
     blend_cosine: float | None = optional("attack", "blend cosine", "Cosine of W_0 and a blended W_T, before repair.")
     repair: int | None = optional("attack", "repair", "Steps of training that a blended model is repaired by.", "steps")
     repair_lr: float | None = optional("attack", "repair rate", "Learning rate of these steps.")
+    models: int | None = optional("attack", "models", "Models along the path that a point is crafted against at once.")
+    unit: str | None = optional(
+        "attack", "unit", "What is weighed to align a move: points, batches or auto.", variant="{}"
+    )
+    batches: int | None = optional("attack", "batches", "Random batches that are weighed in each interval.")
     train_share: float | None = optional(
         "attack", "train share", "Gradients that a curve of low loss is trained with, as a share of T'."
     )
