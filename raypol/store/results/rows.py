@@ -133,7 +133,7 @@ class TrialRow:
     )
     every: int | None = optional("attack", "every", "Intervals between two choices of points; 0 = one choice for all.")
     points: int | None = optional(
-        "attack", "points", "Points that a choice keeps, or that are crafted; 0 = the attack's own number."
+        "attack", "points kept", "Points that a choice keeps, or that are crafted; 0 = the attack's own number."
     )
     blend_cosine: float | None = optional("attack", "blend cosine", "Cosine of W_0 and a blended W_T, before repair.")
     repair: int | None = optional("attack", "repair", "Steps of training that a blended model is repaired by.", "steps")
