@@ -28,13 +28,18 @@ ARMS: dict[str, Any] = {
     # These declare something of their own, or need a rule that trains: one declaration for all.
     "infinitesimal": Arm("infinitesimal", HONEST_RULE),
     "forged_momentum": Arm("forged_momentum", HONEST_RULE),
+    "blindfold": Arm("blindfold", {**HONEST_RULE, "spoof.grants": ("usual", "selection")}),
+    "amortized": Arm("amortized", NO_MOMENTUM),
+    "connected": Arm("connected", NO_MOMENTUM),
     "steered": Arm("steered", HONEST_RULE),
+    "steered, optimal": Arm("steered_optimal", HONEST_RULE),
     "steered, W_0 and order bound": Arm("steered", {**HONEST_RULE, **BOUND, **AS_TRAINED}),
     "glue": Arm("glue", HONEST_RULE),
     "continue": Arm("continue", HONEST_RULE),
     "retrain": Arm("retrain", {**HONEST_RULE, **BOUND, **AS_TRAINED}),
+    "blend": Arm("blend", {**HONEST_RULE, **BOUND, **AS_TRAINED}),
 }
-"""Every arm costs no more than the honest training."""
+"""Arms that cost no more than the honest training, or little more."""
 SEARCHING: dict[str, Any] = {
     "II": Arm("zhang2022_ii", HONEST_RULE),
     "III-gradient": Arm("iii", HONEST_RULE),
@@ -45,10 +50,13 @@ SEARCHING: dict[str, Any] = {
 """The published searches, at every T'."""
 MORE: dict[str, Any] = {
     "I-tail": Arm("i_tail", HONEST_RULE),
+    "aligned": Arm("aligned", HONEST_RULE),
     "steered, 4th power": Arm("steered_power", HONEST_RULE),
-    "steered, optimal": Arm("steered_optimal", HONEST_RULE),
+    "distil": Arm("distil", HONEST_RULE),
+    "subtract": Arm("subtract", HONEST_RULE),
+    "add": Arm("add", HONEST_RULE),
 }
-"""At paper size alone."""
+"""At paper size at every T'."""
 DIRECTED = replace(find_policy("strict+declared_rate+direction+initial_independence"), name="directed")
 POLICIES = (strict_trend, DIRECTED)
 
@@ -81,7 +89,7 @@ SWEEP = Sweep(
     ),
     smoke=Design(
         train=SMALL,
-        arms={**ARMS, **only_at(40, SEARCHING)},
+        arms={**ARMS, **only_at(40, SEARCHING | MORE)},
         space={
             "steps": tune.grid_search([10, 40, 100, 200]),
             "spoof.declares": declared("honest_schedule", "no_momentum", "accumulator"),
