@@ -35,10 +35,10 @@ Every forgery that raypol has, published or its own, each on a page: the equatio
 it, what was measured. The pages are written from the code by `make generate`; [Protocol](../protocol.md#attacks) has what all
 share, and [The demo](../demo.md) shows some of them at work.
 
-Measured: digits, resnet8, T = 200, k = 10, B = 64, one seed, two shared cores. Time: device seconds without waiting for writes over
-the honest proof's. Error: the largest of the four errors over the honest proof's under fresh augmentation. `directed` is `strict`
-with `declared_rate`, `direction` and `initial_independence`; `calibrated` was measured on five honest runs. The numbers are made
-anew by
+Measured: digits, resnet8, T = 200, k = 10, B = 64, one seed, two shared cores. Time: device seconds without waiting for writes
+over the honest proof's. Error: the largest of the four errors over the honest proof's under fresh augmentation. `directed` is
+`strict` with `declared_rate`, `direction` and `initial_independence`; `calibrated` was measured on five honest runs. The numbers
+are made anew by
 
 ```sh
 raypol calibrate --steps 200 --seeds 5 --out calibrated.json --results results
