@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--device cuda] [--repeats 7]`: prints a table of ratios with their bounds.
+"""`python -m benchmarks [--device cuda] [--repeats 5] [--quick] [--only forgeries]`: prints a table of ratios with their bounds.
 
 Both sides of a ratio are run in turn (A B A B ...), so that a machine whose speed drifts drifts for both; the median of the
 pairwise ratios is what counts. Needs no Ray but for the last line, which is left out where Ray is not installed.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.forgeries import forgery_ratios
 from benchmarks.loops import bare_loop, proving
 from benchmarks.ratios import HEADING, Ratio, at_least, at_most
 from raypol.cluster.inventory import device_name
@@ -39,10 +40,12 @@ STEPS = 200
 
 
 def main() -> None:
-    """Run all benchmarks and print the table."""
+    """Run the benchmarks and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--repeats", type=int, default=7, help="pairs per ratio, at least 5 (default: 7)")
+    parser.add_argument("--repeats", type=int, default=5, help="pairs per ratio, at least 5 (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="forgeries of shorter proofs, T = 400 in place of 1000")
+    parser.add_argument("--only", choices=("loops", "forgeries"), help="one part of the table")
     arguments = parser.parse_args()
     if arguments.repeats < 5:
         parser.error("expected at least 5 repeats")
@@ -51,8 +54,12 @@ def main() -> None:
     device = torch.device(arguments.device)
     print(f"{device_name(arguments.device)}, torch {torch.__version__}, 1 thread; resnet8 on digits, batch 64, k = {K}")
     print(HEADING)
-    for ratio in _ratios(device, arguments.repeats):
-        print(ratio.line(), flush=True)
+    if arguments.only != "forgeries":
+        for ratio in _ratios(device, arguments.repeats):
+            print(ratio.line(), flush=True)
+    if arguments.only != "loops":
+        for line in forgery_ratios(device, arguments.repeats, quick=arguments.quick):
+            print(line if isinstance(line, str) else line.line(), flush=True)
 
 
 def _ratios(device: torch.device, repeats: int) -> Iterator[Ratio]:
