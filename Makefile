@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz zoo overhead bench paper-bench docs generate clean
+.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz zoo overhead bench frontier paper-bench docs generate clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -93,8 +93,11 @@ zoo: .venv/.ready  ## bad proofs by the hundred, each judged by every policy: no
 overhead: .venv/.ready  ## time that Tune, actors, Parquet and MLflow add to a trial (about 3 minutes)
 	$(BIN)/python -m benchmarks.overhead
 
-bench: .venv/.ready  ## the four ratios of docs/benchmarks.md (about 5 minutes)
+bench: .venv/.ready  ## the ratios of docs/benchmarks.md: loops, forgeries and their costs (about 15 minutes)
 	$(BIN)/python -m benchmarks
+
+frontier: .venv/.ready  ## the fronts of error against cost, small: every attack and declaration, a figure and a table (about 10 minutes)
+	$(BIN)/python sweeps/frontier.py --size smoke --results results/frontier --yes
 
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
 	$(BIN)/python -m benchmarks.paper_scale

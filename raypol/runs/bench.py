@@ -26,7 +26,7 @@ from raypol.core.spoofing.declarations import Declares
 from raypol.core.spoofing.grants import USUAL, Grant
 from raypol.core.spoofing.method import spoof_recipe
 from raypol.core.spoofing.scene import Crafted, Scene
-from raypol.core.spoofing.seal import seal_spoof
+from raypol.core.spoofing.seal import seal_spoof, start_clock
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import Trajectory
 from raypol.core.training.prover import record_training
@@ -287,9 +287,15 @@ class _Bench:
         num = min(self.plan.intervals, recipe.num_intervals) if method.independent else recipe.num_intervals
         sink = MemoryProof(recipe, len(self.dataset))
         with counter or nullcontext():
+            stop = start_clock(scene)
+            scene.trajectory.checkpoint(0)  # W_0 is found at first use, once
+            begun = _Spent(cost=stop(), flops=counter.counted.flops if counter else 0.0)
+            scene.shared.clear()
             cost = seal_spoof(method, scene, attack, None, sink, first=num, on_interval=scene.progress.append)
         once = scene.once_for_all()
-        spent = _Spent(cost=cost, flops=counter.counted.flops if counter else 0.0).minus(once)
+        flops = counter.counted.flops - begun.flops if counter else 0.0
+        spent = _Spent(cost=cost, flops=flops).minus(once)
+        once = _summed([begun, once])
         return _Run(steps=sum(made.interval.num_steps for made in scene.progress), spent=spent, once=once)
 
     def choices(self, attack: Any) -> SpoofConfig:  # noqa: ANN401 - any configuration

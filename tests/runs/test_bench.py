@@ -40,6 +40,7 @@ def test_null_costs_what_carrying_the_state_costs(digits: Dataset) -> None:
     assert costs(digits, "null")["null"].gradient_evals == 1
     free = costs(digits, "null", declares="no_momentum")["null"]
     assert (free.gradient_evals, free.forward_passes, free.flops) == (0, 0, 0)
+    assert free.once > 0, "W_0 is found once"
 
 
 def test_a_search_costs_what_its_iterations_cost(digits: Dataset) -> None:
