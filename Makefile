@@ -93,10 +93,10 @@ zoo: .venv/.ready  ## bad proofs by the hundred, each judged by every policy: no
 overhead: .venv/.ready  ## time that Tune, actors, Parquet and MLflow add to a trial (about 3 minutes)
 	$(BIN)/python -m benchmarks.overhead
 
-bench: .venv/.ready  ## the ratios of docs/benchmarks.md: loops, forgeries and their costs (about 15 minutes)
+bench: .venv/.ready  ## the ratios of docs/benchmarks.md: loops, forgeries and their costs (about 25 minutes)
 	$(BIN)/python -m benchmarks
 
-frontier: .venv/.ready  ## the fronts of error against cost, small: every attack and declaration, a figure and a table (about 10 minutes)
+frontier: .venv/.ready  ## the fronts of error against cost, small: every attack and declaration, a figure and a table (95 trials)
 	$(BIN)/python sweeps/frontier.py --size smoke --results results/frontier --yes
 
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
