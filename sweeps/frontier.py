@@ -21,12 +21,12 @@ AS_TRAINED = {"spoof.augmentation": "honest"}
 
 ARMS: dict[str, Any] = {
     "null": "null",
+    "infinitesimal": "infinitesimal",
     "selected": "selected",
     "null, W_0 in the KS ball": Arm("null", {**NO_MOMENTUM, "trajectory.start": "ks_ball"}),
     "null, W_0 and order bound": Arm("null", {**NO_MOMENTUM, **BOUND}),
     "null, statistics exact": Arm("null", {**NO_MOMENTUM, "spoof.buffers": "exact"}),
     # These declare something of their own, or need a rule that trains: one declaration for all.
-    "infinitesimal": Arm("infinitesimal", HONEST_RULE),
     "forged_momentum": Arm("forged_momentum", HONEST_RULE),
     "blindfold": Arm("blindfold", {**HONEST_RULE, "spoof.grants": ("usual", "selection")}),
     "amortized": Arm("amortized", NO_MOMENTUM),

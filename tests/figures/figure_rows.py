@@ -16,6 +16,7 @@ from raypol.core.distances import METRICS
 from raypol.core.scoring import CONTROLS
 from raypol.figures.image_pairs import ImagePairs
 from raypol.store.results.rows import TrialRow
+from raypol.store.results.verdict_rows import VerdictRow
 
 ATTACKS = ("null", "infinitesimal", "forged_momentum", "I-tail", "II", "III-gradient", "III-loss", "III-invisible")
 POINTS = ((20, 10), (60, 10), (120, 20))
@@ -55,6 +56,15 @@ def honest_row(**changes: Any) -> TrialRow:  # noqa: ANN401
     values: dict[str, Any] = {f"error_{m}": 0.05 for m in METRICS} | {f"jump_{m}": 0.06 for m in METRICS}
     fields = {**values, "device_s": 5.0, "size_bytes": 16_000_000, "success": None, "success_strict": None, **changes}
     return row("honest", 1000, **fields)
+
+
+def says(policy: str, trial: TrialRow, *, accepted: bool = True) -> VerdictRow:
+    """The policy's verdict on a trial."""
+    return VerdictRow(
+        sweep_id="s", trial_id=trial.trial_id, proof_id="p", arm=trial.arm, policy=policy, policy_sha256="0" * 64, nonce=1,
+        selection="all", replayed=6, num_intervals=6, unjudged=0, outcome="accepted" if accepted else "rejected",
+        accepted=accepted, rejected_by="" if accepted else "replay", verdict_sha256="0" * 64, verdict="{}",
+    )  # fmt: skip
 
 
 def demo_rows() -> list[TrialRow]:

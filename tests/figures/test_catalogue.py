@@ -32,6 +32,7 @@ from tests.figures.figure_rows import (
     judged,
     legend,
     row,
+    says,
 )
 from tests.figures.six_panels.test_figure import range_row
 
@@ -60,6 +61,7 @@ MATERIALS: dict[str, Material] = {
         ],
         pairs=[image_pairs(), image_pairs("II", n=0)],
         ranges=[range_row("II", low=20.0, high=60.0)],
+        verdicts=[says("strict", judged("II", 60))],
     ),
     "foreign": material([honest_row(), row("_$x$\n{y}", dataset="$d$", model="\\frac", device="\t", device_name="$")]),
 }

@@ -9,8 +9,7 @@ from raypol.figures import save
 from raypol.figures.frontier import costs_of, policy_fronts
 from raypol.figures.series import settings_of
 from raypol.store.results.rows import TrialRow
-from raypol.store.results.verdict_rows import VerdictRow
-from tests.figures.figure_rows import assert_well_laid, honest_row, legend, lines, row, words, xy
+from tests.figures.figure_rows import assert_well_laid, honest_row, legend, lines, row, says, words, xy
 
 
 def at(arm: str, cost: float, error: float, **changes: Any) -> TrialRow:  # noqa: ANN401
@@ -19,14 +18,6 @@ def at(arm: str, cost: float, error: float, **changes: Any) -> TrialRow:  # noqa
     fields |= {"trial_id": f"{arm} {cost} {error}", "proof_reference": "honest", "trajectory": "linear"}
     fields |= {"device_s": 4.0 * cost + 1.0, "writing_s": 1.0, "start": "rank_matched", "claimed_l2": 0.0}
     return row(arm, 60, **{**fields, **changes})
-
-
-def says(policy: str, trial: TrialRow, *, accepted: bool = True) -> VerdictRow:
-    return VerdictRow(
-        sweep_id="s", trial_id=trial.trial_id, proof_id="p", arm=trial.arm, policy=policy, policy_sha256="0" * 64, nonce=1,
-        selection="all", replayed=6, num_intervals=6, unjudged=0, outcome="accepted" if accepted else "rejected",
-        accepted=accepted, rejected_by="" if accepted else "replay", verdict_sha256="0" * 64, verdict="{}",
-    )  # fmt: skip
 
 
 HONEST = honest_row(proof_id="honest", device_s=5.0, writing_s=1.0)

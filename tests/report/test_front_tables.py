@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from raypol.report.conclusions import conclude
 from raypol.report.front_tables import front_sentences, fronts_tables
-from tests.figures.test_frontier import DEAR, FREE, HONEST, ROWS, TRUE, VERDICTS, says
+from tests.figures.figure_rows import says
+from tests.figures.test_frontier import DEAR, FREE, HONEST, ROWS, TRUE, VERDICTS
 
 PUBLISHED = [replace(row, attack={"II": "ii", "steered": "steered"}.get(row.arm, row.attack)) for row in ROWS]
 

@@ -5,6 +5,7 @@ The value is JSON with the fields that the page's "Share" button writes; fields 
 """
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from raypol.store.escaping import without_secrets
@@ -30,6 +31,7 @@ _SECTIONS: Final = {
     _DETAILS: "Error against cost, error over training",
 }
 """Titles by key: every chart names its section, and MLflow takes 5,000 characters of state in all."""
+_MOST_CHARACTERS: Final = 4990
 _OF_A_STRENGTH: Final = ("success", "ratio_time", "ratio_error_l2")
 """What the chart of a strength shows; that of all trials has every headline."""
 
@@ -62,10 +64,17 @@ def put_views(client: "MlflowClient", experiment_id: str) -> None:
 
 
 def view_state() -> dict[str, Any]:
-    """State of the page; charts of a strength that no run has stay hidden."""
+    """State of the page: a chart for each strength as far as MLflow's limit of a tag goes; those that no run has stay hidden."""
+    strengths = [column.name for column in columns_of(TrialRow, "strength")]
+    while len(json.dumps(state := _state(strengths), separators=(",", ":"))) > _MOST_CHARACTERS:
+        strengths.pop()
+    return state
+
+
+def _state(strengths: Sequence[str]) -> dict[str, Any]:
     charts = [
         _parallel("asked"),
-        *(_parallel(column.name, column.name) for column in columns_of(TrialRow, "strength")),
+        *(_parallel(name, name) for name in strengths),
         _chart("cost", "SCATTER", _DETAILS, xaxis=_metric("ratio_time"), yaxis=_metric("ratio_error_l2")),
         _chart(
             "training", "LINE", _DETAILS, metricKey="eps_repr_l2", selectedMetricKeys=["eps_repr_l2"], xAxisKey="step",

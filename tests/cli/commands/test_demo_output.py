@@ -8,6 +8,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from raypol.report.conclusions import conclude
+from raypol.store.results.verdict_rows import VerdictRow
 from tests.conftest import Shown
 from tests.studies import query
 
@@ -24,13 +25,18 @@ def words(line: str) -> list[str]:
     return done.stdout.split("\0")[:-1]
 
 
+def judged(shown: Shown) -> list[VerdictRow]:
+    return [verdict for outcome in shown.second.outcomes for verdict in outcome.judged]
+
+
 def test_the_output_says_it_all(shown: Shown) -> None:
     rows = [outcome.row for outcome in shown.second.outcomes]
-    found = conclude(rows)
+    found = conclude(rows, judged(shown))
     words_of_it = " ".join(shown.out.split())
     for sentence in found.summary:
         assert sentence in words_of_it
-    (table,) = found.tables
+    table, fronts = found.tables
+    assert {line[1] for line in fronts.lines} <= {row.arm for row in rows}
     for arm, points, *_ in table.lines:
         assert re.search(rf"^{re.escape(arm)} +{points} ", shown.out, flags=re.MULTILINE), arm
     assert "Traceback" not in shown.out + shown.err
@@ -46,7 +52,7 @@ def test_mlflow_has_the_same_conclusions(shown: Shown) -> None:
     sweep = f"tags.`raypol.sweep_id` = '{shown.second.study.sweep_id}'"
     (summary,) = client.search_runs([experiment.experiment_id], f"tags.`raypol.summary` = 'true' AND {sweep}")
     note = summary.data.tags["mlflow.note.content"]
-    assert conclude([outcome.row for outcome in shown.second.outcomes]).markdown() in note
+    assert conclude([outcome.row for outcome in shown.second.outcomes], judged(shown)).markdown() in note
     assert "| null |" in note
 
 
