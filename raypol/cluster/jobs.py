@@ -249,6 +249,8 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
         cost, stats = read_sealing(record)
         manifest = read_manifest(paths.proof(job.proof_id))
         return SpoofOutcome(cost=cost, stats=stats, manifest=manifest, reused=True)
+    if not job.shards:
+        _scenes.clear()  # what an earlier try made once would cost nothing now
     method, scene = _spoof_scene(job)
     shards = [job.shard_location(shard) for shard in job.shards]
     sealed: list[CraftStats] = []

@@ -1,6 +1,7 @@
 """The fronts: under each policy, the least error of an accepted spoof at each cost, and who reaches it."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,8 @@ class PolicyFront:
     """By arm: cost and error in units of the honest proof's."""
     front: Sequence[tuple[str, Costed, TrialRow]]
     """Those that no other accepted spoof beats, by rising cost."""
+    judged: frozenset[str]
+    """Trials that it judged."""
 
     def error_at(self, cost: float) -> float:
         """The least error of an accepted spoof at this cost or less; infinite if there is none."""
@@ -53,7 +56,7 @@ class PolicyFront:
 
 
 def costs_of(rows: Sequence[TrialRow]) -> dict[str, Costed]:
-    """Cost and error by trial, of spoofs that ended well and have an honest row to compare with.
+    """Cost and error by trial, of spoofs that ended well on the prover's own kind of device, which is not simulated.
 
     Cost: device seconds without waiting for writes, over the honest proof's. Error: the largest of the four ratios.
     """
@@ -61,7 +64,7 @@ def costs_of(rows: Sequence[TrialRow]) -> dict[str, Costed]:
     found = {}
     for row in rows:
         proof = honest.get(row.proof_reference or "")
-        if row.is_honest or not row.is_ok or proof is None:
+        if row.is_honest or not row.is_ok or proof is None or is_not_comparable(row):
             continue
         whole = _working_s(proof)
         error = max((real(getattr(row, f"ratio_error_{m}")) for m in METRICS), key=lambda v: (math.isnan(v), v))
@@ -71,19 +74,31 @@ def costs_of(rows: Sequence[TrialRow]) -> dict[str, Costed]:
     return found
 
 
+def is_not_comparable(row: TrialRow) -> bool:
+    """True if the seconds of a spoof do not compare with the proof's: another device, or one that was only declared."""
+    return row.simulated or (bool(row.prover_device_name) and row.device_name != row.prover_device_name)
+
+
 def policy_fronts(setting: Setting, verdicts: Iterable[VerdictRow]) -> list[PolicyFront]:
     """The front of each policy that judged a spoof of this setting, in the order in which they come."""
     costs = costs_of(setting.rows)
     rows = {row.trial_id: row for row in setting.rows if row.trial_id in costs and not row.claims_other_model}
-    accepted: dict[str, dict[str, list[tuple[Costed, TrialRow]]]] = {}
+    accepted: dict[tuple[str, str], dict[str, list[tuple[Costed, TrialRow]]]] = {}
+    judged: dict[tuple[str, str], set[str]] = {}
     for verdict in verdicts:
         row = rows.get(verdict.trial_id)
         if row is None:
             continue
-        arms = accepted.setdefault(verdict.policy, {})
+        key = verdict.policy, verdict.policy_sha256
+        arms = accepted.setdefault(key, {})
+        judged.setdefault(key, set()).add(row.trial_id)
         if verdict.accepted:
             arms.setdefault(row.arm, []).append((costs[row.trial_id], row))
-    return [PolicyFront(policy, arms, _front(arms)) for policy, arms in accepted.items()]
+    names = Counter(name for name, _ in accepted)
+    return [
+        PolicyFront(name if names[name] == 1 else f"{name} {sha[:8]}", arms, _front(arms), frozenset(judged[name, sha]))
+        for (name, sha), arms in accepted.items()
+    ]
 
 
 def frontier(rows: Sequence[TrialRow], verdicts: Sequence[VerdictRow]) -> Figure:
@@ -176,13 +191,15 @@ def _draw(
 
 def _jumps(setting: Setting) -> dict[int, float]:
     """Error of no update at all by T', over the honest proof's: the largest of the four ratios, least over trials."""
-    honest = {row.proof_id: row for row in setting.honest}
     found: dict[int, float] = {}
     for row in setting.spoofs:
-        proof = honest.get(row.proof_reference or "")
-        if proof is None or row.claims_other_model or row.trajectory != "linear" or row.start != "rank_matched":
+        if row.claims_other_model or row.trajectory != "linear" or row.start != "rank_matched":
             continue
-        ratios = [real(getattr(row, f"jump_{m}")) / (real(getattr(proof, f"error_{m}")) or math.nan) for m in METRICS]
+        # The proof's error, by which the row's own was divided.
+        proofs = {
+            m: real(getattr(row, f"error_{m}")) / (real(getattr(row, f"ratio_error_{m}")) or math.nan) for m in METRICS
+        }
+        ratios = [real(getattr(row, f"jump_{m}")) / (proofs[m] or math.nan) for m in METRICS]
         if all(map(math.isfinite, ratios)):
             found[row.steps] = min(max(ratios), found.get(row.steps, math.inf))
     return found
@@ -221,5 +238,7 @@ def _notes(
         for one in fronts[:_MOST_POLICIES]:
             arms = list(dict.fromkeys(arm for arm, _, _ in one.front))
             notes.append(f"On the front under {one.policy}{where}: {list_briefly(arms) or 'nothing, it accepts none'}.")
+    away = [row.arm for setting, _ in shown for row in setting.spoofs if is_not_comparable(row)]
+    notes += note_names("Not drawn, on another device than the prover's or on a simulated one", sorted(set(away)))
     notes += note_names("Fronts not drawn", policies[_MOST_POLICIES:])
     return [*notes, *note_not_measured([row for row in rows if row.is_ok])]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from raypol.core.attacks import sources
-from raypol.figures.frontier import PolicyFront, costs_of, policy_fronts
+from raypol.figures.frontier import PolicyFront, policy_fronts
 from raypol.figures.series import Setting, settings_of
 from raypol.figures.style.axes import short_number
 from raypol.figures.style.notes import list_briefly
@@ -41,14 +41,16 @@ def fronts_tables(rows: Sequence[TrialRow], verdicts: Sequence[VerdictRow]) -> l
 
 def _fronts_table(setting: Setting, verdicts: Sequence[VerdictRow]) -> Table:
     """A line per policy and published attack: its least error among the accepted, and how far the front is below and cheaper."""
-    published, costs = sources(), costs_of(setting.rows)
+    published = sources()
     lines = []
     for one in policy_fronts(setting, verdicts):
         for arm in dict.fromkeys(row.arm for row in setting.spoofs if row.attack in published):
             own = one.accepted.get(arm, ())
             paper = published[next(row.attack for row in setting.spoofs if row.arm == arm)]
             if not own:
-                tried = sum(row.arm == arm and row.trial_id in costs for row in setting.spoofs)
+                tried = sum(row.arm == arm and row.trial_id in one.judged for row in setting.spoofs)
+                if not tried:
+                    continue
                 lines.append([one.policy, arm, paper, f"none of {tried} accepted", "", "", "", ""])
                 continue
             (cost, error), row = min(own, key=lambda one: (one[0][1], one[0][0]))

@@ -28,7 +28,7 @@ from raypol.store.results_folder import ResultsFolder
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand(RunnerOptions):
-    """The whole loop on real data: an honest proof, eight kinds of spoofs, two verifiers, tables, figures. 2 to 4 minutes."""
+    """The whole loop on real data: an honest proof, eight kinds of spoofs, five policies, tables, figures. About 2 minutes."""
 
     results: str = "results/demo"
     """Results folder: a local path."""

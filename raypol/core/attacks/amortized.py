@@ -137,6 +137,7 @@ def _perturb(scene: Scene, config: Amortized) -> _Stock:
 
 
 METHOD = AttackMethod(
+    shares_work=True,
     config=Amortized,
     craft=craft,
     path=choosing_points,

@@ -102,16 +102,14 @@ class _Curve:
 
     def __init__(self, scene: Scene, config: Connected) -> None:
         self._scene, self._config, self._straight = scene, config, scene.trajectory
-        self._middle: dict[str, Tensor] | None = None
 
     def weights(self, step: int) -> dict[str, Tensor]:
         """W_t by name; exactly W_0 at step 0 and exactly W_T at step T'."""
         T = self._scene.recipe.steps
         if step in (0, T):
             return self._straight.weights(step)
-        if self._middle is None:
-            self._middle = _trained_middle(self._scene, self._straight, self._config)
-        return _point(self._straight.weights(0), self._middle, self._straight.weights(T), step / T)
+        middle = self._scene.once("middle", lambda: _trained_middle(self._scene, self._straight, self._config))
+        return _point(self._straight.weights(0), middle, self._straight.weights(T), step / T)
 
     def checkpoint(self, step: int) -> Checkpoint:
         """W_t with the statistics that it has on A's data."""
@@ -172,6 +170,7 @@ def _inputs(scene: Scene, sources: npt.NDArray[np.int64]) -> Tensor:
 
 
 METHOD = AttackMethod(
+    shares_work=True,
     config=Connected,
     craft=craft,
     path=path,

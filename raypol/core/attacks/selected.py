@@ -153,6 +153,7 @@ def work(config: Selected, recipe: Recipe, num_points: int) -> float:
 
 
 METHOD = AttackMethod(
+    shares_work=True,
     config=Selected,
     craft=craft,
     declare=declare,

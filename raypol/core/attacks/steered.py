@@ -185,4 +185,11 @@ def _norm(tensors: Weights) -> float:
     return float(torch.stack([t.double().square().sum() for t in tensors.values()]).sum().sqrt())
 
 
-METHOD = AttackMethod(config=Steered, craft=craft, sequential=lambda _, __: True, independent=False)
+METHOD = AttackMethod(
+    ignores=("path", "buffers"),
+    uses_also=lambda config: ("policy",) if config.envelope else (),
+    config=Steered,
+    craft=craft,
+    sequential=lambda _, __: True,
+    independent=False,
+)

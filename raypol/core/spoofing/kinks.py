@@ -76,7 +76,8 @@ class Kinks(TorchFunctionMode):
             slope = _slope(name, args, kwargs)
             side = (args[0] if args else kwargs["input"]).detach()
             # Multiplying by a factor is several times faster than choosing by a mask.
-            self.noted.append((side > 0).to(side.dtype).clamp_(min=slope) if slope else side.clamp(min=0.0).sign_())
+            positive = side.clamp(min=0.0).sign_()
+            self.noted.append(slope + (1.0 - slope) * positive if slope else positive)
             return func(*args, **kwargs)
         x = args[0] if args else kwargs["input"]
         in_place = name.endswith("_") or kwargs.get("inplace", False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
 
@@ -16,6 +16,7 @@ from raypol.core.spoofing.spoof_config import SpoofConfig, declare, declare_as_r
 from raypol.core.spoofing.trajectory import Trajectory, WeightPath
 from raypol.core.training.trainer import Trainer
 
+Ignored = Literal["path", "buffers"]
 C = TypeVar("C")
 C_contra = TypeVar("C_contra", contravariant=True)
 
@@ -44,8 +45,14 @@ class AttackMethod(Generic[C]):
     """False: an interval cannot be crafted without all before it."""
     declares_trace: bool = False
     """True: what the honest proof declares is declared as it is, its seed too; a choice that contradicts it is refused."""
+    shares_work: bool = False
+    """True if all intervals share work that is made once: then no sample of them tells what the whole costs."""
     uses: tuple[Grant, ...] = ("weights",)
     """What the attack needs to be granted, besides what `SpoofConfig`'s choices use."""
+    uses_also: Callable[[C], tuple[Grant, ...]] = lambda _: ()
+    """What it needs besides under some hyperparameters."""
+    ignores: tuple[Ignored, ...] = ()
+    """Choices of A that change nothing here, for training decides instead: others than the usual ones are refused."""
     source: str = ""
     """The paper that published it; empty = measured first in this project."""
     path: Callable[[Scene, C], WeightPath] = lambda scene, _: scene.trajectory
@@ -86,13 +93,24 @@ def spoof_recipe(
         InputError: choices that contradict each other.
     """
     name = type(attack).__name__
-    check_granted(dict(used_by_choices(spoof, honest)) | dict.fromkeys(method.uses, f"attack {name}"), spoof.grants)
+    needed = (*method.uses, *method.uses_also(attack))
+    check_granted(dict(used_by_choices(spoof, honest)) | dict.fromkeys(needed, f"attack {name}"), spoof.grants)
+    for choice in method.ignores:
+        chosen, usual = (_choice(choices, choice) for choices in (spoof, SpoofConfig()))
+        if chosen != usual:
+            raise InputError(
+                f"attack {name} contradicts {choice} {chosen}: it really trains, expected {choice} {usual}"
+            )
     if "own_points" in method.uses and spoof.augmentation == "honest" and honest.transform.is_random:
         raise InputError(
             f"attack {name} contradicts augmentation honest: it crafts points, which a replay would crop and flip anew"
         )
     recipe = declare_as_recorded(honest, spoof) if method.declares_trace else declare(honest, spoof, dataset)
     return method.declare(recipe, attack)
+
+
+def _choice(spoof: SpoofConfig, name: Ignored) -> str:
+    return spoof.trajectory.path if name == "path" else spoof.buffers
 
 
 def make_scene(

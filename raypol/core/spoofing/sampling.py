@@ -10,7 +10,7 @@ intervals may err more, at a stated confidence, in any one metric.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -74,7 +74,7 @@ def lead_in(recipe: Recipe, spoof: SpoofConfig, *, forges_state: bool) -> int:
     """
     statistics = math.ceil(math.log(_FADED) / math.log(_KEPT) / recipe.interval) if spoof.buffers == "exact" else 0
     if spoof.carry != "exact" or forges_state or state_depends_on(recipe) != "gradients":
-        return min(statistics, _MAX_LEAD)
+        return statistics
     options = recipe.optimizer.options
     if recipe.optimizer.name == "SGD":
         kept = float(options.get("momentum", 0.0))
@@ -88,7 +88,7 @@ def lead_in(recipe: Recipe, spoof: SpoofConfig, *, forges_state: bool) -> int:
             f"an estimate with carry exact needs an optimizer that forgets within {_MAX_LEAD} intervals; {recipe.optimizer.name} "
             f"with k = {recipe.interval} does not: use carry restart, or no estimate"
         )
-    return max(int(intervals), min(statistics, _MAX_LEAD))
+    return max(int(intervals), statistics)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +145,7 @@ def seal_sample(
             done = index
         if start is not None:
             background.write_checkpoint(_end(method, scene, config, done, start))
-    return SampleCost(total=stop(), interval_s=tuple(seconds))
+    return SampleCost(total=replace(stop(), writing_s=background.waited_s), interval_s=tuple(seconds))
 
 
 def _end(

@@ -112,8 +112,9 @@ class Trajectory:
                 start = rank_matched(target, laws, generator(seed, "rank-matched W_0"))
         if self.config.initial == "published":  # the published verifier never looks at constants, a strict one does
             start |= {name: target[name].clone() for name, law in laws.items() if isinstance(law, Constant)}
-        # A frozen tensor that moved would show in every replay; W_T's own was once a legal draw.
-        start |= {name: target[name] for name in self._frozen if not isinstance(laws[name], Given)}
+        if self.config.start not in BOUND_STARTS:
+            # A frozen tensor that moved would show in every replay; W_T's own was once a legal draw.
+            start |= {name: target[name] for name in self._frozen if not isinstance(laws[name], Given)}
         return {name: tensor.to(target[name].dtype) for name, tensor in start.items()}
 
     def progress(self, step: int) -> float:

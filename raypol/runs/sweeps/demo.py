@@ -36,10 +36,10 @@ ARMS: Final[Mapping[str, Any]] = {
     "steered": "steered",
 }
 """Arm -> attack. III-invisible is the loss objective by signed steps inside linf <= 8/255."""
-LONG: Final = ("null", "infinitesimal", "forged_momentum", "null, no momentum", "steered")
-"""Arms that also claim as many steps as the honest training made: they cost nothing, or no more than it."""
+LONG: Final = ("infinitesimal", "null, no momentum", "steered")
+"""Arms that also claim as many steps as the honest training made: those on the fronts."""
 
-POINTS: Final = ((50, 10), (160, 10))
+POINTS: Final = ((50, 10), (100, 10))
 """(T', k): few large moves that the verifier sees, and a length at which they hide."""
 
 SHARE: Final = "9f3c52d81be07a64" * 2

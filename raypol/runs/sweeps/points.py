@@ -51,6 +51,10 @@ def check_space(design: Design, search: Search) -> None:
         if is_domain(values) and search == "grid":
             raise InputError(f"axis {axis} is a distribution; expected --search random or optuna, or tune.grid_search")
     attacks = design.attacks().values()
+    for arm in design.arms:
+        for axis in design.choices(arm):
+            if decides_honest_side(axis):
+                raise InputError(f"arm {arm}: {axis} decides the honest proof, which all arms share: make it an axis")
     for axis in (changed for name, values in design.space.items() for changed in changed_axes(name, values)):
         if axis.startswith("attack.") and not any(hasattr(a, axis.removeprefix("attack.")) for a in attacks):
             known = sorted({f.name for a in attacks if is_dataclass(a) for f in fields(a)})

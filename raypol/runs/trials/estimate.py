@@ -36,7 +36,8 @@ _PER_SHARD: Final = 8
 
 def is_estimated(study: Study, trial: Trial, recipe: Recipe) -> bool:
     """True if a sample saves work: there are more intervals than asked for, and they can be made apart."""
-    return 0 < study.estimate < recipe.num_intervals and method_of(trial.attack).independent
+    method = method_of(trial.attack)
+    return 0 < study.estimate < recipe.num_intervals and method.independent and not method.shares_work
 
 
 def estimate_trial(

@@ -159,3 +159,26 @@ def test_chosen_batches_contradict_an_order_of_the_verifiers(stolen: MemoryProof
     choices = claiming(steps=20, interval=10, data_order="declared")
     with pytest.raises(InputError, match="pool 2 contradicts data_order declared"):
         forge(Steered(pool=2), stolen, dataset, choices)
+
+
+def test_knowing_the_envelope_has_to_be_granted(stolen: MemoryProof, dataset: Dataset) -> None:
+    choices = claiming(steps=20, interval=10, grants=("usual", "interval", "no_policy"))
+    forge(Steered(schedule="optimal"), stolen, dataset, choices)
+    with pytest.raises(InputError, match="uses policy"):
+        forge(Steered(schedule="optimal", envelope=(1.0,)), stolen, dataset, choices)
+
+
+@pytest.mark.parametrize("attack", ["steered", "glue", "retrain", "continue", "subtract"])
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"trajectory": TrajectoryConfig(path="eased")}, "contradicts path eased: it really trains, expected path linear"),
+        ({"buffers": "exact"}, "contradicts buffers exact: it really trains, expected buffers linear"),
+    ],
+    ids=["path", "buffers"],
+)
+def test_choices_that_would_change_nothing_are_refused(
+    attack: str, choices: dict[str, Any], words: str, stolen: MemoryProof, dataset: Dataset
+) -> None:
+    with pytest.raises(InputError, match=words):
+        forge(find_attack(attack), stolen, dataset, claiming(steps=20, interval=10, **choices))

@@ -36,6 +36,14 @@ def leaky_net(*, in_channels: int, num_classes: int) -> nn.Module:
     return _Net(in_channels, num_classes, nn.LeakyReLU(0.2))
 
 
+def steep_net(*, in_channels: int, num_classes: int) -> nn.Module:
+    return _Net(in_channels, num_classes, nn.LeakyReLU(2.0))
+
+
+def folded_net(*, in_channels: int, num_classes: int) -> nn.Module:
+    return _Net(in_channels, num_classes, nn.LeakyReLU(-0.5))
+
+
 def in_place_net(*, in_channels: int, num_classes: int) -> nn.Module:
     return _Net(in_channels, num_classes, nn.ReLU(inplace=True))
 
@@ -63,7 +71,7 @@ def off(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("model", ["leaky_net", "in_place_net", "pooling_net", "resnet8"])
+@pytest.mark.parametrize("model", ["leaky_net", "steep_net", "folded_net", "in_place_net", "pooling_net", "resnet8"])
 @pytest.mark.parametrize("at_zero", [False, True])
 def test_the_slope_is_the_double_backwards(model: str, at_zero: bool) -> None:
     dataset = load_dataset("digits") if model == "resnet8" else tiny()

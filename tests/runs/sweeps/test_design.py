@@ -382,3 +382,10 @@ def test_an_arm_may_have_choices_of_its_own_which_win_over_axes() -> None:
     assert "choices free" in replace(design(), arms=arms).as_text()
     with pytest.raises(InputError, match=r"unknown axis 'spoof\.lenght'"):
         expand(replace(design(), arms={"odd": Arm("null", {"spoof.lenght": 3})}), "grid", samples=0, seed=0)
+
+
+@pytest.mark.parametrize("choice", ["interval", "seed", "train.lr", "thresholds.l2"])
+def test_an_arm_does_not_choose_the_honest_side(choice: str) -> None:
+    arms = {"odd": Arm("null", {choice: 1})}
+    with pytest.raises(InputError, match="decides the honest proof, which all arms share"):
+        expand(replace(design(), arms=arms), "grid", samples=0, seed=0)

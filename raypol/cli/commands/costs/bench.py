@@ -20,7 +20,7 @@ from raypol.core.spoofing.declarations import Declares
 from raypol.core.training.train_config import TrainConfig
 from raypol.report.tables import Table, TableColumn, shown, words
 from raypol.runs.bench import BenchPlan, measure_costs, this_computer
-from raypol.store.location import open_location
+from raypol.store.location import open_location, writable_folder
 from raypol.store.step_costs import BenchFile, MeasuredCost, check_comparable, read_bench_file, write_bench_file
 
 
@@ -80,6 +80,8 @@ class BenchCommand:
         )
         request = parse_device("gpu" if self.device == "cuda" else self.device)
         keep_freed_memory()
+        if self.out:
+            writable_folder(self.out.rpartition("/")[0] or ".")
         refused: dict[str, InputError] = {}
         with LocalRunner(dict.fromkeys(ROLES, request)) as runner, progress(ERR) as update:
             job = _Job(plan, request.torch_device, before, self.against or "", refused, bool(self.attack))

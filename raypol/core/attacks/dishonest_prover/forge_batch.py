@@ -140,7 +140,7 @@ def _allowed(scene: Scene, config: ForgeBatch) -> _Indices:
     forged = [interval for interval in recipe.intervals() if is_forged(interval, config)]
     denied = [trace.batches(one.start, one.start + 1)[0].indices[: config.denied] for one in forged]
     allowed = np.setdiff1d(np.arange(len(scene.dataset)), np.concatenate(denied))
-    needed = recipe.batch_size if config.redraw == "batch" else config.denied
+    needed = recipe.batch_size
     if len(allowed) < needed:
         raise InputError(
             f"denied {config.denied} in {len(forged)} batches leaves {len(allowed)} of {len(scene.dataset)} points, "
@@ -150,9 +150,10 @@ def _allowed(scene: Scene, config: ForgeBatch) -> _Indices:
 
 
 def _candidate(real: _Indices, allowed: _Indices, rng: torch.Generator, config: ForgeBatch) -> _Indices:
-    count = len(real) if config.redraw == "batch" else config.denied
-    fresh = allowed[torch.randperm(len(allowed), generator=rng)[:count].numpy()]
-    return np.concatenate([fresh, real[count:]])
+    anew = ~np.isin(real, allowed) if config.redraw == "denied" else np.ones(len(real), dtype=bool)
+    found = real.copy()
+    found[anew] = allowed[torch.randperm(len(allowed), generator=rng)[: int(anew.sum())].numpy()]
+    return found
 
 
 def _batch(scene: Scene, indices: _Indices) -> CraftedBatch:
@@ -197,6 +198,7 @@ class _Recorded:
 
 
 METHOD = AttackMethod(
+    ignores=("path", "buffers"),
     source="Thudi et al. 2022, arXiv:2110.11891",
     config=ForgeBatch,
     craft=craft,

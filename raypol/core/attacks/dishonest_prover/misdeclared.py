@@ -98,6 +98,7 @@ def _with_test_points(scene: Scene, step: int, batch: CraftedBatch, fraction: fl
 
 
 METHOD = AttackMethod(
+    ignores=("path", "buffers"),
     source="Choi et al. 2023, arXiv:2307.00682",
     config=Misdeclared,
     craft=craft,

@@ -134,17 +134,17 @@ class _Blended:
 
     def __init__(self, scene: Scene, config: Blend) -> None:
         self._scene, self._config, self._straight = scene, config, scene.trajectory
-        self._end: Checkpoint | None = None
 
     @property
     def end(self) -> Checkpoint:
         """W_B."""
-        if self._end is None:
-            stolen = self._straight.checkpoint(self._scene.recipe.steps)
-            laws = initial_laws(self._scene.trainer.fresh_model())
-            parameters = blended(self._straight.weights(0), stolen.parameters, laws, self._config)
-            self._end = repaired(self._scene, replace(stolen, parameters=parameters), self._config)
-        return self._end
+        return self._scene.once("blend", self._blend)
+
+    def _blend(self) -> Checkpoint:
+        stolen = self._straight.checkpoint(self._scene.recipe.steps)
+        laws = initial_laws(self._scene.trainer.fresh_model())
+        parameters = blended(self._straight.weights(0), stolen.parameters, laws, self._config)
+        return repaired(self._scene, replace(stolen, parameters=parameters), self._config)
 
     def weights(self, step: int) -> dict[str, Tensor]:
         """W_t by name; exactly W_0 at step 0 and exactly W_B at step T'."""

@@ -101,6 +101,7 @@ def _without_smallest(W: Tensor, share: float) -> Tensor:
 
 
 METHOD = AttackMethod(
+    ignores=("path", "buffers"),
     config=Continue,
     craft=craft,
     path=path,

@@ -79,8 +79,11 @@ def predict_labels(scene: Scene) -> Tensor:
     return torch.cat(found)
 
 
-METHOD = AttackMethod(config=Retrain, craft=craft, sequential=lambda _, __: True, independent=False, uses=())
+METHOD = AttackMethod(
+    ignores=("path", "buffers"), config=Retrain, craft=craft, sequential=lambda _, __: True, independent=False, uses=()
+)
 DISTIL = AttackMethod(
+    ignores=("path", "buffers"),
     config=Distil,
     craft=craft_distilled,
     sequential=lambda _, __: True,

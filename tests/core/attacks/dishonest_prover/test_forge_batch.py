@@ -68,6 +68,19 @@ def test_replacing_the_denied_point_alone_comes_nearer_than_whole_batches() -> N
     assert mean(errors(of_digits(10, redraw="denied"))) < 0.5 * mean(errors(of_digits(100)))
 
 
+@pytest.mark.parametrize("redraw", ["batch", "denied"])
+def test_no_point_that_is_denied_anywhere_is_recorded_in_a_forged_batch(redraw: str) -> None:
+    honest = trace()
+    made = small(denied=2, redraw=redraw, honest=honest)
+    first = [(honest.records[t].indices, made.proof.records[t].indices) for t in range(0, 12, 4)]
+    denied = {int(i) for real, _ in first for i in real[:2]}
+    for real, forged in first:
+        assert not denied & set(forged.tolist())
+        kept = [i for i, (a, b) in enumerate(zip(real, forged, strict=True)) if a == b]
+        if redraw == "denied":
+            assert len(kept) >= len(real) - len(denied)
+
+
 def test_the_difference_is_carried_to_the_end_of_longer_intervals() -> None:
     made = of_digits(10, interval=5)
     assert len(errors(made)) == 12
