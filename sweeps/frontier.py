@@ -9,7 +9,7 @@ from typing import Any
 
 from ray import tune
 
-from raypol import Design, SpoofConfig, Sweep, TrainConfig, run_sweep
+from raypol import Design, SpoofConfig, Sweep, TrainConfig, find_attack, run_sweep
 from raypol.core.verification.policies import find_policy, strict_trend
 from raypol.runs.sweeps.design import Arm
 
@@ -28,7 +28,6 @@ ARMS: dict[str, Any] = {
     "null, statistics exact": Arm("null", {**NO_MOMENTUM, "spoof.buffers": "exact"}),
     # These declare something of their own, or need a rule that trains: one declaration for all.
     "forged_momentum": Arm("forged_momentum", HONEST_RULE),
-    "blindfold": Arm("blindfold", {**HONEST_RULE, "spoof.grants": ("usual", "selection")}),
     "amortized": Arm("amortized", NO_MOMENTUM),
     "connected": Arm("connected", NO_MOMENTUM),
     "steered": Arm("steered", HONEST_RULE),
@@ -57,6 +56,10 @@ MORE: dict[str, Any] = {
     "add": Arm("add", HONEST_RULE),
 }
 """At paper size at every T'."""
+WHOLE_EPOCHS: dict[str, Any] = {
+    "blindfold": Arm(find_attack("blindfold", query_budget=1), {**HONEST_RULE, "spoof.grants": ("usual", "selection")}),
+}
+"""At T' = T, for an epoch needs more intervals than the verifier replays."""
 DIRECTED = replace(find_policy("strict+declared_rate+direction+initial_independence"), name="directed")
 POLICIES = (strict_trend, DIRECTED)
 
@@ -78,7 +81,7 @@ SWEEP = Sweep(
     question="Under each policy, what is the least error of an accepted spoof at each cost, and who reaches it?",
     paper=Design(
         train=TrainConfig(dataset="digits", model="resnet8", steps=1000, interval=10),
-        arms={**ARMS, **SEARCHING, **MORE},
+        arms={**ARMS, **SEARCHING, **MORE, **only_at(1000, WHOLE_EPOCHS)},
         space={
             "steps": tune.grid_search([50, 200, 500, 1000]),
             "spoof.declares": declared("honest_schedule", "no_momentum", "vanishing", "accumulator"),
@@ -89,7 +92,7 @@ SWEEP = Sweep(
     ),
     smoke=Design(
         train=SMALL,
-        arms={**ARMS, **only_at(40, SEARCHING | MORE)},
+        arms={**ARMS, **only_at(40, SEARCHING | MORE), **only_at(200, WHOLE_EPOCHS)},
         space={
             "steps": tune.grid_search([10, 40, 100, 200]),
             "spoof.declares": declared("honest_schedule", "no_momentum", "accumulator"),

@@ -39,7 +39,7 @@ ARMS: Final[Mapping[str, Any]] = {
 LONG: Final = ("infinitesimal", "null, no momentum", "steered")
 """Arms that also claim as many steps as the honest training made: those on the fronts."""
 
-POINTS: Final = ((50, 10), (100, 10))
+POINTS: Final = ((40, 10), (80, 10))
 """(T', k): few large moves that the verifier sees, and a length at which they hide."""
 
 SHARE: Final = "9f3c52d81be07a64" * 2
