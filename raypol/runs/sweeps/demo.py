@@ -93,7 +93,10 @@ def run_demo(
         command: the command line, for the report.
     """
     policies: tuple[Policy, ...] = (strict_trend,)
+    sweep_id = sweep_id or new_sweep_id()
+    study: Study | None = None
     if calibrate_on:
+        study = prepare_study(runner, results, train, sweep_id, on_progress=on_progress)
         seeds = [
             train.seed,
             *range(train.seed + 2, train.seed + 1 + calibrate_on),
@@ -116,14 +119,13 @@ def run_demo(
         for steps, interval, arm in where
     ]
     total = len(trials) + 2
-    sweep_id = sweep_id or new_sweep_id()
     about = About(question=QUESTION, num_trials=len(trials), search="demo", command=command)
     SweepRecord(results, sweep_id).write_about(about)
     on_progress("counting the work of the trials", 0, total)
     left = TimeLeft("trial")
     for trial, seconds in zip(trials, trial_seconds(trials, 0), strict=True):
         left.expect(trial.trial_id(sweep_id), trial.arm, seconds)
-    study = prepare_study(runner, results, train, sweep_id, on_progress=on_progress)
+    study = study or prepare_study(runner, results, train, sweep_id, on_progress=on_progress)
     on_progress("honest proof and reference", 1, total)
     honest = run_honest(runner, study, trials[0])
     on_outcome(honest.row, honest.intervals)
