@@ -102,7 +102,8 @@ def test_seconds_of_another_device_or_a_simulated_one_are_on_no_front(change: di
 
 def test_the_jump_is_over_the_errors_that_the_row_was_compared_with() -> None:
     """The same proof may be judged under two conditions, and has two rows."""
-    other = replace(HONEST, trial_id="other", **{f"error_{m}": 5e-5 for m in METRICS})
+    smaller: dict[str, Any] = {f"error_{m}": 5e-5 for m in METRICS}
+    other = replace(HONEST, trial_id="other", **smaller)
     for rows in ([HONEST, other, FREE], [other, HONEST, FREE]):
         (jump,) = lines(save.frontier(rows, []).axes[0], "jump 60")
         # error_m is 2 / 60 and ratio_error_m 0.5 in l2, 0.25 in the others: the proof's errors were 4 / 60 and 8 / 60

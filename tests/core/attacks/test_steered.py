@@ -162,7 +162,7 @@ def test_chosen_batches_contradict_an_order_of_the_verifiers(stolen: MemoryProof
 
 
 def test_knowing_the_envelope_has_to_be_granted(stolen: MemoryProof, dataset: Dataset) -> None:
-    choices = claiming(steps=20, interval=10, grants=("usual", "interval", "no_policy"))
+    choices = replace(claiming(steps=20, interval=10), grants=("usual", "interval", "no_policy"))
     forge(Steered(schedule="optimal"), stolen, dataset, choices)
     with pytest.raises(InputError, match="uses policy"):
         forge(Steered(schedule="optimal", envelope=(1.0,)), stolen, dataset, choices)
@@ -172,7 +172,10 @@ def test_knowing_the_envelope_has_to_be_granted(stolen: MemoryProof, dataset: Da
 @pytest.mark.parametrize(
     ("choices", "words"),
     [
-        ({"trajectory": TrajectoryConfig(path="eased")}, "contradicts path eased: it really trains, expected path linear"),
+        (
+            {"trajectory": TrajectoryConfig(path="eased")},
+            "contradicts path eased: it really trains, expected path linear",
+        ),
         ({"buffers": "exact"}, "contradicts buffers exact: it really trains, expected buffers linear"),
     ],
     ids=["path", "buffers"],
