@@ -45,6 +45,9 @@ RECORDED, FRESH = Conditions(augmentation="recorded"), Conditions(augmentation="
 _SEEDS = 3
 """Of errors, which rest on the seed alone."""
 _SLACK = 0.9
+CHOSEN = Selected(candidates=320)
+"""Out of five batches of points: a pass over all 1,437 costs as much as the rest of the spoof."""
+_CHOSEN_NAME = "selected of 320"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ def forgery_ratios(device: torch.device, repeats: int, *, quick: bool) -> Iterat
     setting.prove()  # warm-up
     stolen = setting.prove()
     yield from cheap_forgeries(setting, stolen, repeats)
-    yield from _selected_errors(setting, stolen, Selected(), "selected")
+    yield from _selected_errors(setting, stolen, CHOSEN, _CHOSEN_NAME)
     yield from _steered(setting, stolen)
     yield from _equivalents(setting, repeats)
     yield from search_ratios(setting, stolen, repeats)
@@ -97,10 +100,10 @@ def cheap_forgeries(setting: Setting, stolen: MemoryProof, repeats: int) -> Iter
         loops.append(bare_loop(stolen.recipe, setting.data, setting.device).wall_s)
         replays.append(_replaying(setting, stolen))
         nulls.append(setting.forge(stolen, "null", free).cost)
-        chosen.append(setting.forge(stolen, "selected", free).cost)
+        chosen.append(setting.forge(stolen, CHOSEN, free).cost)
     yield Ratio("proving / bare training loop", _over(proofs, loops), "<= 1.05", at_most(1.05), digits=3)
     yield Ratio("replaying / bare training loop", _over(replays, loops), "<= 1.05", at_most(1.05), digits=3)
-    for name, costs in (("null", nulls), ("selected", chosen)):
+    for name, costs in (("null", nulls), (_CHOSEN_NAME, chosen)):
         claim = f"{name}, no momentum, T' = T"
         evals = [float(cost.gradient_evals) for cost in costs]
         yield Ratio(f"{claim}: gradient evaluations", evals, "<= 0", at_most(0.0), digits=0)
