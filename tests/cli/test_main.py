@@ -344,7 +344,7 @@ def test_help_names_every_attack(run: Run) -> None:
 def test_hyperparameters_are_those_of_the_attacks_and_say_whose(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     found = options(run("spoof", "--help").out)
-    assert found["--iterations"] == "[i, i_tail, ii, iii] Iterations of the search. (default: the preset's)"
+    assert found["--iterations"] == "[amortized, i, i_tail, ii, iii] Iterations of the search. (default: the preset's)"
     assert found["--momentum"].startswith("[forged_momentum] ")
     for config in PRESETS.values():
         attack = type(config).__module__.rpartition(".")[2]

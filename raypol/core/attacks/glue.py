@@ -111,7 +111,7 @@ def _moved(begin: Tensor, end: Tensor, passed: float, steps: int) -> Tensor:
 
 
 METHOD = AttackMethod(
-    ignores=("path", "buffers"),
+    ignores=("path",),
     source="Choi et al. 2023, arXiv:2307.00682",
     config=Glue,
     craft=craft,
