@@ -18,8 +18,8 @@ from raypol.core.attacks.other_models.blend import Blend, blended, repaired
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.datasets.order import DataOrder
+from raypol.core.distances import cosine_of
 from raypol.core.models.initial_laws import RandomLaw, initial_laws
-from raypol.core.models.legal_starts import cosine_of
 from raypol.core.proof import Checkpoint, MemoryProof
 from raypol.core.protocol import prove
 from raypol.core.spoofing.method import make_scene, spoof_recipe

@@ -15,6 +15,16 @@ METRICS: Final[tuple[Metric, ...]] = get_args(Metric)
 _CHUNK: Final = 1 << 20
 
 
+def cosine_of(weights: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> float:
+    """Cosine of two sets of tensors, each as one vector, over the names of the first; NaN if one is all zero."""
+    product, squared, own = (
+        math.fsum(float((a[name].double() * b[name].double()).sum()) for name in weights)
+        for a, b in ((weights, others), (weights, weights), (others, others))
+    )
+    size = math.sqrt(squared) * math.sqrt(own)
+    return product / size if size > 0.0 else math.nan
+
+
 def nan_as_largest(value: float) -> float:
     """Key for sorting: NaN would hide behind a comparison, here it exceeds every number."""
     return math.inf if math.isnan(value) else value

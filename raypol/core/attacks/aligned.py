@@ -46,7 +46,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raypol.core.augment import to_unit
 from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError, check_whole, first_line, reject_choice
 from raypol.core.precision import arithmetic
@@ -56,11 +55,11 @@ from raypol.core.spoofing.method import AttackMethod, choosing_points
 from raypol.core.spoofing.objectives import (
     average_statistics,
     batch_loss,
-    model_input,
+    points_input,
     recording_norms,
     statistics_frozen,
 )
-from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
+from raypol.core.spoofing.scene import Crafted, Scene
 from raypol.core.training.optimizers import update
 
 Unit = Literal["auto", "points", "batches"]
@@ -114,9 +113,7 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: Aligned) 
         repeats = shares_to_places(fit(scene, interval, start, gradients, sketch), interval.num_steps)
         places = np.repeat(np.arange(len(offered)), repeats)
         chosen = [offered[places[j]] for j in torch.randperm(len(places), generator=rng).tolist()]
-    labels = scene.dataset.labels.cpu()
-    batches = [CraftedBatch(one, labels[torch.from_numpy(one)], None) for one in chosen]
-    return Crafted(interval=interval, batches=batches)
+    return Crafted(interval=interval, batches=[scene.plain(one) for one in chosen])
 
 
 def fit(scene: Scene, interval: Interval, start: Checkpoint, gradients: Tensor, sketch: "Sketch") -> _Matrix:
@@ -186,8 +183,7 @@ def batch_gradients(
     with statistics_frozen(trainer):
         for position, sources in enumerate(offered):
             where = torch.from_numpy(sources).to(trainer.device)
-            inputs = model_input(trainer, to_unit(trainer.dataset.pixels[where], trainer.dtype))
-            loss = batch_loss(trainer, inputs, trainer.dataset.labels[where], position=position)
+            loss = batch_loss(trainer, points_input(trainer, where), trainer.dataset.labels[where], position=position)
             slopes = torch.autograd.grad(loss, list(_trained(scene).values()), materialize_grads=True)
             found.append(sketch(torch.cat([slope.flatten() for slope in slopes])[None].cpu()))
             trainer.gradient_evals += 1
@@ -203,7 +199,7 @@ def per_sample_gradients(scene: Scene, start: Checkpoint, points: Tensor, sketch
     trainer = scene.trainer
     trainer.load(start)
     parts = torch.tensor_split(points.to(trainer.device), -(-len(points) // scene.recipe.batch_size))
-    inputs = [model_input(trainer, to_unit(trainer.dataset.pixels[part], trainer.dtype)) for part in parts]
+    inputs = [points_input(trainer, part) for part in parts]
     average_statistics(trainer, inputs)
     weights = {name: p.detach() for name, p in _trained(scene).items()}
 

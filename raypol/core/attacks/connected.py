@@ -48,14 +48,13 @@ import torch
 from torch import Tensor
 
 from raypol.core.attacks.null import craft
-from raypol.core.augment import to_unit
 from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError, check_whole
 from raypol.core.precision import is_inexact
 from raypol.core.proof import MAX_STEPS, Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.spoofing.method import AttackMethod
-from raypol.core.spoofing.objectives import average_statistics, model_input
+from raypol.core.spoofing.objectives import average_statistics, points_input
 from raypol.core.spoofing.scene import Scene
 from raypol.core.spoofing.trajectory import WeightPath
 
@@ -164,9 +163,7 @@ def _averaged(scene: Scene, claimed: Checkpoint, passes: int) -> dict[str, Tenso
 
 
 def _inputs(scene: Scene, sources: npt.NDArray[np.int64]) -> Tensor:
-    trainer = scene.trainer
-    pixels = trainer.dataset.pixels[torch.from_numpy(sources).to(trainer.device)]
-    return model_input(trainer, to_unit(pixels, trainer.dtype))
+    return points_input(scene.trainer, torch.from_numpy(sources).to(scene.trainer.device))
 
 
 METHOD = AttackMethod(

@@ -37,14 +37,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raypol.core.augment import to_unit
 from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError, check_whole
 from raypol.core.proof import MAX_BATCH, MAX_STEPS, Checkpoint, Interval, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.spoofing.method import AttackMethod, choosing_points
-from raypol.core.spoofing.objectives import model_input, statistics_frozen
-from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
+from raypol.core.spoofing.objectives import points_input, statistics_frozen
+from raypol.core.spoofing.scene import Crafted, Scene
 
 _Indices = npt.NDArray[np.int64]
 
@@ -89,8 +88,7 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: Selected)
     first = interval.index - interval.index % config.every if config.every else 0
     at = scene.recipe.interval_at(first).start if config.every else scene.recipe.steps
     order = scene.once(f"selected at {at}", lambda: _order(scene, config, at))
-    drawn = [order(step) for step in range(interval.start, interval.stop)]
-    batches = [CraftedBatch(sources, scene.dataset.labels[torch.from_numpy(sources)].cpu(), None) for sources in drawn]
+    batches = [scene.plain(order(step)) for step in range(interval.start, interval.stop)]
     return Crafted(interval=interval, batches=batches)
 
 
@@ -129,8 +127,8 @@ def point_losses(scene: Scene, points: Tensor) -> Tensor:
         parts = torch.tensor_split(points.to(trainer.device), -(-len(points) // scene.recipe.batch_size))
         for position, part in enumerate(parts):
             trainer.seed_draws("crafting dropout", position)
-            inputs = model_input(trainer, to_unit(trainer.dataset.pixels[part], trainer.dtype))
-            found.append(F.cross_entropy(trainer.logits(inputs), trainer.dataset.labels[part], reduction="none").cpu())
+            logits = trainer.logits(points_input(trainer, part))
+            found.append(F.cross_entropy(logits, trainer.dataset.labels[part], reduction="none").cpu())
             trainer.forward_passes += 1
     return torch.cat(found)
 

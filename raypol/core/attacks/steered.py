@@ -48,7 +48,9 @@ from raypol.core.errors import InputError, check_whole, reject_choice
 from raypol.core.proof import MAX_STEPS, Checkpoint, Interval
 from raypol.core.seeds import generator
 from raypol.core.spoofing.method import AttackMethod
+from raypol.core.spoofing.objectives import sum_of_squares
 from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
+from raypol.core.verification.stages import stage_of
 
 Schedule = Literal["even", "power", "envelope", "optimal"]
 _EXPONENT: Final = 1.25
@@ -139,7 +141,7 @@ def _helpful(scene: Scene, interval: Interval, start: Checkpoint, goal: Weights,
     best = pool[fall.argsort(descending=True)][: min(needed, -(-len(pool) // 2))]
     dealt = best.repeat(-(-needed // len(best)))[:needed][torch.randperm(needed, generator=rng)]
     points = dealt.view(interval.num_steps, -1)
-    return [CraftedBatch(row.numpy(), scene.dataset.labels[row], None) for row in points]
+    return [scene.plain(row.numpy()) for row in points]
 
 
 def _lead(scene: Scene, interval: Interval, config: Steered, course: _Course, move: Weights, gap: Weights) -> Weights:
@@ -177,12 +179,11 @@ def _expected(scene: Scene, step: int, config: Steered) -> float:
     """E_i of the interval that begins at this step, in some unit."""
     if not config.envelope:
         return math.pow(float(scene.trainer.lrs[step]), _EXPONENT)
-    stages = len(config.envelope)
-    return config.envelope[min(step * stages // scene.recipe.steps, stages - 1)]
+    return config.envelope[stage_of(step, scene.recipe.steps, len(config.envelope))]
 
 
 def _norm(tensors: Weights) -> float:
-    return float(torch.stack([t.double().square().sum() for t in tensors.values()]).sum().sqrt())
+    return float(sum_of_squares([t.double() for t in tensors.values()]).sqrt())
 
 
 METHOD = AttackMethod(

@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from raypol.core.distances import cosine_of
 from raypol.core.models.initial_laws import (
     MAX_DEVIATIONS,
     SIGNIFICANCE,
@@ -57,12 +58,8 @@ def closest_legal(target: Mapping[str, Tensor], laws: Mapping[str, Law], rng: to
         if not isinstance(law, RandomLaw) or not goal.numel():
             found[name] = draw(name, law, goal.shape, rng)
             continue
-        order = goal.flatten().argsort()
-        low, high = _band(goal.numel(), law)
-        clamped = goal.flatten()[order].double().clamp(low, high)
-        placed = torch.empty(goal.numel())
-        placed[order] = clamped.float()
-        found[name] = placed.reshape(goal.shape)
+        clamped = goal.flatten().sort().values.double().clamp(*_band(goal.numel(), law))
+        found[name] = in_order_of(goal, clamped.float())
     return found
 
 
@@ -85,7 +82,7 @@ def mixed(
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if cosine_of(at(middle), random) < cosine else (low, middle)
+        low, high = (middle, high) if not cosine_of(at(middle), random) >= cosine else (low, middle)
     return drawn | at(high)
 
 
@@ -94,13 +91,6 @@ def in_order_of(goal: Tensor, values: Tensor) -> Tensor:
     placed = torch.empty(goal.numel(), dtype=values.dtype)
     placed[goal.flatten().argsort()] = values.flatten().sort().values
     return placed.reshape(goal.shape)
-
-
-def cosine_of(weights: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> float:
-    """Cosine of two sets of tensors, each as one vector, over the names of the first; 0 if one is all zero."""
-    flat = [torch.cat([group[name].detach().double().flatten() for name in weights]) for group in (weights, others)]
-    norms = float(flat[0].norm() * flat[1].norm())
-    return float(flat[0] @ flat[1]) / norms if norms > 0.0 else 0.0
 
 
 def _rank_scores(goal: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from raypol.core.augment import normalise
+from raypol.core.augment import normalise, to_unit
 from raypol.core.spoofing.kinks import Kinks
 from raypol.core.training.trainer import Trainer
 
@@ -297,6 +297,11 @@ def perturbed_inputs(trainer: Trainer, X_nBCHW: Tensor, R: Tensor) -> tuple[list
 def model_input(trainer: Trainer, unit: Tensor) -> Tensor:
     """The model's input for points in [0, 1]: the declared normalisation."""
     return normalise(unit, trainer.recipe.transform).contiguous(memory_format=trainer.memory_format)
+
+
+def points_input(trainer: Trainer, where: Tensor) -> Tensor:
+    """The model's input for points of the trainer's dataset, by index on its device, as they are."""
+    return model_input(trainer, to_unit(trainer.dataset.pixels[where], trainer.dtype))
 
 
 def sum_of_squares(tensors: list[Tensor]) -> Tensor:

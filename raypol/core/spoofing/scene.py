@@ -107,8 +107,12 @@ class Scene:
 
     def ordinary(self, interval: Interval) -> list[CraftedBatch]:
         """The interval's batches as they are, unperturbed."""
-        drawn = [self.sources(step) for step in range(interval.start, interval.stop)]
-        return [CraftedBatch(sources, self.dataset.labels[torch.from_numpy(sources)], None) for sources in drawn]
+        return [self.plain(self.sources(step)) for step in range(interval.start, interval.stop)]
+
+    def plain(self, sources: npt.NDArray[np.int64]) -> CraftedBatch:
+        """A batch of these points as they are."""
+        where = torch.from_numpy(sources).to(self.dataset.labels.device)
+        return CraftedBatch(sources, self.dataset.labels[where].cpu(), None)
 
     def train(self, interval: Interval, batches: Sequence[CraftedBatch], start: Checkpoint) -> Checkpoint:
         """Where the declared updates on these batches lead from the recorded start, as an exact replay will find."""

@@ -17,7 +17,7 @@ import torch
 
 from raypol.core import hashing
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.distances import METRICS, Distances, nan_as_largest
+from raypol.core.distances import METRICS, Distances, cosine_of, nan_as_largest
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.proof import Interval, ProofSource, Recipe, final_checkpoint
 from raypol.core.seeds import derive_seed, generator
@@ -215,12 +215,6 @@ def _memory(source: ProofSource, found: Survey) -> Memory:
     names = [test.tensor for test in found.initial if test.p_value is not None]
     if found.structure or not names:
         return Memory()
-    first, last = source.checkpoint(0).parameters, final_checkpoint(source).parameters
-    product, squared, own = (
-        math.fsum(float((a[name].double() * b[name].double()).sum()) for name in names)
-        for a, b in ((first, last), (first, first), (last, last))
-    )
-    size = math.sqrt(squared) * math.sqrt(own)
-    return Memory(
-        cosine=product / size if size > 0.0 else math.nan, num_entries=sum(first[name].numel() for name in names)
-    )
+    parameters, last = source.checkpoint(0).parameters, final_checkpoint(source).parameters
+    first = {name: parameters[name] for name in names}
+    return Memory(cosine=cosine_of(first, last), num_entries=sum(W.numel() for W in first.values()))

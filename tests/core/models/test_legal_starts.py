@@ -11,7 +11,7 @@ from torch import Tensor
 from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.datasets.load import load_dataset
-from raypol.core.distances import METRICS, parameter_distances
+from raypol.core.distances import METRICS, cosine_of, parameter_distances
 from raypol.core.models.initial_laws import (
     SIGNIFICANCE,
     Constant,
@@ -23,7 +23,7 @@ from raypol.core.models.initial_laws import (
     ks_p_value,
     num_impossible,
 )
-from raypol.core.models.legal_starts import closest_legal, cosine_of, mixed, rank_matched
+from raypol.core.models.legal_starts import closest_legal, mixed, rank_matched
 from raypol.core.proof import MemoryProof
 from raypol.core.seeds import bound_seed
 from raypol.core.spoofing.spoof_config import SpoofConfig, declare

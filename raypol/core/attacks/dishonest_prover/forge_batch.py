@@ -159,7 +159,7 @@ def _candidate(real: _Indices, allowed: _Indices, rng: torch.Generator, config: 
 def _batch(scene: Scene, indices: _Indices) -> CraftedBatch:
     if indices.max() >= len(scene.dataset):
         raise InputError("forge_batch draws from the dataset: expected a trace without points of its own")
-    return CraftedBatch(indices, scene.dataset.labels[torch.from_numpy(indices)], None)
+    return scene.plain(indices)
 
 
 def _reached(scene: Scene, step: int, begin: Checkpoint, indices: _Indices, config: ForgeBatch) -> Tensor:

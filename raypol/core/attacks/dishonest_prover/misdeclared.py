@@ -66,7 +66,7 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: Misdeclar
     steps = range(interval.start, interval.stop)
     if config.lie == "subtract":
         taken = scene.once("points taken instead", lambda: taken_instead(scene, config.fraction))
-        used = [_of_dataset(scene, taken[batch.sources]) for batch in declared]
+        used = [scene.plain(taken[batch.sources]) for batch in declared]
     else:
         used = [_with_test_points(scene, step, one, config.fraction) for step, one in zip(steps, declared, strict=True)]
     return Crafted(interval=interval, batches=declared, end=scene.train(interval, used, start))
@@ -82,10 +82,6 @@ def taken_instead(scene: Scene, fraction: float) -> npt.NDArray[np.int64]:
     taken = np.arange(N)
     taken[shuffled[:num]] = shuffled[::-1][(places[:num] * (N - num)).astype(np.int64)]
     return taken
-
-
-def _of_dataset(scene: Scene, sources: npt.NDArray[np.int64]) -> CraftedBatch:
-    return CraftedBatch(sources, scene.dataset.labels[torch.from_numpy(sources)], None)
 
 
 def _with_test_points(scene: Scene, step: int, batch: CraftedBatch, fraction: float) -> CraftedBatch:

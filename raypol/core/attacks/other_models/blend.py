@@ -48,7 +48,7 @@ from raypol.core.models.initial_laws import Law, RandomLaw, initial_laws
 from raypol.core.proof import MAX_STEPS, Checkpoint, Recipe, ScheduleConfig
 from raypol.core.seeds import derive_seed
 from raypol.core.spoofing.method import AttackMethod
-from raypol.core.spoofing.scene import CraftedBatch, Scene
+from raypol.core.spoofing.scene import Scene
 from raypol.core.spoofing.trajectory import WeightPath
 from raypol.core.training.trainer import Trainer
 
@@ -117,8 +117,7 @@ def repaired(scene: Scene, broken: Checkpoint, config: Blend) -> Checkpoint:
     trainer.load(replace(broken, optimizer_state={}))
     order = DataOrder(len(scene.dataset), scene.recipe.batch_size, derive_seed(scene.seed, "repair"))
     for step in range(config.repair):
-        sources = order(step)
-        trainer.step(step, *scene.stored(CraftedBatch(sources, scene.dataset.labels[torch.from_numpy(sources)], None)))
+        trainer.step(step, *scene.stored(scene.plain(order(step))))
     scene.trainer.gradient_evals += trainer.gradient_evals
     return trainer.snapshot(scene.recipe.steps)
 

@@ -27,10 +27,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from raypol.core.augment import to_unit
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.spoofing.method import AttackMethod
-from raypol.core.spoofing.objectives import model_input
+from raypol.core.spoofing.objectives import points_input
 from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
 
 
@@ -73,8 +72,8 @@ def predict_labels(scene: Scene) -> Tensor:
     trainer.load(scene.trajectory.checkpoint(scene.recipe.steps))
     found = []
     with trainer.evaluating():
-        for pixels in torch.split(trainer.dataset.pixels, scene.recipe.batch_size):
-            found.append(trainer.logits(model_input(trainer, to_unit(pixels, trainer.dtype))).argmax(1).cpu())
+        for part in torch.split(torch.arange(len(scene.dataset), device=trainer.device), scene.recipe.batch_size):
+            found.append(trainer.logits(points_input(trainer, part)).argmax(1).cpu())
             trainer.forward_passes += 1
     return torch.cat(found)
 

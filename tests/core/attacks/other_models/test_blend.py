@@ -10,10 +10,10 @@ from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.attacks.other_models.blend import Blend, blended, share_for
 from raypol.core.datasets.dataset import Dataset
+from raypol.core.distances import cosine_of
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
 from raypol.core.models.initial_laws import RandomLaw, initial_laws
-from raypol.core.models.legal_starts import cosine_of
 from raypol.core.proof import MemoryProof
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import TrajectoryConfig
