@@ -107,6 +107,8 @@ class _Replays:
     control: Recipe | None = None
     """The ordinary hyperparameters of the unperturbed reference; None = do not replay it."""
     control_keeps_state: bool = True
+    exact: bool = False
+    """Also compare every bit under recorded augmentation."""
 
     def replayer(self, source: ProofSource, dataset: Dataset) -> tuple[Trainer, Callable[[Interval], IntervalReplay]]:
         """The declared recipe's trainer, and the function that re-trains an interval with it."""
@@ -122,6 +124,7 @@ class _Replays:
                 self.conditions,
                 control=control,
                 control_keeps_state=self.control_keeps_state,
+                exact=self.exact,
             )
 
         return trainer, replay

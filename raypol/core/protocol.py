@@ -142,6 +142,6 @@ def verify(
     conditions = conditions or (family.conditions() if family else Conditions(augmentation="recorded"))
     thresholds = thresholds or (judge if isinstance(judge, Policy) else strict).slack(conditions, proof.recipe.interval)
     thresholds.at(0.0, d_ref)  # bad combinations end here, not after the replay
-    wanted = judge.wanted if isinstance(judge, Policy) else ()
-    evidence = examine(proof, dataset, conditions, device=device, wanted=wanted)
+    asked = judge if isinstance(judge, Policy) else strict
+    evidence = examine(proof, dataset, conditions, device=device, wanted=asked.wanted, exact=asked.needs_exact)
     return judge(evidence, thresholds, d_ref)

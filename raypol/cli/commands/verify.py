@@ -150,6 +150,7 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
             accuracy=policy.needs_accuracy,
             accuracy_stages=STAGES,
             wanted=policy.wanted,
+            exact=policy.needs_exact,
         )
 
     def _repeated(self, before: VerdictFile, policy: Policy) -> Examination:
@@ -166,6 +167,7 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
             accuracy=policy.needs_accuracy,
             accuracy_stages=STAGES,
             wanted=policy.wanted,
+            exact=policy.needs_exact,
         )
 
     def _thresholds(self, policy: Policy, conditions: Conditions, interval: int) -> Thresholds:

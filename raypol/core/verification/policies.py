@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, get_args
 from raypol.core.distances import Distances
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.imports import is_import_path, load_object
-from raypol.core.verification.checks import CALIBRATIONS, CHECKS, GATHER, NEED_ACCURACY
+from raypol.core.verification.checks import CALIBRATIONS, CHECKS, GATHER, NEED_ACCURACY, NEED_EXACT
 from raypol.core.verification.family import Family
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import Thresholds, slack_in_moves
@@ -117,6 +117,24 @@ class Policy:
             checks += found.checks if isinstance(found, Verdict) else [found]
         return Verdict(policy=self.name, checks=tuple(checks), policy_sha256=self.sha256)
 
+    def part_of(self, evidence: Evidence, nonce: int | None = None) -> Evidence:
+        """What this policy's own selection looks at, of evidence about every interval; all of it where it has none.
+
+        Args:
+            evidence: what `examine` found.
+            nonce: the verifier's random number; None = that of the evidence.
+        """
+        if evidence.selection != "all" or self.selection in (None, "all"):
+            return evidence
+        return evidence.restricted(
+            self.selection, self.query_budget, evidence.conditions.seed if nonce is None else nonce
+        )
+
+    @property
+    def draws_intervals(self) -> bool:
+        """True if the nonce decides which intervals are looked at."""
+        return self.selection in ("random", "both")
+
     @property
     def sha256(self) -> str:
         """Digest, hex, of all that decides its verdicts: checks with every parameter, slack, selection, family; not the name."""
@@ -134,6 +152,11 @@ class Policy:
     def needs_accuracy(self) -> bool:
         """True if a check looks at the recorded models' accuracy; an own one may."""
         return any(is_import_path(use.check) or use.check in NEED_ACCURACY for use in self.checks)
+
+    @property
+    def needs_exact(self) -> bool:
+        """True if a check compares the bits of replays under recorded augmentation."""
+        return any(use.check in NEED_EXACT for use in self.checks)
 
     @property
     def wanted(self) -> frozenset[Wish]:

@@ -73,6 +73,10 @@ class IntervalReplay:
     """Mean over the steps; NaN or infinite if any step's was."""
     control: Distances | None = None
     """eps_repr with the same batches unperturbed, under the ordinary hyperparameters (the `null` reference)."""
+    recorded_error: Distances | None = None
+    """eps_repr with the prover's crops and flips repeated, where a policy asks for it (`Policy.needs_exact`)."""
+    is_exact: bool | None = None
+    """True if that replay gives every recorded bit of weights, buffers and optimizer state; None = not asked."""
 
 
 def replay_interval(
@@ -83,6 +87,7 @@ def replay_interval(
     *,
     control: Trainer | None = None,
     control_keeps_state: bool = True,
+    exact: bool = False,
 ) -> IntervalReplay:
     """Re-train one interval from its recorded start and compare with its recorded end.
 
@@ -93,6 +98,7 @@ def replay_interval(
         conditions: see `Conditions`.
         control: a trainer with the ordinary hyperparameters; if given, the interval is also replayed unperturbed.
         control_keeps_state: False starts the control from an empty optimizer state.
+        exact: also compare every bit under recorded augmentation; another replay, where the conditions draw it anew.
     """
     start, claimed = source.checkpoint(interval.index), source.checkpoint(interval.index + 1)
     records = source.batches(interval.start, interval.stop)
@@ -118,6 +124,14 @@ def replay_interval(
         reference = parameter_distances(claimed.parameters, unperturbed.parameters)
     buffer_problem, statistics_error = _compare_buffers(start, claimed, replayed)
     update, direction = _compare_moves(start, claimed, replayed)
+    recorded_error, is_exact = None, None
+    if exact:
+        as_recorded = replayed
+        if conditions.augmentation == "fresh" and trainer.recipe.transform.is_random:
+            repeated = replace(conditions, augmentation="recorded")
+            as_recorded, _ = _retrain(source, trainer, start, records, repeated, perturbed=True)
+        recorded_error = parameter_distances(claimed.parameters, as_recorded.parameters)
+        is_exact = _same_bits(claimed, as_recorded)
     return IntervalReplay(
         interval=interval,
         error=parameter_distances(claimed.parameters, replayed.parameters),
@@ -130,6 +144,8 @@ def replay_interval(
         direction=direction,
         loss=loss,
         control=reference,
+        recorded_error=recorded_error,
+        is_exact=is_exact,
     )
 
 
@@ -193,6 +209,29 @@ def _retrain(
                 augmentation_seed=fresh,
             )
     return trainer.snapshot(start.step + len(records)), mean_loss(losses)
+
+
+def _same_bits(claimed: Checkpoint, replayed: Checkpoint) -> bool:
+    pairs = (
+        (claimed.parameters, replayed.parameters),
+        (claimed.buffers, replayed.buffers),
+        (claimed.optimizer_state, replayed.optimizer_state),
+    )
+    return all(
+        recorded.keys() == own.keys()
+        and all(
+            recorded[name].dtype == own[name].dtype
+            and recorded[name].shape == own[name].shape
+            and torch.equal(_bits(recorded[name]), _bits(own[name]))
+            for name in own
+        )
+        for recorded, own in pairs
+    )
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """The bytes, so that 0 and -0 differ and NaN is itself."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
 def _compare_states(

@@ -138,8 +138,11 @@ def examine(
     expected_root: str | None = None,
     expected_share: str | None = None,
     wanted: Iterable[Wish] = (),
+    exact: bool = False,
 ) -> Evidence:
-    """Survey and replay a whole proof in this process, and gather what a policy wants (`Policy.wanted`) besides."""
+    """Survey and replay a whole proof in this process, and gather what a policy wants (`Policy.wanted`, `Policy.needs_exact`)
+    besides.
+    """
     trainer = Trainer(source.recipe, dataset, device, precision=conditions.precision_for(source.recipe.precision))
     found = survey(source, trainer, 0, len(source.checkpoint_steps), wanted=wanted)
     replays: list[IntervalReplay] = []
@@ -152,7 +155,7 @@ def examine(
             movements=found.movements,
             seed=verifier_seed(source.root, conditions),
         )
-        replays = [replay_interval(source, trainer, interval, conditions) for interval in chosen]
+        replays = [replay_interval(source, trainer, interval, conditions, exact=exact) for interval in chosen]
     return evidence(
         source,
         found,

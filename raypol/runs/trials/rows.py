@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from raypol.cluster.runners import Role, Runner
 from raypol.core.distances import METRICS, Distances
@@ -27,6 +27,10 @@ from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.rows import TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
 from raypol.store.verdicts import as_json, verdict_file
+
+
+NONCES: Final = 100
+"""Verdicts of a policy that draws its intervals: a rate, not one throw."""
 
 
 def trial_row(runner: Runner, study: Study, trial: Trial, recipe: Recipe, started: str) -> TrialRow:
@@ -111,7 +115,10 @@ def base_row(
 
 def judge(row: TrialRow, evidence: Evidence, study: Study, trial: Trial) -> TrialOutcome:
     """Judge a trial by every policy; fills errors and verdicts, and makes the rows of intervals and verdicts."""
-    verdicts = [policy(evidence, trial.thresholds, study.d_ref) for policy in trial.every_policy]
+    seen = [policy.part_of(evidence) for policy in trial.every_policy]
+    verdicts = [
+        policy(part, trial.thresholds, study.d_ref) for policy, part in zip(trial.every_policy, seen, strict=True)
+    ]
     replays = evidence.replays
     errors = [replay.error.normalised(study.d_ref) for replay in replays]
     worst, average = largest(errors), mean(errors)
@@ -173,10 +180,29 @@ def judge(row: TrialRow, evidence: Evidence, study: Study, trial: Trial) -> Tria
         accuracy_final=accuracies[-1] if accuracies else None,
     )
     judged = [
-        _verdict_row(row, evidence, verdict, policy, study, trial)
-        for policy, verdict in zip(trial.every_policy, verdicts, strict=True)
+        replace(
+            _verdict_row(row, part, verdict, policy, study, trial),
+            nonces=NONCES if policy.draws_intervals else 1,
+            accepted_nonces=_accepted_nonces(policy, evidence, verdict, study, trial),
+        )
+        for policy, part, verdict in zip(trial.every_policy, seen, verdicts, strict=True)
     ]
     return TrialOutcome(row=row, intervals=tuple(intervals), verdicts=tuple(verdicts), judged=tuple(judged))
+
+
+def _accepted_nonces(policy: Policy, evidence: Evidence, verdict: Verdict, study: Study, trial: Trial) -> int:
+    """Under how many nonces a policy accepts the same evidence."""
+    if not policy.draws_intervals:
+        return int(verdict.is_valid)
+    judged: dict[tuple[int, ...], bool] = {}
+    accepted = 0
+    for nonce in range(NONCES):
+        part = policy.part_of(evidence, nonce)
+        key = tuple(replay.interval.index for replay in part.replays)
+        if key not in judged:
+            judged[key] = policy(part, trial.thresholds, study.d_ref).is_valid
+        accepted += judged[key]
+    return accepted
 
 
 def _verdict_row(

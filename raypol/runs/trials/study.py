@@ -53,7 +53,8 @@ class Trial:
     def asked(self) -> Examination:
         """How its honest proof is examined: also for what only some of its policies look at."""
         wanted = self.examination.wanted.union(*(policy.wanted for policy in self.policies))
-        return replace(self.examination, wanted=wanted, expected_share=self.train.share or None)
+        exact = any(policy.needs_exact for policy in self.policies)
+        return replace(self.examination, wanted=wanted, exact=exact, expected_share=self.train.share or None)
 
     @property
     def asked_of_spoof(self) -> Examination:

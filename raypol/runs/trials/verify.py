@@ -49,6 +49,8 @@ class Examination:
 
     wanted: frozenset[Wish] = field(default=frozenset(), repr=False)
     """Evidence that only some checks look at, see `Policy.wanted`."""
+    exact: bool = field(default=False, repr=False)
+    """Also compare every bit of a replay under recorded augmentation, see `Policy.needs_exact`."""
 
     def measured(self, recipe: Recipe) -> frozenset[int] | bool:
         """Positions of the models whose accuracy is measured, or whether that of all is."""
@@ -120,6 +122,7 @@ def examine_proof(
                     intervals=_indices(chosen[start:stop]),
                     control=control,
                     control_keeps_state=control_keeps_state,
+                    exact=examination.exact,
                 ),
             )
             for start, stop in shards(len(chosen), workers)

@@ -29,6 +29,12 @@ class VerdictRow:
         "accepted, rejected, or not calibrated: another family of trainings, or a pass with unjudged intervals.",
     )
     accepted: bool = column("verdict", "accepted", "True if every check passed, unjudged intervals or not.")
+    nonces: int = column(
+        "verifier", "nonces", "Nonces under which the same evidence was judged: 1 where no interval is drawn.", default=1
+    )
+    accepted_nonces: int | None = optional(
+        "verdict", "accepted nonces", "Of these nonces, how many accept; empty in older rows."
+    )
     rejected_by: str = column("verdict", "rejected by", "Checks that said no, comma-separated; empty if none.")
     success: bool | None = optional(
         "success",

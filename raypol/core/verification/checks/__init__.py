@@ -2,6 +2,7 @@
 
 Where a check has parameters that honest runs decide, `CALIBRATIONS` has a function from their evidence and a margin to these
 parameters. `NEED_ACCURACY` names the checks that look at accuracies, which cost a pass over the test set per recorded model;
+`NEED_EXACT` those that look at a replay under recorded augmentation, bit by bit;
 `GATHER` has the function that gathers what no other check needs, with the check's parameters of the same names (see `Wish`).
 A check of your own is the same kind of function anywhere else, added to a policy by import path: `strict+my_lab.checks:steady`.
 """
@@ -28,4 +29,6 @@ GATHER: Final[dict[str, Callable[..., tuple[Any, ...]]]] = {
     name: gather for module in _MODULES for name, gather in getattr(module, "GATHER", {}).items()
 }
 """Checks that need more evidence than every survey has, and what gathers it."""
+NEED_EXACT: Final = frozenset(name for module in _MODULES for name in getattr(module, "NEED_EXACT", ()))
+"""Checks that look at every bit of a replay under recorded augmentation."""
 NEED_ACCURACY: Final = frozenset(name for module in _MODULES for name in getattr(module, "NEED_ACCURACY", ()))
