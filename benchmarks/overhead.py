@@ -21,10 +21,10 @@ from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.designs.design import Design, Sweep
+from raypol.runs.designs.points import expand
 from raypol.runs.sweeps.driver import Events, drive_sweep
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
-from raypol.runs.sweeps.points import expand
 from raypol.runs.tracking.tracker import Tracker
 from raypol.runs.trials.trial import prepare_study, run_honest, run_trial
 from raypol.store.location import Location, open_location

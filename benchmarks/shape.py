@@ -27,6 +27,7 @@ SHARED_NAMES: Final = frozenset(
         "GATHER",
         "METHOD",
         "NEED_ACCURACY",
+        "NEED_EXACT",
         "PRESETS",
         "craft",
         "declare",

@@ -18,7 +18,7 @@ from docstring_parser import parse_from_object
 from raypol.core.attacks import PRESETS, method_of
 from raypol.core.spoofing.grants import MEANINGS, USUAL
 from raypol.core.spoofing.method import AttackMethod
-from raypol.figures.frontier import costs_of
+from raypol.runs.trials.relative_costs import costs_of
 from raypol.store.location import open_location
 from raypol.store.results.files import read_trials, read_verdicts
 from raypol.store.results.rows import TrialRow

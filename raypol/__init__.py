@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from raypol.core.verification.replay import Conditions
     from raypol.core.verification.thresholds import Thresholds
     from raypol.core.verification.verifier import examine
-    from raypol.runs.sweeps.design import Design, Sweep
+    from raypol.runs.designs.design import Design, Sweep
     from raypol.store.results.cache import read_results
 
 __version__ = "0.1.0"
@@ -32,10 +32,10 @@ __all__ = [
 _MODULES: Final = {
     "Conditions": "core.verification.replay",
     "Dataset": "core.datasets.dataset",
-    "Design": "runs.sweeps.design",
+    "Design": "runs.designs.design",
     "Recipe": "core.proof",
     "SpoofConfig": "core.spoofing.spoof_config",
-    "Sweep": "runs.sweeps.design",
+    "Sweep": "runs.designs.design",
     "Thresholds": "core.verification.thresholds",
     "TrainConfig": "core.training.train_config",
     "TrajectoryConfig": "core.spoofing.trajectory",

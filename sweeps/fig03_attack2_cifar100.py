@@ -6,7 +6,7 @@ Published success range of attack III: 1,500 < T' < 4,000; the points lie on bot
 from ray import tune
 
 from raypol import run_sweep
-from raypol.runs.sweeps.paper_experiments import CIFAR100, against_steps
+from raypol.runs.designs.paper_experiments import CIFAR100, against_steps
 
 SWEEP = against_steps(
     "fig03_attack2_cifar100",

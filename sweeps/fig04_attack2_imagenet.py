@@ -6,7 +6,7 @@ Published success range of attack III: 500 < T' < 18,000; the points lie on both
 from ray import tune
 
 from raypol import run_sweep
-from raypol.runs.sweeps.paper_experiments import IMAGENET, against_steps
+from raypol.runs.designs.paper_experiments import IMAGENET, against_steps
 
 SWEEP = against_steps(
     "fig04_attack2_imagenet",

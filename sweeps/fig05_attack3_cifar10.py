@@ -6,7 +6,7 @@ Published success range of attack III: 1,000 < T' < 6,000; the points lie on bot
 from ray import tune
 
 from raypol import run_sweep
-from raypol.runs.sweeps.paper_experiments import CIFAR10, against_steps
+from raypol.runs.designs.paper_experiments import CIFAR10, against_steps
 
 SWEEP = against_steps(
     "fig05_attack3_cifar10",

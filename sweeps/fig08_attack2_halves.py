@@ -3,7 +3,7 @@
 from ray import tune
 
 from raypol import run_sweep
-from raypol.runs.sweeps.paper_experiments import HALF_OF_CIFAR10, against_steps
+from raypol.runs.designs.paper_experiments import HALF_OF_CIFAR10, against_steps
 
 SWEEP = against_steps(
     "fig08_attack2_halves",

@@ -7,7 +7,7 @@ one because Zhang et al. 2022 (arXiv:2108.09454) use it to make a spoof's accura
 from ray import tune
 
 from raypol import Design, Sweep, run_sweep
-from raypol.runs.sweeps.paper_experiments import (
+from raypol.runs.designs.paper_experiments import (
     CIFAR10,
     DIGITS,
     ON_GPUS,

@@ -6,7 +6,7 @@ At smoke size the kinds are one and two cores; the proof is then made and judged
 from ray import tune
 
 from raypol import Design, Sweep, find_attack, run_sweep
-from raypol.runs.sweeps.paper_experiments import (
+from raypol.runs.designs.paper_experiments import (
     CIFAR10,
     DIGITS,
     PUBLISHED_SLACK,

@@ -6,7 +6,7 @@ The spoofs are kept: a perturbed point and the one it was made from are a row of
 from ray import tune
 
 from raypol import Design, Sweep, run_sweep
-from raypol.runs.sweeps.paper_experiments import (
+from raypol.runs.designs.paper_experiments import (
     CIFAR10,
     DIGITS,
     ON_GPUS,

@@ -11,7 +11,7 @@ from ray import tune
 
 from raypol import Design, SpoofConfig, Sweep, TrainConfig, find_attack, run_sweep
 from raypol.core.verification.policies import find_policy, strict_trend
-from raypol.runs.sweeps.design import Arm
+from raypol.runs.designs.design import Arm
 
 HONEST_RULE = {"spoof.declares": "honest_schedule"}
 NO_MOMENTUM = {"spoof.declares": "no_momentum"}

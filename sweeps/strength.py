@@ -8,7 +8,7 @@ from dataclasses import replace
 from ray import tune
 
 from raypol import Design, Sweep, TrajectoryConfig, run_sweep
-from raypol.runs.sweeps.paper_experiments import (
+from raypol.runs.designs.paper_experiments import (
     CIFAR10,
     DIGITS,
     ON_GPUS,

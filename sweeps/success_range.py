@@ -9,7 +9,7 @@ from dataclasses import replace
 from ray import tune
 
 from raypol import Design, Sweep, find_attack, run_sweep
-from raypol.runs.sweeps.paper_experiments import (
+from raypol.runs.designs.paper_experiments import (
     CIFAR10,
     DIGITS,
     ON_GPUS,

@@ -9,7 +9,7 @@ SOURCE = '''"""Six cheap trials."""
 from ray import tune
 
 from raypol.cli.sweep import run_sweep
-from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.designs.design import Design, Sweep
 from raypol.core.training.train_config import TrainConfig
 
 TRAIN = TrainConfig(steps=40, interval=10, batch_size=32)

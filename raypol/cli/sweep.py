@@ -18,13 +18,14 @@ from raypol.cli.cluster_tables import needs_table, view_of
 from raypol.cli.console import ERR, print_tables, say, warn
 from raypol.cli.exit_codes import guarded, parse
 from raypol.cli.progress import progress
-from raypol.cli.sweep_options import RangeSweepCommand, SweepCommand
+from raypol.cli.sweep_options import AdaptiveSweepCommand, RangeSweepCommand, SweepCommand
 from raypol.core.errors import InputError, local_path
 from raypol.figures.draw_sweep import Drawn, drawn_figures
 from raypol.report.conclusions import Conclusions, conclude
 from raypol.report.range_summary import conclude_ranges
 from raypol.report.trial_tables import choices_table, points_table
-from raypol.runs.sweeps.design import SizeName, Sweep
+from raypol.runs.designs.design import SizeName, Sweep
+from raypol.runs.sweeps.calibrated import calibrated_design
 from raypol.runs.sweeps.driver import Events, SweepRun, drive_sweep
 from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
 from raypol.runs.sweeps.success_ranges import Ranges, range_rows
@@ -41,19 +42,20 @@ UNFINISHED: Final = 4
 
 
 def run_sweep(
-    sweep: Sweep, arguments: Sequence[str] | None = None, *, search: Literal["grid", "range"] = "grid"
+    sweep: Sweep, arguments: Sequence[str] | None = None, *, search: Literal["grid", "range", "adaptive"] = "grid"
 ) -> None:
     """Run a sweep file's command line and exit; the last lines of every file in sweeps/ are a call of this.
 
     Args:
         sweep: what to run.
         arguments: of the command line; None = this process's.
-        search: what `--search` is by default. `range` adds the options of a range search, such as `--low`.
+        search: what `--search` is by default. `range` adds the options of a range search, such as `--low`; `adaptive` looks for
+            the cheapest spoof that each policy accepts.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     program = Path(sys.argv[0]).name or sweep.name
     typed = command_line("python", sys.argv[0], *arguments)
-    kind = RangeSweepCommand if search == "range" else SweepCommand
+    kind = {"range": RangeSweepCommand, "adaptive": AdaptiveSweepCommand}.get(search, SweepCommand)
     command = parse(kind, program, f"{sweep.question} ({sweep.name})", arguments)
     sys.exit(guarded(lambda: run_command(sweep, command, typed=typed), debug=command.debug))
 
@@ -61,6 +63,8 @@ def run_sweep(
 def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
     """Plan a sweep, run it and print what was found; `typed` is the command line, for a report to come."""
     plan = command.plan(sweep)
+    if plan.design.calibrate_on and not command.dry_run:
+        plan = _with_calibrated(sweep, plan, command)
     if command.dry_run:
         return _show_plan(sweep, plan, command)
     plan.check()  # a missing dataset or a bad model ends here, before anything is started
@@ -86,6 +90,15 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
     if run.stopped or run.missing:
         return UNFINISHED
     return SOME_FAILED if any(row.status == "error" for row in run.trials) else 0
+
+
+def _with_calibrated(sweep: Sweep, plan: SweepPlan, command: SweepCommand) -> SweepPlan:
+    """The plan with the policies that its sweep wants to be made of honest runs."""
+    plan.check()
+    results = writable_folder(command.results)
+    with progress(ERR) as update:
+        design = calibrated_design(plan.design, results, command.cluster_address(), on_progress=update)
+    return plan_sweep(sweep, command.size, design, plan.options)
 
 
 def _show_plan(sweep: Sweep, plan: SweepPlan, command: SweepCommand) -> int:

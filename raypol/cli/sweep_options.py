@@ -13,8 +13,8 @@ from raypol.cluster.connection import running_cluster
 from raypol.cluster.placement import parse_devices
 from raypol.cluster.runners import PATIENCE_S, ROLES
 from raypol.core.errors import InputError
+from raypol.runs.designs.design import Design, Search, SizeName, Sweep
 from raypol.runs.success_range.search import SearchGrid
-from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
 from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
 from raypol.runs.sweeps.success_ranges import PolicyName, search_grid, seeds_of
 from raypol.runs.trials.study import Keep
@@ -33,7 +33,12 @@ _AS_THEY_ARE: Final = [
     "patience_s",
 ]
 """Options that the runs layer takes under the same names."""
-Size = Annotated[SizeName, tyro.conf.arg(help="paper: the published numbers; smoke: two CPU cores, about a minute.")]
+Size = Annotated[
+    SizeName,
+    tyro.conf.arg(
+        help="paper: the published numbers; smoke: two CPU cores, minutes; standard: an hour or two, where a sweep has it."
+    ),
+]
 OtherDataset = Annotated[
     str,
     tyro.conf.arg(
@@ -92,11 +97,12 @@ class SweepCommand:
     """What each party computes on."""
     search: Search = "grid"
     """grid: every combination; random: drawn points; optuna: points proposed by multi-objective search, error against cost;
-    range: the ends of the T' between which each arm succeeds, by bisection."""
+    range: the ends of the T' between which each arm succeeds, by bisection; adaptive: under every policy the cheapest spoof of
+    each arm that it accepts, for sweeps that say what an arm may change."""
     samples: int = 0
-    """random, optuna: number of points; 0 = as the sweep declares."""
+    """random, optuna: number of points; adaptive: forgeries of each arm's search; 0 = as the sweep declares."""
     search_seed: int = 0
-    """random, optuna: seed of the draw."""
+    """random, optuna, adaptive: seed of the draw."""
     max_concurrent: int = 0
     """Trials at once; 0 = as many as fit."""
     workers: int = 1
@@ -153,6 +159,16 @@ class SweepCommand:
     def plan(self, sweep: Sweep) -> SweepPlan:
         """The sweep with these options."""
         return plan_sweep(sweep, self.size, self.design(sweep), self.options(sweep))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveSweepCommand(SweepCommand):
+    """How to search the cheapest spoof that each policy accepts. Run the same command again to go on after an interruption."""
+
+    search: Search = "adaptive"
+    """adaptive: Optuna proposes, policies take turns; random, optuna, grid: as in every sweep."""
+    keep: Keep = "none"
+    """Which spoofs stay in the results folder once they are judged; rows stay in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)

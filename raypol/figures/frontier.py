@@ -19,6 +19,7 @@ from raypol.figures.style.axes import Place, apply_scale, choose_scale, draw_str
 from raypol.figures.style.markers import MARKER_PT, Sign, marker_look
 from raypol.figures.style.notes import list_briefly, note_names, note_not_measured
 from raypol.figures.style.page import Entry, add_axes, new_page, plain_axes, say_empty
+from raypol.runs.trials.relative_costs import costs_of, is_not_comparable
 from raypol.store.results.rows import HONEST, TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
 
@@ -53,30 +54,6 @@ class PolicyFront:
     def error_at(self, cost: float) -> float:
         """The least error of an accepted spoof at this cost or less; infinite if there is none."""
         return min((error for _, (own, error), _ in self.front if own <= cost), default=math.inf)
-
-
-def costs_of(rows: Sequence[TrialRow]) -> dict[str, Costed]:
-    """Cost and error by trial, of spoofs that ended well on the prover's own kind of device, which is not simulated.
-
-    Cost: device seconds without waiting for writes, over the honest proof's. Error: the largest of the four ratios.
-    """
-    honest = {row.proof_id: row for row in rows if row.is_honest and row.is_ok}
-    found = {}
-    for row in rows:
-        proof = honest.get(row.proof_reference or "")
-        if row.is_honest or not row.is_ok or proof is None or is_not_comparable(row):
-            continue
-        whole = _working_s(proof)
-        error = max((real(getattr(row, f"ratio_error_{m}")) for m in METRICS), key=lambda v: (math.isnan(v), v))
-        cost = _working_s(row) / whole if whole > 0.0 else math.nan
-        if math.isfinite(cost) and math.isfinite(error):
-            found[row.trial_id] = (cost, error)
-    return found
-
-
-def is_not_comparable(row: TrialRow) -> bool:
-    """True if the seconds of a spoof do not compare with the proof's: another device, or one that was only declared."""
-    return row.simulated or (bool(row.prover_device_name) and row.device_name != row.prover_device_name)
 
 
 def policy_fronts(setting: Setting, verdicts: Iterable[VerdictRow]) -> list[PolicyFront]:
@@ -125,10 +102,6 @@ def frontier(rows: Sequence[TrialRow], verdicts: Sequence[VerdictRow]) -> Figure
     for ax, (setting, fronts) in zip(add_axes(body, len(shown), columns), shown, strict=True):
         _draw(ax, setting, fronts, styles, looks, title=setting.name if len(shown) > 1 else "")
     return figure
-
-
-def _working_s(row: TrialRow) -> float:
-    return real(row.device_s) - (row.writing_s or 0.0)
 
 
 def _front(arms: Mapping[str, Sequence[tuple[Costed, TrialRow]]]) -> list[tuple[str, Costed, TrialRow]]:

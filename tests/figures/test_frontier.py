@@ -7,8 +7,9 @@ import pytest
 
 from raypol.core.distances import METRICS
 from raypol.figures import save
-from raypol.figures.frontier import costs_of, policy_fronts
+from raypol.figures.frontier import policy_fronts
 from raypol.figures.series import settings_of
+from raypol.runs.trials.relative_costs import costs_of
 from raypol.store.results.rows import TrialRow
 from tests.figures.figure_rows import assert_well_laid, honest_row, legend, lines, row, says, words, xy
 

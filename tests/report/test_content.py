@@ -10,9 +10,9 @@ import pytest
 from raypol.core.training.train_config import TrainConfig
 from raypol.report.content import Report
 from raypol.report.tables import to_html, to_markdown
-from raypol.runs.sweeps.design import Design
+from raypol.runs.designs.design import Design
+from raypol.runs.designs.points import trial_at
 from raypol.runs.sweeps.failed_trials import unworked_row
-from raypol.runs.sweeps.points import trial_at
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.store.location import open_location
 from tests.report.sweep_rows import ABOUT, NUMBERS, draw_blank_figures, folder_with, report_of, rows_of, section

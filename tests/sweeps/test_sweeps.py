@@ -14,10 +14,10 @@ import pytest
 from raypol.core.errors import InputError
 from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.trajectory import TrajectoryConfig
-from raypol.runs.sweeps.design import Arm, SizeName, Sweep
-from raypol.runs.sweeps.paper_experiments import CIFAR10, CIFAR100, IMAGENET, PAPER_DATASETS, setting
+from raypol.runs.designs.design import Arm, SizeName, Sweep
+from raypol.runs.designs.paper_experiments import CIFAR10, CIFAR100, IMAGENET, PAPER_DATASETS, setting
+from raypol.runs.designs.points import trial_at
 from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
-from raypol.runs.sweeps.points import trial_at
 from raypol.store.location import open_location
 from raypol.store.results.files import read_trials
 

@@ -15,7 +15,7 @@ from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
-from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
+from raypol.runs.designs.design import Design, Search, SizeName, Sweep
 from raypol.store.quoting import command_line
 
 _INSTEAD: Final = {

@@ -1,4 +1,4 @@
-"""Models by name: CIFAR-style and torchvision's residual networks, and your own by import path.
+"""Models by name: CIFAR-style and torchvision's residual networks, a small convolutional one, and your own by import path.
 
 Your own model is named `my_pkg.models:make_net`, a function `make_net(*, in_channels, num_classes) -> nn.Module`.
 """
@@ -14,11 +14,13 @@ from torch import nn
 from raypol.core.errors import InputError, in_short
 from raypol.core.imports import call_object, is_import_path
 from raypol.core.models.cifar_resnet import CifarResNet
+from raypol.core.models.simple_conv import SimpleConv
 from raypol.core.models.torchvision_resnet import torchvision_resnet
 
 MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
     "resnet8": partial(CifarResNet, widths=(8, 16, 32), num_blocks=1),
     "resnet20": partial(CifarResNet, widths=(16, 32, 64), num_blocks=3),
+    "simple_conv": SimpleConv,
     "resnet18": partial(torchvision_resnet, "resnet18"),
     "resnet18_small": partial(torchvision_resnet, "resnet18", small_images=True),
     "resnet50": partial(torchvision_resnet, "resnet50"),

@@ -34,7 +34,8 @@ class TrainConfig:
     """Folder of the dataset's files; None = its usual place, where CIFAR is downloaded to. Not needed for digits."""
     model: str = "resnet8"
     """resnet8 (19,074 parameters), resnet20 (CIFAR ResNet-20), resnet18, resnet50 (torchvision's), resnet18_small,
-    resnet50_small (their stem for small images), or your own by import path (my_pkg.models:make_net)."""
+    resnet50_small (their stem for small images), simple_conv (two convolutions, 5,994 parameters on 28x28), or your own by import
+    path (my_pkg.models:make_net)."""
     steps: int = 1000
     """T, number of updates."""
     interval: int = 10

@@ -14,9 +14,9 @@ from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.policies import Policy, calibrate, strict_trend
 from raypol.core.verification.replay import Conditions
-from raypol.runs.sweeps.design import Arm, Design
+from raypol.runs.designs.design import Arm, Design
+from raypol.runs.designs.points import trial_at
 from raypol.runs.sweeps.forecast import trial_seconds
-from raypol.runs.sweeps.points import trial_at
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.trials.calibration import honest_evidence
 from raypol.runs.trials.study import Study, Trial, TrialOutcome

@@ -14,12 +14,12 @@ from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.cluster.shared_folder import check_visible
 from raypol.core.progress import Progress, TimeLeft, no_progress
+from raypol.runs.designs.points import controls_beside, searchable
 from raypol.runs.sweeps.baselines import Baseline, BaselineMaker
 from raypol.runs.sweeps.failed_trials import unworked_row
 from raypol.runs.sweeps.forecast import trial_seconds
 from raypol.runs.sweeps.live_status import LiveStatus
 from raypol.runs.sweeps.plan import SweepPlan
-from raypol.runs.sweeps.points import controls_beside, searchable
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.sweeps.success_ranges import Ranges
 from raypol.runs.trials.study import Trial
@@ -30,6 +30,7 @@ from raypol.store.results.rows import TrialRow
 from raypol.store.retries import storage_retries
 
 if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command line should wait for
+    from raypol.runs.sweeps.adaptive import AdaptiveSearches
     from raypol.runs.sweeps.tune_trials import Shared, Watcher
 
 
@@ -121,6 +122,7 @@ class _Driver:
         self._done, self._total = 0, plan.num_trials
         self._live = LiveStatus(record.results, plan.sweep_id)
         self._failed: dict[str, Exception] = {}
+        self._searches: AdaptiveSearches | None = None
         offers = [*view.nodes, *view.scalable.types]
         self._requests = {str(request): resolve(self._one_model(request), offers) for request in devices}
 
@@ -145,7 +147,9 @@ class _Driver:
         self._done = len(finished)
         self._live.set_num_trials(self._total)
         self._live.add_resumed(earlier)
-        run = {"optuna": self._search, "range": self._search_ranges}.get(plan.options.search, self._enumerate)
+        run = {"optuna": self._search, "range": self._search_ranges, "adaptive": self._search_adaptively}.get(
+            plan.options.search, self._enumerate
+        )
         with self._live.publishing():
             stopped = run(finished)
             self._live.set_num_trials(self._total)
@@ -187,7 +191,7 @@ class _Driver:
 
     def _search_ranges(self, finished: set[str]) -> str:
         """Search the ends of every arm's success range, going on from the rows that are there."""
-        from raypol.runs.sweeps.searchers import RangeSearcher
+        from raypol.runs.sweeps.searchers import ProposingSearcher
         from raypol.runs.sweeps.tune_trials import run_search
 
         plan = self._plan
@@ -197,12 +201,34 @@ class _Driver:
         if ranges.proposals():
             stopped = run_search(
                 self._shared(self._baselines(plan.examples())),
-                RangeSearcher(ranges),
+                ProposingSearcher(ranges),
                 space={},
                 samples=ranges.num_grid,
                 watcher=self._watcher(),
             )
         self._total = ranges.num_trials + len(ranges.proposals())
+        return stopped
+
+    def _search_adaptively(self, finished: set[str]) -> str:
+        """Search every arm's cheapest accepted spoof, going on from the rows that are there."""
+        from raypol.runs.sweeps.adaptive import ReportedSearches, open_searches
+        from raypol.runs.sweeps.searchers import ProposingSearcher
+        from raypol.runs.sweeps.tune_trials import run_search
+
+        plan, results = self._plan, self._record.results
+        searches = self._searches = open_searches(plan, self._record)
+        self._done, stopped = len(finished), ""
+        baselines = self._baselines(plan.examples())
+        if searches.proposals():
+            self._total = max(searches.likely, self._done)
+            stopped = run_search(
+                self._shared(baselines),
+                ProposingSearcher(ReportedSearches(searches, results)),
+                space={},
+                samples=searches.most,
+                watcher=self._watcher(),
+            )
+        self._total = searches.likely
         return stopped
 
     def _run(self, baselines: dict[str, Baseline], left: Sequence[Trial]) -> str:
@@ -270,6 +296,9 @@ class _Driver:
 
     def _finished(self, trial: Trial, row: TrialRow, intervals: Sequence[IntervalRow]) -> None:
         self._done += 1
+        if self._searches is not None:
+            self._total = max(self._searches.likely, self._done)
+            self._live.set_num_trials(self._total)
         self._live.trial_finished(row)
         self._show(str(trial))
         self._events.on_row(row, intervals)

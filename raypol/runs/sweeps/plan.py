@@ -8,8 +8,9 @@ from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.runners import PATIENCE_S
 from raypol.core.errors import InputError
 from raypol.core.seeds import check_seed
-from raypol.runs.sweeps.design import Design, Search, SizeName, Sweep
-from raypol.runs.sweeps.points import check_space, controls_beside, count_points, expand, honest_points, trial_at
+from raypol.runs.designs.axes import listed
+from raypol.runs.designs.design import Design, Search, SizeName, Sweep
+from raypol.runs.designs.points import check_space, controls_beside, count_points, expand, honest_points, trial_at
 from raypol.runs.sweeps.success_ranges import PolicyName, count_ranges, search_grid
 from raypol.runs.trials.study import Keep, Trial
 
@@ -64,7 +65,11 @@ class SweepPlan:
 
     def examples(self) -> Sequence[Trial]:
         """All trials; of a search one at least for each honest side and set of devices."""
-        return self.trials or [trial_at(self.design, point) for point in honest_points(self.design)]
+        if self.trials:
+            return self.trials
+        points = honest_points(self.design)
+        more = [{**points[0], "seed": seed} for seed in self.design.more_honest]
+        return [trial_at(self.design, point) for point in (*points, *more)]
 
     def check(self) -> None:
         """Load every dataset that a prover or an adversary uses, and declare every honest training, which rehearses its model.
@@ -107,11 +112,7 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
     if options.early_stop and design.examination.selection != "all":
         raise InputError("--early-stop looks at the first intervals, which this sweep's examination may never verify")
     options = replace(options, samples=options.samples or design.samples)
-    count = (
-        count_ranges(design, options.scan_factor)
-        if options.search == "range"
-        else count_points(design, options.search, options.samples)
-    )
+    count = _count(design, options)
     if count > MANY_TRIALS and not options.confirmed:
         raise InputError(f"this sweep has up to {count:,} trials; give --yes to run them all")
     asked = {"sweep": sweep.name, "size": size, "search": options.search, **design.as_text()}
@@ -131,9 +132,13 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
             raise InputError("--early-stop leaves Optuna without numbers to compare; expected only one of the two")
         points = honest_points(design)
         count = options.samples * (1 + len(controls_beside(design, points[:1])))
-    elif options.search != "range":
+    elif options.search in ("grid", "random"):
         trials = expand(design, options.search, samples=options.samples, seed=options.search_seed)
         count = len(trials)
+    if options.search == "adaptive" and (options.early_stop or options.estimate == 1):
+        raise InputError(
+            "--early-stop leaves an adaptive search without verdicts to compare; expected only one of the two"
+        )
     return SweepPlan(
         sweep_id=options.name,
         question=sweep.question,
@@ -143,6 +148,17 @@ def plan_sweep(sweep: Sweep, size: SizeName, design: Design, options: SweepOptio
         num_trials=count,
         asked=asked,
     )
+
+
+def _count(design: Design, options: SweepOptions) -> int:
+    """The number of trials at most; of an adaptive search, whose trials follow from each other, if each arm ends as another."""
+    if options.search == "range":
+        return count_ranges(design, options.scan_factor)
+    if options.search == "adaptive":
+        seeds = len(listed("seed", design.space["seed"])) if "seed" in design.space else 1
+        arms = design.attacks()
+        return sum(seeds + options.samples * seeds * bool(design.searched_axes(arm)) for arm in arms)
+    return count_points(design, options.search, options.samples)
 
 
 def trial_group(trial: Trial, workers: int) -> tuple[DeviceRequest, ...]:

@@ -3,17 +3,16 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ray.tune.search import Searcher
 
 from raypol.core.errors import InputError
 from raypol.core.seeds import MAX_SEED, seed_of_32_bits
-from raypol.runs.success_range.search import FAILED, PointOutcome
-from raypol.runs.sweeps.axes import Point
-from raypol.runs.sweeps.design import Design
-from raypol.runs.sweeps.points import searchable, trial_at
-from raypol.runs.sweeps.success_ranges import Ranges
+from raypol.runs.designs.axes import Point
+from raypol.runs.designs.design import Design
+from raypol.runs.designs.points import searchable, trial_at
+from raypol.runs.trials.study import Trial
 
 _DRAWS: Final = 200
 """Proposals in a row that are all known, after which a search has seen what there is."""
@@ -70,35 +69,44 @@ def optuna_search(design: Design, known: Sequence[Point], *, seed: int) -> Any: 
     )
 
 
-class RangeSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
-    """Success range searches as Ray Tune asks for them: a trial, None while a running one must be known first, or FINISHED."""
+class Proposing(Protocol):
+    """Searches that propose trials."""
 
-    def __init__(self, ranges: Ranges) -> None:
+    def proposals(self) -> dict[str, Trial]:
+        """Every trial that is worth running now, by id; those that run are among them."""
+
+    def noted(self, trial_id: str) -> dict[str, Any]:
+        """What stands beside the trial in Tune's configuration."""
+
+    def take_report(self, trial_id: str, report: Mapping[str, Any] | None) -> None:
+        """Take what a proposed trial reported; None for one that was lost too often."""
+
+
+class ProposingSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
+    """Searches that know themselves what is worth running, as Ray Tune asks for them: a trial, None while a running one must be
+    known first, or FINISHED.
+    """
+
+    def __init__(self, searches: Proposing) -> None:
         super().__init__()
-        self._ranges = ranges
+        self._searches = searches
         self._running: dict[str, str] = {}
         """Tune's name of a trial -> ours."""
 
     def suggest(self, trial_id: str) -> Any:  # noqa: ANN401 - Ray's own
         """The next trial."""
         running = set(self._running.values())
-        for own_id, trial in self._ranges.proposals().items():
+        for own_id, trial in self._searches.proposals().items():
             if own_id not in running:
                 self._running[trial_id] = own_id
-                return {"trial": trial}
+                return {"trial": trial, **self._searches.noted(own_id)}
         return None if running else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """Take the outcome of a trial that has its row or was lost too often; one that never ran has none."""
         own_id = self._running.pop(trial_id, None)
-        policy = self._ranges.policy
-        if own_id is None:
-            return
-        if error:
-            self._ranges.record(own_id, PointOutcome(success=False, bound_by=FAILED))
-        elif result and f"success_{policy}" in result:
-            won, bound_by = result[f"success_{policy}"], result[f"bound_by_{policy}"]
-            self._ranges.record(own_id, PointOutcome(success=bool(won), bound_by=bound_by))
+        if own_id is not None and (error or result):
+            self._searches.take_report(own_id, None if error else result)
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: we resume from rows."""

@@ -11,11 +11,11 @@ from typing import Any, Final, Literal
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.scoring import Success
+from raypol.runs.designs.axes import Point, is_drawn, listed
+from raypol.runs.designs.design import Design
+from raypol.runs.designs.points import trial_at
 from raypol.runs.success_range.estimate import INTERVAL_METHOD, EndEstimate, RangeEstimate, estimate_range
 from raypol.runs.success_range.search import FAILED, End, PointOutcome, RangeSearch, SearchGrid
-from raypol.runs.sweeps.axes import Point, is_drawn, listed
-from raypol.runs.sweeps.design import Design
-from raypol.runs.sweeps.points import trial_at
 from raypol.runs.trials.rows import number_of
 from raypol.runs.trials.study import Trial
 from raypol.store.results.range_rows import RangeRow
@@ -103,6 +103,19 @@ class Ranges:
             trial = trial_at(self._design, {**self._cases[number][0], "steps": steps, "seed": seed})
             self._trials[key] = trial.trial_id(self._sweep_id), trial
         return self._trials[key]
+
+    def noted(self, trial_id: str) -> dict[str, Any]:
+        """Nothing: a range search finds its points again by itself."""
+        del trial_id
+        return {}
+
+    def take_report(self, trial_id: str, report: Mapping[str, Any] | None) -> None:
+        """Take what a trial reported, see `reported_outcomes`."""
+        if report is None:
+            self.record(trial_id, PointOutcome(success=False, bound_by=FAILED))
+        elif f"success_{self.policy}" in report:
+            won, bound_by = report[f"success_{self.policy}"], report[f"bound_by_{self.policy}"]
+            self.record(trial_id, PointOutcome(success=bool(won), bound_by=bound_by))
 
     def record(self, trial_id: str, outcome: PointOutcome) -> None:
         """Take the outcome of a trial that was proposed."""

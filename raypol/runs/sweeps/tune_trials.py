@@ -22,7 +22,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.ray_runner import RayRunner
 from raypol.cluster.runners import Role
-from raypol.runs.sweeps.axes import Point
+from raypol.runs.designs.axes import Point
 from raypol.runs.sweeps.baselines import Baseline
 from raypol.runs.sweeps.failed_trials import unworked_row
 from raypol.runs.sweeps.plan import SweepOptions, trial_group

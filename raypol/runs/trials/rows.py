@@ -28,7 +28,6 @@ from raypol.store.results.rows import TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
 from raypol.store.verdicts import as_json, verdict_file
 
-
 NONCES: Final = 100
 """Verdicts of a policy that draws its intervals: a rate, not one throw."""
 
@@ -239,9 +238,8 @@ def compare(outcome: TrialOutcome, honest: TrialRow, proof: Manifest, cost: Cost
         for verdict in outcome.verdicts
     ]
     by_published, by_strict, *_ = successes
-    same_work = manifest.recipe.batch_size == proof.recipe.batch_size and manifest.environment.get(
-        "device"
-    ) == proof.environment.get("device")
+    same_device = manifest.environment.get("device") == proof.environment.get("device")
+    same_work = same_device and manifest.recipe.batch_size == proof.recipe.batch_size
     honest_step_s = proof.generation.device_s / proof.recipe.steps
     judged = [
         replace(one, success=success.is_success, bound_by=success.bound_by)
@@ -255,10 +253,16 @@ def compare(outcome: TrialOutcome, honest: TrialRow, proof: Manifest, cost: Cost
         step_equivalents=cost.device_s / manifest.recipe.steps / honest_step_s
         if same_work and honest_step_s > 0.0
         else None,
+        ratio_working=_working_ratio(cost, proof.generation) if same_device and not row.simulated else None,
         proof_reference=honest.proof_id,
         **{f"ratio_{name}": ratio for name, ratio in by_published.ratios.items()},  # type: ignore[arg-type]
     )
     return replace(outcome, row=row, judged=tuple(judged))
+
+
+def _working_ratio(cost: Cost, proof: Cost) -> float | None:
+    whole = proof.device_s - proof.writing_s
+    return (cost.device_s - cost.writing_s) / whole if whole > 0.0 else None
 
 
 def standing_of(row: TrialRow, cost: Cost, manifest: Manifest) -> Measurements:

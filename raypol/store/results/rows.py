@@ -269,6 +269,9 @@ class TrialRow:
         "success", "time / proof's", "device_s divided by the honest proof's.",
         shown=("headline", "listing", "trials"),
     )  # fmt: skip
+    ratio_working: float | None = optional(
+        "success", "working time / proof's", "The same without waiting for writes; empty on another device than the prover's.",
+    )  # fmt: skip
     ratio_size: float | None = optional(
         "success", "size / proof's", "size_bytes divided by the honest proof's.",
         shown=("headline", "listing", "trials"),

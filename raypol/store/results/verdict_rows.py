@@ -30,7 +30,10 @@ class VerdictRow:
     )
     accepted: bool = column("verdict", "accepted", "True if every check passed, unjudged intervals or not.")
     nonces: int = column(
-        "verifier", "nonces", "Nonces under which the same evidence was judged: 1 where no interval is drawn.", default=1
+        "verifier",
+        "nonces",
+        "Nonces under which the same evidence was judged: 1 where no interval is drawn.",
+        default=1,
     )
     accepted_nonces: int | None = optional(
         "verdict", "accepted nonces", "Of these nonces, how many accept; empty in older rows."

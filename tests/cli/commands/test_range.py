@@ -17,8 +17,8 @@ from raypol.cli.sweep import run_sweep
 from raypol.cli.sweep_options import RangeSweepCommand
 from raypol.cluster.runners import LocalRunner
 from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.runs.designs.design import Design, Sweep
 from raypol.runs.success_range.search import SearchGrid
-from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.trials.trial import run_honest, run_trial
 from raypol.store.location import open_location
 from raypol.store.results.files import read_rows, read_trials

@@ -9,8 +9,8 @@ from raypol.cluster.runners import LocalRunner
 from raypol.core.attacks import method_of
 from raypol.core.errors import InputError
 from raypol.core.progress import TimeLeft
+from raypol.runs.designs.design import Arm, Design
 from raypol.runs.sweeps.demo import ARMS, CALIBRATED_ON, LONG, POINTS, SHARE, run_demo
-from raypol.runs.sweeps.design import Arm, Design
 from raypol.store.location import open_location
 from raypol.store.quoting import sql_rows
 from tests.conftest import Shown

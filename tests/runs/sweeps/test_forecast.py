@@ -7,9 +7,9 @@ from ray import tune
 
 from raypol.core.errors import InputError
 from raypol.core.training.train_config import TrainConfig
-from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.designs.design import Design, Sweep
+from raypol.runs.designs.paper_experiments import CIFAR10, PUBLISHED_SPOOF
 from raypol.runs.sweeps.forecast import PEAK_TFLOPS, Forecast, Forecaster, ForecastLine, assumed_speed, trial_seconds
-from raypol.runs.sweeps.paper_experiments import CIFAR10, PUBLISHED_SPOOF
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 from tests.runs.conftest import Recorded
 from tests.studies import QUICK_ARMS, SHORT, TRAIN

@@ -11,10 +11,10 @@ import pytest
 
 from raypol.core.errors import InputError
 from raypol.core.training.train_config import TrainConfig
+from raypol.runs.designs.design import Design
+from raypol.runs.designs.points import trial_at
 from raypol.runs.sweeps import live_status
-from raypol.runs.sweeps.design import Design
 from raypol.runs.sweeps.live_status import LiveStatus, Pulse, read_pulse
-from raypol.runs.sweeps.points import trial_at
 from raypol.runs.trials.study import Trial
 from raypol.store.location import Location, open_location
 from raypol.store.results.rows import TrialRow

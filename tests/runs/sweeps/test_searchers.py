@@ -4,8 +4,8 @@ from typing import Any
 
 from ray import tune
 
-from raypol.runs.sweeps.design import Design
-from raypol.runs.sweeps.points import searchable
+from raypol.runs.designs.design import Design
+from raypol.runs.designs.points import searchable
 from raypol.runs.sweeps.searchers import optuna_search
 from tests.studies import TRAIN
 

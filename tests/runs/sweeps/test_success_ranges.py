@@ -12,11 +12,11 @@ from ray.tune.search import Searcher
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.training.train_config import TrainConfig
+from raypol.runs.designs.design import Design, Sweep
+from raypol.runs.designs.points import trial_at
 from raypol.runs.success_range.search import FAILED, PointOutcome
-from raypol.runs.sweeps.design import Design, Sweep
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
-from raypol.runs.sweeps.points import trial_at
-from raypol.runs.sweeps.searchers import RangeSearcher
+from raypol.runs.sweeps.searchers import ProposingSearcher
 from raypol.runs.sweeps.success_ranges import (
     Ranges,
     cases_of,
@@ -144,7 +144,7 @@ def point_of(proposed: dict[str, Trial]) -> dict[str, Any]:
     return {"arm": trial.arm, "steps": trial.spoof.steps, "seed": trial.spoof.seed}
 
 
-def driven(searcher: RangeSearcher, answer: Callable[[dict[str, Any]], dict[str, Any] | None], at_once: int) -> int:
+def driven(searcher: ProposingSearcher, answer: Callable[[dict[str, Any]], dict[str, Any] | None], at_once: int) -> int:
     """As Ray Tune asks: up to `at_once` trials run, the oldest ends first; None is an error. Returns how many ran."""
     running: dict[str, dict[str, Any]] = {}
     number = 0
@@ -167,7 +167,7 @@ def driven(searcher: RangeSearcher, answer: Callable[[dict[str, Any]], dict[str,
 @pytest.mark.parametrize("at_once", [1, 4, 1000])
 def test_ray_tune_is_answered_until_every_range_is_found(at_once: int) -> None:
     ranges = Ranges(DESIGN, "sweep", "published")
-    ran = driven(RangeSearcher(ranges), truth, at_once)
+    ran = driven(ProposingSearcher(ranges), truth, at_once)
     assert ran == ranges.num_trials < ranges.num_grid / 2
     for found in ranges.estimates():
         assert found.is_done
@@ -179,12 +179,12 @@ def test_ray_tune_is_answered_until_every_range_is_found(at_once: int) -> None:
 
 def test_a_trial_that_is_lost_counts_as_no_success_and_one_that_is_called_off_says_nothing() -> None:
     ranges = Ranges(DESIGN, "sweep", "published")
-    driven(RangeSearcher(ranges), lambda point: truth(point) if point["steps"] != 210 else None, 4)
+    driven(ProposingSearcher(ranges), lambda point: truth(point) if point["steps"] != 210 else None, 4)
     null = ranges.estimates()[0]
     assert null.upper is not None
     assert (null.upper.value, null.upper.bound_by, null.failed) == (200, FAILED, 2)
     called_off = Ranges(DESIGN, "sweep", "published")
-    searcher = RangeSearcher(called_off)
+    searcher = ProposingSearcher(called_off)
     searcher.suggest("a")
     searcher.on_trial_complete("a")
     searcher.on_trial_complete("unknown", error=True)
@@ -219,20 +219,20 @@ def test_a_search_goes_on_from_the_rows_that_are_there() -> None:
         return reported_outcomes(row)
 
     whole = Ranges(DESIGN, "sweep", "published")
-    driven(RangeSearcher(whole), noted, 2)
+    driven(ProposingSearcher(whole), noted, 2)
     for kept in (0, 1, 7, len(visited) // 2, len(visited)):
         resumed = Ranges(DESIGN, "sweep", "published")
         resumed.take(rows_of(visited[:kept]), failed=False)
         assert resumed.num_trials == kept
         assert (
-            driven(RangeSearcher(resumed), lambda point: reported_outcomes(rows_of([point])[0]), 2)
+            driven(ProposingSearcher(resumed), lambda point: reported_outcomes(rows_of([point])[0]), 2)
             == len(visited) - kept
         )
         assert resumed.estimates() == whole.estimates()
 
 
 def test_a_failed_trial_is_run_again_by_a_resumed_search_and_counted_by_the_answer() -> None:
-    first = RangeSearcher(Ranges(DESIGN, "sweep", "published")).suggest("a")
+    first = ProposingSearcher(Ranges(DESIGN, "sweep", "published")).suggest("a")
     (row,) = rows_of([point_of(first)])
     failed = replace(row, status="error", success=None, success_strict=None)
     resumed, told = Ranges(DESIGN, "sweep", "published"), Ranges(DESIGN, "sweep", "published")
@@ -245,7 +245,7 @@ def test_a_failed_trial_is_run_again_by_a_resumed_search_and_counted_by_the_answ
 def test_trials_that_the_search_did_not_ask_for_are_known_too() -> None:
     """They may be of the other policy's search; what they say beside the range is not hidden."""
     ranges = Ranges(DESIGN, "sweep", "published")
-    driven(RangeSearcher(ranges), truth, 4)
+    driven(ProposingSearcher(ranges), truth, 4)
     before = ranges.num_trials
     (row,) = rows_of([{"arm": "null", "steps": 300, "seed": 1}])
     ranges.take([replace(row, success=True), replace(row, trial_id="of another sweep")], failed=True)
@@ -255,7 +255,7 @@ def test_trials_that_the_search_did_not_ask_for_are_known_too() -> None:
 
 def test_ranges_are_recorded_per_arm_and_per_seed(tmp_path: Path) -> None:
     ranges = Ranges(DESIGN, "sweep", "strict")
-    driven(RangeSearcher(ranges), lambda point: {**truth(point), "success_strict": False, "bound_by_strict": "time"}
+    driven(ProposingSearcher(ranges), lambda point: {**truth(point), "success_strict": False, "bound_by_strict": "time"}
            if point["arm"] == "infinitesimal" else truth(point), 8)  # fmt: skip
     results, estimates = open_location(tmp_path), ranges.estimates()
     rows = range_rows(estimates, ranges.grid, "sweep", "strict")

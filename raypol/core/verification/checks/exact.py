@@ -1,8 +1,8 @@
 """Check `exact`: a replay under the recorded augmentation gives every recorded bit.
 
-On one machine, with the recorded seeds, precision and threads, honest training repeats itself bit by bit; nothing that was nudged,
-interpolated or crafted does. What it does not establish: that W_0 was not W_T, that the data or the seed were not chosen (pair it
-with `bound_seed`); and another processor, or another number of threads, rounds differently without any fraud.
+On one machine, with the recorded seeds, precision and threads, honest training repeats itself bit by bit; nothing that was
+nudged, interpolated or crafted does. What it does not establish: that W_0 was not W_T, that the data or the seed were not chosen
+(pair it with `bound_seed`). Another processor, or another number of threads, rounds differently without any fraud.
 """
 
 import math

@@ -16,10 +16,8 @@ from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.thresholds import RELATIVE
-from raypol.runs.sweeps.design import Arm, Design, Search, Sweep
-from raypol.runs.sweeps.failed_trials import unworked_row
-from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, honest_group, plan_sweep, trial_group
-from raypol.runs.sweeps.points import (
+from raypol.runs.designs.design import Arm, Design, Search, Sweep
+from raypol.runs.designs.points import (
     check_space,
     controls_beside,
     count_points,
@@ -28,6 +26,8 @@ from raypol.runs.sweeps.points import (
     searchable,
     trial_at,
 )
+from raypol.runs.sweeps.failed_trials import unworked_row
+from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, honest_group, plan_sweep, trial_group
 
 TRAIN = TrainConfig(steps=40, interval=10)
 DESIGN = Design(

@@ -19,7 +19,7 @@ from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.thresholds import Thresholds
-from raypol.runs.sweeps.design import Design, Sweep
+from raypol.runs.designs.design import Design, Sweep
 
 CIFAR10: Final = TrainConfig(
     dataset="cifar10",

@@ -13,12 +13,12 @@ from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.policies import Policy, published, strict
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import RELATIVE, Thresholds
-from raypol.runs.sweeps.axes import axis_text, changed_axes
+from raypol.runs.designs.axes import axis_text, changed_axes
 from raypol.runs.trials.verify import Examination
 from raypol.store.results.rows import HONEST
 
-Search = Literal["grid", "random", "optuna", "range"]
-SizeName = Literal["paper", "smoke"]
+Search = Literal["grid", "random", "optuna", "range", "adaptive"]
+SizeName = Literal["paper", "standard", "smoke"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,10 @@ class Arm:
     """A configuration, the name of a preset, or an import path."""
     choices: Mapping[str, Any] = field(default_factory=dict)
     """Axis -> value, as in `Design.space`: {"spoof.declares": "no_momentum"}."""
+    searched: Mapping[str, Any] = field(default_factory=dict)
+    """Axis -> values or distribution that an adaptive search varies; other searches leave it alone."""
+    first: tuple[Mapping[str, Any], ...] = ()
+    """Points of that space that an adaptive search tries first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +61,12 @@ class Design:
     policies: tuple[Policy, ...] = ()
     """Judge every trial by these too, from the same evidence; `published` and `strict` are always among them."""
     samples: int = 16
-    """Points that a random or Optuna search draws; each is run under every arm."""
+    """Points that a random or Optuna search draws; each is run under every arm. Of an adaptive search the budget of each arm."""
+    more_honest: tuple[int, ...] = ()
+    """Seeds of further honest proofs that an adaptive search has judged, beside those of the axis `seed`."""
+    calibrate_on: tuple[int, ...] = ()
+    """Seeds of honest runs from which the policies `calibrated` and `bound` are made before the sweep begins, and which it has no
+    other use for."""
 
     def __post_init__(self) -> None:
         names = [published.name, strict.name, *(policy.name for policy in self.policies)]
@@ -117,10 +126,30 @@ class Design:
         found = self.arms.get(arm)
         return found.choices if isinstance(found, Arm) else {}
 
+    def searched_axes(self, arm: str) -> Mapping[str, Any]:
+        """What an adaptive search varies of an arm, by axis."""
+        found = self.arms.get(arm)
+        return found.searched if isinstance(found, Arm) else {}
+
+    def first_points(self, arm: str) -> tuple[Mapping[str, Any], ...]:
+        """What an adaptive search tries first of an arm."""
+        found = self.arms.get(arm)
+        return found.first if isinstance(found, Arm) else ()
+
+    @property
+    def every_policy_name(self) -> tuple[str, ...]:
+        """Policies that judge every trial, `published` and `strict` first."""
+        return (published.name, strict.name, *(policy.name for policy in self.policies))
+
     def as_text(self) -> dict[str, str]:
         """Every part as text by its name, which a resumed sweep is compared with."""
         text = {f"arm {arm}": f"{attack!r} {import_path_of(attack)}".rstrip() for arm, attack in self.attacks().items()}
         text |= {f"choices {arm}": repr(dict(own)) for arm in self.arms if (own := self.choices(arm))}
+        for arm in self.arms:
+            text |= {f"searched {arm} {axis}": axis_text(values) for axis, values in self.searched_axes(arm).items()}
+            text |= {
+                f"first {arm}": repr([dict(point) for point in first]) for first in [self.first_points(arm)] if first
+            }
         text |= {f"axis {axis}": axis_text(values) for axis, values in self.space.items()}
         train = replace(self.train, data_dir=None).stated()
         parts = {"train": train, "spoof": asdict(self.spoof), "thresholds": asdict(self.thresholds)}
@@ -142,10 +171,19 @@ class Sweep:
     """At the published numbers."""
     smoke: Design
     """On two CPU cores in about a minute."""
+    standard: Design | None = None
+    """On two CPU cores in an hour or two, where a sweep has such a size."""
 
     def at(self, size: SizeName) -> Design:
-        """The design of a size."""
-        return self.paper if size == "paper" else self.smoke
+        """The design of a size.
+
+        Raises:
+            InputError: the sweep has no such size.
+        """
+        found = {"paper": self.paper, "standard": self.standard, "smoke": self.smoke}[size]
+        if found is None:
+            raise InputError(f"sweep {self.name} has no size {size}; possible: paper, smoke")
+        return found
 
 
 def is_control_attack(attack: object) -> bool:

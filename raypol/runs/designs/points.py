@@ -10,7 +10,7 @@ import numpy as np
 
 from raypol.core.errors import InputError
 from raypol.core.seeds import seed_of_32_bits
-from raypol.runs.sweeps.axes import (
+from raypol.runs.designs.axes import (
     Point,
     apply_point,
     changed_axes,
@@ -20,12 +20,13 @@ from raypol.runs.sweeps.axes import (
     is_grid,
     listed,
 )
-from raypol.runs.sweeps.design import Design, Search, is_control_attack
+from raypol.runs.designs.design import Design, Search, is_control_attack
+from raypol.runs.designs.dimensions import dimensions_of
 from raypol.runs.trials.study import Trial
 
 
-def trial_at(design: Design, point: Point) -> Trial:
-    """The trial of a point.
+def trial_at(design: Design, point: Point, *, over: Point | None = None) -> Trial:
+    """The trial of a point, with the choices of its arm; `over` wins over these.
 
     Raises:
         InputError: an axis that no field has, a value of another type, T' below k.
@@ -40,7 +41,7 @@ def trial_at(design: Design, point: Point) -> Trial:
         thresholds=design.thresholds,
         policies=design.policies,
     )
-    return apply_point(base, {**point, **design.choices(arm)})
+    return apply_point(base, {**point, **design.choices(arm), **(over or {})})
 
 
 def check_space(design: Design, search: Search) -> None:
@@ -55,6 +56,16 @@ def check_space(design: Design, search: Search) -> None:
         for axis in design.choices(arm):
             if decides_honest_side(axis):
                 raise InputError(f"arm {arm}: {axis} decides the honest proof, which all arms share: make it an axis")
+    for arm in design.arms if search == "adaptive" else ():
+        searched = dimensions_of(design.searched_axes(arm))
+        for first in design.first_points(arm):
+            if unknown := first.keys() - searched.keys():
+                raise InputError(
+                    f"arm {arm}: {min(unknown)} of a first point is not searched; expected {', '.join(searched)}"
+                )
+            for axis, value in first.items():
+                searched[axis].parameter(value)
+            trial_at(design, {"arm": arm}, over=first)
     for axis in (changed for name, values in design.space.items() for changed in changed_axes(name, values)):
         if axis.startswith("attack.") and not any(hasattr(a, axis.removeprefix("attack.")) for a in attacks):
             known = sorted({f.name for a in attacks if is_dataclass(a) for f in fields(a)})

@@ -1,0 +1,257 @@
+"""The contenders of the arena: every attack as it was published or declared, with what it may change to pass a policy.
+
+Each arm is granted what it uses. Its first points are what a reader of the policies would try: a rule without momentum, the
+verifier's own W_0 and order, statistics carried exactly, the honest augmentation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ray import tune
+
+from raypol.core.attacks import find_attack
+from raypol.runs.designs.design import Arm
+
+SHARE: Final = "c3d91f60a8b74e25" * 2
+"""The verifier's share of a bound seed, which A asked for as any prover does."""
+FITTED: Final[Mapping[str, Any]] = {"trajectory.start": "rank_matched"}
+BALL: Final[Mapping[str, Any]] = {"trajectory.start": "ks_ball"}
+HONEST_START: Final[Mapping[str, Any]] = {"trajectory.start": "honest", "spoof.data_order": "declared"}
+BOUND: Final[Mapping[str, Any]] = {"trajectory.start": "bound", "spoof.share": SHARE, "spoof.data_order": "declared"}
+BOUND_START: Final[Mapping[str, Any]] = {"trajectory.start": "bound", "spoof.share": SHARE}
+"""The same where the attack chooses its batches."""
+STARTS: Final = (FITTED, BALL, HONEST_START, BOUND)
+STARTS_OF_CHOOSERS: Final = (FITTED, BALL, BOUND_START)
+
+RULE: Final = "spoof.declares"
+START: Final = "W_0 and order"
+BUFFERS: Final = "spoof.buffers"
+AUGMENTS: Final = "spoof.augmentation"
+STEPS: Final = "steps"
+FREE_RULES: Final = ("honest_schedule", "no_momentum", "vanishing", "accumulator")
+TRAINING_RULES: Final = ("honest_schedule", "no_momentum", "published")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lengths:
+    """T' of a size of the arena."""
+
+    declared: int
+    """Of the arms as declared."""
+    low: int
+    high: int
+    """Of the search."""
+    step: int
+    """The interval k."""
+    searching: int
+    """Of arms that cost more than the honest training per step, as declared."""
+    searching_high: int
+    """Of their search."""
+    whole: int
+    """T."""
+
+    def axis(self, *, searching: bool = False) -> Any:  # noqa: ANN401 - Tune's
+        """The axis T'."""
+        return tune.qlograndint(self.low, self.searching_high if searching else self.high, self.step)
+
+
+def contenders(at: Lengths, *, only: Sequence[str] = ()) -> dict[str, Arm]:
+    """Every arm, or those named, in the order of tables: controls first.
+
+    Args:
+        at: the lengths of the spoofs.
+        only: names of arms.
+    """
+    arms = {
+        **_controls(at),
+        **_lines(at),
+        **_trained(at),
+        **_searches(at),
+        **_others(at),
+        **_dishonest(at),
+    }
+    return {name: arm for name, arm in arms.items() if not only or name in only}
+
+
+def _controls(at: Lengths) -> dict[str, Arm]:
+    line = {
+        STEPS: at.axis(),
+        RULE: tune.choice(list(FREE_RULES)),
+        START: tune.choice(list(STARTS)),
+        BUFFERS: _exactly(),
+    }
+    bound = {STEPS: at.high, RULE: "no_momentum", START: BOUND, BUFFERS: "exact"}
+    return {
+        "null": Arm(
+            "null",
+            _declared(at),
+            line,
+            (
+                {STEPS: at.high, RULE: "no_momentum", START: BALL, BUFFERS: "linear"},
+                {STEPS: at.low, RULE: "no_momentum", START: BALL, BUFFERS: "linear"},
+                bound,
+            ),
+        ),
+        "infinitesimal": Arm(
+            "infinitesimal",
+            _declared(at),
+            {**line, RULE: tune.choice(["honest_schedule", "no_momentum"])},
+            ({STEPS: at.high, RULE: "no_momentum", START: BALL, BUFFERS: "linear"}, bound),
+        ),
+        "untrained": Arm("untrained", {STEPS: at.declared, START: HONEST_START, RULE: "no_momentum", BUFFERS: "exact"}),
+    }
+
+
+def _lines(at: Lengths) -> dict[str, Arm]:
+    free = {STEPS: at.axis(), RULE: tune.choice(list(FREE_RULES)), BUFFERS: _exactly()}
+    chosen = {**free, START: tune.choice(list(STARTS_OF_CHOOSERS))}
+    cheap = {STEPS: at.high, RULE: "no_momentum", BUFFERS: "linear", START: BALL}
+    joined = {STEPS: at.axis(), RULE: tune.choice(["honest_schedule", "no_momentum"]), START: tune.choice(list(STARTS))}
+    selecting = {"spoof.grants": ("usual", "selection")}
+    return {
+        "forged_momentum": Arm(
+            "forged_momentum",
+            _declared(at),
+            {STEPS: at.axis(), START: tune.choice(list(STARTS)), BUFFERS: _exactly()},
+            ({STEPS: at.low, START: HONEST_START, BUFFERS: "exact"},),
+        ),
+        "selected": Arm("selected", _declared(at), chosen, (cheap, {**cheap, START: BOUND_START, BUFFERS: "exact"})),
+        "connected": Arm(
+            "connected",
+            {**_declared(at), RULE: "no_momentum"},
+            {**free, RULE: tune.choice(["no_momentum", "honest_schedule"]), START: tune.choice(list(STARTS))},
+            ({STEPS: at.high, RULE: "no_momentum", BUFFERS: "exact", START: HONEST_START},),
+        ),
+        "glue": Arm(
+            "glue",
+            _declared(at),
+            {**joined, "attack.bad_intervals": tune.choice([1, 4, 16]), "attack.joint": tune.choice([0.5, 1.0])},
+            ({STEPS: at.high, RULE: "honest_schedule", START: BOUND, "attack.bad_intervals": 1, "attack.joint": 1.0},),
+        ),
+        "grind_selection": Arm(
+            "grind_selection",
+            {STEPS: at.declared, "spoof.grants": ("usual", "selection", "nonce")},
+            {STEPS: at.axis(), RULE: tune.choice(["honest_schedule", "no_momentum"])},
+            ({STEPS: at.high, RULE: "no_momentum"},),
+        ),
+        "blindfold": Arm(
+            find_attack("blindfold", query_budget=1),
+            {**selecting, STEPS: at.whole},
+            {RULE: tune.choice(["honest_schedule", "no_momentum"]), START: tune.choice([FITTED, HONEST_START])},
+        ),
+    }
+
+
+def _trained(at: Lengths) -> dict[str, Arm]:
+    real = {
+        STEPS: at.axis(),
+        RULE: tune.choice(list(TRAINING_RULES)),
+        START: tune.choice(list(STARTS)),
+        AUGMENTS: tune.choice(["none", "honest"]),
+    }
+    first = (
+        {STEPS: at.high, RULE: "honest_schedule", START: FITTED, AUGMENTS: "honest"},
+        {STEPS: at.high, RULE: "honest_schedule", START: BOUND, AUGMENTS: "honest"},
+    )
+    return {
+        "steered": Arm(
+            "steered",
+            _declared(at),
+            {**real, "attack.schedule": tune.choice(["even", "power"]), "attack.pool": tune.choice([1, 4])},
+            tuple({**point, "attack.schedule": "even", "attack.pool": 1} for point in first),
+        ),
+        "steered, optimal": Arm("steered_optimal", _declared(at), real, first),
+        "aligned": Arm(
+            "aligned",
+            {STEPS: at.searching, RULE: "honest_schedule"},
+            {
+                STEPS: at.axis(searching=True),
+                RULE: tune.choice(["honest_schedule", "no_momentum"]),
+                START: tune.choice(list(STARTS_OF_CHOOSERS)),
+                "attack.batches": tune.choice([20, 80]),
+            },
+        ),
+    }
+
+
+def _searches(at: Lengths) -> dict[str, Arm]:
+    space = {
+        STEPS: at.axis(searching=True),
+        RULE: tune.choice(["honest_schedule", "no_momentum", "published"]),
+        START: tune.choice(list(STARTS)),
+    }
+    lighter = {**space, BUFFERS: _exactly()}
+    declared = {STEPS: at.searching}
+    return {
+        "I": Arm("zhang2022_i", {STEPS: at.low}),
+        "I-tail": Arm("i_tail", declared, space),
+        "II": Arm("zhang2022_ii", declared, space),
+        "III-gradient": Arm("iii", declared, lighter),
+        "III-loss": Arm("iii_loss", declared, lighter),
+        "III-invisible": Arm("iii_invisible", declared, lighter),
+        "amortized": Arm(
+            "amortized",
+            {**_declared(at), RULE: "no_momentum"},
+            {
+                STEPS: at.axis(),
+                RULE: tune.choice(["no_momentum", "accumulator"]),
+                START: tune.choice(list(STARTS_OF_CHOOSERS)),
+                "attack.points": tune.choice([64, 256]),
+            },
+        ),
+    }
+
+
+def _others(at: Lengths) -> dict[str, Arm]:
+    trained = {AUGMENTS: "honest"}
+    return {
+        "retrain": Arm("retrain", {STEPS: at.whole, START: HONEST_START, **trained}),
+        "retrain, bound": Arm("retrain", {STEPS: at.whole, START: BOUND, **trained}),
+        "distil": Arm(
+            "distil",
+            _declared(at),
+            {STEPS: at.axis(), START: tune.choice(list(STARTS))},
+            ({STEPS: at.high, START: BOUND},),
+        ),
+        "continue": Arm(
+            "continue",
+            _declared(at),
+            {
+                STEPS: at.axis(),
+                AUGMENTS: tune.choice(["none", "honest"]),
+                "attack.start_noise": tune.choice([0.0, 0.3, 1.0, 3.0]),
+            },
+            ({STEPS: at.low, AUGMENTS: "none", "attack.start_noise": 1.0},),
+        ),
+        "blend": Arm(
+            "blend",
+            {STEPS: at.declared, START: BOUND, **trained},
+            {STEPS: at.axis(), "attack.blend_cosine": tune.choice([0.2, 0.5, 0.8])},
+            ({STEPS: at.high, "attack.blend_cosine": 0.8},),
+        ),
+    }
+
+
+def _dishonest(at: Lengths) -> dict[str, Arm]:
+    whole = {STEPS: at.whole, AUGMENTS: "honest"}
+    lying = {"attack.fraction": tune.choice([0.02, 0.1, 0.5])}
+    return {
+        "forge_batch": Arm(
+            find_attack("forge_batch", candidates=20, forged=0.02),
+            {**whole, "spoof.grants": ("usual", "trace", "seed")},
+            {"attack.candidates": tune.choice([10, 40]), "attack.forged": tune.choice([0.001, 0.02])},
+        ),
+        "subtract": Arm(
+            "subtract", {**whole, START: HONEST_START}, {**lying, START: tune.choice([HONEST_START, BOUND])}
+        ),
+        "add": Arm("add", {**whole, START: HONEST_START}, {**lying, START: tune.choice([HONEST_START, BOUND])}),
+    }
+
+
+def _declared(at: Lengths) -> dict[str, Any]:
+    return {STEPS: at.declared}
+
+
+def _exactly() -> Any:  # noqa: ANN401 - Tune's
+    return tune.choice(["linear", "exact"])

@@ -1,0 +1,97 @@
+"""What the arena is fought on: three trainings, each a sweep of its own at the sizes that it can be run at."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, Literal
+
+from ray import tune
+
+from raypol.core.spoofing.spoof_config import SpoofConfig
+from raypol.core.training.train_config import TrainConfig
+from raypol.runs.arena.contenders import Lengths, contenders
+from raypol.runs.arena.verifiers import STATIC
+from raypol.runs.designs.design import Design, Sweep
+
+TaskName = Literal["digits", "simple_conv", "resnet20"]
+QUESTION: Final = "Which attack passes which verifier, each adapted to each, at which cost?"
+
+
+def _design(train: TrainConfig, at: Lengths, *, seeds: int, honest: int, calibrate_on: int, budget: int) -> Design:
+    """The arena on a training.
+
+    Args:
+        train: the honest one.
+        at: lengths of the spoofs.
+        seeds: of proofs and spoofs.
+        honest: proofs that policies judge, those of `seeds` among them.
+        calibrate_on: honest runs of other seeds that policies are made of; 0 = none are.
+        budget: forgeries that each arm's search may try.
+    """
+    first = 1_000  # beside every other seed
+    return Design(
+        train=train,
+        arms=contenders(at),
+        space={"seed": tune.grid_search(list(range(seeds)))},
+        spoof=SpoofConfig(),
+        policies=STATIC,
+        samples=budget,
+        more_honest=tuple(range(seeds, honest)),
+        calibrate_on=tuple(range(first, first + calibrate_on)),
+    )
+
+
+_DIGITS: Final = TrainConfig(dataset="digits", model="resnet8", steps=1000, interval=10)
+_DIGITS_AT: Final = Lengths(declared=200, low=50, high=1000, step=10, searching=80, searching_high=200, whole=1000)
+_SIMPLE: Final = TrainConfig(dataset="fashion_mnist", model="simple_conv", steps=20_000, interval=100, crop_padding=2)
+_SIMPLE_AT: Final = Lengths(
+    declared=1_000, low=200, high=10_000, step=100, searching=300, searching_high=1_000, whole=10_000
+)
+_RESNET: Final = TrainConfig(
+    dataset="fashion_mnist_32x32x3",
+    model="resnet20",
+    steps=2_000,
+    interval=20,
+    batch_size=32,
+    crop_padding=4,
+    horizontal_flip=True,
+)
+_RESNET_AT: Final = Lengths(declared=200, low=100, high=1_000, step=20, searching=40, searching_high=80, whole=1_000)
+
+_SMALL: Final = _design(
+    replace(_DIGITS, steps=200),
+    Lengths(declared=60, low=30, high=200, step=10, searching=20, searching_high=40, whole=200),
+    seeds=2,
+    honest=4,
+    calibrate_on=3,
+    budget=3,
+)
+"""What runs on a laptop in minutes."""
+
+TASKS: Final[Mapping[TaskName, Sweep]] = {
+    "digits": Sweep(
+        name="arena",
+        question=QUESTION,
+        smoke=_SMALL,
+        standard=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=10, budget=8),
+        paper=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=20, budget=100),
+    ),
+    "simple_conv": Sweep(
+        name="arena_simple_conv",
+        question=QUESTION,
+        smoke=_SMALL,
+        standard=_design(_SIMPLE, _SIMPLE_AT, seeds=3, honest=3, calibrate_on=3, budget=4),
+        paper=_design(
+            _SIMPLE, replace(_SIMPLE_AT, high=20_000, whole=20_000), seeds=3, honest=20, calibrate_on=20, budget=100
+        ),
+    ),
+    "resnet20": Sweep(
+        name="arena_resnet20",
+        question=QUESTION,
+        smoke=_SMALL,
+        standard=_design(_RESNET, _RESNET_AT, seeds=1, honest=1, calibrate_on=0, budget=2),
+        paper=_design(
+            _RESNET, replace(_RESNET_AT, high=2_000, whole=2_000), seeds=5, honest=20, calibrate_on=20, budget=100
+        ),
+    ),
+}
+"""By name: (a) many attacks on a small network, (b) the paper's regime of T' far below T, (c) a network of the paper."""

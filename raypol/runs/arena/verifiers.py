@@ -1,0 +1,51 @@
+"""The verifiers of the arena: every published check as a policy of its own, and raypol's, from the weakest to the strictest."""
+
+from dataclasses import replace
+from typing import Final
+
+from raypol.core.verification.policies import Policy, Use, published, strict, strict_trend
+from raypol.core.verification.thresholds import RELATIVE
+
+ALWAYS: Final = (published, strict)
+"""Judge every trial of every sweep."""
+
+
+def _strict_and(name: str, *checks: str) -> Policy:
+    return replace(strict, name=name, checks=(*strict.checks, *(Use(check=check) for check in checks)))
+
+
+JIA: Final = replace(published, name="top_q", selection="top_q", query_budget=1)
+"""The published verifier, Q = 1 (Jia et al. 2021, arXiv:2103.05633)."""
+RANDOM: Final = replace(strict, name="random", selection="random", query_budget=1)
+"""`strict` on one interval per epoch, drawn by a nonce that is secret until the root is fixed (Fang et al. 2023)."""
+DYNAMIC: Final = replace(strict, name="dynamic", thresholds=replace(RELATIVE, kind="dynamic"))
+"""`strict` with a slack that falls to a tenth over training (Zhang et al. 2022, section V)."""
+NEAR_COPY: Final = _strict_and("near_copy", "near_copy")
+"""`strict`, and no own point may be a near copy of the dataset's (Zhang et al. 2022, section IV)."""
+OWN_POINTS: Final = _strict_and("own_points", "own_points", "fresh_order")
+"""`strict`, and all points are the public dataset's, each as often as in shuffled epochs."""
+MEMORISATION: Final = _strict_and("memorisation", "memorisation")
+"""`strict`, and models remember the points of their last interval (Choi et al. 2023, arXiv:2307.00682, section 4.2)."""
+BOUND_SEED: Final = _strict_and("bound_seed", "bound_seed")
+"""`strict`, and W_0 and data order follow from a seed that neither party chose alone (Choi et al. 2023, section 4.3)."""
+DIRECTED: Final = _strict_and("directed", "declared_rate", "direction", "initial_independence")
+"""`strict`, and replays go where the claim goes, at rates that can, from an independent W_0."""
+EXACT: Final = _strict_and("exact", "exact")
+"""`strict`, and replays under the recorded augmentation give every recorded bit."""
+EXACT_BOUND: Final = _strict_and("exact_bound", "exact", "bound_seed", "own_points")
+"""`exact`, with W_0 and data order bound and no own points."""
+
+STATIC: Final = (
+    JIA,
+    RANDOM,
+    strict_trend,
+    DYNAMIC,
+    NEAR_COPY,
+    OWN_POINTS,
+    MEMORISATION,
+    BOUND_SEED,
+    DIRECTED,
+    EXACT,
+    EXACT_BOUND,
+)
+"""Policies that need no honest runs; `calibrated` and `bound` are made of some (`Design.calibrate_on`)."""

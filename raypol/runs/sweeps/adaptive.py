@@ -1,0 +1,339 @@
+"""Adaptive search: for every arm, and under every policy, the cheapest spoof that is accepted.
+
+Each arm has a budget of forgeries. A forgery is made once, and every policy judges it; policies take turns in proposing the next
+one, those first that have accepted none so far. What each wants is a study of its own (Optuna's TPE): of two accepted spoofs the
+cheaper one, of two rejected ones that which fails fewer checks. When the budget is used, the cheapest accepted spoof under each
+policy is made again for the other seeds.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any, Final
+
+from raypol.core.distances import METRICS
+from raypol.core.errors import InputError
+from raypol.core.seeds import seed_of_32_bits
+from raypol.runs.designs.axes import listed
+from raypol.runs.designs.design import Design
+from raypol.runs.designs.dimensions import Dimension, dimensions_of
+from raypol.runs.designs.points import trial_at
+from raypol.runs.sweeps.plan import SweepPlan
+from raypol.runs.sweeps.record import SweepRecord
+from raypol.runs.trials.rows import number_of
+from raypol.runs.trials.study import Trial
+from raypol.store.location import Location
+from raypol.store.results.files import read_rows, read_trial, read_verdicts
+from raypol.store.results.rows import TrialRow
+from raypol.store.results.verdict_rows import VerdictRow
+from raypol.store.results_folder import ResultsFolder
+from raypol.store.retries import storage_retries
+
+_AHEAD: Final = 2
+"""Points of an arm that are tried at once."""
+_DRAWS: Final = 25
+"""Proposals of a study in a row that are all known, after which the next policy is asked."""
+_RANDOM: Final = 4
+"""Points that a study draws at random before it models anything."""
+_REJECTED: Final = 1e3
+_FAILED: Final = 1e6
+"""Scores: no accepted spoof costs as much, and no rejected one fails so many checks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedTrial:
+    """What came of a trial."""
+
+    row: TrialRow | None
+    """None for one that was lost before it had a row."""
+    verdicts: Mapping[str, VerdictRow] = field(default_factory=dict)
+    """By policy; empty if it failed, or was estimated."""
+
+    @property
+    def cost(self) -> float:
+        """Generation time over the honest proof's, without waiting for writes; NaN if it has none."""
+        return number_of(self.row.ratio_working) if self.row else math.nan
+
+    def rate(self, policy: str) -> float:
+        """The share of nonces under which a policy accepts it; 0 if it was not judged."""
+        verdict = self.verdicts.get(policy)
+        if verdict is None:
+            return 0.0
+        return (int(verdict.accepted) if verdict.accepted_nonces is None else verdict.accepted_nonces) / verdict.nonces
+
+    def score(self, policy: str) -> float:
+        """What a search lowers: the expected cost until it is accepted, or by how many checks it is not."""
+        verdict = self.verdicts.get(policy)
+        if verdict is None or math.isnan(self.cost):
+            return _FAILED
+        if rate := self.rate(policy):
+            return self.cost / rate
+        worst = max(number_of(getattr(self.row, f"ratio_error_{m}")) for m in METRICS)
+        return _REJECTED * (1 + len(verdict.rejected_by.split(","))) + (
+            math.log10(1.0 + worst) if worst < math.inf else 99.0
+        )
+
+
+@dataclass(slots=True)
+class ArmSearch:
+    """The search of one arm."""
+
+    arm: str
+    design: Design
+    sweep_id: str
+    seed: int
+    """Of Optuna."""
+    seeds: tuple[int, ...]
+    """Of proofs and spoofs; the search is at the first."""
+    policies: tuple[str, ...]
+    budget: int
+    judged: dict[str, JudgedTrial] = field(default_factory=dict)
+    """By trial."""
+    points: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Points of the search, by trial, in order."""
+    exhausted: bool = False
+    """True if no study finds another new point."""
+    dimensions: dict[str, Dimension] = field(init=False)
+    """What is searched."""
+    _trials: dict[tuple[str, int], tuple[str, Trial]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.dimensions = dimensions_of(self.design.searched_axes(self.arm))
+
+    def trial(self, point: Mapping[str, Any], seed: int) -> tuple[str, Trial]:
+        """The trial of a point, with its id.
+
+        Raises:
+            InputError: choices that contradict each other.
+        """
+        key = (json.dumps(point, sort_keys=True, default=str), seed)
+        if key not in self._trials:
+            trial = trial_at(self.design, {"arm": self.arm, "seed": seed}, over=point)
+            self._trials[key] = trial.trial_id(self.sweep_id), trial
+        return self._trials[key]
+
+    def as_declared(self) -> dict[str, Trial]:
+        """The arm as it was declared, for every seed."""
+        return dict(self.trial({}, seed) for seed in self.seeds)
+
+    def proposals(self) -> dict[str, Trial]:
+        """Trials that are worth running now, by id; those that run are among them."""
+        wanted = self.as_declared()
+        self._extend()
+        wanted |= dict(self.trial(point, self.seeds[0]) for point in self.points.values())
+        if self.is_searched:
+            wanted |= self.repetitions()
+        return {trial_id: trial for trial_id, trial in wanted.items() if trial_id not in self.judged}
+
+    @property
+    def is_searched(self) -> bool:
+        """True once the budget is used and every forgery of it is judged."""
+        used = self.exhausted or len(self.points) >= self.budget or not self.dimensions
+        return used and all(trial_id in self.judged for trial_id in (*self.points, *self.as_declared()))
+
+    def repetitions(self) -> dict[str, Trial]:
+        """The cheapest accepted spoof under each policy, for the other seeds."""
+        found: dict[str, Trial] = {}
+        for policy in self.policies:
+            best = self.best(policy)
+            if best is not None and self.judged[best].rate(policy) > 0.0:
+                found |= dict(self.trial(self.points.get(best, {}), seed) for seed in self.seeds[1:])
+        return found
+
+    def tried(self) -> dict[str, JudgedTrial]:
+        """The forgeries at the search's seed: as declared, and the points."""
+        first = self.trial({}, self.seeds[0])[0]
+        return {one: self.judged[one] for one in (first, *self.points) if one in self.judged}
+
+    def best(self, policy: str) -> str | None:
+        """The trial of the least score under a policy; None before any was judged."""
+        tried = self.tried()
+        return min(tried, key=lambda one: (tried[one].score(policy), one), default=None)
+
+    def _extend(self) -> None:
+        while self.dimensions and not self.exhausted and len(self.points) < self.budget:
+            if sum(trial_id not in self.judged for trial_id in self.points) >= _AHEAD:
+                return
+            point = self._next()
+            if point is None:
+                self.exhausted = True
+                return
+            self.points[self.trial(point, self.seeds[0])[0]] = point
+
+    def _next(self) -> Mapping[str, Any] | None:
+        for first in self.design.first_points(self.arm):
+            if self._is_new(first):
+                return first
+        # Policies that have accepted nothing come first, then those under which a cheaper spoof may be found.
+        turn = len(self.points)
+        order = sorted(range(len(self.policies)), key=lambda i: (i - turn) % len(self.policies))
+        order.sort(key=lambda i: self._is_broken(self.policies[i]))
+        for i in order:
+            found = self._ask(self.policies[i], turn * len(self.policies) + i)
+            if found is not None:
+                return found
+        return None
+
+    def _is_broken(self, policy: str) -> bool:
+        return any(one.rate(policy) > 0.0 for one in self.tried().values())
+
+    def _ask(self, policy: str, number: int) -> Mapping[str, Any] | None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        dimensions = self.dimensions
+        study = optuna.create_study(
+            sampler=optuna.samplers.TPESampler(seed=seed_of_32_bits(self.seed + number), n_startup_trials=_RANDOM)
+        )
+        for trial_id, point in self.points.items():
+            if trial_id in self.judged:
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params={axis: dimensions[axis].parameter(value) for axis, value in point.items()},
+                        distributions={axis: dimensions[axis].distribution for axis in point},
+                        value=self.judged[trial_id].score(policy),
+                    )
+                )
+        for _ in range(_DRAWS):
+            asked = study.ask({axis: one.distribution for axis, one in dimensions.items()})
+            point = {axis: one.value(asked.params[axis]) for axis, one in dimensions.items()}
+            study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            if self._is_new(point):
+                return point
+        return None
+
+    def _is_new(self, point: Mapping[str, Any]) -> bool:
+        try:
+            trial_id, _ = self.trial(point, self.seeds[0])
+        except InputError:  # choices that contradict each other
+            return False
+        return trial_id not in self.points and trial_id not in self.as_declared()
+
+
+class AdaptiveSearches:
+    """The searches of a sweep, one per arm, and which trial is which."""
+
+    def __init__(self, design: Design, sweep_id: str, *, budget: int, seed: int) -> None:
+        policies = (*design.every_policy_name,)
+        seeds = tuple(listed("seed", design.space["seed"])) if "seed" in design.space else (design.train.seed,)
+        self.arms = {
+            arm: ArmSearch(
+                arm=arm, design=design, sweep_id=sweep_id, seed=seed, seeds=seeds, policies=policies, budget=budget
+            )
+            for arm in design.attacks()
+        }
+        self._owner: dict[str, ArmSearch] = {}
+
+    def proposals(self) -> dict[str, Trial]:
+        """Every trial that is worth running now, by id; those that run are among them. Arms take turns."""
+        found: dict[str, Trial] = {}
+        lists = []
+        for search in self.arms.values():
+            wanted = search.proposals()
+            self._owner |= dict.fromkeys(wanted, search)
+            lists.append(list(wanted.items()))
+        for pairs in zip_longest(*lists):
+            found |= dict(pair for pair in pairs if pair is not None)
+        return found
+
+    def point_of(self, trial_id: str) -> dict[str, Any] | None:
+        """A point of a search as it is noted, to be found again by a resumed one; None for a trial that is no such point."""
+        search = self._owner[trial_id]
+        point = search.points.get(trial_id)
+        return (
+            None if point is None else {"arm": search.arm, "number": list(search.points).index(trial_id), "axes": point}
+        )
+
+    def record(self, trial_id: str, outcome: JudgedTrial) -> None:
+        """Take the outcome of a trial that was proposed."""
+        self._owner[trial_id].judged[trial_id] = outcome
+
+    def take(
+        self,
+        rows: Iterable[TrialRow],
+        verdicts: Iterable[VerdictRow],
+        noted: Sequence[Mapping[str, Any]],
+        *,
+        failed: bool,
+    ) -> None:
+        """Take what is there already: the points of an earlier run, and the rows of trials.
+
+        Args:
+            rows: of the sweep.
+            verdicts: of the sweep.
+            noted: points as `point_of` gives them.
+            failed: take trials that failed too; else they are proposed again.
+        """
+        for note in sorted(noted, key=lambda one: int(one["number"])):
+            search = self.arms.get(str(note["arm"]))
+            if search is not None:
+                try:
+                    search.points.setdefault(search.trial(note["axes"], search.seeds[0])[0], note["axes"])
+                except InputError:
+                    continue
+        by_trial: dict[str, dict[str, VerdictRow]] = {}
+        for verdict in verdicts:
+            by_trial.setdefault(verdict.trial_id, {})[verdict.policy] = verdict
+        for row in rows:
+            if row.arm in self.arms and (failed or row.status != "error"):
+                self.arms[row.arm].judged[row.trial_id] = JudgedTrial(row=row, verdicts=by_trial.get(row.trial_id, {}))
+
+    @property
+    def most(self) -> int:
+        """The number of trials if every policy had a cheapest spoof of its own, which none reaches."""
+        return sum(
+            len(one.seeds) + (one.budget + len(one.policies) * (len(one.seeds) - 1)) * bool(one.dimensions)
+            for one in self.arms.values()
+        )
+
+    @property
+    def likely(self) -> int:
+        """Trials so far, and those that are still to come if no arm repeats more than it has to by now."""
+        return sum(
+            len({*one.judged, *one.proposals()})
+            + max(one.budget - len(one.points), 0) * bool(one.dimensions and not one.exhausted)
+            for one in self.arms.values()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedSearches:
+    """Searches that read the outcome of a trial from its rows."""
+
+    searches: AdaptiveSearches
+    results: Location
+
+    def proposals(self) -> dict[str, Trial]:
+        """See `AdaptiveSearches`."""
+        return self.searches.proposals()
+
+    def noted(self, trial_id: str) -> dict[str, Any]:
+        """The point of a search, for a resumed one to find it again."""
+        point = self.searches.point_of(trial_id)
+        return {} if point is None else {"point": point}
+
+    def take_report(self, trial_id: str, report: Mapping[str, Any] | None) -> None:
+        """Take the rows of a trial that reported, or was lost too often."""
+        del report
+        found = storage_retries(read_trial, self.results, trial_id)
+        verdicts = storage_retries(
+            read_rows, ResultsFolder(self.results).verdicts, VerdictRow, "", [f"{trial_id}.parquet"]
+        )
+        outcome = JudgedTrial(row=found[0] if found else None, verdicts={one.policy: one for one in verdicts})
+        self.searches.record(trial_id, outcome)
+
+
+def open_searches(plan: SweepPlan, record: SweepRecord, *, failed: bool = False) -> AdaptiveSearches:
+    """The searches of a plan, with what the results folder has of them."""
+    searches = AdaptiveSearches(plan.design, plan.sweep_id, budget=plan.options.samples, seed=plan.options.search_seed)
+    noted = [found["point"] for found in record.read_notes("points", "point")]
+    verdicts = read_verdicts(record.results, sweep_id=plan.sweep_id)
+    searches.take(record.rows(), verdicts, noted, failed=failed)
+    return searches
+
+
+def axes_text(searched: Mapping[str, Dimension]) -> str:
+    """What was searched, as JSON: axis -> its values or range."""
+    return json.dumps({axis: str(one) for axis, one in searched.items()}, sort_keys=True)

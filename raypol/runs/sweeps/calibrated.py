@@ -1,0 +1,59 @@
+"""Policies that are made of honest runs before a sweep begins: kept in the results folder, so that a resumed one has the same."""
+
+import hashlib
+from dataclasses import replace
+from typing import Final
+
+from raypol.cluster.placement import DeviceRequest, parse_device
+from raypol.cluster.ray_runner import RayRunner
+from raypol.cluster.runners import Role
+from raypol.core.progress import Progress, no_progress
+from raypol.core.verification.policies import Policy, PolicyKind, calibrate
+from raypol.runs.designs.design import Design
+from raypol.runs.designs.points import honest_points, trial_at
+from raypol.runs.trials.calibration import honest_evidence
+from raypol.runs.trials.environment import versions_text
+from raypol.store.location import Location
+from raypol.store.policies import ENDING, read_policy, write_policy
+
+KINDS: Final[tuple[PolicyKind, ...]] = ("calibrated", "bound")
+
+
+def calibrated_design(
+    design: Design, results: Location, address: str | None, *, on_progress: Progress = no_progress
+) -> Design:
+    """The design with the policies that its `calibrate_on` asks for.
+
+    Args:
+        design: of the sweep.
+        results: proofs and policies that are there are not made again.
+        address: of a running cluster; None starts Ray on this machine for as long as this call lasts.
+        on_progress: called with trained steps, then with examined proofs.
+    """
+    folder, key = results / "policies", _key(design)
+    files = {kind: folder / f"{kind}-{key}{ENDING}" for kind in KINDS}
+    if not all(file.exists() for file in files.values()):
+        on_progress("starting Ray", 0, 0)
+        with RayRunner(_devices(design), address=address) as runner:
+            conditions = design.examination.conditions
+            found = honest_evidence(
+                runner, results, design.train, design.calibrate_on, conditions, on_progress=on_progress
+            )
+        folder.make_folder()
+        for kind, file in files.items():
+            write_policy(file, calibrate(found, kind=kind, versions=versions_text()))
+    policies: tuple[Policy, ...] = tuple(map(read_policy, files.values()))
+    return replace(design, policies=(*design.policies, *policies), calibrate_on=())
+
+
+def _devices(design: Design) -> dict[Role, DeviceRequest]:
+    """The devices of the design's first trial."""
+    trial = trial_at(design, honest_points(design)[0])
+    prover, verifier = parse_device(trial.prover), parse_device(trial.verifier)
+    return {"prover": prover, "spoofer": prover, "verifier": verifier}
+
+
+def _key(design: Design) -> str:
+    train = replace(design.train, data_dir=None, seed=0)
+    content = f"{train!r} {design.calibrate_on} {design.examination.conditions!r} {versions_text()}"
+    return hashlib.sha256(content.encode()).hexdigest()[:12]

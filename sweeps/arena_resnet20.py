@@ -1,0 +1,9 @@
+"""The arena on fashion_mnist with ResNet-20: every attack against every verifier, adapted to it."""
+
+from raypol import run_sweep
+from raypol.runs.arena.tasks import TASKS
+
+SWEEP = TASKS["resnet20"]
+
+if __name__ == "__main__":
+    run_sweep(SWEEP, search="adaptive")
