@@ -126,7 +126,7 @@ def _lines(at: Lengths) -> dict[str, Arm]:
         "glue": Arm(
             "glue",
             _declared(at),
-            {**joined, "attack.bad_intervals": tune.choice([1, 4, 16]), "attack.joint": tune.choice([0.5, 1.0])},
+            {**joined, "attack.bad_intervals": tune.choice([1, 4]), "attack.joint": tune.choice([0.5, 1.0])},
             ({STEPS: at.high, RULE: "honest_schedule", START: BOUND, "attack.bad_intervals": 1, "attack.joint": 1.0},),
         ),
         "grind_selection": Arm(
@@ -162,6 +162,9 @@ def _trained(at: Lengths) -> dict[str, Arm]:
             tuple({**point, "attack.schedule": "even", "attack.pool": 1} for point in first),
         ),
         "steered, optimal": Arm("steered_optimal", _declared(at), real, first),
+        "steered, to the envelope": Arm(
+            find_attack("steered_optimal", slack=0.8, lead=10.0), _declared(at), real, first, knows_envelope=True
+        ),
         "aligned": Arm(
             "aligned",
             {STEPS: at.searching, RULE: "honest_schedule"},

@@ -8,12 +8,19 @@ from ray import tune
 
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
+from raypol.core.verification.replay import Conditions
+from raypol.core.verification.stages import STAGES
 from raypol.runs.arena.contenders import Lengths, contenders
 from raypol.runs.arena.verifiers import STATIC
 from raypol.runs.designs.design import Design, Sweep
+from raypol.runs.trials.verify import Examination
 
 TaskName = Literal["digits", "simple_conv", "resnet20"]
 QUESTION: Final = "Which attack passes which verifier, each adapted to each, at which cost?"
+
+
+PROVERS_SHARE: Final = "9f3c52d81be07a64" * 2
+"""The verifier's share of the honest trainings' seeds."""
 
 
 def _design(train: TrainConfig, at: Lengths, *, seeds: int, honest: int, calibrate_on: int, budget: int) -> Design:
@@ -29,10 +36,11 @@ def _design(train: TrainConfig, at: Lengths, *, seeds: int, honest: int, calibra
     """
     first = 1_000  # beside every other seed
     return Design(
-        train=train,
+        train=replace(train, share=PROVERS_SHARE),
         arms=contenders(at),
         space={"seed": tune.grid_search(list(range(seeds)))},
         spoof=SpoofConfig(),
+        examination=Examination(conditions=Conditions(), accuracy_stages=STAGES, unperturbed=False),
         policies=STATIC,
         samples=budget,
         more_honest=tuple(range(seeds, honest)),
@@ -73,7 +81,7 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         question=QUESTION,
         smoke=_SMALL,
         standard=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=10, budget=8),
-        paper=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=20, budget=100),
+        paper=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=20, budget=50),
     ),
     "simple_conv": Sweep(
         name="arena_simple_conv",
@@ -81,7 +89,7 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         smoke=_SMALL,
         standard=_design(_SIMPLE, _SIMPLE_AT, seeds=3, honest=3, calibrate_on=3, budget=4),
         paper=_design(
-            _SIMPLE, replace(_SIMPLE_AT, high=20_000, whole=20_000), seeds=3, honest=20, calibrate_on=20, budget=100
+            _SIMPLE, replace(_SIMPLE_AT, high=20_000, whole=20_000), seeds=3, honest=20, calibrate_on=20, budget=50
         ),
     ),
     "resnet20": Sweep(
@@ -90,7 +98,7 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         smoke=_SMALL,
         standard=_design(_RESNET, _RESNET_AT, seeds=1, honest=1, calibrate_on=0, budget=2),
         paper=_design(
-            _RESNET, replace(_RESNET_AT, high=2_000, whole=2_000), seeds=5, honest=20, calibrate_on=20, budget=100
+            _RESNET, replace(_RESNET_AT, high=2_000, whole=2_000), seeds=5, honest=20, calibrate_on=20, budget=50
         ),
     ),
 }

@@ -33,6 +33,8 @@ class Arm:
     """Axis -> values or distribution that an adaptive search varies; other searches leave it alone."""
     first: tuple[Mapping[str, Any], ...] = ()
     """Points of that space that an adaptive search tries first."""
+    knows_envelope: bool = False
+    """True if the attack's field `envelope` is to be the calibrated policy's limits in l2, once there is one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,10 +25,9 @@ from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.trials.rows import number_of
 from raypol.runs.trials.study import Trial
 from raypol.store.location import Location
-from raypol.store.results.files import read_rows, read_trial, read_verdicts
+from raypol.store.results.files import read_trial, read_verdicts, read_verdicts_of
 from raypol.store.results.rows import TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
-from raypol.store.results_folder import ResultsFolder
 from raypol.store.retries import storage_retries
 
 _AHEAD: Final = 2
@@ -318,9 +317,7 @@ class ReportedSearches:
         """Take the rows of a trial that reported, or was lost too often."""
         del report
         found = storage_retries(read_trial, self.results, trial_id)
-        verdicts = storage_retries(
-            read_rows, ResultsFolder(self.results).verdicts, VerdictRow, "", [f"{trial_id}.parquet"]
-        )
+        verdicts = storage_retries(read_verdicts_of, self.results, trial_id)
         outcome = JudgedTrial(row=found[0] if found else None, verdicts={one.policy: one for one in verdicts})
         self.searches.record(trial_id, outcome)
 

@@ -2,14 +2,15 @@
 
 import hashlib
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from raypol.cluster.placement import DeviceRequest, parse_device
 from raypol.cluster.ray_runner import RayRunner
 from raypol.cluster.runners import Role
+from raypol.core.attacks import find_attack
 from raypol.core.progress import Progress, no_progress
 from raypol.core.verification.policies import Policy, PolicyKind, calibrate
-from raypol.runs.designs.design import Design
+from raypol.runs.designs.design import Arm, Design
 from raypol.runs.designs.points import honest_points, trial_at
 from raypol.runs.trials.calibration import honest_evidence
 from raypol.runs.trials.environment import versions_text
@@ -42,8 +43,18 @@ def calibrated_design(
         folder.make_folder()
         for kind, file in files.items():
             write_policy(file, calibrate(found, kind=kind, versions=versions_text()))
-    policies: tuple[Policy, ...] = tuple(map(read_policy, files.values()))
-    return replace(design, policies=(*design.policies, *policies), calibrate_on=())
+    policies = {kind: read_policy(file) for kind, file in files.items()}
+    arms = {name: _informed(arm, policies["calibrated"]) for name, arm in design.arms.items()}
+    return replace(design, arms=arms, policies=(*design.policies, *policies.values()), calibrate_on=())
+
+
+def _informed(arm: Any, policy: Policy) -> Any:  # noqa: ANN401 - what a design takes for an arm
+    """The arm with what its adversary, who knows the policy, makes of the envelope."""
+    if not isinstance(arm, Arm) or not arm.knows_envelope:
+        return arm
+    limits = next(use.parameters["limits"]["l2"] for use in policy.checks if use.check == "envelope")
+    attack = find_attack(arm.attack) if isinstance(arm.attack, str) else arm.attack
+    return replace(arm, attack=replace(attack, envelope=tuple(limits)))
 
 
 def _devices(design: Design) -> dict[Role, DeviceRequest]:

@@ -47,6 +47,8 @@ class Examination:
     accuracy_stages: int = field(default=0, repr=False)
     """Measure it of W_0 and the last model of each of so many stages alone; 0 = of all, which costs a good part of a replay."""
 
+    unperturbed: bool = field(default=True, repr=False)
+    """Also replay a spoof's intervals with its batches unperturbed, for what crafting bought (`removed_share`)."""
     wanted: frozenset[Wish] = field(default=frozenset(), repr=False)
     """Evidence that only some checks look at, see `Policy.wanted`."""
     exact: bool = field(default=False, repr=False)
@@ -120,7 +122,7 @@ def examine_proof(
                     device=device,
                     conditions=examination.conditions,
                     intervals=_indices(chosen[start:stop]),
-                    control=control,
+                    control=control if examination.unperturbed else None,
                     control_keeps_state=control_keeps_state,
                     exact=examination.exact,
                 ),

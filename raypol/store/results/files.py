@@ -82,6 +82,12 @@ def read_verdicts(results: Location, *, sweep_id: str = "") -> list[VerdictRow]:
     return read_rows(ResultsFolder(results).verdicts, VerdictRow, sweep_id)
 
 
+def read_verdicts_of(results: Location, trial_id: str) -> list[VerdictRow]:
+    """Read what policies say of one trial; nothing where none judged it."""
+    folder, name = ResultsFolder(results).verdicts, f"{trial_id}.parquet"
+    return read_rows(folder, VerdictRow, "", names=[name]) if (folder / name).exists() else []
+
+
 def read_trial(results: Location, trial_id: str) -> tuple[TrialRow, list[IntervalRow]] | None:
     """Read one trial's row and its intervals; None if it has no row that can be read."""
     if not ResultsFolder(results).trial(trial_id).exists():
