@@ -50,6 +50,8 @@ class ResultsFolder:
         """Parquet files of interval rows."""
         self.verdicts = root / "verdicts"
         """Parquet files of what each policy says of each trial."""
+        self.cells = root / "cells"
+        """Parquet files of the arena's cells."""
         self.ranges = root / "ranges"
         """Parquet files of success ranges."""
         self.sweeps = root / "sweeps"

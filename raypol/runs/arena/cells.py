@@ -1,0 +1,231 @@
+"""From the rows of an arena to its cells: what each attack achieves against each policy, as declared and adapted."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from raypol.core.attacks import sources
+from raypol.core.distances import METRICS
+from raypol.core.scoring import CONTROLS
+from raypol.runs.designs.design import Design
+from raypol.runs.designs.dimensions import ends_of
+from raypol.runs.sweeps.adaptive import AdaptiveSearches, ArmSearch, JudgedTrial, axes_text
+from raypol.runs.trials.rows import number_of
+from raypol.store.results.cell_rows import CELLS_VERSION, CellRow, Mode
+from raypol.store.results.rows import HONEST, TrialRow
+from raypol.store.results.verdict_rows import VerdictRow
+
+UNTRAINED: Final = "untrained"
+_CONFIDENCE: Final = 0.95
+_LIARS: Final = ("misdeclared", "forge_batch")
+"""Attacks that lie about the data of a training of A's own."""
+_OTHER: Final = ("retrain", "continued", "blend")
+"""Attacks whose claimed model is another than the stolen one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shared:
+    """What all cells of an arena share."""
+
+    sweep_id: str
+    design: Design
+    command: str
+    digests: Mapping[str, str]
+    """Policy -> SHA-256."""
+
+
+def cells_of(
+    searches: AdaptiveSearches,
+    design: Design,
+    rows: Sequence[TrialRow],
+    verdicts: Sequence[VerdictRow],
+    *,
+    sweep_id: str,
+    command: str = "",
+) -> list[CellRow]:
+    """Every attack against every policy: honest proofs first, then arms in their order, as declared and adapted.
+
+    Args:
+        searches: with all rows taken, failed ones too.
+        design: of the sweep.
+        rows: of the sweep.
+        verdicts: of the sweep.
+        sweep_id: its name.
+        command: what makes the rows again.
+    """
+    by_trial: dict[str, dict[str, VerdictRow]] = {}
+    for verdict in verdicts:
+        by_trial.setdefault(verdict.trial_id, {})[verdict.policy] = verdict
+    digests = {verdict.policy: verdict.policy_sha256 for verdict in verdicts}
+    shared = _Shared(sweep_id=sweep_id, design=design, command=command, digests=digests)
+    honest = [
+        JudgedTrial(row=row, verdicts=by_trial.get(row.trial_id, {})) for row in rows if row.is_honest and row.is_ok
+    ]
+    policies = [name for name in design.every_policy_name if name in digests]
+    cells = [_declared(shared, None, policy, honest) for policy in policies] if honest else []
+    for search in searches.arms.values():
+        as_declared = [search.judged[one] for one in search.as_declared() if one in search.judged]
+        if not as_declared:
+            continue
+        for policy in policies:
+            cells.append(_declared(shared, search, policy, as_declared))
+            if search.dimensions:
+                cells.append(_adaptive(shared, search, policy))
+    return cells
+
+
+def _declared(shared: _Shared, search: ArmSearch | None, policy: str, trials: Sequence[JudgedTrial]) -> CellRow:
+    judged = [one for one in trials if policy in one.verdicts]
+    accepted = sum(one.rate(policy) for one in judged)
+    shown = _middle(judged or trials)
+    several = len(judged) if len(judged) > 1 else max((one.verdicts[policy].nonces for one in judged), default=1)
+    share = accepted / len(judged) if judged else math.nan
+    return _cell(
+        shared,
+        search,
+        policy,
+        "declared",
+        shown,
+        tried=len(judged),
+        failed=len(trials) - len(judged),
+        accepted=sum(one.rate(policy) > 0.0 for one in judged),
+        rate=share,
+        rate_of=several,
+        seeds=len(judged),
+        seeds_accepted=sum(one.rate(policy) > 0.0 for one in judged),
+        costs=[one.cost for one in judged],
+    )
+
+
+def _adaptive(shared: _Shared, search: ArmSearch, policy: str) -> CellRow:
+    tried = search.tried()
+    judged = {name: one for name, one in tried.items() if policy in one.verdicts}
+    best = search.best(policy)
+    assert best is not None or not tried
+    shown = tried[best] if best is not None else JudgedTrial(row=next(iter(search.judged.values())).row)
+    point: Mapping[str, Any] = search.points.get(best or "", {})
+    repeated = [shown] if policy in shown.verdicts else []
+    if shown.rate(policy) > 0.0:
+        others = (search.trial(point, seed)[0] for seed in search.seeds[1:])
+        repeated += [
+            search.judged[one] for one in others if one in search.judged and policy in search.judged[one].verdicts
+        ]
+    verdict = shown.verdicts.get(policy)
+    return _cell(
+        shared,
+        search,
+        policy,
+        "adaptive",
+        shown,
+        tried=len(judged),
+        failed=len(tried) - len(judged),
+        accepted=sum(one.rate(policy) > 0.0 for one in judged.values()),
+        rate=shown.rate(policy) if verdict else math.nan,
+        rate_of=verdict.nonces if verdict else 1,
+        seeds=len(repeated),
+        seeds_accepted=sum(one.rate(policy) > 0.0 for one in repeated),
+        costs=[one.cost for one in repeated],
+        setting=json.dumps(dict(point), sort_keys=True),
+        budget=search.budget,
+        searched=axes_text(search.dimensions),
+        ends=", ".join(ends_of(search.dimensions, point)),
+        exhausted=search.exhausted,
+    )
+
+
+def _cell(
+    shared: _Shared,
+    search: ArmSearch | None,
+    policy: str,
+    mode: Mode,
+    shown: JudgedTrial,
+    *,
+    rate: float,
+    rate_of: int,
+    costs: Sequence[float],
+    **columns: Any,  # noqa: ANN401 - of CellRow
+) -> CellRow:
+    row, train = shown.row, shared.design.train
+    assert row is not None
+    verdict = shown.verdicts.get(policy)
+    low, high = interval_of(rate, rate_of)
+    known = [cost for cost in costs if not math.isnan(cost)]
+    worst = max((number_of(getattr(row, f"ratio_error_{m}")) for m in METRICS), key=lambda v: (math.isnan(v), v))
+    return CellRow(
+        version=CELLS_VERSION,
+        sweep_id=shared.sweep_id,
+        arm=HONEST if search is None else search.arm,
+        attack=row.attack,
+        source=sources().get(row.attack, ""),
+        claims=claims_of(row),
+        is_control=search is None or row.attack in (*CONTROLS, UNTRAINED),
+        policy=policy,
+        policy_sha256=shared.digests[policy],
+        mode=mode,
+        dataset=train.dataset,
+        model=train.model,
+        train_steps=train.steps,
+        interval=train.interval,
+        batch_size=train.batch_size,
+        grants=row.grants or "",
+        trial_id=row.trial_id,
+        steps=row.steps,
+        declares=row.declares,
+        start=row.start,
+        rate=rate,
+        rate_low=low,
+        rate_high=high,
+        rate_of=rate_of,
+        rejected_by=verdict.rejected_by if verdict and shown.rate(policy) == 0.0 else "",
+        cost=1.0 if search is None else shown.cost,
+        cost_low=min(known, default=None),
+        cost_high=max(known, default=None),
+        gradients=None if row.gradient_evals is None else row.gradient_evals / train.steps,
+        size=row.ratio_size,
+        error=worst,
+        error_l2=row.error_l2,
+        success=verdict.success if verdict else None,
+        replayed=verdict.replayed / verdict.num_intervals if verdict and verdict.num_intervals else None,
+        verify_s=row.verify_s,
+        estimated=row.estimated,
+        simulated=row.simulated,
+        device_name=row.device_name,
+        command=shared.command,
+        versions=row.versions,
+        commit=row.commit,
+        **columns,
+    )
+
+
+def claims_of(row: TrialRow) -> str:
+    """What a trial claims: W_T, another model, other data or nothing."""
+    if row.attack == UNTRAINED:
+        return "nothing"
+    if row.attack in _LIARS:
+        return "other data"
+    return "another model" if row.attack in _OTHER or row.claims_other_model else "W_T"
+
+
+def interval_of(rate: float, of: int) -> tuple[float | None, float | None]:
+    """The 95 % interval of a rate by Clopper and Pearson; nothing for a rate of nothing."""
+    from scipy.stats import binomtest
+
+    if math.isnan(rate) or of < 1:
+        return None, None
+    found = binomtest(round(rate * of), of).proportion_ci(_CONFIDENCE, method="exact")
+    return float(found.low), float(found.high)
+
+
+def _middle(trials: Sequence[JudgedTrial]) -> JudgedTrial:
+    """The trial of median cost; of those without a cost the first."""
+    known = sorted((one for one in trials if not math.isnan(one.cost)), key=lambda one: one.cost)
+    return known[len(known) // 2] if known else trials[0]
+
+
+def failures(rows: Sequence[TrialRow]) -> Iterator[tuple[str, int]]:
+    """First lines of the messages of failed trials, each with how often."""
+    lines = Counter(row.message.partition("\n")[0] for row in rows if row.status == "error")
+    yield from lines.most_common()
