@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "calibrate": "policies:CalibrateCommand",
     "policies": "policies:PoliciesCommand",
     "range": "range:RangeCommand",
+    "arena": "arena.run:ArenaCommand",
     "relatives": "relatives:RelativesCommand",
     "cluster": "cluster:ClusterCommand",
     "join": "cluster:JoinCommand",

@@ -21,18 +21,23 @@ from raypol.cli.progress import progress
 from raypol.cli.sweep_options import AdaptiveSweepCommand, RangeSweepCommand, SweepCommand
 from raypol.core.errors import InputError, local_path
 from raypol.figures.draw_sweep import Drawn, drawn_figures
+from raypol.report.arena.conclusions import conclude_arena
 from raypol.report.conclusions import Conclusions, conclude
 from raypol.report.range_summary import conclude_ranges
 from raypol.report.trial_tables import choices_table, points_table
+from raypol.runs.arena.cells import cells_of
 from raypol.runs.designs.design import SizeName, Sweep
+from raypol.runs.sweeps.adaptive import open_searches
 from raypol.runs.sweeps.calibrated import calibrated_design
 from raypol.runs.sweeps.driver import Events, SweepRun, drive_sweep
 from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
+from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.sweeps.success_ranges import Ranges, range_rows
 from raypol.runs.tracking.store import ui_command
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, writable_folder
 from raypol.store.quoting import command_line
+from raypol.store.results.cell_rows import write_cells
 from raypol.store.results.files import read_verdicts
 from raypol.store.results.range_rows import write_ranges
 from raypol.store.results_folder import ResultsFolder
@@ -86,7 +91,7 @@ def run_command(sweep: Sweep, command: SweepCommand, *, typed: str = "") -> int:
         except BaseException:
             tracker.close()
             raise
-    _show(sweep, run, tracker, results, command)
+    _show(sweep, run, tracker, results, command, typed)
     if run.stopped or run.missing:
         return UNFINISHED
     return SOME_FAILED if any(row.status == "error" for row in run.trials) else 0
@@ -108,9 +113,9 @@ def _show_plan(sweep: Sweep, plan: SweepPlan, command: SweepCommand) -> int:
     return 0
 
 
-def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, command: SweepCommand) -> None:
-    found = _conclusions(run, results)
-    points = [points_table(run.trials)] if run.plan.options.search != "range" else []
+def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, command: SweepCommand, typed: str) -> None:
+    found = _conclusions(run, results, typed)
+    points = [points_table(run.trials)] if run.plan.options.search not in ("range", "adaptive") else []
     print_tables(*points, *found.tables)
     say("", sweep.question, *found.summary, *found.remarks, "", is_prose=True)
     none: AbstractContextManager[Drawn] = nullcontext(([], ""))
@@ -131,8 +136,19 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
         warn(f"ended early: {run.stopped}; run the same command again to go on")
 
 
-def _conclusions(run: SweepRun, results: Location) -> Conclusions:
+def _arena(run: SweepRun, results: Location, command: str) -> Conclusions:
+    """Conclusions of an adaptive search, whose cells are recorded."""
+    plan, record = run.plan, SweepRecord(results, run.plan.sweep_id)
+    searches, verdicts = open_searches(plan, record, failed=True), read_verdicts(results, sweep_id=plan.sweep_id)
+    cells = cells_of(searches, plan.design, run.rows, verdicts, sweep_id=plan.sweep_id, command=command)
+    write_cells(results, plan.sweep_id, cells)
+    return conclude_arena(cells, run.rows, planned=plan.num_trials, resumed=run.resumed, stopped=run.stopped)
+
+
+def _conclusions(run: SweepRun, results: Location, command: str) -> Conclusions:
     """Conclusions from the rows; the ranges that a range search found are recorded too."""
+    if run.plan.options.search == "adaptive":
+        return _arena(run, results, command)
     if run.plan.options.search != "range":
         verdicts = read_verdicts(results, sweep_id=run.plan.sweep_id)
         found = conclude(run.rows, verdicts, planned=run.plan.num_trials, resumed=run.resumed, stopped=run.stopped)

@@ -1,6 +1,7 @@
 """The configuration of an honest training, and the recipe that follows from it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
@@ -151,6 +152,54 @@ class TrainConfig:
     def data(self) -> DataSource:
         """Where the dataset comes from."""
         return DataSource(name=self.dataset, folder=self.data_dir)
+
+
+def training_of(recipe: Recipe, dataset: Dataset) -> TrainConfig:
+    """The honest training that declares a recipe.
+
+    Raises:
+        InputError: the recipe has something that no `TrainConfig` says.
+    """
+    options, milestones = recipe.optimizer.options, recipe.schedule.options.get("milestones", ())
+    drops = tuple(_drop(int(one), recipe.steps) for one in milestones) if isinstance(milestones, Sequence) else ()
+    transform = recipe.transform
+    found = TrainConfig(
+        dataset=recipe.dataset,
+        model=recipe.model,
+        steps=recipe.steps,
+        interval=recipe.interval,
+        batch_size=recipe.batch_size,
+        optimizer=recipe.optimizer.name,
+        lr=recipe.optimizer.lr,
+        momentum=_number(options.get("momentum")),
+        weight_decay=_number(options.get("weight_decay")),
+        lr_drops=drops,
+        lr_factor=_number(recipe.schedule.options.get("gamma")) or 0.1,
+        crop_padding=transform.crop_padding,
+        horizontal_flip=transform.horizontal_flip,
+        rotation_degrees=transform.rotation_degrees,
+        precision=recipe.precision,
+        memory_format="channels_last" if recipe.channels_last else "contiguous",
+        seed=int(recipe.shares[0]) if recipe.shares else recipe.seed,
+        share=recipe.shares[1] if recipe.shares else "",
+    )
+    again = found.recipe(dataset, device=recipe.device, threads=recipe.threads)
+    for part in fields(Recipe):
+        if (then := getattr(recipe, part.name)) != (now := getattr(again, part.name)):
+            raise InputError(
+                f"no training that can be declared here has this proof's {part.name}: {then!r}, not {now!r}"
+            )
+    return found
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _drop(milestone: int, steps: int) -> float:
+    """The share of training at which the learning rate falls."""
+    share = milestone / steps
+    return share if int(share * steps) == milestone else (milestone + 0.5) / steps
 
 
 def check_recipe(recipe: Recipe, dataset: Dataset) -> None:

@@ -1,6 +1,6 @@
 """What the arena is fought on: three trainings, each a sweep of its own at the sizes that it can be run at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -23,28 +23,47 @@ PROVERS_SHARE: Final = "9f3c52d81be07a64" * 2
 """The verifier's share of the honest trainings' seeds."""
 
 
-def _design(train: TrainConfig, at: Lengths, *, seeds: int, honest: int, calibrate_on: int, budget: int) -> Design:
+def arena_design(
+    train: TrainConfig,
+    at: Lengths,
+    *,
+    seeds: Sequence[int],
+    calibrate_on: int,
+    budget: int,
+    more_honest: Sequence[int] = (),
+) -> Design:
     """The arena on a training.
 
     Args:
         train: the honest one.
         at: lengths of the spoofs.
         seeds: of proofs and spoofs.
-        honest: proofs that policies judge, those of `seeds` among them.
         calibrate_on: honest runs of other seeds that policies are made of; 0 = none are.
         budget: forgeries that each arm's search may try.
+        more_honest: seeds of further proofs that policies judge.
     """
-    first = 1_000  # beside every other seed
+    first = max(1_000, max(seeds) + 2)  # beside every other seed, and the references'
     return Design(
-        train=replace(train, share=PROVERS_SHARE),
+        train=train,
         arms=contenders(at),
-        space={"seed": tune.grid_search(list(range(seeds)))},
+        space={"seed": tune.grid_search(list(seeds))},
         spoof=SpoofConfig(),
         examination=Examination(conditions=Conditions(), accuracy_stages=STAGES, unperturbed=False),
         policies=STATIC,
         samples=budget,
-        more_honest=tuple(range(seeds, honest)),
+        more_honest=tuple(more_honest),
         calibrate_on=tuple(range(first, first + calibrate_on)),
+    )
+
+
+def _design(train: TrainConfig, at: Lengths, *, seeds: int, honest: int, calibrate_on: int, budget: int) -> Design:
+    return arena_design(
+        replace(train, share=PROVERS_SHARE),
+        at,
+        seeds=range(seeds),
+        calibrate_on=calibrate_on,
+        budget=budget,
+        more_honest=range(seeds, honest),
     )
 
 

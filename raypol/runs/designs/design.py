@@ -66,6 +66,8 @@ class Design:
     """Points that a random or Optuna search draws; each is run under every arm. Of an adaptive search the budget of each arm."""
     more_honest: tuple[int, ...] = ()
     """Seeds of further honest proofs that an adaptive search has judged, beside those of the axis `seed`."""
+    proof: str = ""
+    """Address of an honest proof that is there already, of the training and its own seed; empty = proofs are made."""
     calibrate_on: tuple[int, ...] = ()
     """Seeds of honest runs from which the policies `calibrated` and `bound` are made before the sweep begins, and which it has no
     other use for."""
@@ -158,6 +160,7 @@ class Design:
         for name, part in parts.items():
             text |= {f"{name}.{key}": repr(value) for key, value in part.items()}
         text |= {f"policy {policy.name}": policy.sha256 for policy in self.policies}
+        text |= {"proof": self.proof} if self.proof else {}
         return text | {"examination": repr(self.examination)}
 
 

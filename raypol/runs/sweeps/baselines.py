@@ -47,6 +47,8 @@ class BaselineMaker:
     view: ClusterView
     requests: Mapping[str, DeviceRequest]
     """Device spelling -> what the nodes call it."""
+    own: HonestProof | None
+    """The one proof that there is already, of all trials alike; None = proofs are made."""
     on_progress: Progress
     on_outcome: Callable[[TrialOutcome], None]
 
@@ -91,11 +93,22 @@ class BaselineMaker:
 
     def _make(self, runner: RayRunner, trials: Mapping[str, Trial]) -> tuple[dict[str, Baseline], dict[str, Exception]]:
         recipes, references = self._recipes(runner, trials)
+        if self.own is not None:
+            recipe = self.own.manifest.recipe
+            references = {
+                key: replace(recipe, seed=one.seed, shares=one.shares, interval=recipe.steps)
+                for key, one in references.items()
+            }
+            recipes = dict.fromkeys(trials, recipe)
         by_data: dict[Any, dict[bytes, Recipe]] = {}
         for key, trial in trials.items():
             wanted = by_data.setdefault(trial.train.data, {})
             wanted |= {recipe.canonical(): recipe for recipe in (recipes[key], references[key])}
         proofs: dict[bytes, HonestProof | Exception] = {}
+        if self.own is not None:
+            proofs[self.own.manifest.recipe.canonical()] = self.own
+            for wanted in by_data.values():
+                wanted.pop(self.own.manifest.recipe.canonical(), None)
         for data, wanted in by_data.items():
             proofs |= self._proofs(runner, data, wanted)
         made: dict[str, Baseline] = {}
@@ -165,12 +178,14 @@ class BaselineMaker:
         if names is None:
             return None
         row = read_trial(self.record.results, names["trial"])
-        paths, made = ResultsFolder(self.record.results), (names["proof"], names["reference"])
+        paths = ResultsFolder(self.record.results)
+        made = [names["reference"]] if self.own else [names["proof"], names["reference"]]
         if row is None or row[0].status != "ok" or not all(map(paths.has_proof, made)):
             return None
-        proof, reference = (
+        found = [
             HonestProof(folder=folder, manifest=read_manifest(folder), reused=True) for folder in map(paths.proof, made)
-        )
+        ]
+        proof, reference = [self.own, *found] if self.own else found
         return Baseline(study=self._study(proof, reference), honest=row[0])
 
     def _study(self, proof: HonestProof, reference: HonestProof) -> Study:

@@ -22,6 +22,7 @@ from raypol.runs.sweeps.live_status import LiveStatus
 from raypol.runs.sweeps.plan import SweepPlan
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.sweeps.success_ranges import Ranges
+from raypol.runs.trials.honest_proof import proof_at
 from raypol.runs.trials.study import Trial
 from raypol.store.location import Location
 from raypol.store.results.files import write_trial
@@ -287,6 +288,7 @@ class _Driver:
             options=self._plan.options,
             view=self._view,
             requests=self._requests,
+            own=proof_at(self._plan.design.proof) if self._plan.design.proof else None,
             on_progress=self._show_count,
             on_outcome=lambda outcome: self._events.on_row(outcome.row, outcome.intervals),
         ).baselines(trials)

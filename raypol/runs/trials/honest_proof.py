@@ -18,7 +18,7 @@ from raypol.core.proof import Recipe, final_checkpoint
 from raypol.core.verification.policies import sound
 from raypol.runs.trials.environment import environment_of
 from raypol.runs.trials.verify import survey_proof
-from raypol.store.location import Location
+from raypol.store.location import Location, open_location
 from raypol.store.locks import only_maker
 from raypol.store.proofs.format import Manifest
 from raypol.store.proofs.reader import ParquetProof, read_manifest
@@ -40,6 +40,16 @@ class HonestProof:
     def proof_id(self) -> str:
         """Name of its folder."""
         return self.folder.name
+
+
+def proof_at(address: str) -> HonestProof:
+    """A proof that is there already.
+
+    Raises:
+        InputError: it is none that can be read.
+    """
+    folder = open_location(address)
+    return HonestProof(folder=folder, manifest=read_manifest(folder), reused=True)
 
 
 def proof_id_of(kind: str, content: Mapping[str, object]) -> str:

@@ -16,7 +16,7 @@ CELLS_VERSION: Final = 1
 """Of the rules by which trials become cells. Rows of another version keep theirs and are not compared with these."""
 Mode = Literal["declared", "adaptive"]
 CLAIMS: Final = ("W_T", "another model", "other data", "nothing")
-"""What an arm claims: the stolen model itself; a model that A trained or derived; that other data were trained on; no training."""
+"""What an arm claims: the stolen model itself; a model that A trained or derived; that other data were trained on; or nothing."""
 
 
 @row

@@ -1,0 +1,1 @@
+"""`raypol arena` and what belongs to it."""
