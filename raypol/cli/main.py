@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "policies": "policies:PoliciesCommand",
     "range": "range:RangeCommand",
     "arena": "arena.run:ArenaCommand",
+    "arena-merge": "arena.standing:ArenaMergeCommand",
+    "arena-check": "arena.standing:ArenaCheckCommand",
     "relatives": "relatives:RelativesCommand",
     "cluster": "cluster:ClusterCommand",
     "join": "cluster:JoinCommand",
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments == ["--version"]:
         OUT.print(f"raypol {__version__}")
         sys.exit(0)
+    if (joined := "-".join(arguments[:2])) in COMMANDS:  # `raypol arena merge` is what one would type
+        arguments = [joined, *arguments[2:]]
     if arguments and arguments[0] in COMMANDS:
         name, *rest = arguments
         command = parse(find_command(name), f"raypol {name}", None, rest)

@@ -7,15 +7,16 @@ from raypol.figures.style.axes import short_number
 from raypol.figures.style.notes import list_briefly
 from raypol.report.conclusions import Conclusions, failures, limits, progress_sentence
 from raypol.report.tables import Table, TableColumn, words
+from raypol.runs.arena.recheck import Comparison
 from raypol.store.results.cell_rows import CellRow
 from raypol.store.results.rows import HONEST, TrialRow
 
 STOLEN: Final = "W_T"
 """What a forgery of the stolen model claims."""
 _NOTE: Final = (
-    "Cost of the cheapest accepted spoof in units of the honest proof's generation time, after a search of {budget} forgeries per "
-    "attack; in brackets at how many of the seeds that point is accepted. A dash: not accepted within the budget, which does not say "
-    "that it cannot be. Honest proofs: accepted of judged. Arms in () claim another model than W_T, or other data."
+    "Cost of the cheapest accepted spoof in units of the honest proof's generation time, after a search of {budget} forgeries "
+    "per attack; in brackets at how many of the seeds that point is accepted. A dash: not accepted within the budget, which does "
+    "not say that it cannot be. Honest proofs: accepted of judged. Arms in () claim another model than W_T, or other data."
 )
 
 
@@ -119,3 +120,23 @@ def _cell_text(cell: CellRow | None) -> str:
 
 def _policies(cells: Sequence[CellRow]) -> list[str]:
     return list(dict.fromkeys(cell.policy for cell in cells))
+
+
+def recheck_table(found: Sequence[Comparison]) -> Table:
+    """A line per trial that was run again and came out otherwise, or a line that none did."""
+    lines = [
+        [
+            one.then.arm,
+            f"{one.then.steps:,}",
+            str(one.then.seed),
+            ", ".join(one.differing) or "-",
+            short_number(one.then.error_l2 or 0.0, 3),
+            short_number(one.now.error_l2 or 0.0, 3),
+        ]
+        for one in found
+        if one.differing or one.error_change > 0.0
+    ]
+    columns = [*words("arm"), TableColumn("T'"), TableColumn("seed"), *words("policies that differ")]
+    columns += [TableColumn("error l2\nthen", "d_ref"), TableColumn("error l2\nnow", "d_ref")]
+    same = f"{len(found) - len(lines)} of {len(found)} trials have the same verdicts and errors, and are left out."
+    return Table(title="Run again", columns=columns, lines=lines, note=same)

@@ -1,6 +1,7 @@
 """Policies that are made of honest runs before a sweep begins: kept in the results folder, so that a resumed one has the same."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -43,16 +44,21 @@ def calibrated_design(
         folder.make_folder()
         for kind, file in files.items():
             write_policy(file, calibrate(found, kind=kind, versions=versions_text()))
-    policies = {kind: read_policy(file) for kind, file in files.items()}
-    arms = {name: _informed(arm, policies["calibrated"]) for name, arm in design.arms.items()}
-    return replace(design, arms=arms, policies=(*design.policies, *policies.values()), calibrate_on=())
+    return judged_by(design, list(map(read_policy, files.values())))
 
 
-def _informed(arm: Any, policy: Policy) -> Any:  # noqa: ANN401 - what a design takes for an arm
-    """The arm with what its adversary, who knows the policy, makes of the envelope."""
-    if not isinstance(arm, Arm) or not arm.knows_envelope:
+def judged_by(design: Design, policies: Sequence[Policy]) -> Design:
+    """The design with policies that were made of honest runs, and with adversaries who know their envelope."""
+    arms = {name: _informed(arm, policies) for name, arm in design.arms.items()}
+    return replace(design, arms=arms, policies=(*design.policies, *policies), calibrate_on=())
+
+
+def _informed(arm: Any, policies: Sequence[Policy]) -> Any:  # noqa: ANN401 - what a design takes for an arm
+    """The arm with the limits of the first policy that has an envelope, if its adversary is to know them."""
+    found = [use.parameters["limits"]["l2"] for policy in policies for use in policy.checks if use.check == "envelope"]
+    if not found or not isinstance(arm, Arm) or not arm.knows_envelope:
         return arm
-    limits = next(use.parameters["limits"]["l2"] for use in policy.checks if use.check == "envelope")
+    limits = found[0]
     attack = find_attack(arm.attack) if isinstance(arm.attack, str) else arm.attack
     return replace(arm, attack=replace(attack, envelope=tuple(limits)))
 

@@ -11,7 +11,7 @@ What else lies there (half a copy, another program's file) is left out, and a li
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict
 from functools import lru_cache
 from pathlib import Path
@@ -292,10 +292,15 @@ ONE_ROW: Final[Mapping[str, Any]] = {
 AS_ONE_ROW: Final = tuple(ONE_ROW.items())
 
 
+def plain_rows(rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """Rows as they are written: by column, without secrets, NaN as nothing."""
+    return [{key: _plain(value) for key, value in asdict(row).items()} for row in rows]
+
+
 def write_rows(folder: Location, name: str, row_type: type, rows: Sequence[Any]) -> None:
     """Write FOLDER/<name>.parquet with these rows and no others."""
     folder.make_folder()
-    plain = [{key: _plain(value) for key, value in asdict(row).items()} for row in rows]
+    plain = plain_rows(rows)
     with atomic_output(folder / f"{name}.parquet") as stream:
         table = pa.Table.from_pylist(plain, schema=schema_of(row_type))
         pq.write_table(table, stream, **(ONE_ROW if len(rows) == 1 else MANY_ROWS))
