@@ -7,7 +7,6 @@ from typing import Any, Final, Protocol
 
 from ray.tune.search import Searcher
 
-from raypol.core.errors import InputError
 from raypol.core.seeds import MAX_SEED, seed_of_32_bits
 from raypol.runs.designs.axes import Point
 from raypol.runs.designs.design import Design
@@ -26,14 +25,8 @@ def optuna_search(design: Design, known: Sequence[Point], *, seed: int) -> Any: 
         known: points of an earlier run, proposed first: those that are finished are found at once, and the search goes on
             knowing them.
         seed: of the sampler.
-
-    Raises:
-        InputError: Optuna is not installed.
     """
-    try:
-        import optuna
-    except ImportError as err:
-        raise InputError("--search optuna needs Optuna: pip install -e '.[search]' in the checkout") from err
+    import optuna
     from ray.tune.search.optuna import OptunaSearch
 
     class DistinctSearch(OptunaSearch):  # type: ignore[misc]  # Ray is untyped

@@ -22,7 +22,8 @@ from raypol.store.quoting import command_line
 @dataclass(frozen=True, kw_only=True)
 class ArenaCommand(AdaptiveSweepCommand):
     """Let every attack meet every verifier, each attack adapted to each verifier. Prints who breaks what at which cost, and
-    writes the page. With PROOF_DIR all attacks are on that proof: your own model, your own data. Run the same command again to go on.
+    writes the page. With PROOF_DIR all attacks are on that proof: your own model, your own data. Run the same command again to
+    go on.
     `raypol arena-merge` joins the results of several runs, `arena-page` writes the page of what is there, `arena-check` runs a
     part of it again.
     """

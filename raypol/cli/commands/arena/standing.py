@@ -30,7 +30,8 @@ Standing = Annotated[
 @dataclass(frozen=True, kw_only=True)
 class ArenaMergeCommand:
     """Join arenas into standing results: rows without proofs. Everything is checked before anything is written: the version of
-    the rules, known attacks, grants, cells that say what their rows say, no contradiction with what is there. Prints the folder last.
+    the rules, known attacks, grants, cells that say what their rows say, no contradiction with what is there. Prints the folder
+    last.
     """
 
     sources: Annotated[
