@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz zoo overhead bench frontier paper-bench docs generate clean
+.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz zoo overhead bench frontier arena arena-check paper-bench docs generate clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -98,6 +98,12 @@ bench: .venv/.ready  ## the ratios of docs/benchmarks.md: loops, forgeries and t
 
 frontier: .venv/.ready  ## the fronts of error against cost, small: every attack and declaration, a figure and a table (95 trials)
 	$(BIN)/python sweeps/frontier.py --size smoke --results results/frontier --yes
+
+arena: .venv/.ready  ## every attack against every verifier, small, into results/arena (6 minutes)
+	$(BIN)/raypol arena --size smoke --results results/arena
+
+arena-check: .venv/.ready  ## a random tenth of the standing results on digits, run again and compared (10 minutes)
+	$(BIN)/raypol arena check docs/arena --arena arena-standard --results results/arena-check
 
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
 	$(BIN)/python -m benchmarks.paper_scale
