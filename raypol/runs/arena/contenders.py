@@ -50,6 +50,8 @@ class Lengths:
     """Of their search."""
     whole: int
     """T."""
+    epochs: int
+    """Of `blindfold`, which needs in each epoch, in the last one too, more intervals than the verifier replays."""
 
     def axis(self, *, searching: bool = False) -> Any:  # noqa: ANN401 - Tune's
         """The axis T'."""
@@ -137,7 +139,7 @@ def _lines(at: Lengths) -> dict[str, Arm]:
         ),
         "blindfold": Arm(
             find_attack("blindfold", query_budget=1),
-            {**selecting, STEPS: at.whole},
+            {**selecting, STEPS: at.epochs},
             {RULE: tune.choice(["honest_schedule", "no_momentum"]), START: tune.choice([FITTED, HONEST_START])},
         ),
     }

@@ -68,10 +68,12 @@ def _design(train: TrainConfig, at: Lengths, *, seeds: int, honest: int, calibra
 
 
 _DIGITS: Final = TrainConfig(dataset="digits", model="resnet8", steps=1000, interval=10)
-_DIGITS_AT: Final = Lengths(declared=200, low=50, high=1000, step=10, searching=80, searching_high=200, whole=1000)
+_DIGITS_AT: Final = Lengths(
+    declared=200, low=50, high=1000, step=10, searching=80, searching_high=200, whole=1000, epochs=990
+)
 _SIMPLE: Final = TrainConfig(dataset="fashion_mnist", model="simple_conv", steps=20_000, interval=100, crop_padding=2)
 _SIMPLE_AT: Final = Lengths(
-    declared=1_000, low=200, high=10_000, step=100, searching=300, searching_high=1_000, whole=10_000
+    declared=1_000, low=200, high=10_000, step=100, searching=300, searching_high=1_000, whole=10_000, epochs=10_000
 )
 _RESNET: Final = TrainConfig(
     dataset="fashion_mnist_32x32x3",
@@ -82,11 +84,13 @@ _RESNET: Final = TrainConfig(
     crop_padding=4,
     horizontal_flip=True,
 )
-_RESNET_AT: Final = Lengths(declared=200, low=100, high=1_000, step=20, searching=40, searching_high=80, whole=1_000)
+_RESNET_AT: Final = Lengths(
+    declared=200, low=100, high=1_000, step=20, searching=40, searching_high=80, whole=1_000, epochs=1_000
+)
 
 _SMALL: Final = _design(
     replace(_DIGITS, steps=200),
-    Lengths(declared=60, low=30, high=200, step=10, searching=20, searching_high=40, whole=200),
+    Lengths(declared=60, low=30, high=200, step=10, searching=20, searching_high=40, whole=200, epochs=200),
     seeds=2,
     honest=4,
     calibrate_on=3,
