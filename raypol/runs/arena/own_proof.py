@@ -5,6 +5,7 @@ from typing import Final
 
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
+from raypol.core.proof import Recipe
 from raypol.core.training.train_config import training_of
 from raypol.runs.arena.contenders import Lengths
 from raypol.runs.arena.tasks import QUESTION, arena_design
@@ -35,7 +36,7 @@ def own_arena(address: str, dataset: Dataset, data_dir: str | None = None) -> Sw
     def design(*, calibrate_on: int, budget: int) -> Design:
         made = arena_design(
             train,
-            lengths_of(recipe.steps, recipe.interval),
+            lengths_of(recipe, len(dataset)),
             seeds=[train.seed],
             calibrate_on=calibrate_on,
             budget=budget,
@@ -51,8 +52,15 @@ def own_arena(address: str, dataset: Dataset, data_dir: str | None = None) -> Sw
     )
 
 
-def lengths_of(steps: int, interval: int) -> Lengths:
-    """Lengths of spoofs of a training of `steps` steps, recorded every `interval`."""
+def lengths_of(recipe: Recipe, dataset_size: int) -> Lengths:
+    """Lengths of spoofs of a training on N points."""
+    steps, interval = recipe.steps, recipe.interval
+    per_epoch = max(dataset_size // recipe.batch_size, 1)
+    starts = {
+        n: ((n - 2) * interval // per_epoch, (n - 1) * interval // per_epoch)
+        for n in range(_FEWEST, steps // interval + 1)
+    }
+    shared = [n for n, (before, last) in starts.items() if before == last]
 
     def whole(share: float) -> int:
         return min(max(round(share * steps / interval), _FEWEST), steps // interval) * interval
@@ -65,4 +73,5 @@ def lengths_of(steps: int, interval: int) -> Lengths:
         searching=whole(0.08),
         searching_high=whole(0.2),
         whole=steps,
+        epochs=shared[-1] * interval if shared else steps,
     )
