@@ -4,7 +4,7 @@ Each arm is granted what it uses. Its first points are what a reader of the poli
 verifier's own W_0 and order, statistics carried exactly, the honest augmentation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,14 +58,13 @@ class Lengths:
         return tune.qlograndint(self.low, self.searching_high if searching else self.high, self.step)
 
 
-def contenders(at: Lengths, *, only: Sequence[str] = ()) -> dict[str, Arm]:
-    """Every arm, or those named, in the order of tables: controls first.
+def contenders(at: Lengths) -> dict[str, Arm]:
+    """Every arm, in the order of tables: controls first.
 
     Args:
         at: the lengths of the spoofs.
-        only: names of arms.
     """
-    arms = {
+    return {
         **_controls(at),
         **_lines(at),
         **_trained(at),
@@ -73,7 +72,6 @@ def contenders(at: Lengths, *, only: Sequence[str] = ()) -> dict[str, Arm]:
         **_others(at),
         **_dishonest(at),
     }
-    return {name: arm for name, arm in arms.items() if not only or name in only}
 
 
 def _controls(at: Lengths) -> dict[str, Arm]:
