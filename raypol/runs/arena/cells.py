@@ -109,7 +109,7 @@ def _adaptive(shared: _Shared, search: ArmSearch, policy: str) -> CellRow:
     point: Mapping[str, Any] = search.points.get(best or "", {})
     repeated = [shown] if policy in shown.verdicts else []
     if shown.rate(policy) > 0.0:
-        others = (search.trial(point, seed)[0] for seed in search.seeds[1:])
+        others = (search.trial(point, seed)[0] for seed in search.further)
         repeated += [
             search.judged[one] for one in others if one in search.judged and policy in search.judged[one].verdicts
         ]

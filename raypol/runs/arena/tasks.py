@@ -118,7 +118,7 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         name="arena",
         question=QUESTION,
         smoke=_SMALL,
-        standard=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=10, budget=8),
+        standard=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=10, budget=6),
         paper=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=20, budget=50),
     ),
     "simple_conv": Sweep(

@@ -64,6 +64,8 @@ class Design:
     """Judge every trial by these too, from the same evidence; `published` and `strict` are always among them."""
     samples: int = 16
     """Points that a random or Optuna search draws; each is run under every arm. Of an adaptive search the budget of each arm."""
+    repeats: int = 1
+    """Seeds of the axis `seed`, after the first, at which an adaptive search makes again what it found."""
     more_honest: tuple[int, ...] = ()
     """Seeds of further honest proofs that an adaptive search has judged, beside those of the axis `seed`."""
     proof: str = ""

@@ -86,6 +86,8 @@ class ArmSearch:
     """Of Optuna."""
     seeds: tuple[int, ...]
     """Of proofs and spoofs; the search is at the first."""
+    repeats: int
+    """Number of the others at which what was found is made again."""
     policies: tuple[str, ...]
     budget: int
     judged: dict[str, JudgedTrial] = field(default_factory=dict)
@@ -127,18 +129,23 @@ class ArmSearch:
         return {trial_id: trial for trial_id, trial in wanted.items() if trial_id not in self.judged}
 
     @property
+    def further(self) -> tuple[int, ...]:
+        """Seeds at which the cheapest accepted spoof is made again."""
+        return self.seeds[1 : 1 + self.repeats]
+
+    @property
     def is_searched(self) -> bool:
         """True once the budget is used and every forgery of it is judged."""
         used = self.exhausted or len(self.points) >= self.budget or not self.dimensions
         return used and all(trial_id in self.judged for trial_id in (*self.points, *self.as_declared()))
 
     def repetitions(self) -> dict[str, Trial]:
-        """The cheapest accepted spoof under each policy, for the other seeds."""
+        """The cheapest accepted spoof under each policy, for further seeds."""
         found: dict[str, Trial] = {}
         for policy in self.policies:
             best = self.best(policy)
             if best is not None and self.judged[best].rate(policy) > 0.0:
-                found |= dict(self.trial(self.points.get(best, {}), seed) for seed in self.seeds[1:])
+                found |= dict(self.trial(self.points.get(best, {}), seed) for seed in self.further)
         return found
 
     def tried(self) -> dict[str, JudgedTrial]:
@@ -219,7 +226,14 @@ class AdaptiveSearches:
         seeds = tuple(listed("seed", design.space["seed"])) if "seed" in design.space else (design.train.seed,)
         self.arms = {
             arm: ArmSearch(
-                arm=arm, design=design, sweep_id=sweep_id, seed=seed, seeds=seeds, policies=policies, budget=budget
+                arm=arm,
+                design=design,
+                sweep_id=sweep_id,
+                seed=seed,
+                seeds=seeds,
+                repeats=design.repeats,
+                policies=policies,
+                budget=budget,
             )
             for arm in design.attacks()
         }
@@ -283,7 +297,7 @@ class AdaptiveSearches:
     def most(self) -> int:
         """The number of trials if every policy had a cheapest spoof of its own, which none reaches."""
         return sum(
-            len(one.seeds) + (one.budget + len(one.policies) * (len(one.seeds) - 1)) * bool(one.dimensions)
+            len(one.seeds) + (one.budget + len(one.policies) * len(one.further)) * bool(one.dimensions)
             for one in self.arms.values()
         )
 
