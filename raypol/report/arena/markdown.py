@@ -1,4 +1,4 @@
-"""The arena as Markdown for a repository: the adaptive matrix, the rankings, what was not run; the same text for the same cells."""
+"""The arena as Markdown for a repository: adaptive matrix, rankings, what was not run; the same text for the same cells."""
 
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -140,7 +140,7 @@ def _verifier_line(one: VerifierRank) -> list[str]:
         place_text(one.place, is_tied=one.is_tied),
         one.policy.label,
         policy_words(one.policy.name, one.policy.sha256),
-        f"{ratio_text(one.cheapest.cost)} {', '.join(one.by)}" if one.cheapest else within,
+        f"{ratio_text(one.cheapest.cost)} {'; '.join(one.by)}" if one.cheapest else within,
         f"{ratio_text(one.cheapest_attack.cost)} {one.cheapest_attack.arm}" if one.cheapest_attack else "none",
         f"{one.broken_by} of {one.attacks}",
         f"{len(one.controls_passed)} of {one.controls}",
@@ -182,7 +182,7 @@ def _missing(task: TaskBoard) -> str:
         for reason, labels in reasons.items():
             against = "every policy" if len(labels) == len(task.policies) else ", ".join(labels)
             lines.append(f"- {markdown_text(f'{_arm(line)} against {against}: {reason}')}")
-    unsearched = ", ".join(line.arm for line in task.lines if line.group != "honest" and not line.is_searched)
+    unsearched = "; ".join(line.arm for line in task.lines if line.group != "honest" and not line.is_searched)
     if unsearched:
         lines.append(f"- Nothing is searched, judged as declared: {markdown_text(unsearched)}")
     if task.left_out:

@@ -15,8 +15,8 @@ VERIFIERS_RULE: Final = (
 )
 ATTACKS_RULE: Final = (
     "Arms that claim W_T or no training, by the number of policies broken, then by mean rank: under each policy the arms are "
-    "ranked by the cost of their accepted forgery, and those without one share the last places. Policies that accept no honest proof do "
-    "not count."
+    "ranked by the cost of their accepted forgery, and those without one share the last places. Policies that accept no honest "
+    "proof do not count."
 )
 
 

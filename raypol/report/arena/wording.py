@@ -104,6 +104,8 @@ def ratio_text(value: float | None) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
+    if value == 0.0:
+        return "0"
     size = abs(value)
     if size >= 1e5 or 0 < size < 5e-4:
         return re.sub(r"e([+-])0+", r"e\1", f"{value:.0e}")

@@ -37,6 +37,7 @@ function breakable(name) {
 function ratio(number) {
   if (number === null || number === undefined) return UNKNOWN;
   if (typeof number !== "number") return String(number);
+  if (number === 0) return "0";
   const size = Math.abs(number);
   if (size >= 1e5 || (size > 0 && size < 5e-4)) return number.toExponential(0);
   return number.toFixed(size < 0.0995 ? 3 : size < 9.995 ? 2 : size < 99.95 ? 1 : 0);
@@ -346,15 +347,15 @@ function showMissing(task, lines) {
       if (reason) without.set(reason, [...without.get(reason) || [], task.policies[number].label]);
     });
     for (const [reason, labels] of without)
-      add(reason, labels.length === task.policies.length ? `${line.arm} against every policy` : `${line.arm} against ${labels.join(", ")}`);
+      add(reason, labels.length === task.policies.length ? `${line.group === "honest" ? "honest proofs" : line.arm} against every policy` : `${line.arm} against ${labels.join(", ")}`);
   }
   const items = [...found].map(([reason, where]) => el("li", {}, el("b", {}, `${reason}: `), where.join("; ")));
   if (state.mode === "adaptive") {
     const unsearched = lines.filter(line => !line.searched && line.group !== "honest").map(line => line.arm);
-    if (unsearched.length) items.push(el("li", {}, el("b", {}, "Nothing is searched, judged as declared: "), unsearched.join(", ")));
+    if (unsearched.length) items.push(el("li", {}, el("b", {}, "Nothing is searched, judged as declared: "), unsearched.join("; ")));
   }
   const gone = task.lines.filter((_, number) => !lines.some(line => line.number === number)).map(line => line.arm);
-  if (gone.length) items.push(el("li", {}, el("b", {}, "Hidden by the filters: "), gone.join(", ")));
+  if (gone.length) items.push(el("li", {}, el("b", {}, "Hidden by the filters: "), gone.join("; ")));
   if (task.leftOut) items.push(el("li", {}, `${counted(task.leftOut, "cell")} of other sweeps ask the same and are not shown: the cheaper forgery is, or the answer of more trials.`));
   by("missing").replaceChildren(...(items.length ? items : [el("li", {}, "Every arm was judged by every policy.")]));
 }
