@@ -48,7 +48,7 @@ class PolicyColumn:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Square:
     """One arm against one policy."""
 
     declared: CellRow | None = None
@@ -76,7 +76,7 @@ class MatrixLine:
     group: LineGroup
     is_searched: bool
     """True if an adaptive search has cells of it."""
-    places: Sequence[Place]
+    places: Sequence[Square]
     """One per policy."""
 
     def breaks(self, mode: Mode) -> list[CellRow]:
@@ -112,7 +112,7 @@ class TaskBoard:
             f"{self.dataset}, {self.model}, T = {self.train_steps}, k = {self.interval}, batch size {self.batch_size}"
         )
 
-    def column(self, number: int) -> list[tuple[MatrixLine, Place]]:
+    def column(self, number: int) -> list[tuple[MatrixLine, Square]]:
         """Every arm against one policy."""
         return [(line, line.places[number]) for line in self.lines]
 
@@ -170,7 +170,7 @@ def cost_of(cell: CellRow) -> float:
     return cell.cost if cell.cost is not None and math.isfinite(cell.cost) else 0.0
 
 
-def _cells(places: Iterable[Place], mode: Mode) -> list[CellRow]:
+def _cells(places: Iterable[Square], mode: Mode) -> list[CellRow]:
     return [cell for place in places if (cell := place.shown(mode)) is not None]
 
 
@@ -211,7 +211,7 @@ def _columns(cells: Sequence[CellRow]) -> list[PolicyColumn]:
 
 def _line(arm: str, columns: Sequence[PolicyColumn], kept: Mapping[tuple[str, str, str, Mode], CellRow]) -> MatrixLine:
     places = [
-        Place(
+        Square(
             declared=kept.get((arm, column.name, column.sha256, "declared")),
             adaptive=kept.get((arm, column.name, column.sha256, "adaptive")),
         )
@@ -246,7 +246,7 @@ def _strength(cell: CellRow) -> tuple[bool, float, int]:
     return (False, cost_of(cell), -cell.tried)
 
 
-def _firmness(places: Sequence[Place]) -> float:
+def _firmness(places: Sequence[Square]) -> float:
     costs = [cost_of(cell) for cell in _cells(places, "adaptive") if status_of(cell) == "broken"]
     return min(costs, default=math.inf)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from jinja2 import Environment, StrictUndefined
 
-from raypol.report.arena.board import LINE_GROUPS, Board, MatrixLine, Place, TaskBoard, status_of
+from raypol.report.arena.board import LINE_GROUPS, Board, MatrixLine, Square, TaskBoard, status_of
 from raypol.report.arena.rankings import (
     ATTACKS_RULE,
     VERIFIERS_RULE,
@@ -21,12 +21,13 @@ from raypol.report.arena.wording import (
     LEGEND,
     SIGNS,
     budgets_words,
-    counted,
     policy_words,
     ratio_text,
-    reason_of,
     share_text,
     summary_words,
+    tally,
+    verification_words,
+    why_unjudged,
 )
 from raypol.report.tables import Table, TableColumn, to_markdown, words
 from raypol.store.escaping import markdown_code, markdown_text
@@ -66,6 +67,7 @@ def _task_text(task: TaskBoard) -> dict[str, str]:
     verifiers = rank_verifiers(task)
     return {
         "title": task.title,
+        "verification": verification_words(verifiers),
         "summary": summary_words(verifiers),
         "matrix": to_markdown(_matrix(task)),
         "legend": _legend(task),
@@ -89,7 +91,7 @@ def _arm(line: MatrixLine) -> str:
     return "honest proofs" if line.group == "honest" else line.arm
 
 
-def _square(place: Place) -> str:
+def _square(place: Square) -> str:
     """Sign, then cost and error of what is accepted, or accepted of judged."""
     cell = place.shown("adaptive")
     status = status_of(cell)
@@ -133,7 +135,7 @@ def _verifiers_table(ranked: Sequence[VerifierRank]) -> Table:
 
 
 def _verifier_line(one: VerifierRank) -> list[str]:
-    within = f"not broken within the budget of {counted(one.budget, 'forgery')} per arm"
+    within = f"not broken within the budget of {tally(one.budget, 'forgery')} per arm"
     untrained = "–" if one.untrained is None else "accepted" if one.untrained.is_broken else "rejected"
     honest = one.honest
     return [
@@ -177,7 +179,7 @@ def _missing(task: TaskBoard) -> str:
     for line in task.lines:
         reasons: dict[str, list[str]] = {}
         for policy, place in zip(task.policies, line.places, strict=True):
-            if reason := reason_of(place, "adaptive"):
+            if reason := why_unjudged(place, "adaptive"):
                 reasons.setdefault(reason, []).append(policy.label)
         for reason, labels in reasons.items():
             against = "every policy" if len(labels) == len(task.policies) else ", ".join(labels)
@@ -186,7 +188,7 @@ def _missing(task: TaskBoard) -> str:
     if unsearched:
         lines.append(f"- Nothing is searched, judged as declared: {markdown_text(unsearched)}")
     if task.left_out:
-        lines.append(f"- {counted(task.left_out, 'cell')} of other sweeps ask the same and are not shown")
+        lines.append(f"- {tally(task.left_out, 'cell')} of other sweeps ask the same and are not shown")
     return "\n".join(lines) or "Every arm was searched and judged by every policy."
 
 

@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from raypol.core.spoofing.grants import GRANTS, MEANINGS
-from raypol.report.arena.board import LINE_GROUPS, STATUSES, Board, Place, TaskBoard, status_of
+from raypol.report.arena.board import LINE_GROUPS, STATUSES, Board, Square, TaskBoard, status_of
 from raypol.report.arena.rankings import ATTACKS_RULE, VERIFIERS_RULE
 from raypol.report.arena.wording import (
     GROUP_TITLES,
@@ -88,7 +88,7 @@ def embedded_json(data: Any) -> Markup:  # noqa: ANN401 - any JSON
 
 
 def _task_data(task: TaskBoard, numbers: Mapping[int, int]) -> dict[str, Any]:
-    def pair(place: Place) -> list[int]:
+    def pair(place: Square) -> list[int]:
         return [-1 if cell is None else numbers[id(cell)] for cell in (place.declared, place.adaptive)]
 
     return {

@@ -150,6 +150,6 @@ def _verifier(task: TaskBoard, number: int, mode: Mode) -> VerifierRank:
 
 
 def _places(keys: Mapping[K, Any]) -> dict[K, tuple[int, bool]]:
-    """Place from 1 by ascending key, equal keys sharing the first, and whether it is shared."""
+    """Square from 1 by ascending key, equal keys sharing the first, and whether it is shared."""
     values = list(keys.values())
     return {one: (1 + sum(other < key for other in values), values.count(key) > 1) for one, key in keys.items()}

@@ -7,10 +7,11 @@ from functools import lru_cache
 from typing import Final
 
 from raypol.core.verification.policies import Policy, published, strict
-from raypol.report.arena.board import LineGroup, Place, Status, status_of
+from raypol.report.arena.board import LineGroup, Square, Status, status_of
 from raypol.report.arena.rankings import VerifierRank
 from raypol.runs.arena.verifiers import ALWAYS, STATIC
 from raypol.store.results.cell_rows import CellRow, Mode
+from raypol.store.results.columns import columns_of
 
 SIGNS: Final[Mapping[Status, str]] = {
     "broken": "✕",
@@ -58,21 +59,21 @@ def verdict_words(cell: CellRow) -> str:
     """What an answer says, in a sentence; never that a policy is secure."""
     status = status_of(cell)
     if status in ("estimated", "unjudged"):
-        return f"{reason_of(Place(declared=cell), 'declared')}."
+        return f"{why_unjudged(Square(declared=cell), 'declared')}."
     if status in ("honest", "false_rejection"):
-        return f"Accepts {cell.accepted} of {counted(cell.tried, 'honest proof')}."
+        return f"Accepts {cell.accepted} of {tally(cell.tried, 'honest proof')}."
     how = "as declared" if cell.mode == "declared" else "adaptive"
     if not cell.is_broken:
         text = _budget_words(cell)
         return f"Rejects this control, as it should: {text}." if status == "control" else f"{text.capitalize()}."
-    number = f"{cell.accepted} of {counted(cell.tried, 'forgery')} accepted, {how}"
+    number = f"{cell.accepted} of {tally(cell.tried, 'forgery')} accepted, {how}"
     if status == "accepted":
         return f"Accepts a claim of {cell.claims} ({number}). That is no forgery of the stolen model."
     kind = "control" if cell.is_control else "forgery of W_T" if cell.claims == "W_T" else "claim without training"
     return f"Broken by a {kind} ({number})."
 
 
-def reason_of(place: Place, mode: Mode) -> str:
+def why_unjudged(place: Square, mode: Mode) -> str:
     """Why a place has no verdict; empty if it has one."""
     cell = place.shown(mode)
     if cell is None:
@@ -81,18 +82,18 @@ def reason_of(place: Place, mode: Mode) -> str:
         return ""
     if cell.estimated:
         return "estimated: a sample of the intervals was crafted and replayed, so there is no verdict"
-    return f"no verdict: {counted(cell.failed, 'trial')} failed" if cell.failed else "no verdict: no trial ended"
+    return f"no verdict: {tally(cell.failed, 'trial')} failed" if cell.failed else "no verdict: no trial ended"
 
 
 def _budget_words(cell: CellRow) -> str:
     kept = "rejected" if status_of(cell) == "rejected" else "not broken"
     if cell.mode == "declared":
-        return f"{kept} as declared: {counted(cell.tried, 'forgery')} judged, nothing searched"
+        return f"{kept} as declared: {tally(cell.tried, 'forgery')} judged, nothing searched"
     every = ", which is every point that its axes allow" if cell.exhausted else ""
-    return f"{kept} within the budget of {counted(cell.budget, 'forgery')} ({cell.tried} judged, as declared among them{every})"
+    return f"{kept} within the budget of {tally(cell.budget, 'forgery')} ({cell.tried} judged, as declared among them{every})"
 
 
-def counted(number: int, noun: str) -> str:
+def tally(number: int, noun: str) -> str:
     """A number with its noun."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else many}"
@@ -123,7 +124,14 @@ def budgets_words(cells: Iterable[CellRow], status: Status) -> str:
     """Budgets of the adaptive searches that came to an answer."""
     found = {cell.budget for cell in cells if cell.mode == "adaptive" and status_of(cell) == status} or {0}
     least, most = min(found), max(found)
-    return counted(most, "forgery") if least == most else f"{least} to {counted(most, 'forgery')}"
+    return tally(most, "forgery") if least == most else f"{least} to {tally(most, 'forgery')}"
+
+
+def verification_words(verifiers: Sequence[VerifierRank]) -> str:
+    """What the examination of an honest proof takes, as its column says; empty if that is not known."""
+    (column,) = [one for one in columns_of(CellRow) if one.name == "verify_s"]
+    found = [one.honest.verify_s for one in verifiers if one.honest and one.honest.verify_s is not None]
+    return f"Cost of {column.label} of an honest proof: {ratio_text(found[0])}. {column.meaning}" if found else ""
 
 
 def summary_words(verifiers: Sequence[VerifierRank], mode: Mode = "adaptive") -> str:
@@ -138,7 +146,7 @@ def summary_words(verifiers: Sequence[VerifierRank], mode: Mode = "adaptive") ->
         against = f"{last.by[0]} against {last.policy.label}"
         text += f", the cheapest at {ratio_text(last.cheapest.cost)} of the honest proof's cost ({against})"
     budget = max((one.budget for one in whole), default=0)
-    within = f" within {counted(budget, 'forgery')} per arm" if mode == "adaptive" else " by the arms as declared"
+    within = f" within {tally(budget, 'forgery')} per arm" if mode == "adaptive" else " by the arms as declared"
     names = ", ".join(one.policy.label for one in whole)
     return f"{text}. " + (f"Not broken{within}: {names}." if whole else "None is unbroken.")
 
@@ -155,12 +163,12 @@ def policy_words(name: str, sha256: str) -> str:
         return _MADE if name in ("calibrated", "bound") else ""
     names = ", ".join(use.check for use in policy.checks)
     if policy.name in (published.name, strict.name):
-        return f"{counted(len(policy.checks), 'check')}: {names}"
+        return f"{tally(len(policy.checks), 'check')}: {names}"
     base = strict if any(use in policy.checks and use not in published.checks for use in strict.checks) else published
     added = ", ".join(use.check for use in policy.checks if use not in base.checks)
     words = [f"{base.name} + {added}" if added else base.name]
     if policy.selection is not None:
-        words.append(f"{counted(policy.query_budget, 'interval')} per epoch ({policy.selection})")
+        words.append(f"{tally(policy.query_budget, 'interval')} per epoch ({policy.selection})")
     if policy.thresholds is not None:
         words.append(f"{policy.thresholds.kind} slack")
     return ", ".join(words)

@@ -326,6 +326,12 @@ function showAttacks(task, ranked) {
 }
 
 // Sentences.
+/** What the examination of the honest proof takes, as its column says. */
+function verification(lines) {
+  const honest = lines.find(line => line.group === "honest"), column = data.columns.find(one => one.name === "verify_s");
+  const cell = honest ? honest.cells.find(one => one >= 0 && value(one, "verify_s") !== null) : undefined;
+  return cell === undefined ? "" : `Cost of ${column.label} of an honest proof: ${ratio(value(cell, "verify_s"))}. ${column.meaning}`;
+}
 function summary(ranked) {
   const placed = ranked.filter(one => one.place !== undefined), beaten = placed.filter(one => one.best), whole = placed.filter(one => !one.best);
   if (!placed.length) return "No policy here accepts honest proofs.";
@@ -389,7 +395,7 @@ function makeGrants() {
   if (state.denied.size) by("granting").open = true;
 }
 function showGranted() {
-  by("granted").textContent = state.denied.size ? `all but ${[...state.denied].join(", ")}` : "what each attack asks for";
+  by("granted").textContent = state.denied.size ? `all but ${[...state.denied].join(", ")}` : "all";
 }
 
 // A cell's panel.
@@ -476,7 +482,7 @@ function show() {
   by("caption").textContent = "Each cell: cost of the cheapest accepted forgery over the honest proof's, or accepted of judged; below, the rate of acceptance "
     + "and the largest error over the proof's. A small fraction: seeds at which the point is accepted. Policies stand from the one that is broken cheapest, attacks from "
     + "the one that most policies accept. A cell opens its record.";
-  by("verifiers-rule").textContent = data.rules.verifiers;
+  by("verifiers-rule").textContent = `${data.rules.verifiers} ${verification(lines)}`.trim();
   by("attacks-rule").textContent = data.rules.attacks;
   showMatrix(task, lines);
   showLegend(lines);

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from raypol.report.arena.board import Board, Place, TaskBoard, board_of, status_of
+from raypol.report.arena.board import Board, Square, TaskBoard, board_of, status_of
 from raypol.report.arena.rankings import place_text, rank_attacks, rank_verifiers
-from raypol.report.arena.wording import policy_words, ratio_text, reason_of, summary_words, verdict_words
+from raypol.report.arena.wording import policy_words, ratio_text, summary_words, verdict_words, why_unjudged
 from raypol.runs.arena.verifiers import STATIC
 from raypol.store.results.cell_rows import CellRow
 from tests.report.arena.cells import cell, small_arena
@@ -59,20 +59,20 @@ def test_a_claim_of_another_model_breaks_nothing() -> None:
 def test_what_the_declared_arm_breaks_is_not_called_unbroken() -> None:
     """A search at one seed may find nothing where the declared arm passed at another."""
     declared = cell(cost=0.3, mode="declared")
-    place = Place(declared=declared, adaptive=cell())
+    place = Square(declared=declared, adaptive=cell())
     assert place.shown("adaptive") is declared
     assert place.status("adaptive") == "broken"
     better = cell(cost=0.9)
-    assert Place(declared=declared, adaptive=better).shown("adaptive") is better
-    assert Place(declared=declared, adaptive=better).shown("declared") is declared
+    assert Square(declared=declared, adaptive=better).shown("adaptive") is better
+    assert Square(declared=declared, adaptive=better).shown("declared") is declared
 
 
 def test_every_empty_place_has_a_reason() -> None:
-    assert "not run" in reason_of(Place(), "adaptive")
-    assert "as declared" in reason_of(Place(adaptive=cell()), "declared")
-    assert "2 trials failed" in reason_of(Place(declared=cell(tried=0, accepted=0, failed=2)), "declared")
-    assert "sample" in reason_of(Place(declared=cell(tried=0, accepted=0, estimated=True)), "declared")
-    assert reason_of(Place(declared=cell()), "declared") == ""
+    assert "not run" in why_unjudged(Square(), "adaptive")
+    assert "as declared" in why_unjudged(Square(adaptive=cell()), "declared")
+    assert "2 trials failed" in why_unjudged(Square(declared=cell(tried=0, accepted=0, failed=2)), "declared")
+    assert "sample" in why_unjudged(Square(declared=cell(tried=0, accepted=0, estimated=True)), "declared")
+    assert why_unjudged(Square(declared=cell()), "declared") == ""
     task = only_task([*small_arena(), cell("blend", "strict", cost=0.2)])
     empty = [
         place
@@ -81,7 +81,7 @@ def test_every_empty_place_has_a_reason() -> None:
         if not (cell_ := place.shown("adaptive")) or not cell_.tried
     ]
     assert len(empty) == 2
-    assert all(reason_of(place, "adaptive") for place in empty)
+    assert all(why_unjudged(place, "adaptive") for place in empty)
 
 
 def test_lines_and_columns_stand_in_the_order_of_results() -> None:
