@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from raypol.report.arena import arena_html, board_of
+from raypol.report.arena.board import board_of
+from raypol.report.arena.page import arena_html
 from raypol.report.arena.rankings import place_text, rank_attacks, rank_verifiers
 from raypol.store.results.cell_rows import CellRow, Mode
 from tests.browser.conftest import shoot

@@ -127,6 +127,16 @@ class Board:
 
     tasks: Sequence[TaskBoard] = field(default_factory=tuple)
 
+    def lacking(self, task: TaskBoard) -> list[str]:
+        """Arms and policies of other trainings that this one does not have."""
+        arms = [line.arm for other in self.tasks for line in other.lines]
+        policies = [policy.name for other in self.tasks for policy in other.policies]
+        has_arms, has_policies = {line.arm for line in task.lines}, {policy.name for policy in task.policies}
+        return [
+            *(f"attack {arm}" for arm in sorted({*arms} - has_arms)),
+            *(f"policy {name}" for name in sorted({*policies} - has_policies)),
+        ]
+
     @property
     def cells(self) -> list[CellRow]:
         """Every cell that is shown in some view."""

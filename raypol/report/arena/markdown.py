@@ -55,7 +55,7 @@ def arena_markdown(board: Board) -> str:
     environment.filters["ready"] = _Ready
     template = (files("raypol.report") / "templates" / "arena.md.j2").read_text()
     text = environment.from_string(template).render(
-        tasks=[_task_text(task) for task in board.tasks],
+        tasks=[_task_text(task, board.lacking(task)) for task in board.tasks],
         verifiers_rule=VERIFIERS_RULE,
         attacks_rule=ATTACKS_RULE,
         provenance=_provenance(board.cells),
@@ -63,7 +63,7 @@ def arena_markdown(board: Board) -> str:
     return text.rstrip() + "\n"
 
 
-def _task_text(task: TaskBoard) -> dict[str, str]:
+def _task_text(task: TaskBoard, lacking: Sequence[str]) -> dict[str, str]:
     verifiers = rank_verifiers(task)
     return {
         "title": task.title,
@@ -73,7 +73,7 @@ def _task_text(task: TaskBoard) -> dict[str, str]:
         "legend": _legend(task),
         "verifiers": to_markdown(_verifiers_table(verifiers)),
         "attacks": to_markdown(_attacks_table(rank_attacks(task))),
-        "missing": _missing(task),
+        "missing": _missing(task, lacking),
     }
 
 
@@ -174,8 +174,8 @@ def _attacks_table(ranked: Sequence[AttackRank]) -> Table:
     return Table(columns=columns, lines=lines)
 
 
-def _missing(task: TaskBoard) -> str:
-    lines = []
+def _missing(task: TaskBoard, lacking: Sequence[str]) -> str:
+    lines = [f"- Not run on this training: {markdown_text('; '.join(lacking))}"] if lacking else []
     for line in task.lines:
         reasons: dict[str, list[str]] = {}
         for policy, place in zip(task.policies, line.places, strict=True):

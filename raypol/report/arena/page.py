@@ -66,7 +66,7 @@ def page_data(board: Board) -> dict[str, Any]:
             "_says": _packed([verdict_words(cell) for cell in cells]),
         },
         "count": len(cells),
-        "tasks": [_task_data(task, numbers) for task in board.tasks],
+        "tasks": [_task_data(task, board.lacking(task), numbers) for task in board.tasks],
         "statuses": [
             {"name": one, "sign": SIGNS[one], "meaning": LEGEND[one], "declared": LEGEND_DECLARED.get(one, "")}
             for one in STATUSES
@@ -87,7 +87,7 @@ def embedded_json(data: Any) -> Markup:  # noqa: ANN401 - any JSON
     return Markup(text)  # noqa: S704 - without a mark that HTML knows
 
 
-def _task_data(task: TaskBoard, numbers: Mapping[int, int]) -> dict[str, Any]:
+def _task_data(task: TaskBoard, lacking: Sequence[str], numbers: Mapping[int, int]) -> dict[str, Any]:
     def pair(place: Square) -> list[int]:
         return [-1 if cell is None else numbers[id(cell)] for cell in (place.declared, place.adaptive)]
 
@@ -96,6 +96,7 @@ def _task_data(task: TaskBoard, numbers: Mapping[int, int]) -> dict[str, Any]:
         "title": _text(task.title),
         "name": _text(f"{task.dataset} / {task.model}"),
         "size": f"T = {task.train_steps:,}, k = {task.interval:,}, B = {task.batch_size:,}",
+        "lacking": [_text(one) for one in lacking],
         "leftOut": task.left_out,
         "policies": [
             {"label": _text(one.label), "sha256": _text(one.sha256), "about": policy_words(one.name, one.sha256)}

@@ -356,6 +356,7 @@ function showMissing(task, lines) {
       add(reason, labels.length === task.policies.length ? `${line.group === "honest" ? "honest proofs" : line.arm} against every policy` : `${line.arm} against ${labels.join(", ")}`);
   }
   const items = [...found].map(([reason, where]) => el("li", {}, el("b", {}, `${reason}: `), where.join("; ")));
+  if (task.lacking.length) items.unshift(el("li", {}, el("b", {}, "Not run on this training: "), task.lacking.join("; ")));
   if (state.mode === "adaptive") {
     const unsearched = lines.filter(line => !line.searched && line.group !== "honest").map(line => line.arm);
     if (unsearched.length) items.push(el("li", {}, el("b", {}, "Nothing is searched, judged as declared: "), unsearched.join("; ")));

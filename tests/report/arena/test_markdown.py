@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from markdown_it import MarkdownIt
 
-from raypol.report.arena import arena_markdown, board_of
+from raypol.report.arena.board import board_of
+from raypol.report.arena.markdown import arena_markdown
 from tests.report.arena.cells import cell, small_arena
 
 HOSTILE = "[x](http://evil) | ![i](http://evil) <script>alert(1)</script> `a` \n# head"
@@ -27,6 +28,11 @@ def test_what_has_no_verdict_has_a_line() -> None:
     text = arena_markdown(board_of(cells))
     assert "- blend against strict: no verdict: 2 trials failed" in text
     assert "- blend against published, exact: not run" in text
+
+
+def test_what_another_training_has_is_named_where_it_was_not_run() -> None:
+    text = arena_markdown(board_of([*small_arena(), cell("I", "bound", model="resnet20")]))
+    assert "- Not run on this training: attack I; policy bound" in text
 
 
 def test_texts_of_rows_make_no_markup() -> None:

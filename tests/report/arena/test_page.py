@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from raypol.report.arena import arena_html, board_of
-from raypol.report.arena.page import embedded_json, page_data
+from raypol.report.arena.board import board_of
+from raypol.report.arena.page import arena_html, embedded_json, page_data
 from raypol.store.results.cell_rows import CellRow
 from raypol.store.results.columns import columns_of
 from tests.report.arena.cells import cell, large_arena, small_arena
