@@ -14,8 +14,9 @@ from raypol.store.results.cell_rows import CellRow, Mode
 from raypol.store.results.rows import HONEST
 
 Status = Literal[
-    "broken", "held", "control", "accepted", "rejected", "honest", "false_rejection", "estimated", "unjudged", "absent"
-]
+    "broken", "held", "control", "accepted", "rejected", "unfinished", "honest", "false_rejection", "estimated", "unjudged",
+    "absent",
+]  # fmt: skip
 """What a place of the matrix means:
 
 broken           the policy accepts a forgery of the stolen model
@@ -23,6 +24,7 @@ held             it accepted none within the budget
 control          a control is rejected, as it should be
 accepted         a claim of another model or of other data passes: no forgery of the stolen model
 rejected         such a claim is rejected
+unfinished       nothing is accepted so far, and the search has some of its budget left
 honest           every honest proof is accepted
 false_rejection  some honest proof is rejected
 estimated        a sample of intervals was replayed, so no policy judged the whole
@@ -168,11 +170,22 @@ def status_of(cell: CellRow | None) -> Status:
         return "honest" if cell.accepted == cell.tried else "false_rejection"
     if cell.estimated:
         return "estimated"
-    if cell.claims not in FORGERIES:
-        return "accepted" if cell.is_broken else "rejected"
+    is_forgery = cell.claims in FORGERIES
     if cell.is_broken:
-        return "broken"
-    return "control" if cell.is_control else "held"
+        return "broken" if is_forgery else "accepted"
+    if is_unfinished(cell):
+        return "unfinished"
+    return "rejected" if not is_forgery else "control" if cell.is_control else "held"
+
+
+def is_unfinished(cell: CellRow) -> bool:
+    """True for the answer of a search that has some of its budget left; the declared arm is judged besides the budget."""
+    return cell.mode == "adaptive" and not cell.exhausted and cell.tried + cell.failed <= cell.budget
+
+
+def is_judged(cell: CellRow) -> bool:
+    """True if the answer rests on a verdict."""
+    return status_of(cell) not in ("estimated", "unjudged")
 
 
 def cost_of(cell: CellRow) -> float:

@@ -26,6 +26,7 @@ from raypol.report.arena.wording import (
     share_text,
     summary_words,
     tally,
+    unbroken_words,
     verification_words,
     why_unjudged,
 )
@@ -135,14 +136,13 @@ def _verifiers_table(ranked: Sequence[VerifierRank]) -> Table:
 
 
 def _verifier_line(one: VerifierRank) -> list[str]:
-    within = f"not broken within the budget of {tally(one.budget, 'forgery')} per arm"
     untrained = "–" if one.untrained is None else "accepted" if one.untrained.is_broken else "rejected"
     honest = one.honest
     return [
         place_text(one.place, is_tied=one.is_tied),
         one.policy.label,
         policy_words(one.policy.name, one.policy.sha256),
-        f"{ratio_text(one.cheapest.cost)} {'; '.join(one.by)}" if one.cheapest else within,
+        f"{ratio_text(one.cheapest.cost)} {'; '.join(one.by)}" if one.cheapest else unbroken_words(one),
         f"{ratio_text(one.cheapest_attack.cost)} {one.cheapest_attack.arm}" if one.cheapest_attack else "none",
         f"{one.broken_by} of {one.attacks}",
         f"{len(one.controls_passed)} of {one.controls}",

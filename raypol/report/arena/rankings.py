@@ -5,7 +5,16 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from raypol.report.arena.board import FORGERIES, MatrixLine, PolicyColumn, TaskBoard, cost_of, status_of
+from raypol.report.arena.board import (
+    FORGERIES,
+    MatrixLine,
+    PolicyColumn,
+    TaskBoard,
+    cost_of,
+    is_judged,
+    is_unfinished,
+    status_of,
+)
 from raypol.store.results.cell_rows import CellRow, Mode
 
 K = TypeVar("K", bound=Hashable)
@@ -50,6 +59,8 @@ class VerifierRank:
     others_of: int
     budget: int
     """Largest budget of an arm's search against it."""
+    unfinished: int
+    """Searches against it that have some of their budget left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +131,7 @@ def _is_usable(honest: CellRow | None) -> bool:
 
 def _is_judged_forgery(line: MatrixLine, cell: CellRow) -> bool:
     """True for a forgery of the stolen model, a control's too, that the policy judged."""
-    return line.group != "honest" and cell.claims in FORGERIES and status_of(cell) in ("broken", "held", "control")
+    return line.group != "honest" and cell.claims in FORGERIES and is_judged(cell)
 
 
 def _verifier(task: TaskBoard, number: int, mode: Mode) -> VerifierRank:
@@ -129,7 +140,7 @@ def _verifier(task: TaskBoard, number: int, mode: Mode) -> VerifierRank:
     broken = [(line, cell) for line, cell in forged if status_of(cell) == "broken"]
     cheapest = min((cell for _, cell in broken), key=cost_of, default=None)
     by_attacks = [cell for line, cell in broken if line.group != "controls"]
-    others = [cell for _, cell in cells if status_of(cell) in ("accepted", "rejected")]
+    others = [cell for _, cell in cells if cell.claims not in FORGERIES and is_judged(cell)]
     return VerifierRank(
         policy=task.policies[number],
         place=None,
@@ -145,6 +156,7 @@ def _verifier(task: TaskBoard, number: int, mode: Mode) -> VerifierRank:
         untrained=next((cell for _, cell in cells if cell.claims == "nothing"), None),
         others=sum(cell.is_broken for cell in others),
         others_of=len(others),
+        unfinished=sum(is_unfinished(cell) for _, cell in forged),
         budget=max((cell.budget for _, cell in forged), default=0),
     )
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from raypol.core.verification.policies import Policy, published, strict
-from raypol.report.arena.board import LineGroup, Square, Status, status_of
+from raypol.report.arena.board import FORGERIES, LineGroup, Square, Status, is_unfinished, status_of
 from raypol.report.arena.rankings import VerifierRank
 from raypol.runs.arena.verifiers import ALWAYS, STATIC
 from raypol.store.results.cell_rows import CellRow, Mode
@@ -19,6 +19,7 @@ SIGNS: Final[Mapping[Status, str]] = {
     "control": "✓",
     "accepted": "◇",
     "rejected": "□",
+    "unfinished": "…",
     "honest": "✓",
     "false_rejection": "!",
     "estimated": "≈",
@@ -32,6 +33,7 @@ LEGEND: Final[Mapping[Status, str]] = {
     "control": "a control is rejected, as it should be",
     "accepted": "accepts a claim of another model or of other data, at this cost; no forgery of W_T",
     "rejected": "rejects such a claim, within the budget of {budget}",
+    "unfinished": "none accepted so far, of those judged; the search has some of its budget of {budget} left",
     "honest": "every honest proof is accepted",
     "false_rejection": "some honest proof is rejected",
     "estimated": "estimated from a sample of intervals: no verdict",
@@ -67,6 +69,7 @@ def verdict_words(cell: CellRow) -> str:
         text = _budget_words(cell)
         return f"Rejects this control, as it should: {text}." if status == "control" else f"{text.capitalize()}."
     number = f"{cell.accepted} of {tally(cell.tried, 'forgery')} accepted, {how}"
+    number += "; the search has some of its budget left" if is_unfinished(cell) else ""
     if status == "accepted":
         return f"Accepts a claim of {cell.claims} ({number}). That is no forgery of the stolen model."
     kind = "control" if cell.is_control else "forgery of W_T" if cell.claims == "W_T" else "claim without training"
@@ -86,16 +89,18 @@ def why_unjudged(place: Square, mode: Mode) -> str:
 
 
 def _budget_words(cell: CellRow) -> str:
-    kept = "rejected" if status_of(cell) == "rejected" else "not broken"
+    kept = "not broken" if cell.claims in FORGERIES else "rejected"
     if cell.mode == "declared":
         return f"{kept} as declared: {tally(cell.tried, 'forgery')} judged, nothing searched"
+    if is_unfinished(cell):
+        return f"{kept} so far: {cell.tried} judged, of a budget of {tally(cell.budget, 'forgery')} that is not used up"
     every = ", which is every point that its axes allow" if cell.exhausted else ""
     return f"{kept} within the budget of {tally(cell.budget, 'forgery')} ({cell.tried} judged, as declared among them{every})"
 
 
 def tally(number: int, noun: str) -> str:
     """A number with its noun."""
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}{'es' if noun.endswith('ch') else 's'}"
     return f"{number:,} {noun if number == 1 else many}"
 
 
@@ -127,6 +132,13 @@ def budgets_words(cells: Iterable[CellRow], status: Status) -> str:
     return tally(most, "forgery") if least == most else f"{least} to {tally(most, 'forgery')}"
 
 
+def unbroken_words(one: VerifierRank) -> str:
+    """How far it goes that a policy is not broken by adaptive attacks."""
+    if one.unfinished:
+        return f"not broken so far, {tally(one.unfinished, 'search')} not finished"
+    return f"not broken within the budget of {tally(one.budget, 'forgery')} per arm"
+
+
 def verification_words(verifiers: Sequence[VerifierRank]) -> str:
     """What the examination of an honest proof takes, as its column says; empty if that is not known."""
     (column,) = [one for one in columns_of(CellRow) if one.name == "verify_s"]
@@ -147,6 +159,8 @@ def summary_words(verifiers: Sequence[VerifierRank], mode: Mode = "adaptive") ->
         text += f", the cheapest at {ratio_text(last.cheapest.cost)} of the honest proof's cost ({against})"
     budget = max((one.budget for one in whole), default=0)
     within = f" within {tally(budget, 'forgery')} per arm" if mode == "adaptive" else " by the arms as declared"
+    if mode == "adaptive" and any(one.unfinished for one in whole):
+        within = " so far, of searches that are not finished"
     names = ", ".join(one.policy.label for one in whole)
     return f"{text}. " + (f"Not broken{within}: {names}." if whole else "None is unbroken.")
 

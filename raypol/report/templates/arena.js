@@ -43,7 +43,7 @@ function ratio(number) {
   return number.toFixed(size < 0.0995 ? 3 : size < 9.995 ? 2 : size < 99.95 ? 1 : 0);
 }
 const percent = share => typeof share === "number" ? `${+(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %` : UNKNOWN;
-const counted = (number, noun) => `${number} ${number === 1 ? noun : noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`}`;
+const counted = (number, noun) => `${number} ${number === 1 ? noun : noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : noun.endsWith("ch") ? `${noun}es` : `${noun}s`}`;
 const costOf = cell => typeof value(cell, "cost") === "number" ? value(cell, "cost") : 0;
 function cellText(cell, column) {
   const given = value(cell, column.name);
@@ -129,8 +129,11 @@ function linesInView(task) {
 
 // Rankings.
 const isUsable = honest => honest === undefined || honest < 0 || !value(honest, "tried") || isBroken(honest);
+const isJudged = cell => !["estimated", "unjudged"].includes(statusOf(cell));
+const isUnfinished = cell => value(cell, "mode") === "adaptive" && !value(cell, "exhausted")
+  && value(cell, "tried") + value(cell, "failed") <= value(cell, "budget");
 const isJudgedForgery = (line, cell) => cell >= 0 && line.group !== "honest" && FORGERIES.includes(value(cell, "claims"))
-  && ["broken", "held", "control"].includes(statusOf(cell));
+  && isJudged(cell);
 function places(keys, compare) {
   return keys.map(key => ({
     place: 1 + keys.filter(other => compare(other, key) < 0).length,
@@ -144,7 +147,7 @@ function rankVerifiers(task, lines) {
     const forged = column.filter(one => isJudgedForgery(one.line, one.cell));
     const breaks = forged.filter(one => isBroken(one.cell));
     const best = cheapest(breaks);
-    const others = column.filter(one => ["accepted", "rejected"].includes(statusOf(one.cell)));
+    const others = column.filter(one => one.line.group !== "honest" && !FORGERIES.includes(value(one.cell, "claims")) && isJudged(one.cell));
     const attacks = breaks.filter(one => one.line.group !== "controls");
     return {
       number, policy, best, bestAttack: cheapest(attacks),
@@ -155,6 +158,7 @@ function rankVerifiers(task, lines) {
       untrained: column.find(one => value(one.cell, "claims") === "nothing"),
       others: others.filter(one => isBroken(one.cell)).length, othersOf: others.length,
       budget: Math.max(0, ...forged.map(one => value(one.cell, "budget"))),
+      unfinished: forged.filter(one => isUnfinished(one.cell)).length,
       key: best ? -costOf(best.cell) : -Infinity,
     };
   });
@@ -283,6 +287,11 @@ function forgery(one, number) {
   const mark = one.line.group === "controls" ? " (control)" : "";
   return [link(one, number, ratio(value(one.cell, "cost"))), " ", el("span", { class: "by" }, one.line.arm + mark)];
 }
+function unbroken(one) {
+  if (state.mode === "declared") return "not broken by the arms as declared";
+  return one.unfinished ? `not broken so far, ${counted(one.unfinished, "search")} not finished`
+    : `not broken within the budget of ${counted(one.budget, "forgery")} per arm`;
+}
 function showVerifiers(task, ranked) {
   const replayed = data.columns.find(one => one.name === "replayed");
   const rows = ranked.map(one => {
@@ -292,8 +301,7 @@ function showVerifiers(task, ranked) {
       el("td", { class: "number" }, placeText(one)),
       el("th", { scope: "row" }, one.policy.label, one.policy.about ? el("span", { class: "about" }, one.policy.about) : null),
       el("td", {}, one.best ? forgery(one.best, one.number)
-        : el("span", { class: "kept" }, state.mode === "adaptive"
-          ? `not broken within the budget of ${counted(one.budget, "forgery")} per arm` : "not broken by the arms as declared")),
+        : unbroken(one)),
       el("td", {}, forgery(one.bestAttack, one.number)),
       el("td", { class: "number" }, `${one.attacks} of ${one.of}`),
       el("td", { class: "number" }, one.controls.length ? `${one.controls.filter(c => isBroken(c.cell)).length} of ${one.controls.length}` : UNKNOWN),
@@ -337,7 +345,8 @@ function summary(ranked) {
   if (!placed.length) return "No policy here accepts honest proofs.";
   const last = beaten.find(one => one.key === beaten[beaten.length - 1].key);
   const cheap = last ? `, the cheapest at ${ratio(value(last.best.cell, "cost"))} of the honest proof's cost (${last.by[0]} against ${last.policy.label})` : "";
-  const within = state.mode === "adaptive" ? ` within ${counted(Math.max(0, ...whole.map(one => one.budget)), "forgery")} per arm` : " by the arms as declared";
+  const within = state.mode === "adaptive" && whole.some(one => one.unfinished) ? " so far, of searches that are not finished"
+    : state.mode === "adaptive" ? ` within ${counted(Math.max(0, ...whole.map(one => one.budget)), "forgery")} per arm` : " by the arms as declared";
   return `${beaten.length} of ${placed.length} policies that accept honest proofs accept a forgery of W_T${cheap}. `
     + (whole.length ? `Not broken${within}: ${whole.map(one => one.policy.label).join(", ")}.` : "None is unbroken.");
 }

@@ -14,7 +14,7 @@ def cell(arm: str = "selected", policy: str = "strict", **changes: Any) -> CellR
     cost = changes.pop("cost", None)
     is_honest, is_control = arm == "honest", arm in ("honest", "null", "untrained")
     mode = changes.pop("mode", "declared" if is_honest else "adaptive")
-    tried = changes.pop("tried", 4)
+    tried = changes.pop("tried", 20 if is_honest else 9 if mode == "adaptive" else 4)
     accepted = changes.pop("accepted", tried if is_honest else 0 if cost is None else 1)
     known: dict[str, Any] = {
         "version": 1,
@@ -65,7 +65,7 @@ def small_arena() -> list[CellRow]:
         "selected": (0.05, 0.07, None),
         "steered": (1.2, None, None),
     }
-    cells = [cell("honest", policy, tried=20) for policy in POLICIES]
+    cells = [cell("honest", policy) for policy in POLICIES]
     for arm, of in costs.items():
         for policy, cost in zip(POLICIES, of, strict=True):
             cells.append(cell(arm, policy, cost=cost))

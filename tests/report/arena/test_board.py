@@ -8,7 +8,14 @@ import pytest
 
 from raypol.report.arena.board import Board, Square, TaskBoard, board_of, status_of
 from raypol.report.arena.rankings import place_text, rank_attacks, rank_verifiers
-from raypol.report.arena.wording import policy_words, ratio_text, summary_words, verdict_words, why_unjudged
+from raypol.report.arena.wording import (
+    policy_words,
+    ratio_text,
+    summary_words,
+    unbroken_words,
+    verdict_words,
+    why_unjudged,
+)
 from raypol.runs.arena.verifiers import STATIC
 from raypol.store.results.cell_rows import CellRow
 from tests.report.arena.cells import cell, small_arena
@@ -45,6 +52,18 @@ def test_nothing_is_called_secure_and_the_budget_is_named() -> None:
     every = [verdict_words(one) for one in small_arena()]
     assert not any("secure" in one.lower() or "safe" in one.lower() for one in every)
     assert "nothing searched" in verdict_words(cell(mode="declared"))
+
+
+def test_a_search_that_is_not_finished_is_not_said_to_have_used_its_budget() -> None:
+    waiting = cell(policy="exact", budget=8, tried=8)
+    assert status_of(waiting) == "unfinished"
+    assert verdict_words(waiting) == "Not broken so far: 8 judged, of a budget of 8 forgeries that is not used up."
+    assert status_of(replace(waiting, exhausted=True)) == "held"
+    assert status_of(replace(waiting, failed=1)) == "held", "the declared arm is judged besides the budget"
+    (verifier,) = rank_verifiers(only_task([cell("honest", "exact"), waiting]))
+    assert verifier.unfinished == 1
+    assert unbroken_words(verifier) == "not broken so far, 1 search not finished"
+    assert "Not broken so far" in summary_words([verifier])
 
 
 def test_a_claim_of_another_model_breaks_nothing() -> None:

@@ -16,7 +16,7 @@ def test_matrix_and_rankings_are_there() -> None:
     assert "## digits, resnet8, T = 200, k = 10, batch size 64" in text
     assert "| attack | published | strict | exact |" in text
     assert "| honest proofs | ✓ 20/20 | ✓ 20/20 | ✓ 20/20 |" in text
-    assert "| selected | ✕ 0.050, 0.80 | ✕ 0.070, 0.80 | ○ 0/4 |" in text
+    assert "| selected | ✕ 0.050, 0.80 | ✕ 0.070, 0.80 | ○ 0/9 |" in text
     assert "| retrain | ◇ 1.30, 0.80 d | ◇ 1.30, 0.80 d | ◇ 1.30, 0.80 d |" in text
     assert "| 1 | exact |" in text
     assert "not broken within the budget of 8 forgeries per arm" in text
