@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "range": "range:RangeCommand",
     "arena": "arena.run:ArenaCommand",
     "arena-merge": "arena.standing:ArenaMergeCommand",
+    "arena-page": "arena.standing:ArenaPageCommand",
     "arena-check": "arena.standing:ArenaCheckCommand",
     "relatives": "relatives:RelativesCommand",
     "cluster": "cluster:ClusterCommand",

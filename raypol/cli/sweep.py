@@ -21,7 +21,9 @@ from raypol.cli.progress import progress
 from raypol.cli.sweep_options import AdaptiveSweepCommand, RangeSweepCommand, SweepCommand
 from raypol.core.errors import InputError, local_path
 from raypol.figures.draw_sweep import Drawn, drawn_figures
+from raypol.report.arena.board import board_of
 from raypol.report.arena.conclusions import conclude_arena
+from raypol.report.arena.page import arena_html
 from raypol.report.conclusions import Conclusions, conclude
 from raypol.report.range_summary import conclude_ranges
 from raypol.report.trial_tables import choices_table, points_table
@@ -35,7 +37,7 @@ from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.sweeps.success_ranges import Ranges, range_rows
 from raypol.runs.tracking.store import ui_command
 from raypol.runs.tracking.tracker import Tracker
-from raypol.store.location import Location, writable_folder
+from raypol.store.location import Location, atomic_output, writable_folder
 from raypol.store.quoting import command_line
 from raypol.store.results.cell_rows import write_cells
 from raypol.store.results.files import read_verdicts
@@ -44,6 +46,8 @@ from raypol.store.results_folder import ResultsFolder
 
 SOME_FAILED: Final = 1
 UNFINISHED: Final = 4
+ARENA_PAGE: Final = "arena.html"
+"""In the folder of a sweep's report."""
 
 
 def run_sweep(
@@ -122,6 +126,8 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
     with drawn_figures(results, run.plan.sweep_id, command.data_dir) if command.figures else none as (drawn, problem):
         tracker.finish(found.markdown(sweep.question), drawn)
     say(f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}")
+    if run.plan.options.search == "adaptive":
+        say(f"page:     {ResultsFolder(results).report(run.plan.sweep_id) / ARENA_PAGE}")
     if drawn:
         say(f"figures:  {ResultsFolder(results).figures_of(run.plan.sweep_id)} ({len(drawn)} files)")
     say(f"MLflow:   {ui_command(tracker.uri)}", *([f"          {tracker.table}"] if tracker.table else []))
@@ -142,6 +148,10 @@ def _arena(run: SweepRun, results: Location, command: str) -> Conclusions:
     searches, verdicts = open_searches(plan, record, failed=True), read_verdicts(results, sweep_id=plan.sweep_id)
     cells = cells_of(searches, plan.design, run.rows, verdicts, sweep_id=plan.sweep_id, command=command)
     write_cells(results, plan.sweep_id, cells)
+    report = ResultsFolder(results).report(plan.sweep_id)
+    report.make_folder()
+    with atomic_output(report / ARENA_PAGE) as stream:
+        stream.write(arena_html(board_of(cells)).encode())
     return conclude_arena(cells, run.rows, planned=plan.num_trials, resumed=run.resumed, stopped=run.stopped)
 
 

@@ -141,8 +141,8 @@ def unbroken_words(one: VerifierRank) -> str:
 
 def verification_words(verifiers: Sequence[VerifierRank]) -> str:
     """What the examination of an honest proof takes, as its column says; empty if that is not known."""
-    (column,) = [one for one in columns_of(CellRow) if one.name == "verify_s"]
-    found = [one.honest.verify_s for one in verifiers if one.honest and one.honest.verify_s is not None]
+    (column,) = [one for one in columns_of(CellRow) if one.name == "verification"]
+    found = [one.honest.verification for one in verifiers if one.honest and one.honest.verification is not None]
     return f"Cost of {column.label} of an honest proof: {ratio_text(found[0])}. {column.meaning}" if found else ""
 
 

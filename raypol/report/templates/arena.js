@@ -70,7 +70,7 @@ const plain = given => typeof given === "string" ? given
   : String(given);
 
 // What is shown: kept in the address.
-const grantsOf = cell => value(cell, "grants").split(",").filter(Boolean);
+const grantsOf = cell => value(cell, "uses").split(",").filter(Boolean);
 const everyGrant = data.grants.map(one => one.name);
 const state = { task: 0, mode: "adaptive", hidden: new Set(), denied: new Set(), open: null };
 function readAddress() {
@@ -336,9 +336,9 @@ function showAttacks(task, ranked) {
 // Sentences.
 /** What the examination of the honest proof takes, as its column says. */
 function verification(lines) {
-  const honest = lines.find(line => line.group === "honest"), column = data.columns.find(one => one.name === "verify_s");
-  const cell = honest ? honest.cells.find(one => one >= 0 && value(one, "verify_s") !== null) : undefined;
-  return cell === undefined ? "" : `Cost of ${column.label} of an honest proof: ${ratio(value(cell, "verify_s"))}. ${column.meaning}`;
+  const honest = lines.find(line => line.group === "honest"), column = data.columns.find(one => one.name === "verification");
+  const cell = honest ? honest.cells.find(one => one >= 0 && value(one, "verification") !== null) : undefined;
+  return cell === undefined ? "" : `Cost of ${column.label} of an honest proof: ${ratio(value(cell, "verification"))}. ${column.meaning}`;
 }
 function summary(ranked) {
   const placed = ranked.filter(one => one.place !== undefined), beaten = placed.filter(one => one.best), whole = placed.filter(one => !one.best);

@@ -7,13 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from raypol.core.attacks import sources
+from raypol.core.attacks import method_of, sources
 from raypol.core.distances import METRICS
+from raypol.core.proof import Recipe
 from raypol.core.scoring import CONTROLS
+from raypol.core.spoofing.grants import GRANTS
+from raypol.core.spoofing.spoof_config import used_by_choices
+from raypol.core.verification.policies import Policy
+from raypol.runs.arena.verifiers import ALWAYS, needs_of
 from raypol.runs.designs.design import Design
 from raypol.runs.designs.dimensions import ends_of
 from raypol.runs.sweeps.adaptive import AdaptiveSearches, ArmSearch, JudgedTrial, axes_text
-from raypol.runs.trials.rows import number_of
+from raypol.runs.trials.rows import number_of, ratio_of
 from raypol.store.results.cell_rows import CELLS_VERSION, CellRow, Mode
 from raypol.store.results.rows import HONEST, TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
@@ -35,6 +40,11 @@ class _Shared:
     command: str
     digests: Mapping[str, str]
     """Policy -> SHA-256."""
+    honest_s: Mapping[str, float]
+    """Generation time of each honest proof."""
+    policies: Mapping[str, Policy]
+    recipe: Recipe
+    """Of the honest training."""
 
 
 def cells_of(
@@ -60,17 +70,27 @@ def cells_of(
     for verdict in verdicts:
         by_trial.setdefault(verdict.trial_id, {})[verdict.policy] = verdict
     digests = {verdict.policy: verdict.policy_sha256 for verdict in verdicts}
-    shared = _Shared(sweep_id=sweep_id, design=design, command=command, digests=digests)
+    policies = {policy.name: policy for policy in (*ALWAYS, *design.policies)}
+    train = design.train
+    shared = _Shared(
+        sweep_id=sweep_id,
+        design=design,
+        command=command,
+        digests=digests,
+        honest_s={row.proof_id: row.device_s for row in rows if row.is_honest and row.device_s},
+        policies=policies,
+        recipe=train.recipe(train.data.load(), device="cpu", threads=1),
+    )
     honest = [
         JudgedTrial(row=row, verdicts=by_trial.get(row.trial_id, {})) for row in rows if row.is_honest and row.is_ok
     ]
-    policies = [name for name in design.every_policy_name if name in digests]
-    cells = [_declared(shared, None, policy, honest) for policy in policies] if honest else []
+    names = [name for name in design.every_policy_name if name in digests]
+    cells = [_declared(shared, None, policy, honest) for policy in names] if honest else []
     for search in searches.arms.values():
         as_declared = [search.judged[one] for one in search.as_declared() if one in search.judged]
         if not as_declared:
             continue
-        for policy in policies:
+        for policy in names:
             cells.append(_declared(shared, search, policy, as_declared))
             if search.dimensions:
                 cells.append(_adaptive(shared, search, policy))
@@ -151,7 +171,7 @@ def _cell(
     row, train = shown.row, shared.design.train
     assert row is not None
     verdict = shown.verdicts.get(policy)
-    low, high = interval_of(rate, rate_of)
+    low, high = interval_of(rate, rate_of) if rate_of > 1 else (None, None)
     known = [cost for cost in costs if not math.isnan(cost)]
     worst = max((number_of(getattr(row, f"ratio_error_{m}")) for m in METRICS), key=lambda v: (math.isnan(v), v))
     return CellRow(
@@ -170,7 +190,10 @@ def _cell(
         train_steps=train.steps,
         interval=train.interval,
         batch_size=train.batch_size,
+        checks=",".join(use.check for use in shared.policies[policy].checks),
+        prover_needs="; ".join(needs_of(shared.policies[policy])),
         grants=row.grants or "",
+        uses=",".join(_uses(shared, search, row)),
         trial_id=row.trial_id,
         steps=row.steps,
         declares=row.declares,
@@ -189,7 +212,7 @@ def _cell(
         error_l2=row.error_l2,
         success=verdict.success if verdict else None,
         replayed=verdict.replayed / verdict.num_intervals if verdict and verdict.num_intervals else None,
-        verify_s=row.verify_s,
+        verification=ratio_of(row.verify_s, shared.honest_s.get(row.proof_reference or row.proof_id)),
         estimated=row.estimated,
         simulated=row.simulated,
         device_name=row.device_name,
@@ -198,6 +221,17 @@ def _cell(
         commit=row.commit,
         **columns,
     )
+
+
+def _uses(shared: _Shared, search: ArmSearch | None, row: TrialRow) -> list[str]:
+    """What a trial uses of what it was granted."""
+    trial = search.known_trial(row.trial_id) if search else None
+    if trial is None:
+        return []
+    method = method_of(trial.attack)
+    used = {grant for grant, _ in used_by_choices(trial.spoof, shared.recipe)}
+    used |= {*method.uses, *method.uses_also(trial.attack)}
+    return [grant for grant in GRANTS if grant in used]
 
 
 def claims_of(row: TrialRow) -> str:

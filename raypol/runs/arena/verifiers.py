@@ -54,3 +54,16 @@ STATIC: Final = (
     EXACT_BOUND,
 )
 """Policies that need no honest runs; `calibrated` and `bound` are made of some (`Design.calibrate_on`)."""
+
+_NEEDS: Final = {
+    "bound_seed": "to ask the verifier for a share of the seed before training",
+    "exact": "to record on the machine class and the number of threads that the verifier repeats it on",
+    "own_points": "to train on the public dataset alone",
+    "fresh_order": "to shuffle each epoch",
+    "envelope": "to train by the rule that the verifier calibrated on",
+}
+
+
+def needs_of(policy: Policy) -> list[str]:
+    """What a policy asks of an honest prover beyond the proof itself."""
+    return [need for check, need in _NEEDS.items() if check in {use.check for use in policy.checks}]

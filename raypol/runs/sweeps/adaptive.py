@@ -115,6 +115,10 @@ class ArmSearch:
             self._trials[key] = trial.trial_id(self.sweep_id), trial
         return self._trials[key]
 
+    def known_trial(self, trial_id: str) -> Trial | None:
+        """A trial that was asked for so far."""
+        return dict(self._trials.values()).get(trial_id)
+
     def as_declared(self) -> dict[str, Trial]:
         """The arm as it was declared, for every seed."""
         return dict(self.trial({}, seed) for seed in self.seeds)

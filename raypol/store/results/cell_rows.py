@@ -34,6 +34,10 @@ class CellRow:
     )
     policy: str = column("verifier", "policy", "Name of the policy.")
     policy_sha256: str = column("verifier", "policy's SHA-256", "Of its checks, parameters, slack and family, hex.")
+    checks: str = column("verifier", "checks", "Checks of the policy, separated by commas.", default="")
+    prover_needs: str = column(
+        "verifier", "asks of the prover", "What an honest prover has to do for it, separated by semicolons.", default=""
+    )
     mode: str = column(
         "identity",
         "mode",
@@ -47,8 +51,12 @@ class CellRow:
     batch_size: int = column("task", "batch size", "Points per update.")
 
     grants: str = column("spoof", "granted", "What A was granted, separated by commas; empty for honest proofs.")
+    uses: str = column("spoof", "uses", "What of it that trial uses, separated by commas.", default="")
     trial_id: str = column(
-        "identity", "trial", "The trial that the numbers below are of: the cheapest accepted, else the nearest."
+        "identity",
+        "trial",
+        "The trial that the numbers below are of: of a search the cheapest accepted, else the nearest; as declared the one of "
+        "median cost.",
     )
     setting: str = column(
         "spoof", "setting", "What the search chose for that trial, as JSON: axis -> value.", default="{}"
@@ -102,8 +110,10 @@ class CellRow:
     )
 
     replayed: float | None = optional("cost", "replayed", "Share of the intervals that the policy looks at.", "share")
-    verify_s: float | None = optional(
-        "cost", "verification", "Examination of that trial for all policies together, over the proof's generation time."
+    verification: float | None = optional(
+        "cost",
+        "verification",
+        "Time to examine that trial for all policies together, over the honest proof's generation time.",
     )
     estimated: bool = column(
         "verdict", "estimated", "True if a sample of the intervals was crafted and replayed.", default=False

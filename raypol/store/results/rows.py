@@ -18,6 +18,8 @@ def _in_255ths(limit: float) -> str:
     return f"{limit * 255:.3g}/255"
 
 
+_ROUNDING: Final = 1e-5
+"""Normalised distance below which two models are the same but for rounding."""
 optional = partial(column, default=None)
 """A column that is empty where it does not apply or was not reached."""
 _BY_METRIC: Final[Mapping[str, tuple[Group, str, str]]] = {
@@ -362,7 +364,7 @@ class TrialRow:
     @property
     def claims_other_model(self) -> bool:
         """True for a spoof whose last weights are not the stolen ones."""
-        return bool(self.claimed_l2)
+        return self.claimed_l2 is not None and self.claimed_l2 > _ROUNDING
 
     @property
     def is_control(self) -> bool:

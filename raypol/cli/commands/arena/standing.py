@@ -11,11 +11,14 @@ from raypol.cli.options import Debug, open_results_folder
 from raypol.cli.progress import progress
 from raypol.cluster.connection import running_cluster
 from raypol.core.errors import InputError, check_whole
+from raypol.report.arena.board import board_of
 from raypol.report.arena.conclusions import recheck_table
+from raypol.report.arena.markdown import arena_markdown
+from raypol.report.arena.page import arena_html
 from raypol.runs.arena.recheck import compare_rows, recheck_plan, time_ratio
 from raypol.runs.arena.standing import ArenaRows, merge_arenas, read_arenas
 from raypol.runs.sweeps.driver import Events, drive_sweep
-from raypol.store.location import Location, writable_folder
+from raypol.store.location import Location, atomic_output, open_location, writable_folder
 from raypol.store.results.files import read_verdicts
 
 _DIFFERENT: Final = 1
@@ -87,6 +90,33 @@ class ArenaCheckCommand:
             f"their error by more than {_NOTICEABLE:.0%}; costs are {time_ratio(found):.2f} times those that stand (median)"
         )
         return _DIFFERENT if differing or run.missing else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArenaPageCommand:
+    """Write the page of all arenas in a folder: one HTML file that needs no network. Prints its name last."""
+
+    standing: Standing
+    out: str = "arena.html"
+    """The page."""
+    markdown: str = ""
+    """Also write the matrices and rankings as Markdown to this file."""
+    debug: Debug = False
+
+    def run(self) -> int:
+        """Run it."""
+        board = board_of([cell for arena in standing_rows(open_results_folder(self.standing)) for cell in arena.cells])
+        write_page(open_location(self.out), arena_html(board))
+        if self.markdown:
+            write_page(open_location(self.markdown), arena_markdown(board))
+        print_last(self.out)
+        return 0
+
+
+def write_page(file: Location, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_output(file) as stream:
+        stream.write(text.encode())
 
 
 def _one_of(arenas: Sequence[ArenaRows], name: str, where: str) -> ArenaRows:
