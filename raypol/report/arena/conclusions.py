@@ -15,8 +15,8 @@ from raypol.store.results.rows import HONEST, TrialRow
 
 _NOTE: Final = (
     "Cost of the cheapest accepted spoof in units of the honest proof's generation time, after a search of {budget} forgeries "
-    "per attack; + if the policy accepts it at a second seed too. A dash: not accepted within the budget, which does not say that "
-    "it cannot be. Honest proofs: accepted of judged. Arms in () claim another model than W_T, or other data."
+    "per attack; + if the policy accepts it at a second seed too. A dash: not accepted within the budget, which does not say "
+    "that it cannot be. Honest proofs: accepted of judged. Arms in () claim another model than W_T, or other data."
 )
 
 
