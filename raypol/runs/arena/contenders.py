@@ -52,8 +52,11 @@ class Lengths:
     """T."""
 
     def axis(self, *, searching: bool = False) -> Any:  # noqa: ANN401 - Tune's
-        """The axis T'."""
-        return tune.qlograndint(self.low, self.searching_high if searching else self.high, self.step)
+        """The axis T', both ends in it."""
+        low, high = (min(self.low, self.searching), self.searching_high) if searching else (self.low, self.high)
+        return tune.qlograndint(
+            low, high + (self.step == 1), self.step
+        )  # Tune leaves the end out where numbers are whole
 
 
 def contenders(at: Lengths, *, only: Sequence[str] = ()) -> dict[str, Arm]:
