@@ -158,7 +158,7 @@ def test_a_model_is_built_the_same_whenever_it_is_built(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet21", "unknown model 'resnet21'; possible: resnet8, resnet20, resnet18, "),
+        ("resnet21", "unknown model 'resnet21'; possible: resnet8, resnet20, simple_conv, resnet18, "),
         ("tests.toys:no_such_model", "cannot import"),
         ("tests.no_such_module:mlp", "cannot import"),
         ("tests.toys:", "cannot import"),
