@@ -175,17 +175,17 @@ def _cell(
         steps=row.steps,
         declares=row.declares,
         start=row.start,
-        rate=rate,
+        rate=_known(rate),
         rate_low=low,
         rate_high=high,
         rate_of=rate_of,
         rejected_by=verdict.rejected_by if verdict and shown.rate(policy) == 0.0 else "",
-        cost=1.0 if search is None else shown.cost,
+        cost=1.0 if search is None else _known(shown.cost),
         cost_low=min(known, default=None),
         cost_high=max(known, default=None),
         gradients=None if row.gradient_evals is None else row.gradient_evals / train.steps,
         size=row.ratio_size,
-        error=worst,
+        error=_known(worst),
         error_l2=row.error_l2,
         success=verdict.success if verdict else None,
         replayed=verdict.replayed / verdict.num_intervals if verdict and verdict.num_intervals else None,
@@ -198,6 +198,11 @@ def _cell(
         commit=row.commit,
         **columns,
     )
+
+
+def _known(number: float) -> float | None:
+    """The number, as it is written: nothing where there is none."""
+    return None if math.isnan(number) else number
 
 
 def claims_of(row: TrialRow) -> str:
