@@ -114,6 +114,18 @@ class ArmSearch:
             self._trials[key] = trial.trial_id(self.sweep_id), trial
         return self._trials[key]
 
+    def has(self, point: Mapping[str, Any]) -> bool:
+        """True if a point is one of the space that is searched, and can be tried."""
+        try:
+            for axis, value in point.items():
+                if axis not in self.dimensions:
+                    return False
+                self.dimensions[axis].parameter(value)
+            self.trial(point, self.seeds[0])
+        except InputError:
+            return False
+        return bool(point)
+
     def as_declared(self) -> dict[str, Trial]:
         """The arm as it was declared, for every seed."""
         return dict(self.trial({}, seed) for seed in self.seeds)
@@ -276,11 +288,8 @@ class AdaptiveSearches:
         """
         for note in sorted(noted, key=lambda one: int(one["number"])):
             search = self.arms.get(str(note["arm"]))
-            if search is not None:
-                try:
-                    search.points.setdefault(search.trial(note["axes"], search.seeds[0])[0], note["axes"])
-                except InputError:
-                    continue
+            if search is not None and search.has(note["axes"]):
+                search.points.setdefault(search.trial(note["axes"], search.seeds[0])[0], note["axes"])
         by_trial: dict[str, dict[str, VerdictRow]] = {}
         for verdict in verdicts:
             by_trial.setdefault(verdict.trial_id, {})[verdict.policy] = verdict
