@@ -47,7 +47,7 @@ def arena_design(
         train=train,
         arms=contenders(at),
         space={"seed": tune.grid_search(list(seeds))},
-        spoof=SpoofConfig(),
+        spoof=SpoofConfig(interval=train.interval),
         examination=Examination(conditions=Conditions(), accuracy_stages=STAGES, unperturbed=False),
         policies=STATIC,
         samples=budget,
