@@ -15,7 +15,7 @@ from raypol.runs.arena.own_proof import lengths_of
 from raypol.runs.arena.tasks import TASKS
 from raypol.runs.designs.design import SizeName
 from raypol.runs.designs.dimensions import Dimension, dimension_of, dimensions_of, ends_of, point_text
-from raypol.runs.designs.points import check_space
+from raypol.runs.designs.points import check_space, trial_at
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 
 AT: Final = Lengths(declared=60, low=30, high=200, step=10, searching=20, searching_high=40, whole=200)
@@ -177,6 +177,10 @@ def test_every_arena_can_be_searched(task: str, size: SizeName) -> None:
     sweep = TASKS[task]  # type: ignore[index]
     plan = plan_sweep(sweep, size, sweep.at(size), SweepOptions(name="x", search="adaptive", confirmed=True))
     assert plan.num_trials > len(sweep.at(size).arms)
+    for arm in plan.design.attacks():
+        trial = trial_at(plan.design, {"arm": arm})
+        assert trial.spoof.interval == trial.train.interval, "k is the verifier's"
+        assert trial.spoof.steps <= trial.train.steps
 
 
 @given(steps=st.integers(8, 400), interval=st.integers(1, 50))

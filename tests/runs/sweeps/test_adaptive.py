@@ -321,6 +321,7 @@ def test_a_verdict_without_nonces_is_of_one() -> None:
 
 # --- interruptions ---------------------------------------------------------------------------------------------------
 
+
 @cache
 def whole() -> Run:
     return drive(searches_of(), by_truth)
