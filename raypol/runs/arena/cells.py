@@ -230,7 +230,7 @@ def _middle(trials: Sequence[JudgedTrial]) -> JudgedTrial:
     return known[len(known) // 2] if known else trials[0]
 
 
-def failures(rows: Sequence[TrialRow]) -> Iterator[tuple[str, int]]:
+def failure_lines(rows: Sequence[TrialRow]) -> Iterator[tuple[str, int]]:
     """First lines of the messages of failed trials, each with how often."""
     lines = Counter(row.message.partition("\n")[0] for row in rows if row.status == "error")
     yield from lines.most_common()
