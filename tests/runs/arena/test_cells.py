@@ -12,7 +12,7 @@ import pytest
 from raypol.core.attacks import PRESETS
 from raypol.core.distances import METRICS
 from raypol.runs.arena import cells as module
-from raypol.runs.arena.cells import cells_of, claims_of, failures, interval_of
+from raypol.runs.arena.cells import cells_of, claims_of, failure_lines, interval_of
 from raypol.runs.sweeps.adaptive import AdaptiveSearches, JudgedTrial
 from raypol.runs.trials.study import Trial
 from raypol.store.location import open_location
@@ -57,10 +57,11 @@ def verdicts_of(row: TrialRow, said: Said) -> dict[str, VerdictRow]:
 
 def answer(trial_id: str, trial: Trial) -> JudgedTrial:
     arm = {"infinitesimal": "infinitesimal", "null": "null"}.get(trial.arm, "forged_momentum")
+    errors: dict[str, Any] = {f"ratio_error_{m}": 0.1 * n for n, m in enumerate(METRICS, 1)}
     row = replace(
         made_row(0), trial_id=trial_id, arm=trial.arm, attack=arm, steps=trial.spoof.steps, seed=trial.spoof.seed,
         grants="data, policy", gradient_evals=80, ratio_size=0.25, error_l2=0.7, verify_s=0.125, declares="no_momentum",
-        start="bound", **{f"ratio_error_{m}": 0.1 * n for n, m in enumerate(METRICS, 1)},
+        start="bound", **errors,
     )  # fmt: skip
     key = (trial.arm, trial.spoof.steps, trial.spoof.seed)
     if key not in SAID:
@@ -259,5 +260,5 @@ def test_claims_are_of_attacks_that_there_are() -> None:
 
 def test_failures_are_counted_by_their_first_line() -> None:
     _, rows, _ = made_arena()
-    found = dict(failures([row for row in rows if not row.is_honest]))
+    found = dict(failure_lines([row for row in rows if not row.is_honest]))
     assert found == {"no infinitesimal": 3, "no null": 3, "no searched": 1, "no declared": 1}

@@ -196,13 +196,15 @@ def changed(part: str, having: dict[str, object], **changes: object) -> ArenaRow
     rows: list[Any] = list(getattr(ARENA, part))
     at = first(rows, **having)
     rows[at] = replace(rows[at], **changes)
-    return replace(ARENA, **{part: tuple(rows)})
+    parts: dict[str, Any] = {part: tuple(rows)}
+    return replace(ARENA, **parts)
 
 
 def without(part: str, **having: object) -> ArenaRows:
     rows: list[Any] = list(getattr(ARENA, part))
     del rows[first(rows, **having)]
-    return replace(ARENA, **{part: tuple(rows)})
+    parts: dict[str, Any] = {part: tuple(rows)}
+    return replace(ARENA, **parts)
 
 
 BROKEN: Final[dict[str, object]] = {"arm": "searched", "policy": "published", "mode": "adaptive"}

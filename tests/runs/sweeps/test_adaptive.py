@@ -65,9 +65,10 @@ def cost_of(trial: Trial) -> float:
 
 
 def outcome_of(trial_id: str, trial: Trial, says: Mapping[str, int]) -> JudgedTrial:
+    errors: dict[str, Any] = dict.fromkeys([f"ratio_error_{m}" for m in METRICS], 100.0 / trial.spoof.steps)
     row = replace(
         made_row(0), trial_id=trial_id, arm=trial.arm, steps=trial.spoof.steps, seed=trial.spoof.seed,
-        ratio_working=cost_of(trial), **dict.fromkeys([f"ratio_error_{m}" for m in METRICS], 100.0 / trial.spoof.steps),
+        ratio_working=cost_of(trial), **errors,
     )  # fmt: skip
     verdicts = {}
     for policy, number in says.items():

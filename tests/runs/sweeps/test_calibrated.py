@@ -82,7 +82,7 @@ def test_policies_are_made_once_and_found_ever_after(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(calibrated, "RayRunner", NoRunner)
     monkeypatch.setattr(calibrated, "honest_evidence", evidence)
-    monkeypatch.setattr(calibrated, "calibrate", lambda _, *, kind, versions: MADE[kind])
+    monkeypatch.setattr(calibrated, "calibrate", lambda _, *, kind, **__: MADE[kind])
     monkeypatch.setattr(NoRunner, "started", 0)
     results = open_location(tmp_path)
     first = calibrated_design(DESIGN, results, None)

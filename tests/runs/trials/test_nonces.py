@@ -118,7 +118,7 @@ def test_no_interval_outside_the_selection_is_looked_at() -> None:
         wanted = {max(members, key=lambda i, m=m: moves[i][m]) for m in ("l1", "l2", "linf", "cos")}  # type: ignore[misc]
         assert set(top) & set(members) == wanted
     for selection in (None, "all"):
-        assert shown(replace(spied, selection=selection), seen) == list(range(24))  # type: ignore[arg-type]
+        assert shown(replace(spied, selection=selection), seen) == list(range(24))
 
 
 def test_of_evidence_that_was_itself_selected_nothing_more_is_left_out() -> None:

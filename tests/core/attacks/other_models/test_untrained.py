@@ -13,7 +13,7 @@ from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import Start, TrajectoryConfig
 from raypol.core.training.optimizers import learning_rates
 from raypol.core.training.prover import initial_checkpoint
-from raypol.core.verification.policies import find_policy
+from raypol.core.verification.policies import find_policy, published
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import examine
 from tests.scenes import Forged, bits, forge, sgd, small_recipe, tiny
