@@ -1,5 +1,6 @@
 """Rows of trials that nobody ran, written as a sweep writes them."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from raypol.store.location import open_location
 from raypol.store.results.files import write_trial
 from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.rows import TrialRow
+from raypol.store.results.verdict_rows import VerdictRow
 
 
 def made_row(number: int, *, sweep_id: str = "made") -> TrialRow:
@@ -31,6 +33,17 @@ def made_intervals(row: TrialRow, number: int = 2) -> list[IntervalRow]:
         for i in range(number)
         for metric in METRICS
     ]  # fmt: skip
+
+
+def made_verdict(row: TrialRow, policy: str, rejected_by: str = "", **changed: object) -> VerdictRow:
+    """What a policy says of a row: accepted unless checks reject it."""
+    verdict = VerdictRow(
+        sweep_id=row.sweep_id, trial_id=row.trial_id, proof_id=row.proof_id, arm=row.arm, policy=policy,
+        policy_sha256=hashlib.sha256(policy.encode()).hexdigest(), nonce=1, selection="all", replayed=2, num_intervals=2,
+        unjudged=0, outcome="rejected" if rejected_by else "accepted", accepted=not rejected_by, rejected_by=rejected_by,
+        accepted_nonces=int(not rejected_by), success=not rejected_by, bound_by="", verdict_sha256="0" * 64, verdict="{}",
+    )  # fmt: skip
+    return replace(verdict, **changed)  # type: ignore[arg-type]
 
 
 def write_rows(folder: Path, number: int, *, sweep_id: str = "made") -> list[TrialRow]:

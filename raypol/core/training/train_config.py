@@ -160,9 +160,11 @@ def training_of(recipe: Recipe, dataset: Dataset) -> TrainConfig:
     Raises:
         InputError: the recipe has something that no `TrainConfig` says.
     """
-    options, milestones = recipe.optimizer.options, recipe.schedule.options.get("milestones", ())
-    drops = tuple(_drop(int(one), recipe.steps) for one in milestones) if isinstance(milestones, Sequence) else ()
-    transform = recipe.transform
+    options, transform = recipe.optimizer.options, recipe.transform
+    gamma = _number(recipe.schedule.options.get("gamma"))
+    prover, share = recipe.shares or ("", "")
+    if recipe.shares and not (prover.isascii() and prover.isdecimal()):
+        raise InputError(f"no training that can be declared here has this proof's shares: {prover!r} is no seed")
     found = TrainConfig(
         dataset=recipe.dataset,
         model=recipe.model,
@@ -173,15 +175,15 @@ def training_of(recipe: Recipe, dataset: Dataset) -> TrainConfig:
         lr=recipe.optimizer.lr,
         momentum=_number(options.get("momentum")),
         weight_decay=_number(options.get("weight_decay")),
-        lr_drops=drops,
-        lr_factor=_number(recipe.schedule.options.get("gamma")) or 0.1,
+        lr_drops=_drops(recipe),
+        lr_factor=0.1 if gamma is None else gamma,
         crop_padding=transform.crop_padding,
         horizontal_flip=transform.horizontal_flip,
         rotation_degrees=transform.rotation_degrees,
         precision=recipe.precision,
         memory_format="channels_last" if recipe.channels_last else "contiguous",
-        seed=int(recipe.shares[0]) if recipe.shares else recipe.seed,
-        share=recipe.shares[1] if recipe.shares else "",
+        seed=int(prover) if recipe.shares else recipe.seed,
+        share=share,
     )
     again = found.recipe(dataset, device=recipe.device, threads=recipe.threads)
     for part in fields(Recipe):
@@ -196,10 +198,21 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def _drops(recipe: Recipe) -> tuple[float, ...]:
+    """The shares of training at which the learning rate falls."""
+    milestones = recipe.schedule.options.get("milestones", ())
+    if not isinstance(milestones, Sequence) or not all(
+        isinstance(one, int) and 0 <= one < recipe.steps for one in milestones
+    ):
+        raise InputError(
+            f"no training that can be declared here has this proof's schedule: it falls at {milestones!r}, not in 0..T - 1"
+        )
+    return tuple(_drop(int(one), recipe.steps) for one in milestones)
+
+
 def _drop(milestone: int, steps: int) -> float:
-    """The share of training at which the learning rate falls."""
     share = milestone / steps
-    return share if int(share * steps) == milestone else (milestone + 0.5) / steps
+    return share if milestone and int(share * steps) == milestone else (milestone + 0.5) / steps
 
 
 def check_recipe(recipe: Recipe, dataset: Dataset) -> None:

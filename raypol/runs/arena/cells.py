@@ -198,17 +198,17 @@ def _cell(
         steps=row.steps,
         declares=row.declares,
         start=row.start,
-        rate=rate,
+        rate=_known(rate),
         rate_low=low,
         rate_high=high,
         rate_of=rate_of,
         rejected_by=verdict.rejected_by if verdict and shown.rate(policy) == 0.0 else "",
-        cost=1.0 if search is None else shown.cost,
+        cost=1.0 if search is None else _known(shown.cost),
         cost_low=min(known, default=None),
         cost_high=max(known, default=None),
         gradients=None if row.gradient_evals is None else row.gradient_evals / train.steps,
         size=row.ratio_size,
-        error=worst,
+        error=_known(worst),
         error_l2=row.error_l2,
         success=verdict.success if verdict else None,
         replayed=verdict.replayed / verdict.num_intervals if verdict and verdict.num_intervals else None,
@@ -232,6 +232,11 @@ def _uses(shared: _Shared, search: ArmSearch | None, row: TrialRow) -> list[str]
     used = {grant for grant, _ in used_by_choices(trial.spoof, shared.recipe)}
     used |= {*method.uses, *method.uses_also(trial.attack)}
     return [grant for grant in GRANTS if grant in used]
+
+
+def _known(number: float) -> float | None:
+    """The number, as it is written: nothing where there is none."""
+    return None if math.isnan(number) else number
 
 
 def claims_of(row: TrialRow) -> str:
@@ -259,7 +264,7 @@ def _middle(trials: Sequence[JudgedTrial]) -> JudgedTrial:
     return known[len(known) // 2] if known else trials[0]
 
 
-def failures(rows: Sequence[TrialRow]) -> Iterator[tuple[str, int]]:
+def failure_lines(rows: Sequence[TrialRow]) -> Iterator[tuple[str, int]]:
     """First lines of the messages of failed trials, each with how often."""
     lines = Counter(row.message.partition("\n")[0] for row in rows if row.status == "error")
     yield from lines.most_common()

@@ -13,22 +13,22 @@ from ray import tune
 from raypol.core.attacks import find_attack
 from raypol.runs.designs.design import Arm
 
-SHARE: Final = "c3d91f60a8b74e25" * 2
+_SHARE: Final = "c3d91f60a8b74e25" * 2
 """The verifier's share of a bound seed, which A asked for as any prover does."""
 FITTED: Final[Mapping[str, Any]] = {"trajectory.start": "rank_matched"}
 BALL: Final[Mapping[str, Any]] = {"trajectory.start": "ks_ball"}
 HONEST_START: Final[Mapping[str, Any]] = {"trajectory.start": "honest", "spoof.data_order": "declared"}
-BOUND: Final[Mapping[str, Any]] = {"trajectory.start": "bound", "spoof.share": SHARE, "spoof.data_order": "declared"}
-BOUND_START: Final[Mapping[str, Any]] = {"trajectory.start": "bound", "spoof.share": SHARE}
+_BOUND: Final[Mapping[str, Any]] = {"trajectory.start": "bound", "spoof.share": _SHARE, "spoof.data_order": "declared"}
+BOUND_START: Final[Mapping[str, Any]] = {"trajectory.start": "bound", "spoof.share": _SHARE}
 """The same where the attack chooses its batches."""
-STARTS: Final = (FITTED, BALL, HONEST_START, BOUND)
+_STARTS: Final = (FITTED, BALL, HONEST_START, _BOUND)
 STARTS_OF_CHOOSERS: Final = (FITTED, BALL, BOUND_START)
 
 RULE: Final = "spoof.declares"
 START: Final = "W_0 and order"
 BUFFERS: Final = "spoof.buffers"
 AUGMENTS: Final = "spoof.augmentation"
-STEPS: Final = "steps"
+_STEPS: Final = "steps"
 FREE_RULES: Final = ("honest_schedule", "no_momentum", "vanishing", "accumulator")
 TRAINING_RULES: Final = ("honest_schedule", "no_momentum", "published")
 
@@ -54,8 +54,10 @@ class Lengths:
     """Of `blindfold`, which needs in each epoch, in the last one too, more intervals than the verifier replays."""
 
     def axis(self, *, searching: bool = False) -> Any:  # noqa: ANN401 - Tune's
-        """The axis T'."""
-        return tune.qlograndint(self.low, self.searching_high if searching else self.high, self.step)
+        """The axis T', both ends in it."""
+        low, high = (min(self.low, self.searching), self.searching_high) if searching else (self.low, self.high)
+        end = high + (self.step == 1)  # Tune leaves the end out where numbers are whole
+        return tune.qlograndint(low, end, self.step)
 
 
 def contenders(at: Lengths) -> dict[str, Arm]:
@@ -76,20 +78,20 @@ def contenders(at: Lengths) -> dict[str, Arm]:
 
 def _controls(at: Lengths) -> dict[str, Arm]:
     line = {
-        STEPS: at.axis(),
+        _STEPS: at.axis(),
         RULE: tune.choice(list(FREE_RULES)),
-        START: tune.choice(list(STARTS)),
+        START: tune.choice(list(_STARTS)),
         BUFFERS: _exactly(),
     }
-    bound = {STEPS: at.high, RULE: "no_momentum", START: BOUND, BUFFERS: "exact"}
+    bound = {_STEPS: at.high, RULE: "no_momentum", START: _BOUND, BUFFERS: "exact"}
     return {
         "null": Arm(
             "null",
             _declared(at),
             line,
             (
-                {STEPS: at.high, RULE: "no_momentum", START: BALL, BUFFERS: "linear"},
-                {STEPS: at.low, RULE: "no_momentum", START: BALL, BUFFERS: "linear"},
+                {_STEPS: at.high, RULE: "no_momentum", START: BALL, BUFFERS: "linear"},
+                {_STEPS: at.low, RULE: "no_momentum", START: BALL, BUFFERS: "linear"},
                 bound,
             ),
         ),
@@ -97,47 +99,61 @@ def _controls(at: Lengths) -> dict[str, Arm]:
             "infinitesimal",
             _declared(at),
             {**line, RULE: tune.choice(["honest_schedule", "no_momentum"])},
-            ({STEPS: at.high, RULE: "no_momentum", START: BALL, BUFFERS: "linear"}, bound),
+            ({_STEPS: at.high, RULE: "no_momentum", START: BALL, BUFFERS: "linear"}, bound),
         ),
-        "untrained": Arm("untrained", {STEPS: at.declared, START: HONEST_START, RULE: "no_momentum", BUFFERS: "exact"}),
+        "untrained": Arm(
+            "untrained", {_STEPS: at.declared, START: HONEST_START, RULE: "no_momentum", BUFFERS: "exact"}
+        ),
     }
 
 
 def _lines(at: Lengths) -> dict[str, Arm]:
-    free = {STEPS: at.axis(), RULE: tune.choice(list(FREE_RULES)), BUFFERS: _exactly()}
+    free = {_STEPS: at.axis(), RULE: tune.choice(list(FREE_RULES)), BUFFERS: _exactly()}
     chosen = {**free, START: tune.choice(list(STARTS_OF_CHOOSERS))}
-    cheap = {STEPS: at.high, RULE: "no_momentum", BUFFERS: "linear", START: BALL}
-    joined = {STEPS: at.axis(), RULE: tune.choice(["honest_schedule", "no_momentum"]), START: tune.choice(list(STARTS))}
+    cheap = {_STEPS: at.high, RULE: "no_momentum", BUFFERS: "linear", START: BALL}
+    joined = {
+        _STEPS: at.axis(),
+        RULE: tune.choice(["honest_schedule", "no_momentum"]),
+        START: tune.choice(list(_STARTS)),
+    }
     selecting = {"spoof.grants": ("usual", "selection")}
     return {
         "forged_momentum": Arm(
             "forged_momentum",
             _declared(at),
-            {STEPS: at.axis(), START: tune.choice(list(STARTS)), BUFFERS: _exactly()},
-            ({STEPS: at.low, START: HONEST_START, BUFFERS: "exact"},),
+            {_STEPS: at.axis(), START: tune.choice(list(_STARTS)), BUFFERS: _exactly()},
+            ({_STEPS: at.low, START: HONEST_START, BUFFERS: "exact"},),
         ),
         "selected": Arm("selected", _declared(at), chosen, (cheap, {**cheap, START: BOUND_START, BUFFERS: "exact"})),
         "connected": Arm(
             "connected",
             {**_declared(at), RULE: "no_momentum"},
-            {**free, RULE: tune.choice(["no_momentum", "honest_schedule"]), START: tune.choice(list(STARTS))},
-            ({STEPS: at.high, RULE: "no_momentum", BUFFERS: "exact", START: HONEST_START},),
+            {**free, RULE: tune.choice(["no_momentum", "honest_schedule"]), START: tune.choice(list(_STARTS))},
+            ({_STEPS: at.high, RULE: "no_momentum", BUFFERS: "exact", START: HONEST_START},),
         ),
         "glue": Arm(
             "glue",
             _declared(at),
             {**joined, "attack.bad_intervals": tune.choice([1, 4]), "attack.joint": tune.choice([0.5, 1.0])},
-            ({STEPS: at.high, RULE: "honest_schedule", START: BOUND, "attack.bad_intervals": 1, "attack.joint": 1.0},),
+            (
+                {
+                    _STEPS: at.high,
+                    RULE: "honest_schedule",
+                    START: _BOUND,
+                    "attack.bad_intervals": 1,
+                    "attack.joint": 1.0,
+                },
+            ),
         ),
         "grind_selection": Arm(
             "grind_selection",
-            {STEPS: at.declared, "spoof.grants": ("usual", "selection", "nonce")},
-            {STEPS: at.axis(), RULE: tune.choice(["honest_schedule", "no_momentum"])},
-            ({STEPS: at.high, RULE: "no_momentum"},),
+            {_STEPS: at.declared, "spoof.grants": ("usual", "selection", "nonce")},
+            {_STEPS: at.axis(), RULE: tune.choice(["honest_schedule", "no_momentum"])},
+            ({_STEPS: at.high, RULE: "no_momentum"},),
         ),
         "blindfold": Arm(
             find_attack("blindfold", query_budget=1),
-            {**selecting, STEPS: at.epochs},
+            {**selecting, _STEPS: at.epochs},
             {RULE: tune.choice(["honest_schedule", "no_momentum"]), START: tune.choice([FITTED, HONEST_START])},
         ),
     }
@@ -145,14 +161,14 @@ def _lines(at: Lengths) -> dict[str, Arm]:
 
 def _trained(at: Lengths) -> dict[str, Arm]:
     real = {
-        STEPS: at.axis(),
+        _STEPS: at.axis(),
         RULE: tune.choice(list(TRAINING_RULES)),
-        START: tune.choice(list(STARTS)),
+        START: tune.choice(list(_STARTS)),
         AUGMENTS: tune.choice(["none", "honest"]),
     }
     first = (
-        {STEPS: at.high, RULE: "honest_schedule", START: FITTED, AUGMENTS: "honest"},
-        {STEPS: at.high, RULE: "honest_schedule", START: BOUND, AUGMENTS: "honest"},
+        {_STEPS: at.high, RULE: "honest_schedule", START: FITTED, AUGMENTS: "honest"},
+        {_STEPS: at.high, RULE: "honest_schedule", START: _BOUND, AUGMENTS: "honest"},
     )
     return {
         "steered": Arm(
@@ -167,9 +183,9 @@ def _trained(at: Lengths) -> dict[str, Arm]:
         ),
         "aligned": Arm(
             "aligned",
-            {STEPS: at.searching, RULE: "honest_schedule"},
+            {_STEPS: at.searching, RULE: "honest_schedule"},
             {
-                STEPS: at.axis(searching=True),
+                _STEPS: at.axis(searching=True),
                 RULE: tune.choice(["honest_schedule", "no_momentum"]),
                 START: tune.choice(list(STARTS_OF_CHOOSERS)),
                 "attack.batches": tune.choice([20, 80]),
@@ -180,14 +196,14 @@ def _trained(at: Lengths) -> dict[str, Arm]:
 
 def _searches(at: Lengths) -> dict[str, Arm]:
     space = {
-        STEPS: at.axis(searching=True),
+        _STEPS: at.axis(searching=True),
         RULE: tune.choice(["honest_schedule", "no_momentum", "published"]),
-        START: tune.choice(list(STARTS)),
+        START: tune.choice(list(_STARTS)),
     }
     lighter = {**space, BUFFERS: _exactly()}
-    declared = {STEPS: at.searching}
+    declared = {_STEPS: at.searching}
     return {
-        "I": Arm("zhang2022_i", {STEPS: at.low}),
+        "I": Arm("zhang2022_i", {_STEPS: at.low}),
         "I-tail": Arm("i_tail", declared, space),
         "II": Arm("zhang2022_ii", declared, space),
         "III-gradient": Arm("iii", declared, lighter),
@@ -197,7 +213,7 @@ def _searches(at: Lengths) -> dict[str, Arm]:
             "amortized",
             {**_declared(at), RULE: "no_momentum"},
             {
-                STEPS: at.axis(),
+                _STEPS: at.axis(),
                 RULE: tune.choice(["no_momentum", "accumulator"]),
                 START: tune.choice(list(STARTS_OF_CHOOSERS)),
                 "attack.points": tune.choice([64, 256]),
@@ -209,35 +225,35 @@ def _searches(at: Lengths) -> dict[str, Arm]:
 def _others(at: Lengths) -> dict[str, Arm]:
     trained = {AUGMENTS: "honest"}
     return {
-        "retrain": Arm("retrain", {STEPS: at.whole, START: HONEST_START, **trained}),
-        "retrain, bound": Arm("retrain", {STEPS: at.whole, START: BOUND, **trained}),
+        "retrain": Arm("retrain", {_STEPS: at.whole, START: HONEST_START, **trained}),
+        "retrain, bound": Arm("retrain", {_STEPS: at.whole, START: _BOUND, **trained}),
         "distil": Arm(
             "distil",
             _declared(at),
-            {STEPS: at.axis(), START: tune.choice(list(STARTS))},
-            ({STEPS: at.high, START: BOUND},),
+            {_STEPS: at.axis(), START: tune.choice(list(_STARTS))},
+            ({_STEPS: at.high, START: _BOUND},),
         ),
         "continue": Arm(
             "continue",
             _declared(at),
             {
-                STEPS: at.axis(),
+                _STEPS: at.axis(),
                 AUGMENTS: tune.choice(["none", "honest"]),
                 "attack.start_noise": tune.choice([0.0, 0.3, 1.0, 3.0]),
             },
-            ({STEPS: at.low, AUGMENTS: "none", "attack.start_noise": 1.0},),
+            ({_STEPS: at.low, AUGMENTS: "none", "attack.start_noise": 1.0},),
         ),
         "blend": Arm(
             "blend",
-            {STEPS: at.declared, START: BOUND, **trained},
-            {STEPS: at.axis(), "attack.blend_cosine": tune.choice([0.2, 0.5, 0.8])},
-            ({STEPS: at.high, "attack.blend_cosine": 0.8},),
+            {_STEPS: at.declared, START: _BOUND, **trained},
+            {_STEPS: at.axis(), "attack.blend_cosine": tune.choice([0.2, 0.5, 0.8])},
+            ({_STEPS: at.high, "attack.blend_cosine": 0.8},),
         ),
     }
 
 
 def _dishonest(at: Lengths) -> dict[str, Arm]:
-    whole = {STEPS: at.whole, AUGMENTS: "honest"}
+    whole = {_STEPS: at.whole, AUGMENTS: "honest"}
     lying = {"attack.fraction": tune.choice([0.02, 0.1, 0.5])}
     return {
         "forge_batch": Arm(
@@ -246,14 +262,14 @@ def _dishonest(at: Lengths) -> dict[str, Arm]:
             {"attack.candidates": tune.choice([10, 40]), "attack.forged": tune.choice([0.001, 0.02])},
         ),
         "subtract": Arm(
-            "subtract", {**whole, START: HONEST_START}, {**lying, START: tune.choice([HONEST_START, BOUND])}
+            "subtract", {**whole, START: HONEST_START}, {**lying, START: tune.choice([HONEST_START, _BOUND])}
         ),
-        "add": Arm("add", {**whole, START: HONEST_START}, {**lying, START: tune.choice([HONEST_START, BOUND])}),
+        "add": Arm("add", {**whole, START: HONEST_START}, {**lying, START: tune.choice([HONEST_START, _BOUND])}),
     }
 
 
 def _declared(at: Lengths) -> dict[str, Any]:
-    return {STEPS: at.declared}
+    return {_STEPS: at.declared}
 
 
 def _exactly() -> Any:  # noqa: ANN401 - Tune's

@@ -8,7 +8,7 @@ from raypol.core.errors import InputError
 from raypol.core.proof import Recipe
 from raypol.core.training.train_config import training_of
 from raypol.runs.arena.contenders import Lengths
-from raypol.runs.arena.tasks import QUESTION, arena_design
+from raypol.runs.arena.tasks import ARENA_QUESTION, arena_design
 from raypol.runs.designs.design import Design, Sweep
 from raypol.runs.trials.honest_proof import proof_at
 
@@ -45,7 +45,7 @@ def own_arena(address: str, dataset: Dataset, data_dir: str | None = None) -> Sw
 
     return Sweep(
         name=f"arena-{found.manifest.root[:12]}",
-        question=QUESTION,
+        question=ARENA_QUESTION,
         smoke=design(calibrate_on=0, budget=2),
         standard=design(calibrate_on=5, budget=8),
         paper=design(calibrate_on=20, budget=50),

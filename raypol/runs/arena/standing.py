@@ -10,6 +10,7 @@ It is a results folder like any other.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -29,7 +30,7 @@ from raypol.store.results.columns import schema_of
 from raypol.store.results.files import plain_rows, read_trials, read_verdicts, write_rows
 from raypol.store.results.rows import NO_ATTACK, TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
-from raypol.store.results_folder import ResultsFolder
+from raypol.store.results_folder import ResultsFolder, is_path_component
 
 _MESSAGE: Final = 300
 """Characters of a trial's message that are kept."""
@@ -37,6 +38,8 @@ _SAME: Final = 1e-3
 """Relative difference of errors below which two rows of a trial agree."""
 _POINTS: Final = "points.json"
 _MAX_BYTES: Final = 16 << 20
+_DEEPEST: Final = 4
+"""Levels of a point: axes, values that change several fields, and lists in these."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +120,14 @@ def check_arena(arena: ArenaRows, where: str) -> None:
     known = {type(config).__module__.rpartition(".")[2] for config in PRESETS.values()} | {NO_ATTACK}
     if len(rows) < len(arena.trials):
         raise InputError(f"{name} has two rows of one trial")
+    if len(verdicts) < len(arena.verdicts):
+        raise InputError(f"{name} has two verdicts of one policy on one trial")
+    if len({cell.key for cell in arena.cells}) < len(arena.cells):
+        raise InputError(f"{name} has two cells of one arm, policy and mode")
+    for policy in arena.policies:
+        if not is_path_component(_policy_file(policy)):
+            raise InputError(f"{name} has a policy {visible(policy.name[:80])!r}, which no file can be named by")
+    accepting = Counter((row.arm, row.policy) for row in arena.verdicts if _rate(row) > 0.0)
     for row in arena.trials:
         which = f"{name}, trial {visible(row.trial_id)}"
         if row.attack not in known:
@@ -130,6 +141,9 @@ def check_arena(arena: ArenaRows, where: str) -> None:
         trial, verdict = rows.get(cell.trial_id), verdicts.get((cell.trial_id, cell.policy))
         if trial is None:
             raise InputError(f"{which} is of trial {visible(cell.trial_id)}, which has no row")
+        most, there = max(cell.accepted, cell.seeds_accepted), accepting[cell.arm, cell.policy]
+        if most > there:
+            raise InputError(f"{which}: it says that {most} trials are accepted, and its policy accepts {there}")
         if problem := _contradiction(cell, trial, verdict):
             raise InputError(f"{which}: {problem}")
 
@@ -146,8 +160,13 @@ def _contradiction(cell: CellRow, trial: TrialRow, verdict: VerdictRow | None) -
         return "it says what its policy accepts, which has no verdict on its trial" if cell.rate else ""
     if verdict.policy_sha256 != cell.policy_sha256:
         return "its policy is not that of the verdict on its trial"
-    rate = (int(verdict.accepted) if verdict.accepted_nonces is None else verdict.accepted_nonces) / verdict.nonces
+    rate = _rate(verdict)
     return "" if _agree(cell.rate, rate) else f"it says accepted at a rate of {cell.rate}, its verdict {rate}"
+
+
+def _rate(verdict: VerdictRow) -> float:
+    accepted = int(verdict.accepted) if verdict.accepted_nonces is None else verdict.accepted_nonces
+    return accepted / verdict.nonces if verdict.nonces else 0.0
 
 
 def _goes_on(before: ArenaRows, now: ArenaRows, where: str) -> bool:
@@ -202,9 +221,13 @@ def _write(into: Location, arena: ArenaRows) -> None:
         stream.write(json.dumps(dict(arena.points), sort_keys=True, indent=0).encode())
     for policy in arena.policies:
         (into / "policies").make_folder()
-        write_policy(into / "policies" / f"{policy.name}-{policy.sha256[:12]}{ENDING}", policy)
+        write_policy(into / "policies" / _policy_file(policy), policy)
     _write_csv(folder.cells / f"{sweep_id}.csv", CellRow, arena.cells)
     write_cells(into, sweep_id, arena.cells)
+
+
+def _policy_file(policy: Policy) -> str:
+    return f"{policy.name}-{policy.sha256[:12]}{ENDING}"
 
 
 def _write_csv(file: Location, row_type: type, rows: Iterable[Any]) -> None:
@@ -219,15 +242,32 @@ def _points(results: Location, sweep_id: str) -> dict[str, Mapping[str, Any]]:
     """What the searches of an arena tried, from the notes of its sweep or from the file that a merge wrote."""
     place = ResultsFolder(results).sweep(sweep_id) / _POINTS
     if place.exists():
+        text = read_small(place, results, max_bytes=_MAX_BYTES)
         try:
-            found = json.loads(read_small(place, results, max_bytes=_MAX_BYTES))
+            found = json.loads(text)
         except (ValueError, RecursionError) as err:
             raise InputError(f"{place} is not what raypol wrote there: {first_line(err)[:120]}") from err
         points = list(found.values()) if isinstance(found, dict) else []
     else:
         points = [note["point"] for note in SweepRecord(results, sweep_id).read_notes("points", "point")]
-    sound = [one for one in points if isinstance(one, dict) and one.keys() >= {"arm", "number", "axes"}]
-    return {f"{one['arm']} {one['number']}": one for one in sound}
+    return {f"{one['arm']} {one['number']}": one for one in points if _is_point(one)}
+
+
+def _is_point(one: object) -> bool:
+    """True for what `AdaptiveSearches.point_of` gives: files come from anyone."""
+    if not isinstance(one, dict) or one.keys() != {"arm", "number", "axes"}:
+        return False
+    arm, number, axes = one["arm"], one["number"], one["axes"]
+    is_number = isinstance(number, int) and not isinstance(number, bool) and number >= 0
+    return isinstance(arm, str) and is_number and isinstance(axes, dict) and _is_shallow(axes, _DEEPEST)
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    return depth > 0 and all(
+        _is_shallow(one, depth - 1) for one in (value.values() if isinstance(value, dict) else value)
+    )
 
 
 def _policies(results: Location) -> list[Policy]:

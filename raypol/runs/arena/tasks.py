@@ -17,7 +17,7 @@ from raypol.runs.designs.design import Design, Sweep
 from raypol.runs.trials.verify import Examination
 
 TaskName = Literal["digits", "simple_conv", "resnet20"]
-QUESTION: Final = "Which attack passes which verifier, each adapted to each, at which cost?"
+ARENA_QUESTION: Final = "Which attack passes which verifier, each adapted to each, at which cost?"
 
 
 PROVERS_SHARE: Final = "9f3c52d81be07a64" * 2
@@ -48,7 +48,7 @@ def arena_design(
         train=train,
         arms=contenders(at),
         space={"seed": tune.grid_search(list(seeds))},
-        spoof=SpoofConfig(),
+        spoof=SpoofConfig(interval=train.interval),
         examination=Examination(conditions=Conditions(), accuracy_stages=STAGES, unperturbed=False),
         policies=STATIC,
         samples=budget,
@@ -116,14 +116,14 @@ _SMALL: Final = _design(
 TASKS: Final[Mapping[TaskName, Sweep]] = {
     "digits": Sweep(
         name="arena",
-        question=QUESTION,
+        question=ARENA_QUESTION,
         smoke=_SMALL,
         standard=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=10, budget=6),
         paper=_design(_DIGITS, _DIGITS_AT, seeds=5, honest=20, calibrate_on=20, budget=50),
     ),
     "simple_conv": Sweep(
         name="arena_simple_conv",
-        question=QUESTION,
+        question=ARENA_QUESTION,
         smoke=_SMALL,
         standard=replace(
             _design(_SIMPLE, _SIMPLE_AT, seeds=3, honest=3, calibrate_on=0, budget=2, without=_TOO_LONG),
@@ -138,7 +138,7 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
     ),
     "resnet20": Sweep(
         name="arena_resnet20",
-        question=QUESTION,
+        question=ARENA_QUESTION,
         smoke=_SMALL,
         standard=_design(_RESNET, _RESNET_AT, seeds=1, honest=1, calibrate_on=0, budget=1, without=_TOO_LONG),
         paper=_design(

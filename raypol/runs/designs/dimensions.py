@@ -1,7 +1,6 @@
 """The axes that an adaptive search varies, as Optuna's parameters and back."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ class Dimension:
     high: float = 0.0
     """Both ends of a range are in it."""
     step: int = 0
-    """Numbers are multiples of it, and whole; 0 = any number."""
+    """Numbers are multiples of it, both ends too, and whole; 0 = any number."""
     log: bool = False
 
     @property
@@ -42,7 +41,7 @@ class Dimension:
             return self.values[drawn]
         if not self.step:
             return float(drawn)
-        return int(min(max(round(drawn / self.step) * self.step, math.ceil(self.low)), math.floor(self.high)))
+        return int(min(max(round(drawn / self.step) * self.step, self.low), self.high))
 
     def parameter(self, value: Any) -> Any:  # noqa: ANN401 - any axis
         """Optuna's parameter for a value.
@@ -50,7 +49,12 @@ class Dimension:
         Raises:
             InputError: the axis has no such value.
         """
-        if not self.values and isinstance(value, int | float) and self.low <= value <= self.high:
+        if (
+            not self.values
+            and _is_number(value)
+            and self.low <= value <= self.high
+            and (not self.step or value % self.step == 0)
+        ):
             return float(value)
         texts = [_text(one) for one in self.values]
         if _text(value) in texts:
@@ -59,7 +63,7 @@ class Dimension:
 
     def end_of(self, value: Any) -> str:  # noqa: ANN401 - any axis
         """`low` or `high` for a number at the end of its range: a better one may lie beyond. Empty for others."""
-        if self.values and not all(isinstance(one, int | float) for one in self.values):
+        if self.values and not all(map(_is_number, self.values)):
             return ""
         ends = (min(self.values), max(self.values)) if self.values else (self.low, self.high)
         return "low" if value <= ends[0] else "high" if value >= ends[1] else ""
@@ -75,7 +79,7 @@ def dimension_of(axis: str, values: Any) -> Dimension:  # noqa: ANN401 - Tune's
     """The dimension of an axis in Ray Tune's vocabulary.
 
     Raises:
-        InputError: an empty axis, or a distribution without ends.
+        InputError: an empty axis, a distribution without ends, or one of steps that are not whole.
     """
     if is_grid(values) or (is_domain(values) and not is_drawn(values)):
         found = tuple(listed(axis, values))
@@ -90,13 +94,16 @@ def dimension_of(axis: str, values: Any) -> Dimension:  # noqa: ANN401 - Tune's
         raise InputError(
             f"axis {axis} is no choice and no range with two ends; expected tune.choice, tune.qlograndint, ..."
         )
-    whole = isinstance(values, Integer)
-    high = values.upper - (
-        1 if whole and quantum in (None, 1) else 0
-    )  # Tune leaves the end out, but for quantised ones
-    return Dimension(
-        axis, low=values.lower, high=high, step=int(quantum or 1) if whole else 0, log=isinstance(inner, LogUniform)
-    )
+    whole, low, high = isinstance(values, Integer), values.lower, values.upper
+    if quantum is not None and not whole:
+        raise InputError(f"axis {axis} is in steps of {quantum:g}: expected whole numbers, or a range without steps")
+    step = int(quantum or 1) if whole else 0
+    if step:
+        high -= quantum in (None, 1)  # Tune leaves the end out, but for quantised ones
+        low, high = -(-low // step) * step, high // step * step
+    if low > high:
+        raise InputError(f"axis {axis} has no value between {values.lower:g} and {values.upper:g}")
+    return Dimension(axis, low=low, high=high, step=step, log=isinstance(inner, LogUniform))
 
 
 def dimensions_of(space: Mapping[str, Any]) -> dict[str, Dimension]:
@@ -108,6 +115,10 @@ def ends_of(dimensions: Mapping[str, Dimension], point: Mapping[str, Any]) -> li
     """The axes on which a point lies at the end of the range, each with which end."""
     ends = {axis: dimensions[axis].end_of(value) for axis, value in point.items() if axis in dimensions}
     return [f"{axis} {end}" for axis, end in ends.items() if end]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any value of an axis

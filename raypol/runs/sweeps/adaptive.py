@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final
 
-from raypol.core.distances import METRICS
+from raypol.core.distances import METRICS, nan_as_largest
 from raypol.core.errors import InputError
-from raypol.core.seeds import seed_of_32_bits
+from raypol.core.seeds import MAX_SEED, seed_of_32_bits
 from raypol.runs.designs.axes import listed
 from raypol.runs.designs.design import Design
 from raypol.runs.designs.dimensions import Dimension, dimensions_of
@@ -38,7 +38,8 @@ _RANDOM: Final = 4
 """Points that a study draws at random before it models anything."""
 _REJECTED: Final = 1e3
 _FAILED: Final = 1e6
-"""Scores: no accepted spoof costs as much, and no rejected one fails so many checks."""
+_FARTHEST: Final = 99.0
+"""Scores: that of an accepted spoof is never larger, whatever it costs, and no rejected one fails so many checks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,16 +64,16 @@ class JudgedTrial:
         return (int(verdict.accepted) if verdict.accepted_nonces is None else verdict.accepted_nonces) / verdict.nonces
 
     def score(self, policy: str) -> float:
-        """What a search lowers: the expected cost until it is accepted, or by how many checks it is not."""
+        """What a search lowers: the expected cost until it is accepted, on a scale that ends, or by how many checks it is not."""
         verdict = self.verdicts.get(policy)
         if verdict is None or math.isnan(self.cost):
             return _FAILED
         if rate := self.rate(policy):
-            return self.cost / rate
-        worst = max(number_of(getattr(self.row, f"ratio_error_{m}")) for m in METRICS)
-        return _REJECTED * (1 + len(verdict.rejected_by.split(","))) + (
-            math.log10(1.0 + worst) if worst < math.inf else 99.0
-        )
+            expected = self.cost / rate
+            return _REJECTED / (1.0 + _REJECTED / expected) if expected else 0.0
+        worst = max((number_of(getattr(self.row, f"ratio_error_{m}")) for m in METRICS), key=nan_as_largest)
+        nearness = min(math.log10(1.0 + worst), _FARTHEST) if worst < math.inf else _FARTHEST
+        return _REJECTED * (1 + len(verdict.rejected_by.split(","))) + nearness
 
 
 @dataclass(slots=True)
@@ -118,6 +119,18 @@ class ArmSearch:
     def known_trial(self, trial_id: str) -> Trial | None:
         """A trial that was asked for so far."""
         return dict(self._trials.values()).get(trial_id)
+
+    def has(self, point: Mapping[str, Any]) -> bool:
+        """True if a point is one of the space that is searched, and can be tried."""
+        try:
+            for axis, value in point.items():
+                if axis not in self.dimensions:
+                    return False
+                self.dimensions[axis].parameter(value)
+            self.trial(point, self.seeds[0])
+        except InputError:
+            return False
+        return bool(point)
 
     def as_declared(self) -> dict[str, Trial]:
         """The arm as it was declared, for every seed."""
@@ -166,39 +179,47 @@ class ArmSearch:
         while self.dimensions and not self.exhausted and len(self.points) < self.budget:
             if sum(trial_id not in self.judged for trial_id in self.points) >= _AHEAD:
                 return
-            point = self._next()
+            point = self._next_first()
+            if point is None:
+                if any(trial_id not in self.judged for trial_id in self._known()):
+                    return
+                point = self._next()
             if point is None:
                 self.exhausted = True
                 return
             self.points[self.trial(point, self.seeds[0])[0]] = point
 
+    def _next_first(self) -> Mapping[str, Any] | None:
+        return next((first for first in self.design.first_points(self.arm) if self._is_new(first)), None)
+
+    def _known(self) -> list[str]:
+        """The forgeries that the next point follows from: not which happen to have ended, so that a resumed search goes the same
+        way, and any number of them at once.
+        """
+        return [self.trial({}, self.seeds[0])[0], *list(self.points)[: max(len(self.points) - _AHEAD + 1, 0)]]
+
     def _next(self) -> Mapping[str, Any] | None:
-        for first in self.design.first_points(self.arm):
-            if self._is_new(first):
-                return first
         # Policies that have accepted nothing come first, then those under which a cheaper spoof may be found.
-        turn = len(self.points)
+        turn, known = len(self.points), [self.judged[one] for one in self._known()]
         order = sorted(range(len(self.policies)), key=lambda i: (i - turn) % len(self.policies))
-        order.sort(key=lambda i: self._is_broken(self.policies[i]))
+        order.sort(key=lambda i: any(one.rate(self.policies[i]) > 0.0 for one in known))
         for i in order:
             found = self._ask(self.policies[i], turn * len(self.policies) + i)
             if found is not None:
                 return found
         return None
 
-    def _is_broken(self, policy: str) -> bool:
-        return any(one.rate(policy) > 0.0 for one in self.tried().values())
-
     def _ask(self, policy: str, number: int) -> Mapping[str, Any] | None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         dimensions = self.dimensions
+        seed = (self.seed + number) % (MAX_SEED + 1)
         study = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(seed=seed_of_32_bits(self.seed + number), n_startup_trials=_RANDOM)
+            sampler=optuna.samplers.TPESampler(seed=seed_of_32_bits(seed), n_startup_trials=_RANDOM)
         )
-        for trial_id, point in self.points.items():
-            if trial_id in self.judged:
+        for trial_id in self._known():
+            if point := self.points.get(trial_id):
                 study.add_trial(
                     optuna.trial.create_trial(
                         params={axis: dimensions[axis].parameter(value) for axis, value in point.items()},
@@ -285,11 +306,8 @@ class AdaptiveSearches:
         """
         for note in sorted(noted, key=lambda one: int(one["number"])):
             search = self.arms.get(str(note["arm"]))
-            if search is not None:
-                try:
-                    search.points.setdefault(search.trial(note["axes"], search.seeds[0])[0], note["axes"])
-                except InputError:
-                    continue
+            if search is not None and search.has(note["axes"]):
+                search.points.setdefault(search.trial(note["axes"], search.seeds[0])[0], note["axes"])
         by_trial: dict[str, dict[str, VerdictRow]] = {}
         for verdict in verdicts:
             by_trial.setdefault(verdict.trial_id, {})[verdict.policy] = verdict

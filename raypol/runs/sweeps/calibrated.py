@@ -48,7 +48,11 @@ def calibrated_design(
 
 
 def judged_by(design: Design, policies: Sequence[Policy]) -> Design:
-    """The design with policies that were made of honest runs, and with adversaries who know their envelope."""
+    """The design with policies that were made of honest runs, whatever order they come in, and with adversaries who know their
+    envelope.
+    """
+    names: list[str] = list(KINDS)
+    policies = sorted(policies, key=lambda one: names.index(one.name) if one.name in names else len(names))
     arms = {name: _informed(arm, policies) for name, arm in design.arms.items()}
     return replace(design, arms=arms, policies=(*design.policies, *policies), calibrate_on=())
 

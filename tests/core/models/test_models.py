@@ -49,6 +49,18 @@ def test_logits_come_out_for_any_image_size(name: str, channels: int, size: int)
     assert model(torch.rand(2, channels, size, size)).shape == (2, 7)
 
 
+@pytest.mark.parametrize("size", [16, 28, 33, 224])
+def test_a_small_convolution_takes_images_from_16x16_on_and_records_weights_alone(size: int) -> None:
+    model = build_model("simple_conv", in_channels=3, num_classes=7)
+    x = torch.rand(2, 3, size, size)
+    assert model(x).shape == (2, 7)
+    assert not list(model.buffers())
+    hidden = F.max_pool2d(F.relu(model.get_submodule("conv1")(x)), 2)
+    hidden = F.max_pool2d(F.relu(model.get_submodule("conv2")(hidden)), 2)
+    if size == 28:
+        assert torch.equal(model.get_submodule("linear")(hidden.flatten(1)), model(x)), "nothing is averaged"
+
+
 @pytest.mark.parametrize(
     ("name", "in_channels", "num_classes", "expected"),
     [
@@ -62,6 +74,8 @@ def test_logits_come_out_for_any_image_size(name: str, channels: int, size: int)
         ("resnet50_small", 3, 100, 25_557_032 - 900 * 2049 - 3 * 64 * (49 - 9)),
         ("resnet20", 3, 10, 269_722),
         ("resnet8", 1, 10, 19_074),
+        ("simple_conv", 1, 10, 8 * 26 + 16 * (8 * 25 + 1) + 10 * 257),
+        ("simple_conv", 3, 10, 8 * 76 + 16 * (8 * 25 + 1) + 10 * 257),
     ],
 )
 def test_sizes_are_the_published_ones(name: str, in_channels: int, num_classes: int, expected: int) -> None:
@@ -158,7 +172,7 @@ def test_a_model_is_built_the_same_whenever_it_is_built(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet21", "unknown model 'resnet21'; possible: resnet8, resnet20, resnet18, "),
+        ("resnet21", "unknown model 'resnet21'; possible: resnet8, resnet20, simple_conv, resnet18, "),
         ("tests.toys:no_such_model", "cannot import"),
         ("tests.no_such_module:mlp", "cannot import"),
         ("tests.toys:", "cannot import"),

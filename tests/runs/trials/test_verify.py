@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raypol.cluster.runners import LocalRunner
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
-from raypol.core.verification.policies import find_policy, strict
+from raypol.core.verification.policies import Policy, Use, find_policy, strict
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import Evidence, examine
@@ -161,3 +161,27 @@ def test_code_that_a_proof_names_runs_only_if_the_verifier_typed_it(
         return
     with pytest.raises(InputError, match=r"code outside raypol; give --(model|dataset) os:"):
         allow_names(recipe, **choices)
+
+
+def test_bits_are_compared_where_it_is_asked_for_and_the_asking_names_no_trial(
+    local: LocalRunner, recorded: Recorded
+) -> None:
+    policy = Policy(name="alone", checks=(Use(check="exact"),))
+    folder = recorded.study.results / "proofs" / recorded.honest.row.proof_id
+    asked = Examination(conditions=Conditions(), accuracy=False, exact=True)
+    assert repr(asked) == repr(replace(asked, exact=False, unperturbed=False))
+    found, _ = examine_proof(local, folder, TRAIN.data, asked)
+    assert policy(found).is_valid, policy(found).checks
+    plain, _ = examine_proof(local, folder, TRAIN.data, replace(asked, exact=False))
+    assert policy(plain).rejected_by == "exact"
+    assert found.replays != plain.replays
+    assert [replace(r, is_exact=None, recorded_error=None) for r in found.replays] == list(plain.replays)
+
+
+def test_spoofs_are_replayed_unperturbed_unless_nobody_asks(local: LocalRunner, recorded: Recorded) -> None:
+    folder = recorded.study.results / "proofs" / recorded.spoofs["III-loss"].row.proof_id
+    control = ParquetProof(folder).recipe
+    for asked in (True, False):
+        examination = replace(RECORDED, unperturbed=asked)
+        found, _ = examine_proof(local, folder, TRAIN.data, examination, control=control)
+        assert all((replay.control is not None) is asked for replay in found.replays)

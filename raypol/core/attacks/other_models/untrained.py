@@ -8,8 +8,8 @@ Threat model: A has the data and no model. Granted: another schedule than the ho
 
 **Cost.** No gradient, no forward pass: drawing W_0 and writing it T'/k times.
 
-**Stopped by** `direction` and `declared_rate` (nothing is claimed to move), `accuracy_curve` and `performance_trend` (nothing is
-learnt), exact replay (an update at any rate changes some bits).
+**Stopped by** `admissible`, `direction` and `declared_rate` (nothing is claimed to move), `accuracy_curve` and
+`performance_trend` (nothing is learnt), exact replay (an update at any rate changes some bits).
 """
 
 from dataclasses import dataclass, replace
