@@ -8,7 +8,7 @@ import pytest
 
 from raypol import prove
 from raypol.core.errors import InputError
-from raypol.core.proof import Cost, MemoryProof
+from raypol.core.proof import Cost, MemoryProof, Recipe
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.arena.own_proof import lengths_of, own_arena
 from raypol.runs.arena.verifiers import ALWAYS, STATIC
@@ -93,7 +93,12 @@ def test_what_is_no_proof_is_refused(tmp_path: Path) -> None:
     [(1000, 10, (200, 50, 1000, 80, 200)), (20, 2, (8, 8, 20, 8, 8)), (85, 10, (40, 40, 80, 40, 40))],
 )
 def test_lengths_are_shares_of_the_proofs(steps: int, interval: int, expected: tuple[int, ...]) -> None:
-    at = lengths_of(steps, interval)
+    recipe = Recipe(dataset="digits", dataset_sha256="", model="m", steps=steps, interval=interval, batch_size=64)
+    at = lengths_of(recipe, 1437)
+    last = at.epochs // interval
+    assert (last - 2) * interval // 22 == (last - 1) * interval // 22 or at.epochs == steps, (
+        "two intervals in the last epoch"
+    )
     assert (at.declared, at.low, at.high, at.searching, at.searching_high) == expected
     assert (at.step, at.whole) == (interval, steps)
 

@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from ray import tune
 
 from raypol.core.errors import InputError
+from raypol.core.proof import Recipe
 from raypol.runs.arena.contenders import Lengths, contenders
 from raypol.runs.arena.own_proof import lengths_of
 from raypol.runs.arena.tasks import TASKS
@@ -18,7 +19,7 @@ from raypol.runs.designs.dimensions import Dimension, dimension_of, dimensions_o
 from raypol.runs.designs.points import check_space, trial_at
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 
-AT: Final = Lengths(declared=60, low=30, high=200, step=10, searching=20, searching_high=40, whole=200)
+AT: Final = Lengths(declared=60, low=30, high=200, step=10, searching=20, searching_high=40, whole=200, epochs=200)
 SEARCHED: Final = {
     f"{name}, {axis}": (axis, values) for name, arm in contenders(AT).items() for axis, values in arm.searched.items()
 }
@@ -187,7 +188,8 @@ def test_every_arena_can_be_searched(task: str, size: SizeName) -> None:
 def test_the_arena_around_any_proof_can_be_searched(steps: int, interval: int) -> None:
     if -(-steps // interval) < 8:
         return
-    at = lengths_of(steps, interval)
+    recipe = Recipe(dataset="digits", dataset_sha256="", model="m", steps=steps, interval=interval, batch_size=64)
+    at = lengths_of(recipe, 1437)
     design = TASKS["digits"].smoke
     arms = contenders(at)
     for arm in arms.values():
