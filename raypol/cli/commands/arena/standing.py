@@ -39,7 +39,7 @@ class ArenaMergeCommand:
 
     sources: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(metavar="RESULTS", help="Results folders with an arena, or standing results of others."),
+        tyro.conf.arg(metavar="SOURCES", help="Results folders with an arena, or standing results of others."),
     ]
     into: str
     """Folder of the standing results; made if it is not there."""
