@@ -212,7 +212,7 @@ def _cell(
         error_l2=row.error_l2,
         success=verdict.success if verdict else None,
         replayed=verdict.replayed / verdict.num_intervals if verdict and verdict.num_intervals else None,
-        verification=ratio_of(row.verify_s, shared.honest_s.get(row.proof_reference or row.proof_id)),
+        verification=_known(ratio_of(row.verify_s, shared.honest_s.get(row.proof_reference or row.proof_id))),
         estimated=row.estimated,
         simulated=row.simulated,
         device_name=row.device_name,

@@ -54,7 +54,7 @@ def test_the_summary_names_who_is_broken_and_whose_honest_proofs_are_rejected() 
 
 def test_an_accepted_spoof_of_no_known_cost_is_shown_as_such() -> None:
     cells = [replace(cell, cost=None) for cell in CELLS if cell.arm == "searched" and cell.policy == "published"]
-    assert lines(cells)["searched"]["published"] == "?"
+    assert lines(cells)["searched"]["published"].startswith("?")
 
 
 def test_failures_and_an_early_end_are_remarked() -> None:

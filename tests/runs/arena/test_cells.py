@@ -112,7 +112,7 @@ EXPECTED: Final[dict[tuple[str, str, str], dict[str, Any]]] = {
     ("searched", "published", "declared"): {
         "tried": 3, "failed": 0, "accepted": 3, "rate": 1.0, "rate_low": 0.025 ** (1 / 3), "rate_high": 1.0, "steps": 20,
         "cost": 0.5, "cost_low": 0.4, "cost_high": 0.6, "gradients": 2.0, "size": 0.25, "error": 0.4, "error_l2": 0.7,
-        "verify_s": 0.125, "replayed": 1.0, "setting": "{}", "budget": 0, "ends": "", "searched": "{}", "is_control": False,
+        "replayed": 1.0, "setting": "{}", "budget": 0, "ends": "", "searched": "{}", "is_control": False,
         "claims": "W_T", "grants": "data, policy", "declares": "no_momentum", "start": "bound", "command": "raypol arena",
     },
     ("searched", "strict", "declared"): {
@@ -121,12 +121,12 @@ EXPECTED: Final[dict[tuple[str, str, str], dict[str, Any]]] = {
     },
     ("searched", "random", "declared"): {"tried": 3, "accepted": 2, "rate": 0.5, "rate_of": 3, "rejected_by": ""},
     ("searched", "published", "adaptive"): {
-        "tried": 3, "failed": 1, "accepted": 2, "rate": 1.0, "rate_of": 1, "rate_low": 0.025, "rate_high": 1.0, "cost": 0.2,
+        "tried": 3, "failed": 1, "accepted": 2, "rate": 1.0, "rate_of": 1, "rate_low": None, "rate_high": None, "cost": 0.2,
         "cost_low": 0.2, "cost_high": 0.9, "seeds": 3, "seeds_accepted": 2, "steps": 320, "setting": json.dumps(P1),
         "budget": 3, "ends": "steps high", "exhausted": False, "rejected_by": "",
     },
     ("searched", "strict", "adaptive"): {
-        "tried": 3, "failed": 1, "accepted": 0, "rate": 0.0, "rate_low": 0.0, "rate_high": 0.975, "cost": 0.1, "seeds": 1,
+        "tried": 3, "failed": 1, "accepted": 0, "rate": 0.0, "rate_low": None, "rate_high": None, "cost": 0.1, "seeds": 1,
         "seeds_accepted": 0, "steps": 10, "setting": json.dumps(P2), "ends": "steps low", "rejected_by": "optimizer_state",
     },
     ("searched", "random", "adaptive"): {

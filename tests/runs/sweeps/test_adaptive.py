@@ -43,6 +43,7 @@ DESIGN: Final = Design(
     arms={"null": Arm("null"), "searched": SEARCHED, "declared": Arm("forged_momentum", {"steps": 30})},
     space={"seed": tune.grid_search([4, 5, 6])},
     policies=(RANDOM,),
+    repeats=2,
 )
 POLICIES: Final = ("published", "strict", "random")
 BUDGET: Final = 9

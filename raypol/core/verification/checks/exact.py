@@ -19,6 +19,10 @@ def check_exact(evidence: Evidence, _: Thresholds, __: Distances | None) -> Chec
 
     It looks at intervals in order up to the first that does not: how many are compared after it depends on who replays what.
     """
+    recorded, replayed = evidence.recipe.precision, evidence.conditions.precision_for(evidence.recipe.precision)
+    if replayed != recorded:
+        detail = f"bits recorded in {recorded} do not compare with a replay in {replayed}"
+        return Check(name="exact", passed=False, detail=detail)
     first = next((replay for replay in evidence.replays if replay.is_exact is False), None)
     if first is not None:
         error = first.recorded_error.l2 if first.recorded_error else math.nan

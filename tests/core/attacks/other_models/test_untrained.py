@@ -1,13 +1,15 @@
-"""Control untrained: W_0 at every step, at no rate; who accepts it establishes nothing about training."""
+"""Control untrained: W_0 at every step, hardly moved, at no rate; who accepts it establishes nothing about training."""
 
+import math
 from dataclasses import replace
 from functools import cache
 
 import pytest
+import torch
 
 from raypol import prove
 from raypol.core.attacks import find_attack
-from raypol.core.datasets.dataset import Dataset
+from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, MemoryProof, OptimizerConfig
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import Start, TrajectoryConfig
@@ -30,8 +32,8 @@ def target() -> MemoryProof:
     return prove(small_recipe(DATA, optimizer=sgd(momentum=0.9)), DATA)
 
 
-def made(choices: SpoofConfig = CHOICES, honest: MemoryProof | None = None, data: Dataset = DATA) -> Forged:
-    return forge(find_attack("untrained"), honest or target(), data, choices)
+def made(choices: SpoofConfig = CHOICES, honest: MemoryProof | None = None, *, drift: float = 0.0) -> Forged:
+    return forge(find_attack("untrained", drift=drift), honest or target(), DATA, choices)
 
 
 def weights(checkpoint: Checkpoint) -> dict[str, object]:
@@ -39,7 +41,7 @@ def weights(checkpoint: Checkpoint) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("start", ["honest", "rank_matched"])
-def test_the_weights_never_move(start: Start) -> None:
+def test_without_a_drift_the_weights_never_move(start: Start) -> None:
     forged = made(replace(CHOICES, trajectory=TrajectoryConfig(start=start)))
     first, *others = map(weights, forged.proof.checkpoints)
     assert all(other == first for other in others)
@@ -47,6 +49,22 @@ def test_the_weights_never_move(start: Start) -> None:
     drawn = weights(initial_checkpoint(forged.proof.recipe, DATA))
     assert (first == drawn) is (start == "honest")
     assert first != weights(target().checkpoints[-1]), "it claims nothing of W_T's"
+
+
+def test_the_drift_is_a_share_of_w_0() -> None:
+    first, *_, last = made(drift=1e-2).proof.checkpoints
+    for name, W in first.parameters.items():
+        torch.testing.assert_close(last.parameters[name], 1.01 * W)
+
+
+def test_a_drift_passes_strict_which_says_nothing_about_training() -> None:
+    assert made(drift=1e-4).rejected_by("strict", STATIC) == ""
+
+
+@pytest.mark.parametrize("drift", [-0.1, 1.0, math.nan])
+def test_drifts_out_of_range(drift: float) -> None:
+    with pytest.raises(InputError, match="drift"):
+        find_attack("untrained", drift=drift)
 
 
 def test_it_costs_no_gradient_and_brings_no_points() -> None:
