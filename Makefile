@@ -108,10 +108,11 @@ arena-check: .venv/.ready  ## a random tenth of the standing results on digits, 
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
 	$(BIN)/python -m benchmarks.paper_scale
 
-generate: .venv/.ready  ## write the pages made from code: commands from --help, results from the columns, the verifier's from its checks
+generate: .venv/.ready  ## write the pages made from code and rows: commands, results, verifier, attacks, standings, findings, the arena's page
 	$(BIN)/python docs/generate_commands.py
 	$(BIN)/python docs/generate_verifier.py
 	$(BIN)/python docs/generate_attacks.py
+	$(BIN)/python docs/generate_findings.py
 	$(BIN)/python -m raypol.store.results.describe > docs/results.md
 
 docs: .venv/.docs-ready  ## the pages of docs/ as HTML in site/; a broken link or anchor is an error

@@ -38,6 +38,11 @@ def test_every_attack_has_its_page_and_its_place_in_the_menu() -> None:
     assert all(re.search("[Ss]top|reject|sees", text) for text in pages.values()), "each says what stops it"
 
 
+def test_standings_and_findings_are_what_the_rows_say() -> None:
+    for name, text in runpy.run_path(str(SCRIPT.with_name("generate_findings.py")))["standing_pages"]().items():
+        assert (SCRIPT.parent / name).read_text() == text, "write it: make generate"
+
+
 def test_the_page_of_the_verifier_has_every_check() -> None:
     page = runpy.run_path(str(SCRIPT.with_name("generate_verifier.py")))["verifier_page"]()
     for name in CHECKS:

@@ -3,6 +3,7 @@
 import sys
 from typing import Final, get_args
 
+from raypol.store.results.cell_rows import CellRow
 from raypol.store.results.columns import Group, columns_of
 from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.range_rows import RangeRow
@@ -18,6 +19,7 @@ A results folder holds Parquet files that any reader opens with a glob, such as 
 | `trials/*.parquet` | one for each trial of an arm, and for each honest proof |
 | `intervals/*.parquet` | one for each verified interval of a trial and each metric |
 | `verdicts/*.parquet` | one for each trial and policy: what it says, and the verdict itself as JSON |
+| `cells/*.parquet` | one for each attack and policy of an arena: what its trials come to |
 | `ranges/*.parquet` | one for each arm and policy of a range search over all seeds, and one for each seed |
 
     SELECT arm, steps, error_l2, success
@@ -37,7 +39,13 @@ This page is made from the descriptions beside the fields in `raypol/store/resul
 
 def describe_results() -> str:
     """Markdown: every column of the results by table and topic, with its type, unit and meaning."""
-    tables = [("trials", TrialRow), ("intervals", IntervalRow), ("verdicts", VerdictRow), ("ranges", RangeRow)]
+    tables = [
+        ("trials", TrialRow),
+        ("intervals", IntervalRow),
+        ("verdicts", VerdictRow),
+        ("cells", CellRow),
+        ("ranges", RangeRow),
+    ]
     return "\n".join([_INTRODUCTION, *(part for name, row_type in tables for part in _describe(name, row_type))])
 
 
