@@ -66,6 +66,7 @@ def cells_of(
         sweep_id: its name.
         command: what makes the rows again.
     """
+    searches.proposals()  # a space of which every point was tried is known by asking for another one
     by_trial: dict[str, dict[str, VerdictRow]] = {}
     for verdict in verdicts:
         by_trial.setdefault(verdict.trial_id, {})[verdict.policy] = verdict

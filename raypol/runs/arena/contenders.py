@@ -259,7 +259,7 @@ def _dishonest(at: Lengths) -> dict[str, Arm]:
         "forge_batch": Arm(
             find_attack("forge_batch", candidates=20, forged=0.02),
             {**whole, "spoof.grants": ("usual", "trace", "seed")},
-            {"attack.candidates": tune.choice([10, 40]), "attack.forged": tune.choice([0.001, 0.02])},
+            {"attack.candidates": tune.choice([10, 40]), "attack.forged": tune.choice([0.01, 0.1])},
         ),
         "subtract": Arm(
             "subtract", {**whole, START: HONEST_START}, {**lying, START: tune.choice([HONEST_START, _BOUND])}
