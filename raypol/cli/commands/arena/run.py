@@ -10,7 +10,8 @@ from raypol.cli.options import AllowedModel
 from raypol.cli.sweep import run_command
 from raypol.cli.sweep_options import AdaptiveSweepCommand, OtherDataset, Size
 from raypol.core.datasets.source import DataSource
-from raypol.core.errors import InputError, reject_choice
+from raypol.core.errors import reject_choice
+from raypol.core.scoring import CONTROLS
 from raypol.runs.arena.own_proof import own_arena
 from raypol.runs.arena.tasks import TASKS, TaskName
 from raypol.runs.designs.design import Design, Sweep
@@ -38,7 +39,7 @@ class ArenaCommand(AdaptiveSweepCommand):
     """The training: digits (resnet8), simple_conv (two convolutions, fashion_mnist, T = 20,000), resnet20 (fashion_mnist)."""
     size: Size = "smoke"
     arms: tuple[str, ...] = ()
-    """Names of the attacks to run, as in the table; none = all."""
+    """Names of the attacks to run, as in the table, beside the controls; none = all."""
     dataset: OtherDataset = ""
     model: AllowedModel = None
 
@@ -62,8 +63,7 @@ class ArenaCommand(AdaptiveSweepCommand):
         for arm in self.arms:
             if arm not in design.arms:
                 reject_choice("arm", arm, list(design.arms))
-        if self.arms and not set(self.arms) - {"null"}:
-            raise InputError("expected at least one arm besides null, which every sweep has as a control")
-        return replace(
-            design, arms={name: arm for name, arm in design.arms.items() if not self.arms or name in self.arms}
-        )
+        kept = (
+            {*self.arms, *CONTROLS} if self.arms else set(design.arms)
+        )  # every sweep has the controls, and these fit it
+        return replace(design, arms={name: arm for name, arm in design.arms.items() if name in kept})
