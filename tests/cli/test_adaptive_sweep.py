@@ -6,6 +6,7 @@ from typing import Any, Final
 import pytest
 from ray import tune
 
+from raypol.cli.main import main
 from raypol.cli.sweep import run_sweep
 from raypol.core.verification.policies import strict
 from raypol.core.verification.replay import Conditions
@@ -17,6 +18,7 @@ from raypol.runs.trials.verify import Examination
 from raypol.store.location import open_location
 from raypol.store.results.cell_rows import read_cells
 from raypol.store.results.files import read_trials, read_verdicts
+from tests.runs.arena.test_own_proof import stored
 from tests.studies import TRAIN
 
 LINE: Final = Arm(
@@ -52,7 +54,7 @@ def test_a_search_from_end_to_end(
     folder, results = tmp_path / "results", open_location(tmp_path / "results")
     assert searched(folder) == 0
     said = capsys.readouterr().out
-    assert "Attack against policy" in said
+    assert "Cost of the cheapest accepted spoof" in said
     rows, name = read_trials(results), "tiny_arena-smoke"
     spoofs = [row for row in rows if not row.is_honest]
     assert sorted(row.arm for row in spoofs) == ["infinitesimal", "line", "line", "line", "null"]
@@ -85,3 +87,33 @@ def test_a_search_from_end_to_end(
     check_arena(arena, "standing")
     assert len(arena.trials) == len(rows)
     assert strict.name in {cell.policy for cell in arena.cells}
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_arena_around_a_proof_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The proof is judged as it lies there, only its reference is trained; another run finds all of it."""
+    proof, results = stored(tmp_path / "mine"), tmp_path / "results"
+    words = [
+        "arena",
+        proof,
+        "--model",
+        "tests.toys:mlp",
+        "--dataset",
+        "tests.scenes:tiny",
+        "--arms",
+        "selected",
+        "--samples",
+        "1",
+        "--results",
+        str(results),
+    ]
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--address", "local", "--no-figures"])
+        assert ended.value.code == 0
+    assert "trials have a row" in capsys.readouterr().out
+    rows = read_trials(open_location(results))
+    (honest,) = [row for row in rows if row.is_honest]
+    assert {row.proof_reference for row in rows if not row.is_honest} == {honest.proof_id} == {"p"}
+    assert {cell.arm for cell in read_cells(open_location(results))} == {"honest", "null", "infinitesimal", "selected"}
