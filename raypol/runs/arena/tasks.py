@@ -67,6 +67,7 @@ def _design(
     budget: int,
     without: Sequence[str] = (),
 ) -> Design:
+    """The arena with the prover's share of the seed, without some arms and policies."""
     made = arena_design(
         replace(train, share=PROVERS_SHARE),
         at,
@@ -75,7 +76,8 @@ def _design(
         budget=budget,
         more_honest=range(seeds, honest),
     )
-    return replace(made, arms={name: arm for name, arm in made.arms.items() if name not in without})
+    arms = {name: arm for name, arm in made.arms.items() if name not in without}
+    return replace(made, arms=arms, policies=tuple(policy for policy in made.policies if policy.name not in without))
 
 
 _DIGITS: Final = TrainConfig(dataset="digits", model="resnet8", steps=1000, interval=10)
@@ -86,8 +88,8 @@ _SIMPLE: Final = TrainConfig(dataset="fashion_mnist", model="simple_conv", steps
 _SIMPLE_AT: Final = Lengths(
     declared=500, low=200, high=1_500, step=100, searching=200, searching_high=400, whole=1_500, epochs=1_500
 )
-_SIMPLE_SLACK: Final = Thresholds(kind="relative", l1=0.3, l2=0.3, linf=0.4, cos=0.15)
-"""About twice the honest error of 100 steps under fresh crops."""
+_SIMPLE_SLACK: Final = Thresholds(kind="relative", l1=0.5, l2=0.6, linf=0.5, cos=0.9)
+"""About 1.6 times the largest honest error of three seeds: 100 steps under fresh crops err as much as they move."""
 _RESNET: Final = TrainConfig(
     dataset="fashion_mnist_32x32x3",
     model="resnet20",
@@ -102,6 +104,8 @@ _RESNET_AT: Final = Lengths(
 )
 _TOO_LONG: Final = ("I", "forge_batch")
 """Arms that standing results on fashion_mnist leave out: second-order search of every step, and a forgery as long as T."""
+_TOO_DEAR: Final = ("near_copy",)
+"""Policies that they leave out: each own point is held against 60,000."""
 
 _SMALL: Final = _design(
     replace(_DIGITS, steps=200),
@@ -126,7 +130,7 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         question=ARENA_QUESTION,
         smoke=_SMALL,
         standard=replace(
-            _design(_SIMPLE, _SIMPLE_AT, seeds=3, honest=3, calibrate_on=0, budget=2, without=_TOO_LONG),
+            _design(_SIMPLE, _SIMPLE_AT, seeds=3, honest=3, calibrate_on=0, budget=1, without=(*_TOO_LONG, *_TOO_DEAR)),
             thresholds=_SIMPLE_SLACK,
         ),
         paper=replace(
@@ -140,7 +144,9 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         name="arena_resnet20",
         question=ARENA_QUESTION,
         smoke=_SMALL,
-        standard=_design(_RESNET, _RESNET_AT, seeds=1, honest=1, calibrate_on=0, budget=1, without=_TOO_LONG),
+        standard=_design(
+            _RESNET, _RESNET_AT, seeds=1, honest=1, calibrate_on=0, budget=1, without=(*_TOO_LONG, *_TOO_DEAR)
+        ),
         paper=_design(
             _RESNET, replace(_RESNET_AT, high=2_000, whole=2_000), seeds=5, honest=20, calibrate_on=20, budget=50
         ),
