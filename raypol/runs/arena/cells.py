@@ -102,7 +102,7 @@ def _declared(shared: _Shared, search: ArmSearch | None, policy: str, trials: Se
     judged = [one for one in trials if policy in one.verdicts]
     accepted = sum(one.rate(policy) for one in judged)
     shown = _middle(judged or trials)
-    several = len(judged) if len(judged) > 1 else max((one.verdicts[policy].nonces for one in judged), default=1)
+    several = sum(one.verdicts[policy].nonces for one in judged)
     share = accepted / len(judged) if judged else math.nan
     return _cell(
         shared,

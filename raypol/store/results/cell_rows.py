@@ -77,7 +77,7 @@ class CellRow:
         "verdict", "rate from", "Lower end of the 95 % interval (Clopper and Pearson).", "share"
     )
     rate_high: float | None = optional("verdict", "rate to", "Upper end of it.", "share")
-    rate_of: int = column("verdict", "rate of", "Nonces or seeds that the rate is of.", default=1)
+    rate_of: int = column("verdict", "rate of", "Verdicts that the rate is of: seeds times nonces.", default=1)
     rejected_by: str = column(
         "verdict", "rejected by", "Checks that reject that trial; empty if it is accepted.", default=""
     )
