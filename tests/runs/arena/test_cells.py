@@ -119,7 +119,7 @@ EXPECTED: Final[dict[tuple[str, str, str], dict[str, Any]]] = {
         "tried": 3, "accepted": 0, "rate": 0.0, "rate_low": 0.0, "rate_high": 1 - 0.025 ** (1 / 3), "cost": 0.5,
         "rejected_by": "replay,buffers", "seeds_accepted": 0,
     },
-    ("searched", "random", "declared"): {"tried": 3, "accepted": 2, "rate": 0.5, "rate_of": 3, "rejected_by": ""},
+    ("searched", "random", "declared"): {"tried": 3, "accepted": 2, "rate": 0.5, "rate_of": 300, "rejected_by": ""},
     ("searched", "published", "adaptive"): {
         "tried": 3, "failed": 1, "accepted": 2, "rate": 1.0, "rate_of": 1, "rate_low": None, "rate_high": None, "cost": 0.2,
         "cost_low": 0.2, "cost_high": 0.9, "seeds": 3, "seeds_accepted": 2, "steps": 320, "setting": json.dumps(P1),
