@@ -111,7 +111,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_arms_are_chosen_by_name() -> None:
     command = ArenaCommand(arms=("glue", "continue"))
     design = command.design(command.sweep())
-    assert list(design.arms) == ["glue", "continue"]
+    assert list(design.arms) == ["null", "infinitesimal", "glue", "continue"], "the controls stay"
     assert design.arms["glue"] == TASKS["digits"].smoke.arms["glue"]
     whole = ArenaCommand()
     assert whole.design(whole.sweep()).arms.keys() == TASKS["digits"].smoke.arms.keys()
