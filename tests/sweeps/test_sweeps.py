@@ -22,8 +22,9 @@ from raypol.store.location import open_location
 from raypol.store.results.files import read_trials
 
 ROOT: Final = Path(__file__).parents[2]
-FILES: Final = sorted(path.stem for path in (ROOT / "sweeps").glob("*.py") if path.stem != "success_range")
-"""`success_range` searches along T' and has its own tests."""
+SEARCHES: Final = {"success_range", "arena", "arena_simple_conv", "arena_resnet20"}
+"""They search, along T' or adaptively, and have tests of their own."""
+FILES: Final = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - SEARCHES)
 
 
 def sweep_of(stem: str) -> Sweep:
@@ -76,6 +77,16 @@ def test_a_file_is_named_and_described_as_its_experiment(stem: str) -> None:
     assert sweep.question.endswith("?")
     if stem.startswith("fig"):
         assert said.startswith(f"Figure {int(stem[3:5])}: ")
+
+
+@pytest.mark.parametrize("size", ["paper", "standard", "smoke"])
+@pytest.mark.parametrize("stem", sorted(one for one in SEARCHES if one.startswith("arena")))
+def test_an_arena_has_many_attacks_and_policies_and_its_controls(stem: str, size: SizeName) -> None:
+    plan = planned(stem, size, search="adaptive")
+    assert plan.design.attacks().keys() >= {*CONTROLS, "untrained", "retrain", "retrain, bound"}
+    assert len(plan.design.attacks()) >= 18
+    assert len(plan.design.every_policy_name) >= 10
+    assert sweep_of(stem).name == stem
 
 
 @pytest.mark.parametrize("size", ["paper", "smoke"])
