@@ -34,8 +34,8 @@ Fault = Literal["actor", "worker", "node", "driver"]
 FAULTS: Final[tuple[Fault, ...]] = ("actor", "worker", "node", "driver")
 
 TIMED: Final = {
-    "device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "started_at", "bound_by", "success", "success_strict",
-    "node", "verifier_node", "message",
+    "device_s", "wall_s", "verify_s", "step_equivalents", "ratio_time", "ratio_working", "started_at", "bound_by", "success",
+    "success_strict", "node", "verifier_node", "message",
 }  # fmt: skip
 """Columns that hold times, follow from them, or say where and when."""
 

@@ -35,7 +35,17 @@ NAMES: Final = frozenset(
 )
 """Columns that name a run, its time or its place."""
 CLOCK: Final = frozenset(
-    {"device_s", "wall_s", "verify_s", "ratio_time", "step_equivalents", "success", "success_strict", "bound_by"}
+    {
+        "device_s",
+        "wall_s",
+        "verify_s",
+        "ratio_time",
+        "ratio_working",
+        "step_equivalents",
+        "success",
+        "success_strict",
+        "bound_by",
+    }
 )
 """Columns that a clock decides, or may decide."""
 MANIFEST: Final = frozenset({"size_bytes", "size_overhead_bytes", "ratio_size"})

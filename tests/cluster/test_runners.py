@@ -268,7 +268,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once(address: str) -> None:
 # --- the same results ------------------------------------------------------------------------------------------------
 
 # What a clock says, when it was, and what is computed from a clock.
-TIMES = {"device_s", "wall_s", "writing_s", "verify_s", "step_equivalents", "ratio_time", "started_at"}
+TIMES = {"device_s", "wall_s", "writing_s", "verify_s", "step_equivalents", "ratio_time", "ratio_working", "started_at"}
 TIMES |= {"bound_by", "success", "success_strict", "node", "verifier_node"}
 
 

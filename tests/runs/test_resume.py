@@ -37,6 +37,7 @@ TIMED = {
     "verify_s",
     "step_equivalents",
     "ratio_time",
+    "ratio_working",
     "started_at",
     "bound_by",
     "success",
