@@ -370,8 +370,8 @@ def assert_one_line(ran: Ran, *fragments: str) -> None:
 
 
 EVERY = (
-    "demo, prove, spoof, verify, calibrate, policies, range, arena, arena-merge, arena-page, arena-check, relatives, cluster, join, "
-    "import, export, models, plan, bench, report, sync, explore, top"
+    "demo, prove, spoof, verify, calibrate, policies, range, arena, arena-merge, arena-page, arena-check, relatives, cluster, "
+    "join, import, export, models, plan, bench, report, sync, explore, top"
 )
 """In the order of the help."""
 
