@@ -13,6 +13,8 @@ from raypol.runs.arena.recheck import Comparison
 from raypol.store.results.cell_rows import CellRow
 from raypol.store.results.rows import HONEST, TrialRow
 
+_ROUNDED: Final = 1e-3
+"""Relative difference of two errors that is not shown."""
 _NOTE: Final = (
     "Cost of the cheapest accepted spoof in units of the honest proof's generation time, after a search of {budget} forgeries "
     "per attack; + if the policy accepts it at a second seed too. A dash: not accepted within the budget, which does not say "
@@ -95,9 +97,9 @@ def recheck_table(found: Sequence[Comparison]) -> Table:
             short_number(one.now.error_l2 or 0.0, 3),
         ]
         for one in found
-        if one.differing or one.error_change > 0.0
+        if one.differing or one.error_change > _ROUNDED
     ]
     columns = [*words("arm"), TableColumn("T'"), TableColumn("seed"), *words("policies that differ")]
     columns += [TableColumn("error l2\nthen", "d_ref"), TableColumn("error l2\nnow", "d_ref")]
-    same = f"{len(found) - len(lines)} of {len(found)} trials have the same verdicts and errors, and are left out."
+    same = f"{len(found) - len(lines)} of {len(found)} trials have the same verdicts and errors (within 0.1 %), and are left out."
     return Table(title="Run again", columns=columns, lines=lines, note=same)
