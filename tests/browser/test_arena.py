@@ -116,7 +116,7 @@ def test_filters_change_matrix_and_rankings(page: "Page", tmp_path: Path) -> Non
     assert arms.count() == 5
     page.locator("details summary").click()
     page.get_by_label("trace the honest proof itself").uncheck()
-    assert arms.count() == 4, "retrain is granted the trace"
+    assert arms.count() == 4, "retrain uses the trace"
     assert "Hidden by the filters: untrained; retrain" in page.locator("#missing").inner_text()
     page.reload()
     assert arms.count() == 4, "the address keeps the filters"

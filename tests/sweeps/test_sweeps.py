@@ -92,10 +92,10 @@ def test_an_arena_has_many_attacks_and_policies_and_its_controls(stem: str, size
 @pytest.mark.parametrize("size", ["paper", "smoke"])
 @pytest.mark.parametrize("stem", FILES)
 def test_both_sizes_expand_with_both_controls_at_every_point(stem: str, size: SizeName) -> None:
-    trials = planned(stem, size).trials
-    by_claim: dict[object, set[str]] = {}
+    plan = planned(stem, size)
+    trials, by_claim = plan.trials, dict[object, set[str]]()
     for s in trials:
-        if not isinstance(planned(stem, size).design.arms.get(s.arm), Arm):  # with choices of its own
+        if not isinstance(plan.design.arms.get(s.arm), Arm):  # with choices of its own
             by_claim.setdefault((s.honest_key(), s.spoof, s.spoofer), set()).add(s.arm)
     assert all(arms > set(CONTROLS) for arms in by_claim.values())
     longest = 1 if stem == "frontier" else 0  # there as long as the training, too

@@ -32,6 +32,7 @@ def cell(arm: str = "selected", policy: str = "strict", **changes: Any) -> CellR
         "interval": 10,
         "batch_size": 64,
         "grants": "" if is_honest else USUAL,
+        "uses": "" if is_honest else "weights,data",
         "trial_id": f"trial-{arm}-{policy}-{mode}",
         "setting": json.dumps({"steps": 100}) if mode == "adaptive" else "{}",
         "steps": 100,
@@ -70,7 +71,7 @@ def small_arena() -> list[CellRow]:
         for policy, cost in zip(POLICIES, of, strict=True):
             cells.append(cell(arm, policy, cost=cost))
             cells.append(cell(arm, policy, cost=None if cost is None else 2 * cost, mode="declared"))
-    other = {"claims": "another model", "mode": "declared", "grants": f"{USUAL},trace"}
+    other = {"claims": "another model", "mode": "declared", "grants": f"{USUAL},trace", "uses": "data,trace"}
     cells += [cell("retrain", policy, cost=1.3, **other) for policy in POLICIES]
     return cells
 
