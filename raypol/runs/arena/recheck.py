@@ -44,9 +44,7 @@ class Comparison:
 
 def trials_of(arena: ArenaRows) -> dict[str, Trial]:
     """The trials of standing results as they can be asked for again, by id; those whose declaration has changed are missing."""
-    sweep, size = _sweep_of(arena.sweep_id)
-    design = judged_by(sweep.at(size), arena.policies)
-    searches = AdaptiveSearches(design, arena.sweep_id, budget=1, seed=0)
+    searches = AdaptiveSearches(design_of(arena), arena.sweep_id, budget=1, seed=0)
     searches.take([], [], list(arena.points.values()), failed=True)
     found: dict[str, Trial] = {}
     for search in searches.arms.values():
@@ -76,7 +74,7 @@ def recheck_plan(arena: ArenaRows, share: float, seed: int) -> SweepPlan:
         raise InputError(f"no trial of {arena.sweep_id} is declared here as it was then: its rows cannot be made again")
     drawn = random.Random(seed).sample(sorted(trials), max(round(share * len(trials)), 1))
     sweep, size = _sweep_of(arena.sweep_id)
-    design = replace(judged_by(sweep.at(size), arena.policies), more_honest=())
+    design = replace(design_of(arena), more_honest=())
     plan = plan_sweep(
         sweep, size, design, SweepOptions(name=arena.sweep_id, search="adaptive", confirmed=True, keep="none")
     )
