@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from raypol.core.attacks import method_of, sources
-from raypol.core.distances import METRICS
 from raypol.core.proof import Recipe
 from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.grants import GRANTS
@@ -18,7 +17,8 @@ from raypol.runs.arena.verifiers import ALWAYS, needs_of
 from raypol.runs.designs.design import Design
 from raypol.runs.designs.dimensions import ends_of
 from raypol.runs.sweeps.adaptive import AdaptiveSearches, ArmSearch, JudgedTrial, axes_text
-from raypol.runs.trials.rows import number_of, ratio_of
+from raypol.runs.trials.relative_costs import largest_error_ratio
+from raypol.runs.trials.rows import ratio_of
 from raypol.store.results.cell_rows import CELLS_VERSION, CellRow, Mode
 from raypol.store.results.rows import HONEST, TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
@@ -174,7 +174,6 @@ def _cell(
     verdict = shown.verdicts.get(policy)
     low, high = interval_of(rate, rate_of) if rate_of > 1 else (None, None)
     known = [cost for cost in costs if not math.isnan(cost)]
-    worst = max((number_of(getattr(row, f"ratio_error_{m}")) for m in METRICS), key=lambda v: (math.isnan(v), v))
     return CellRow(
         version=CELLS_VERSION,
         sweep_id=shared.sweep_id,
@@ -209,7 +208,7 @@ def _cell(
         cost_high=max(known, default=None),
         gradients=None if row.gradient_evals is None else row.gradient_evals / train.steps,
         size=row.ratio_size,
-        error=_known(worst),
+        error=_known(largest_error_ratio(row)),
         error_l2=row.error_l2,
         success=verdict.success if verdict else None,
         replayed=verdict.replayed / verdict.num_intervals if verdict and verdict.num_intervals else None,

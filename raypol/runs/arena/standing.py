@@ -127,7 +127,7 @@ def check_arena(arena: ArenaRows, where: str) -> None:
     for policy in arena.policies:
         if not is_path_component(_policy_file(policy)):
             raise InputError(f"{name} has a policy {visible(policy.name[:80])!r}, which no file can be named by")
-    accepting = Counter((row.arm, row.policy) for row in arena.verdicts if _rate(row) > 0.0)
+    accepting = Counter((row.arm, row.policy) for row in arena.verdicts if row.acceptance_rate > 0.0)
     for row in arena.trials:
         which = f"{name}, trial {visible(row.trial_id)}"
         if row.attack not in known:
@@ -160,13 +160,8 @@ def _contradiction(cell: CellRow, trial: TrialRow, verdict: VerdictRow | None) -
         return "it says what its policy accepts, which has no verdict on its trial" if cell.rate else ""
     if verdict.policy_sha256 != cell.policy_sha256:
         return "its policy is not that of the verdict on its trial"
-    rate = _rate(verdict)
+    rate = verdict.acceptance_rate
     return "" if _agree(cell.rate, rate) else f"it says accepted at a rate of {cell.rate}, its verdict {rate}"
-
-
-def _rate(verdict: VerdictRow) -> float:
-    accepted = int(verdict.accepted) if verdict.accepted_nonces is None else verdict.accepted_nonces
-    return accepted / verdict.nonces if verdict.nonces else 0.0
 
 
 def _goes_on(before: ArenaRows, now: ArenaRows, where: str) -> bool:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final
 
-from raypol.core.distances import METRICS, nan_as_largest
 from raypol.core.errors import InputError
 from raypol.core.seeds import MAX_SEED, seed_of_32_bits
 from raypol.runs.designs.axes import listed
@@ -22,6 +21,7 @@ from raypol.runs.designs.dimensions import Dimension, dimensions_of
 from raypol.runs.designs.points import trial_at
 from raypol.runs.sweeps.plan import SweepPlan
 from raypol.runs.sweeps.record import SweepRecord
+from raypol.runs.trials.relative_costs import largest_error_ratio
 from raypol.runs.trials.rows import number_of
 from raypol.runs.trials.study import Trial
 from raypol.store.location import Location
@@ -59,19 +59,17 @@ class JudgedTrial:
     def rate(self, policy: str) -> float:
         """The share of nonces under which a policy accepts it; 0 if it was not judged."""
         verdict = self.verdicts.get(policy)
-        if verdict is None:
-            return 0.0
-        return (int(verdict.accepted) if verdict.accepted_nonces is None else verdict.accepted_nonces) / verdict.nonces
+        return verdict.acceptance_rate if verdict else 0.0
 
     def score(self, policy: str) -> float:
         """What a search lowers: the expected cost until it is accepted, on a scale that ends, or by how many checks it is not."""
         verdict = self.verdicts.get(policy)
-        if verdict is None or math.isnan(self.cost):
+        if verdict is None or self.row is None or math.isnan(self.cost):
             return _FAILED
         if rate := self.rate(policy):
             expected = self.cost / rate
             return _REJECTED / (1.0 + _REJECTED / expected) if expected else 0.0
-        worst = max((number_of(getattr(self.row, f"ratio_error_{m}")) for m in METRICS), key=nan_as_largest)
+        worst = largest_error_ratio(self.row)
         nearness = min(math.log10(1.0 + worst), _FARTHEST) if worst < math.inf else _FARTHEST
         return _REJECTED * (1 + len(verdict.rejected_by.split(","))) + nearness
 

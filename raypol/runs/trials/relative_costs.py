@@ -20,11 +20,16 @@ def costs_of(rows: Sequence[TrialRow]) -> dict[str, tuple[float, float]]:
         if row.is_honest or not row.is_ok or proof is None or is_not_comparable(row):
             continue
         whole = _working_s(proof)
-        error = max((number_of(getattr(row, f"ratio_error_{m}")) for m in METRICS), key=lambda v: (math.isnan(v), v))
+        error = largest_error_ratio(row)
         cost = _working_s(row) / whole if whole > 0.0 else math.nan
         if math.isfinite(cost) and math.isfinite(error):
             found[row.trial_id] = (cost, error)
     return found
+
+
+def largest_error_ratio(row: TrialRow) -> float:
+    """The largest of a trial's four reproduction errors, each over the honest proof's; NaN if one of them is missing."""
+    return max((number_of(getattr(row, f"ratio_error_{m}")) for m in METRICS), key=lambda v: (math.isnan(v), v))
 
 
 def is_not_comparable(row: TrialRow) -> bool:

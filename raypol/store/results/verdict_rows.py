@@ -51,3 +51,9 @@ class VerdictRow:
     verdict: str = column(
         "verdict", "verdict", "The verdict file as text, which the verifier's option --recheck repeats."
     )
+
+    @property
+    def acceptance_rate(self) -> float:
+        """The share of nonces under which the policy accepts."""
+        accepted = int(self.accepted) if self.accepted_nonces is None else self.accepted_nonces
+        return accepted / self.nonces if self.nonces else 0.0
