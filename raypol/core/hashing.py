@@ -23,11 +23,15 @@ Digests = npt.NDArray[np.uint8]
 """(N, 32) digests, one per row."""
 
 
+def byte_tensor(tensor: Tensor) -> Tensor:
+    """The tensor's bytes, row-major and little-endian: (bytes,) uint8, where 0 and -0 differ and NaN is itself."""
+    plain = tensor.detach().cpu().resolve_conj().contiguous()  # a conjugate may be a view with a mark
+    return plain.reshape(-1).view(torch.uint8)
+
+
 def raw_bytes(tensor: Tensor) -> memoryview:
     """The tensor's bytes, row-major and little-endian."""
-    plain = tensor.detach().cpu().resolve_conj().contiguous()  # a conjugate may be a view with a mark
-    array = plain.reshape(-1).view(torch.uint8).numpy()
-    return memoryview(array.data)
+    return memoryview(byte_tensor(tensor).numpy().data)
 
 
 def point_digests(pixels: Tensor, labels: Tensor) -> Digests:

@@ -50,6 +50,8 @@ class ResultsFolder:
         """Parquet files of interval rows."""
         self.verdicts = root / "verdicts"
         """Parquet files of what each policy says of each trial."""
+        self.policies = root / "policies"
+        """Policy files: those calibrated for a sweep, and those of standing results."""
         self.cells = root / "cells"
         """Parquet files of the arena's cells."""
         self.ranges = root / "ranges"

@@ -14,6 +14,7 @@ from raypol.core.augment import to_unit
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import UNDEFINED, Distances, nan_as_largest, parameter_distances
 from raypol.core.errors import reject_choice
+from raypol.core.hashing import byte_tensor
 from raypol.core.precision import PRECISIONS, Precision, is_inexact
 from raypol.core.proof import BatchRecord, Checkpoint, Interval, ProofSource
 from raypol.core.scoring import largest
@@ -222,16 +223,11 @@ def _same_bits(claimed: Checkpoint, replayed: Checkpoint) -> bool:
         and all(
             recorded[name].dtype == own[name].dtype
             and recorded[name].shape == own[name].shape
-            and torch.equal(_bits(recorded[name]), _bits(own[name]))
+            and torch.equal(byte_tensor(recorded[name]), byte_tensor(own[name]))
             for name in own
         )
         for recorded, own in pairs
     )
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    """The bytes, so that 0 and -0 differ and NaN is itself."""
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
 def _compare_states(

@@ -215,8 +215,8 @@ def _write(into: Location, arena: ArenaRows) -> None:
     with atomic_output(folder.sweep(sweep_id) / _POINTS) as stream:
         stream.write(json.dumps(dict(arena.points), sort_keys=True, indent=0).encode())
     for policy in arena.policies:
-        (into / "policies").make_folder()
-        write_policy(into / "policies" / _policy_file(policy), policy)
+        folder.policies.make_folder()
+        write_policy(folder.policies / _policy_file(policy), policy)
     _write_csv(folder.cells / f"{sweep_id}.csv", CellRow, arena.cells)
     write_cells(into, sweep_id, arena.cells)
 
@@ -266,5 +266,5 @@ def _is_shallow(value: object, depth: int) -> bool:
 
 
 def _policies(results: Location) -> list[Policy]:
-    folder = results / "policies"
+    folder = ResultsFolder(results).policies
     return [read_policy(folder / name) for name in sorted(folder.names()) if name.endswith(ENDING)]

@@ -17,6 +17,7 @@ from raypol.runs.trials.calibration import honest_evidence
 from raypol.runs.trials.environment import versions_text
 from raypol.store.location import Location
 from raypol.store.policies import ENDING, read_policy, write_policy
+from raypol.store.results_folder import ResultsFolder
 
 KINDS: Final[tuple[PolicyKind, ...]] = ("calibrated", "bound")
 
@@ -32,7 +33,7 @@ def calibrated_design(
         address: of a running cluster; None starts Ray on this machine for as long as this call lasts.
         on_progress: called with trained steps, then with examined proofs.
     """
-    folder, key = results / "policies", _key(design)
+    folder, key = ResultsFolder(results).policies, _key(design)
     files = {kind: folder / f"{kind}-{key}{ENDING}" for kind in KINDS}
     if not all(file.exists() for file in files.values()):
         on_progress("starting Ray", 0, 0)
