@@ -17,9 +17,9 @@ import torch
 from benchmarks.forgeries import forgery_ratios
 from benchmarks.loops import bare_loop, proving
 from benchmarks.ratios import HEADING, Ratio, at_least, at_most
-from raypol.cluster.inventory import device_name
 from raypol.cluster.jobs import ReplayJob, run_replay
 from raypol.core.allocator import keep_freed_memory
+from raypol.core.arithmetic.machine import device_name
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.augment import Transform
 from raypol.core.clock import synchronise

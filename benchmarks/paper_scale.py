@@ -23,9 +23,9 @@ from benchmarks.loops import Spent, bare_loop, classic_pipeline, proving, torch_
 from benchmarks.peak_memory import memory_ratios
 from benchmarks.ratios import HEADING, Ratio, at_least, at_most
 from benchmarks.store_speed import store_ratios
-from raypol.cluster.inventory import device_name
 from raypol.core import hashing
 from raypol.core.allocator import keep_freed_memory
+from raypol.core.arithmetic.machine import device_name
 from raypol.core.augment import Transform
 from raypol.core.clock import synchronise
 from raypol.core.datasets.dataset import Dataset

@@ -19,6 +19,7 @@ from raypol.cli.exit_codes import guarded, parse
 
 COMMANDS: Final = {
     "demo": "demo:DemoCommand",
+    "commit": "prove:CommitCommand",
     "prove": "prove:ProveCommand",
     "spoof": "spoof:SpoofCommand",
     "verify": "verify:VerifyCommand",

@@ -5,7 +5,6 @@ import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -341,15 +340,3 @@ def this_machine() -> NodeOffer:
 def usable_cores() -> int:
     """Number of cores that this process may use; a container may have fewer than the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def device_name(torch_device: str) -> str:
-    """Model of a device, as the driver or the kernel reports it."""
-    if torch_device.startswith("cuda") and torch.cuda.is_available():
-        return torch.cuda.get_device_name(torch.device(torch_device))
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from raypol.cluster.inventory import device_name
 from raypol.cluster.work_metrics import add_bytes, add_interval, count_intervals, counting_bytes
+from raypol.core.arithmetic.machine import device_name, machine_class
 from raypol.core.attacks import method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
@@ -37,7 +37,7 @@ from raypol.store.proofs.crafted_shards import (
     write_sealing,
     write_shard,
 )
-from raypol.store.proofs.format import Manifest
+from raypol.store.proofs.format import MACHINE, Manifest
 from raypol.store.proofs.reader import ParquetProof, read_manifest
 from raypol.store.proofs.staging import abandoned_folders, crafted_folder, remove_folders
 from raypol.store.proofs.writer import ProofWriter, new_proof
@@ -230,7 +230,7 @@ def run_prove(job: ProveJob) -> Manifest:
             cost = record_training(
                 job.recipe, dataset, writer, device=job.device, resume=resume, on_recorded=writer.set_resume_point
             )
-            return writer.finish(cost, job.environment)
+            return writer.finish(cost, _declared(job))
 
 
 def run_craft(job: SpoofJob) -> SpoofOutcome:
@@ -278,7 +278,7 @@ def run_seal(job: SpoofJob) -> SpoofOutcome:
             writer,
             on_interval=note,
         )
-        manifest = writer.finish(cost, job.environment)
+        manifest = writer.finish(cost, _declared(job))
     job.crafted_folder.make_folder()
     write_sealing(record, cost, sealed)
     return SpoofOutcome(cost=cost, stats=tuple(sealed), manifest=manifest)
@@ -311,7 +311,7 @@ def run_sample(job: SampleJob) -> SampleOutcome:
     try:
         with counting_bytes(writer.num_bytes):
             cost = seal_sample(method, scene, job.spoof.attack, job.wanted, writer, on_interval=note)
-            manifest = writer.finish(cost.total, job.spoof.environment)
+            manifest = writer.finish(cost.total, _declared(job.spoof))
     finally:
         writer.close()
     return SampleOutcome(cost=cost, stats=tuple(stats), manifest=manifest)
@@ -354,6 +354,11 @@ def run_facts(device: str) -> DeviceFacts:
 def recipe_of_spoof(honest: Recipe, spoof: SpoofConfig, attack: object, data: DataSource) -> Recipe:
     """Recipe that the spoof will declare; `data` is the adversary's."""
     return spoof_recipe(method_of(attack), attack, spoof, honest, data.load())
+
+
+def _declared(job: ProveJob | SpoofJob) -> dict[str, str]:
+    """The environment that the proof declares, with the class of this very machine."""
+    return {**job.environment, MACHINE: machine_class(job.device)}
 
 
 # One scene is kept: a worker mostly crafts shard after shard of one spoof, and making the scene costs as much as a small shard.

@@ -161,9 +161,7 @@ class Recipe:
 
     def canonical(self) -> bytes:
         """One byte string per recipe, for hashing: JSON with sorted keys; an older recipe has the bytes that it always had."""
-        content = asdict(self)
-        for name in [name for name, absent in _LATER_FIELDS.items() if content[name] == absent]:
-            del content[name]
+        content = {n: v for n, v in asdict(self).items() if n not in _LATER_FIELDS or v != _LATER_FIELDS[n]}
         return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -212,6 +210,10 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def at(self, rows: npt.NDArray[np.int64]) -> "Points":
+        """The points in these rows."""
+        return Points(pixels=self.pixels[rows], labels=self.labels[rows], sources=self.sources[rows])
 
     @classmethod
     def empty(cls, image_shape: tuple[int, int, int]) -> "Points":
@@ -266,6 +268,10 @@ class ProofSource(Protocol):
         """The recorded root hash, hex."""
 
     @property
+    def machine(self) -> str:
+        """Class of the machine that it says it was made on (`machine_class`); empty if it says nothing."""
+
+    @property
     def checkpoint_steps(self) -> Sequence[int]:
         """The steps at which weights are recorded, in recorded order."""
 
@@ -304,6 +310,7 @@ class MemoryProof:
     def __init__(self, recipe: Recipe, num_dataset_points: int) -> None:
         self.recipe = recipe
         self.root = ""
+        self.machine = ""
         self.cost = Cost()
         self.checkpoints: list[Checkpoint] = []
         self.records: list[BatchRecord] = []
@@ -335,9 +342,7 @@ class MemoryProof:
             raise InputError(f"expected own points like the first ones, pixels {first}, got {kind}")
         indices, fresh = self.own_points.add(hashing.point_digests(points.pixels, points.labels))
         if len(fresh):
-            self._points.append(
-                Points(pixels=points.pixels[fresh], labels=points.labels[fresh], sources=points.sources[fresh])
-            )
+            self._points.append(points.at(fresh))
         return indices
 
     def checkpoint(self, position: int) -> Checkpoint:
@@ -350,16 +355,12 @@ class MemoryProof:
 
     def points(self, indices: npt.NDArray[np.int64]) -> Points:
         """See ProofSource."""
-        every = self.all_points()
-        return Points(pixels=every.pixels[indices], labels=every.labels[indices], sources=every.sources[indices])
+        return self.all_points().at(indices)
 
     def all_points(self) -> Points:
         """All own points in order."""
-        return Points(
-            pixels=torch.cat([p.pixels for p in self._points]),
-            labels=torch.cat([p.labels for p in self._points]),
-            sources=torch.cat([p.sources for p in self._points]),
-        )
+        pixels, labels, sources = ([getattr(p, name) for p in self._points] for name in ("pixels", "labels", "sources"))
+        return Points(pixels=torch.cat(pixels), labels=torch.cat(labels), sources=torch.cat(sources))
 
     def seal(self) -> str:
         """Compute and record the root."""

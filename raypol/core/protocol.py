@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from raypol.core.arithmetic.machine import machine_class
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import Distances
@@ -53,6 +54,7 @@ def prove(training: TrainConfig | Recipe, dataset: Dataset, *, device: torch.dev
         training = training.recipe(dataset, device=kind, threads=torch.get_num_threads())
     proof = MemoryProof(training, len(dataset))
     proof.cost = record_training(training, dataset, proof, device=device)
+    proof.machine = machine_class(device)
     proof.seal()
     return proof
 
@@ -95,6 +97,7 @@ def spoof(
     if not method.sequential(attack, config):
         crafted = [craft_interval(method, scene, interval, attack) for interval in recipe.intervals()]
     proof = ForgedProof(recipe, len(dataset))
+    proof.machine = machine_class(device)
 
     def sealed(made: Crafted) -> None:
         proof.stats += made.stats

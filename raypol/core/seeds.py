@@ -52,6 +52,27 @@ def bound_seed(dataset_sha256: str, model: str, shares: Sequence[str]) -> int:
     return derive_seed(0, "bound", dataset_sha256, model, *shares)
 
 
+def commitment_to(dataset_sha256: str, model: str, own_share: str) -> str:
+    """SHA-256, hex, of the prover's part of a bound seed: he hands it over before he learns the verifier's share.
+
+    Without it a prover could try his own seeds against a share that he knows until W_0 or the data order suits him.
+
+    Args:
+        dataset_sha256: digest of the training points, hex.
+        model: its name.
+        own_share: the prover's own seed in decimal digits; drawn at random, it stays secret until the proof is handed over.
+    """
+    path = repr(("raypol commitment v1", dataset_sha256, model, own_share)).encode()
+    return hashlib.sha256(path).hexdigest()
+
+
+def check_commitment(commitment: object) -> None:
+    """Raise the InputError for anything but a SHA-256 in hex, as `raypol commit` prints it."""
+    text = commitment if isinstance(commitment, str) else ""
+    if len(text) != hashlib.sha256().digest_size * 2 or not set(text) <= set("0123456789abcdef"):
+        raise InputError(f"expected a commitment as 64 lower-case hex digits (`raypol commit`), got {commitment!r}")
+
+
 def generator(root: int, *names: str | int) -> torch.Generator:
     """CPU generator seeded for the stream `names` under `root`."""
     return torch.Generator().manual_seed(derive_seed(root, *names))

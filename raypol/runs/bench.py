@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 
 import torch
 
-from raypol.cluster.inventory import device_name, usable_cores
+from raypol.cluster.inventory import usable_cores
+from raypol.core.arithmetic.machine import device_name
 from raypol.core.attacks import method_of
 from raypol.core.clock import mark, synchronise
 from raypol.core.costs import OperationCounter

@@ -23,7 +23,7 @@ from raypol.store.policies import parse_policy, problem_of, read_json
 _FORMAT: Final = "raypol-verdict"
 _VERSION: Final = 1
 _MAX_DETAIL: Final = 1_000
-Outcome = Literal["accepted", "rejected", "not calibrated"]
+Outcome = Literal["accepted", "rejected", "not calibrated", "inexact"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,15 +57,17 @@ class VerdictFile:
     """Intervals whose slack is at least the claimed move."""
     expected_root: str | None = None
     share: str | None = None
+    commitment: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """Software and hardware of the verifier."""
 
     @property
     def sha256(self) -> str:
-        """Digest of the verdict, hex."""
-        return hashlib.sha256(
-            json.dumps(_json(asdict(self)), sort_keys=True, separators=(",", ":")).encode()
-        ).hexdigest()
+        """Digest of the verdict, hex; an older file has the digest that it always had."""
+        content = _json(asdict(self))
+        if self.commitment is None:
+            del content["commitment"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def own_policy(self) -> Policy:
         """The policy that it was made by; built-in checks alone."""
@@ -93,7 +95,7 @@ def verdict_outcome(verdict: Verdict, policy: Policy) -> Outcome:
     if verdict.foreign and failed <= {FAMILY, *CALIBRATIONS}:  # numbers of another family say neither yes nor no
         return "not calibrated"
     if failed:
-        return "rejected"
+        return "inexact" if verdict.inexact else "rejected"
     return "not calibrated" if verdict.unjudged and not policy.is_published else "accepted"
 
 
@@ -127,6 +129,7 @@ def verdict_file(
         unjudged=verdict.unjudged,
         expected_root=evidence.expected_root,
         share=evidence.expected_share,
+        commitment=evidence.expected_commitment,
         environment=dict(environment),
     )
 

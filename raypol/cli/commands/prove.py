@@ -1,15 +1,48 @@
-"""`raypol prove`: train honestly and record the proof."""
+"""`raypol commit`: fix the prover's part of a bound seed; `raypol prove`: train honestly and record the proof."""
 
+import secrets
 from dataclasses import dataclass, field
 
 import tyro
 
-from raypol.cli.console import ERR, print_last
-from raypol.cli.options import RunnerOptions, WrittenResults, describe_proof
+from raypol.cli.console import ERR, print_facts, print_last
+from raypol.cli.options import DataDir, Debug, RunnerOptions, WrittenResults, describe_proof
 from raypol.cli.progress import progress
+from raypol.core.datasets.source import DataSource
+from raypol.core.models import build_model
+from raypol.core.seeds import check_seed, commitment_to
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.trials.honest_proof import honest_proofs
 from raypol.store.location import writable_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitCommand:
+    """Before training: draw the prover's part of a seed that neither party chooses alone, and print the commitment to it last.
+    Send the commitment to the verifier; then he draws a share (`openssl rand -hex 16`) and sends it back; train with
+    `raypol prove --seed SEED --share SHARE`; he judges with `raypol verify PROOF_DIR --policy exact --share SHARE
+    --commitment COMMITMENT`.
+    """
+
+    dataset: str = "digits"
+    """As of `raypol prove`."""
+    data_dir: DataDir = None
+    model: str = "resnet8"
+    """As of `raypol prove`."""
+    seed: int | None = None
+    """Your own; None = drawn at random, which nobody can guess from the commitment."""
+    debug: Debug = False
+
+    def run(self) -> int:
+        """Run it."""
+        seed = secrets.randbits(63) if self.seed is None else self.seed
+        check_seed(seed)
+        with progress(ERR) as update:
+            data = DataSource(name=self.dataset, folder=self.data_dir).load(update)
+        build_model(self.model, in_channels=data.image_shape[0], num_classes=data.num_classes)  # or it is no model
+        print_facts([("seed", f"{seed} (keep it secret until the proof is handed over)")])
+        print_last(commitment_to(data.sha256, self.model, str(seed)))
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from raypol.core.datasets.source import DataSource
 from raypol.core.distances import METRICS, Distances
 from raypol.core.errors import InputError
 from raypol.core.proof import Recipe
-from raypol.core.seeds import check_seed, check_share
+from raypol.core.seeds import check_commitment, check_seed, check_share
 from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.policies import Policy
 from raypol.core.verification.replay import Augmentation, Conditions, ReplayPrecision
@@ -37,18 +37,25 @@ from raypol.store.verdicts import VerdictFile, differences, read_verdict, verdic
 _MAX_ASSERTED: Final = 500
 """Characters that a hostile manifest may make us print."""
 _POLICY: Final = (
-    "published (what the published verifier looks at), strict, strict_trend (accuracy must rise too), a file that `raypol "
+    "published (what the published verifier looks at), strict, strict_trend (accuracy must rise too), exact (every bit, and a "
+    "seed that neither party chose alone: needs --share and --commitment), a file that `raypol "
     "calibrate` wrote (calibrated.json), or your own by import path (my_pkg.checks:judge). Add checks by name or import path: "
     f"strict+CHECK; checks: {', '.join(CHECKS)}."
 )
-_STYLES: Final = {"accepted": "bold green", "rejected": "bold red", "not calibrated": "bold yellow"}
-_EXIT_CODES: Final = {"accepted": 0, "rejected": 1, "not calibrated": 2}
+_STYLES: Final = {
+    "accepted": "bold green",
+    "rejected": "bold red",
+    "not calibrated": "bold yellow",
+    "inexact": "bold yellow",
+}
+_EXIT_CODES: Final = {"accepted": 0, "rejected": 1, "not calibrated": 2, "inexact": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyCommand(BudgetOptions, RunnerOptions):
-    """Verify a proof folder. Prints each check with its numbers. Exit code 0 accepted, 1 rejected, 2 bad input or not calibrated:
-    the slack cannot tell training from its absence, or the policy was calibrated on another family of trainings.
+    """Verify a proof folder. Prints each check with its numbers. Exit code 0 accepted, 1 rejected, 2 bad input, not calibrated
+    (the slack cannot tell training from its absence, or the policy was calibrated on another family of trainings), or inexact
+    (other bits than the recorded ones on another class of machine, and nothing else wrong).
     """
 
     proof_dir: ProofDir
@@ -82,6 +89,8 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
     """The root hash that the prover published, hex; the proof must have it."""
     share: str | None = None
     """The share of the seed that you gave the prover for this training, hex (check bound_seed)."""
+    commitment: str | None = None
+    """What the prover sent you before you gave him that share: the last line of `raypol commit` (check commitment)."""
     nonce: int | None = None
     """The verifier's own random number, for fresh augmentation and random intervals; None = a fresh one, which is printed. A
     forger who can guess it knows which intervals are looked at: give one only to repeat a verdict."""
@@ -138,6 +147,14 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
         check_seed(nonce, "nonce")
         if self.share is not None:
             check_share(self.share)
+        if self.commitment is not None:
+            check_commitment(self.commitment)
+        for check, option, given in (
+            ("bound_seed", "--share", self.share),
+            ("commitment", "--commitment", self.commitment),
+        ):
+            if given is None and check in {use.check for use in policy.checks}:
+                raise InputError(f"policy {policy.name} needs {option}: without it no proof can pass check {check}")
         augmentation = self.augmentation or (policy.family.augmentation if policy.family else "recorded")
         precision = self.precision or (policy.family.precision if policy.family else "recorded")
         own = policy.selection is not None and self.select is None
@@ -147,6 +164,7 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
             query_budget=policy.query_budget if own else self.query_budget,
             expected_root=self.root,
             expected_share=self.share,
+            expected_commitment=self.commitment,
             accuracy=policy.needs_accuracy,
             accuracy_stages=STAGES,
             wanted=policy.wanted,
@@ -154,7 +172,17 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
         )
 
     def _repeated(self, before: VerdictFile, policy: Policy) -> Examination:
-        typed = ["select", "augmentation", "precision", "thresholds", "reference", "root", "share", "nonce"]
+        typed = [
+            "select",
+            "augmentation",
+            "precision",
+            "thresholds",
+            "reference",
+            "root",
+            "share",
+            "commitment",
+            "nonce",
+        ]
         typed += [f"delta_{m}" for m in METRICS]
         if said := [f"--{name.replace('_', '-')}" for name in typed if getattr(self, name) is not None]:
             raise InputError(f"{said[0]} is as the verdict says where one is rechecked; drop it")
@@ -164,6 +192,7 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
             query_budget=before.query_budget,
             expected_root=before.expected_root,
             expected_share=before.share,
+            expected_commitment=before.commitment,
             accuracy=policy.needs_accuracy,
             accuracy_stages=STAGES,
             wanted=policy.wanted,
@@ -222,6 +251,9 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
             )
         outcome = verdict_outcome(verdict, policy)
         words = {"accepted": "ACCEPTED", "rejected": f"REJECTED by {verdict.rejected_by}"}
+        words["inexact"] = (
+            "INEXACT: no fraud is shown and nothing is accepted; replay on the class of machine named above"
+        )
         why = ": calibrate (raypol calibrate), or use --thresholds moves"
         if verdict.foreign:
             others = [check.name for check in verdict.checks if not check.passed and check.name != FAMILY]

@@ -169,6 +169,7 @@ class SampledProof:
         self._stored = stored
         self.recipe = stored.recipe
         self.root = stored.root
+        self.machine = stored.machine
         self.checkpoint_steps = self.recipe.checkpoint_steps()
         self.num_points = stored.num_points
         self._places = {step: place for place, step in enumerate(stored.checkpoint_steps)}

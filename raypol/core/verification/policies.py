@@ -219,7 +219,13 @@ strict: Final = Policy(
 """The declared rule, constants of W_0, the optimizer's state and the buffers too."""
 strict_trend: Final = Policy(name="strict_trend", checks=(*strict.checks, *_uses("performance_trend")))
 """`strict`, and the recorded models' accuracy must rise with training progress."""
-POLICIES: Final = {policy.name: policy for policy in (published, strict, strict_trend)}
+exact: Final = Policy(
+    name="exact",
+    checks=(*strict.checks, *_uses("exact", "bound_seed", "commitment", "own_points")),
+    selection="all",
+)
+"""`strict`, every bit of every interval, W_0 and data order from a seed that neither party chose alone, and no own points."""
+POLICIES: Final = {policy.name: policy for policy in (published, strict, strict_trend, exact)}
 
 sound: Final = Policy(name="sound", checks=_uses("admissible", *_SOUND, "initial_state"))
 """What a proof shows without a replay: of the proofs that d_ref is taken from, and those that a policy is calibrated on."""

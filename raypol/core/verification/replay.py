@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from raypol.core.arithmetic.machine import machine_class
 from raypol.core.augment import to_unit
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import UNDEFINED, Distances, nan_as_largest, parameter_distances
@@ -78,6 +79,8 @@ class IntervalReplay:
     """eps_repr with the prover's crops and flips repeated, where a policy asks for it (`Policy.needs_exact`)."""
     is_exact: bool | None = None
     """True if that replay gives every recorded bit of weights, buffers and optimizer state; None = not asked."""
+    machine: str = ""
+    """Class of the machine that compared the bits (`machine_class`); empty = not asked."""
 
 
 def replay_interval(
@@ -147,6 +150,7 @@ def replay_interval(
         control=reference,
         recorded_error=recorded_error,
         is_exact=is_exact,
+        machine=machine_class(trainer.device) if exact else "",
     )
 
 

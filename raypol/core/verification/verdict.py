@@ -10,6 +10,8 @@ from raypol.core.verification.verifier import Evidence
 
 FAMILY: Final = "family"
 """Name of the check that a calibrated policy makes first."""
+OTHER_MACHINE: Final = "other_machine"
+"""Number of check `exact`: 1 where bits were compared on another class of machine than the proof was made on."""
 UNJUDGED: Final = "unjudged_intervals"
 """Number of a check: intervals in which its slack is at least the claimed move, in every metric."""
 
@@ -52,6 +54,14 @@ class Verdict:
     def foreign(self) -> str:
         """Why the policy's numbers mean nothing for this proof, which is of another family; empty if they do."""
         return next((check.detail for check in self.checks if check.name == FAMILY and not check.passed), "")
+
+    @property
+    def inexact(self) -> str:
+        """Why other bits than the recorded ones mean no fraud: nothing else is wrong, and the class of machine is another; empty
+        where they do, or where there are none.
+        """
+        failed = [check for check in self.checks if not check.passed]
+        return failed[0].detail if [check.numbers.get(OTHER_MACHINE) for check in failed] == [1.0] else ""
 
 
 CheckFunction = Callable[[Evidence, Thresholds, Distances | None], Check]

@@ -52,6 +52,8 @@ class Evidence:
     """The root that the prover published earlier, if the verifier knows it."""
     expected_share: str | None = None
     """The share of the seed that this verifier gave for the training, if it gave one."""
+    expected_commitment: str | None = None
+    """What the prover committed to before he got that share (`commitment_to`), if the verifier has it."""
     conditions: Conditions = field(default_factory=Conditions)
     """Of the replays."""
     selection: Selection = "all"
@@ -63,6 +65,8 @@ class Evidence:
     num_points: int = 0
     """Own points that the proof brings."""
     memory: Memory = field(default_factory=Memory)
+    machine: str = ""
+    """Class of the machine that the proof says it was made on (`machine_class`)."""
 
     def restricted(self, selection: Selection, query_budget: int, nonce: int) -> "Evidence":
         """The part of this evidence that a verifier with another selection or nonce would have.
@@ -137,6 +141,7 @@ def examine(
     device: torch.device | str = "cpu",
     expected_root: str | None = None,
     expected_share: str | None = None,
+    expected_commitment: str | None = None,
     wanted: Iterable[Wish] = (),
     exact: bool = False,
 ) -> Evidence:
@@ -166,6 +171,7 @@ def examine(
         dataset_size=len(dataset),
         expected_root=expected_root,
         expected_share=expected_share,
+        expected_commitment=expected_commitment,
     )
 
 
@@ -190,6 +196,7 @@ def evidence(
     dataset_size: int,
     expected_root: str | None = None,
     expected_share: str | None = None,
+    expected_commitment: str | None = None,
 ) -> Evidence:
     """Put surveys and replays together, recompute the root, and compare W_0 with W_T."""
     seal = hashing.Seal()
@@ -205,12 +212,14 @@ def evidence(
         computed_root=seal.root(source.recipe.canonical()),
         expected_root=expected_root,
         expected_share=expected_share,
+        expected_commitment=expected_commitment,
         conditions=conditions,
         selection=selection,
         query_budget=query_budget,
         dataset_size=dataset_size,
         num_points=source.num_points,
         memory=_memory(source, found),
+        machine=source.machine,
     )
 
 

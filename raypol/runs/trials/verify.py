@@ -42,6 +42,7 @@ class Examination:
     expected_root: str | None = None
     expected_share: str | None = field(default=None, repr=False)
     """Not shown: the names of trials and baselines are made of what is, and no trial has one."""
+    expected_commitment: str | None = field(default=None, repr=False)
     accuracy: bool = True
     """Also measure each recorded model's test accuracy, see `Policy.needs_accuracy`."""
     accuracy_stages: int = field(default=0, repr=False)
@@ -194,6 +195,7 @@ def _evidence(
         dataset_size=len(data.load()),
         expected_root=examination.expected_root,
         expected_share=examination.expected_share,
+        expected_commitment=examination.expected_commitment,
     )
 
 

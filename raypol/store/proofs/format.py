@@ -9,10 +9,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from pydantic import ConfigDict, TypeAdapter, with_config
@@ -21,6 +19,8 @@ from raypol.core.proof import Cost, Points, Recipe
 
 FORMAT: Final = "raypol-proof"
 FORMAT_VERSION: Final = 1
+MACHINE: Final = "machine_class"
+"""Entry of a manifest's environment: `machine_class` of the worker that made the proof."""
 
 TENSOR_DTYPES: Final[dict[str, torch.dtype]] = {
     name: getattr(torch, name)
@@ -129,9 +129,3 @@ def concatenate(parts: Sequence[Points]) -> Points:
         labels=torch.cat([p.labels for p in parts]),
         sources=torch.cat([p.sources for p in parts]),
     )
-
-
-def take(points: Points, rows: npt.NDArray[Any]) -> Points:
-    """The points in these rows."""
-    where = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-    return Points(pixels=points.pixels[where], labels=points.labels[where], sources=points.sources[where])

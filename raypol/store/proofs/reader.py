@@ -30,6 +30,7 @@ from raypol.store.proofs.format import (
     FORMAT,
     FORMAT_VERSION,
     GROUP_BYTES,
+    MACHINE,
     MANIFEST,
     TENSOR_DTYPES,
     WEIGHTS,
@@ -37,7 +38,6 @@ from raypol.store.proofs.format import (
     concatenate,
     point_bytes,
     points_schema,
-    take,
     weights_file,
 )
 from raypol.store.results_folder import MANIFEST_NAME
@@ -87,6 +87,7 @@ class ParquetProof:
         self.manifest = manifest or read_manifest(folder)
         self.recipe = self.manifest.recipe
         self.root = self.manifest.root
+        self.machine = self.manifest.environment.get(MACHINE, "")
         self.checkpoint_steps = self.manifest.checkpoint_steps
         self.num_points = self.manifest.points.count
         self._checkpoint = lru_cache(maxsize=2)(self._read_checkpoint)
@@ -150,10 +151,10 @@ class ParquetProof:
             parts, order = [], []
             for group in np.unique(group_of):
                 places = np.flatnonzero(group_of == group)
-                parts.append(take(self._point_group(int(group)), indices[places] - rows[group]))
+                parts.append(self._point_group(int(group)).at(indices[places] - rows[group]))
                 order.append(places)
         every = concatenate(parts)
-        return take(every, np.argsort(np.concatenate(order)))
+        return every.at(np.argsort(np.concatenate(order)))
 
     @cached_property
     def _batch_file(self) -> _ParquetFile:

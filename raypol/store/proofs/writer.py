@@ -39,7 +39,6 @@ from raypol.store.proofs.format import (
     concatenate,
     point_bytes,
     points_schema,
-    take,
     weights_file,
 )
 from raypol.store.proofs.unfinished import (
@@ -138,7 +137,7 @@ class ProofWriter:
         """See ProofSink; flushed in row groups."""
         indices, fresh = self._index.add(hashing.point_digests(points.pixels, points.labels))
         if len(fresh):
-            self._points.append(take(points, fresh))
+            self._points.append(points.at(fresh))
             per_group = _per_group(_POINTS_PER_GROUP, points.pixels[0].nbytes)
             while sum(map(len, self._points)) >= per_group:
                 self._flush_points(per_group)
@@ -269,7 +268,7 @@ class ProofWriter:
 
     def _flush_points(self, count: int) -> None:
         every = concatenate(self._points)
-        part, rest = take(every, np.arange(count)), take(every, np.arange(count, len(every)))
+        part, rest = every.at(np.arange(count)), every.at(np.arange(count, len(every)))
         self._points = [rest] if len(rest) else []
         if self._point_file is None:
             shape = tuple(part.pixels.shape[1:])

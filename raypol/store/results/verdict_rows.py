@@ -26,7 +26,8 @@ class VerdictRow:
     outcome: str = column(
         "verdict",
         "outcome",
-        "accepted, rejected, or not calibrated: another family of trainings, or a pass with unjudged intervals.",
+        "accepted, rejected, not calibrated (another family of trainings, or a pass with unjudged intervals), or inexact "
+        "(other bits on another class of machine, and nothing else wrong).",
     )
     accepted: bool = column("verdict", "accepted", "True if every check passed, unjudged intervals or not.")
     nonces: int = column(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from raypol.core.arithmetic.machine import machine_class
 from tests.cli.test_main import Run, run
 
 __all__ = ["run"]
@@ -73,16 +74,58 @@ def test_a_bound_proof_names_its_share(run: Run, place: Path) -> None:
     accepted = run("verify", proof, "--policy", "bound.json", "--share", share)
     assert accepted.code == 0, accepted.out
     assert "a stolen W_T with noise of" in accepted.out
-    for words in ((), ("--share", "00" * 16)):
-        refused = run("verify", proof, "--policy", "bound.json", *words)
-        assert (refused.code, "REJECTED by bound_seed" in refused.out) == (1, True)
+    refused = run("verify", proof, "--policy", "bound.json", "--share", "00" * 16)
+    assert (refused.code, "REJECTED by bound_seed" in refused.out) == (1, True)
+    forgotten = run("verify", proof, "--policy", "bound.json")
+    assert (forgotten.code, "policy bound needs --share" in forgotten.err) == (2, True), "nobody is accused"
     unbound = run("prove", *TRAIN, "--seed", "9").last
     assert run("verify", unbound, "--policy", "bound.json", "--share", share).code == 1
+
+
+def test_the_prover_commits_gets_a_share_trains_and_is_judged_exactly(run: Run, place: Path) -> None:
+    del place
+    committed = run("commit", "--seed", "77")
+    assert committed.code == 0, committed.err
+    assert "seed             77" in committed.out
+    assert run("commit").last != run("commit").last, "a seed of one's own is drawn at random"
+    told = ("--share", "ab" * 16, "--commitment", committed.last)
+    proof = run("prove", *TRAIN, "--seed", "77", "--share", "ab" * 16).last
+    accepted = run("verify", proof, "--policy", "exact", *told, "--verdict", "v.json")
+    assert accepted.code == 0, accepted.out
+    assert run("verify", proof, "--recheck", "v.json").code == 0
+    ground = run("prove", *TRAIN, "--seed", "78", "--share", "ab" * 16).last
+    refused = run("verify", ground, "--policy", "exact", *told)
+    assert (refused.code, "REJECTED by commitment in" in refused.out) == (1, True)
+    for option in ("--share", "--commitment"):
+        part = dict(zip(told[::2], told[1::2], strict=True))
+        del part[option]
+        forgotten = run("verify", proof, "--policy", "exact", *(word for pair in part.items() for word in pair))
+        assert (forgotten.code, f"policy exact needs {option}" in forgotten.err) == (2, True)
+
+
+def test_other_bits_on_another_machine_are_inexact(run: Run, place: Path) -> None:
+    committed = run("commit", "--seed", "77").last
+    proof = run("prove", *TRAIN, "--seed", "77", "--share", "ab" * 16, "--precision", "float64").last
+    told = ("--share", "ab" * 16, "--commitment", committed)
+    manifest = place / proof / "manifest.json"
+    content = json.loads(manifest.read_text())
+    assert content["environment"]["machine_class"] == machine_class()
+    content["environment"]["machine_class"] = "a processor\x1b[31m of another make"
+    manifest.write_text(json.dumps(content))
+    assert run("verify", proof, "--policy", "exact", *told).code == 0, "the bits are the same all the same"
+    rounded = run("verify", proof, "--policy", "exact", *told, "--precision", "float32")
+    assert (rounded.code, "REJECTED by exact" in rounded.out) == (1, True), "the verifier's own choice is no machine"
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("commit", "--seed", "-1"), "expected seed"),
+        (("commit", "--model", "resnet9"), "unknown model 'resnet9'"),
+        (
+            ("verify", "nowhere", "--policy", "exact", "--share", "ab" * 16, "--commitment", "xy"),
+            "expected a proof folder",
+        ),
         (("calibrate", "--seeds", "2"), "expected seeds in 3..1000, got 2"),
         (("calibrate", "--margin", "0.5", "--seeds", "3", *TRAIN), "expected a margin >= 1"),
         (("calibrate", "--out", "policy.txt"), "expected a policy file that ends in .json"),

@@ -13,20 +13,24 @@ from torch import Tensor
 
 from raypol import prove, verify
 from raypol.cluster.jobs import ReplayJob
+from raypol.core.arithmetic.machine import machine_class
 from raypol.core.attacks import find_attack
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.proof import MemoryProof, OptimizerConfig
+from raypol.core.seeds import commitment_to
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.spoofing.trajectory import TrajectoryConfig
 from raypol.core.training.prover import initial_checkpoint
-from raypol.core.verification.policies import Policy, Use, find_policy, strict
+from raypol.core.training.train_config import TrainConfig
+from raypol.core.verification.policies import Policy, Use, exact, find_policy, strict
 from raypol.core.verification.replay import IntervalReplay
 from raypol.core.verification.thresholds import MOVES
 from raypol.core.verification.verdict import Verdict
 from raypol.core.verification.verifier import Evidence, examine
 from raypol.runs.trials.verify import shards
+from raypol.store.verdicts import verdict_outcome
 from tests.scenes import ANY_INTERVAL, forge, sgd, small_recipe, tiny
 from tests.toys import FRESH, RECORDED, changed, copy_of, rehash, train_from
 
@@ -89,7 +93,7 @@ def test_honest_training_repeats_itself_in_every_bit(case: str) -> None:
 def test_asking_for_bits_changes_nothing_else_that_is_seen() -> None:
     proof, dataset = honest_of("crops and flips")
     asked = examine(proof, dataset, FRESH, exact=True)
-    plain = tuple(replace(replay, is_exact=None, recorded_error=None) for replay in asked.replays)
+    plain = tuple(replace(replay, is_exact=None, recorded_error=None, machine="") for replay in asked.replays)
     assert plain == examine(proof, dataset, FRESH).replays
 
 
@@ -223,6 +227,99 @@ def test_what_was_not_trained_is_rejected_and_what_was_is_not(
     made = forge(find_attack(attack, **own), target(), DATA, choices)
     verdict = exactly(made.proof, DATA)
     assert verdict.is_valid is accepted, verdict.checks
+
+
+# --- policy `exact` ---------------------------------------------------------------------------------------------------
+
+SHARE: Final = "0f" * 16
+
+
+@cache
+def bound(seed: int = 0) -> MemoryProof:
+    """An honest proof whose seed both parties had a share in."""
+    training = TrainConfig(
+        dataset=DATA.name, model="tests.scenes:smooth_net", steps=12, interval=4, batch_size=6, lr=0.05, lr_drops=(),
+        seed=seed, share=SHARE,
+    )  # fmt: skip
+    return prove(training.recipe(DATA, device="cpu", threads=1), DATA)
+
+
+def judged(proof: MemoryProof, *, seed: int = 0, share: str | None = SHARE, **changes: Any) -> Verdict:  # noqa: ANN401
+    """The verdict of policy `exact` for what the verifier was told before training: the commitment to a seed, and his share."""
+    told = commitment_to(DATA.sha256, "tests.scenes:smooth_net", str(seed))
+    evidence = examine(proof, DATA, RECORDED, exact=True, expected_share=share, expected_commitment=told)
+    return exact(replace(evidence, **changes), MOVES)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_twenty_honest_proofs_are_accepted(seed: int) -> None:
+    verdict = judged(bound(seed), seed=seed)
+    assert verdict.is_valid, verdict.checks
+
+
+@pytest.mark.parametrize(("attack", "own", "choices", "_"), FORGERIES, ids=lambda one: str(one)[:40])
+def test_no_forgery_is_accepted_not_even_of_an_honest_training(
+    attack: str, own: dict[str, Any], choices: SpoofConfig, _: bool
+) -> None:
+    verdict = judged(forge(find_attack(attack, **own), bound(), DATA, choices).proof)
+    assert not verdict.is_valid
+    assert verdict.rejected_by != "exact", "more than bits is wrong"
+
+
+def test_one_honest_step_from_the_stolen_model_stops_at_the_seed_alone() -> None:
+    """What exactness does not give: `continue` trains from W_0 = W_T, in every bit; without a bound W_0 it is a valid proof."""
+    stolen = bound()
+    shortest = replace(bound().recipe, steps=1, interval=1)
+    made = train_from(shortest, DATA, replace(stolen.checkpoints[-1], step=0, optimizer_state={}))
+    assert exactly(made, DATA).is_valid
+    verdict = judged(made)
+    assert "bound_seed" in verdict.rejected_by
+    assert {"exact", "replay", "hashes", "commitment", "own_points"}.isdisjoint(verdict.rejected_by.split(","))
+
+
+def test_a_seed_that_was_tried_out_after_the_share_was_known_is_rejected() -> None:
+    assert judged(bound(3), seed=0).rejected_by == "commitment"
+    assert judged(bound(), share="ee" * 16).rejected_by == "bound_seed"
+    assert judged(bound(), expected_commitment=None).rejected_by == "commitment"
+    assert (
+        judged(prove(small_recipe(DATA, model="tests.scenes:smooth_net"), DATA)).rejected_by == "bound_seed,commitment"
+    )
+
+
+# --- another class of machine ----------------------------------------------------------------------------------------
+
+
+def rounded_otherwise(proof: MemoryProof) -> Evidence:
+    """Evidence in which every weight is another by its last bit, as another machine would leave it."""
+    other = copy_of(proof)
+    for position, checkpoint in enumerate(proof.checkpoints[1:], start=1):
+        nudged = {n: torch.nextafter(t, t + 1) for n, t in checkpoint.parameters.items()}
+        other.checkpoints[position] = replace(checkpoint, parameters=nudged)
+    rehash(other, DATA)
+    told = commitment_to(DATA.sha256, "tests.scenes:smooth_net", "0")
+    return examine(other, DATA, RECORDED, exact=True, expected_share=SHARE, expected_commitment=told)
+
+
+def test_other_bits_are_inexact_on_another_machine_and_fraud_on_the_same() -> None:
+    evidence = rounded_otherwise(bound())
+    here = machine_class()
+    same, elsewhere = exact(replace(evidence, machine=here), MOVES), exact(replace(evidence, machine="a GPU"), MOVES)
+    assert (same.rejected_by, same.inexact, verdict_outcome(same, exact)) == ("exact", "", "rejected")
+    assert (elsewhere.rejected_by, verdict_outcome(elsewhere, exact)) == ("exact", "inexact")
+    assert "recorded on a GPU" in elsewhere.inexact
+    assert here in elsewhere.inexact
+    assert not elsewhere.is_valid, "inexact accepts nothing"
+
+
+def test_whoever_names_another_machine_does_not_hide_what_else_is_wrong() -> None:
+    evidence = replace(rounded_otherwise(bound()), machine="a GPU", expected_share="ee" * 16)
+    verdict = exact(evidence, MOVES)
+    assert (verdict.inexact, verdict_outcome(verdict, exact)) == ("", "rejected")
+
+
+def test_a_proof_says_on_which_class_of_machine_it_was_made() -> None:
+    assert bound().machine == machine_class()
+    assert "1 thread, torch" in machine_class() or "threads, torch" in machine_class()
 
 
 # --- how it was gathered ---------------------------------------------------------------------------------------------

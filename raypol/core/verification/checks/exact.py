@@ -1,8 +1,10 @@
 """Check `exact`: a replay under the recorded augmentation gives every recorded bit.
 
-On one machine, with the recorded seeds, precision and threads, honest training repeats itself bit by bit; nothing that was
-nudged, interpolated or crafted does. What it does not establish: that W_0 was not W_T, that the data or the seed were not chosen
-(pair it with `bound_seed`). Another processor, or another number of threads, rounds differently without any fraud.
+On one class of machine, with the recorded seeds, precision and threads, honest training repeats itself bit by bit; nothing that
+was nudged, interpolated or crafted does. What it does not establish: that W_0 was not W_T, that the data or the seed were not
+chosen (pair it with `bound_seed`). Another processor, or another number of threads, rounds differently without any fraud: where
+nothing else is wrong and the class of the machine is another than the recorded one, the verdict is *inexact*, which accepts
+nothing and accuses nobody.
 """
 
 import math
@@ -10,7 +12,7 @@ from typing import Final
 
 from raypol.core.distances import Distances
 from raypol.core.verification.thresholds import Thresholds
-from raypol.core.verification.verdict import Check
+from raypol.core.verification.verdict import OTHER_MACHINE, Check
 from raypol.core.verification.verifier import Evidence
 
 
@@ -28,9 +30,11 @@ def check_exact(evidence: Evidence, _: Thresholds, __: Distances | None) -> Chec
         error = first.recorded_error.l2 if first.recorded_error else math.nan
         where = f"steps {first.interval.start}..{first.interval.stop}"
         detail = f"the first interval that gives other bits than those recorded: {where}, l2 error {error:.3g}"
-        return Check(
-            name="exact", passed=False, detail=detail, numbers={"step": float(first.interval.start), "l2": error}
-        )
+        elsewhere = first.machine != evidence.machine
+        if elsewhere:
+            detail += f"; recorded on {evidence.machine or 'a machine that is not named'}, replayed on {first.machine}"
+        numbers = {"step": float(first.interval.start), "l2": error, OTHER_MACHINE: float(elsewhere)}
+        return Check(name="exact", passed=False, detail=detail, numbers=numbers)
     compared = sum(replay.is_exact is not None for replay in evidence.replays)
     if compared == 0 or compared < len(evidence.replays):
         left = len(evidence.replays) - compared

@@ -1,15 +1,16 @@
-"""Check `bound_seed`: W_0 and the data order come from a seed that neither party chose alone.
+"""Checks `bound_seed` and `commitment`: W_0 and the data order come from a seed that neither party chose alone.
 
 Choi et al. 2023 (arXiv:2307.00682), section 4.3. The seed is a hash of the dataset, the model, the prover's own seed and a random
-share that the verifier gave for this training (`--share` of `raypol prove`). What it does not establish: that the training
-between them took place; an adversary may ask for a share too, and start from that W_0. What W_T then remembers of it is the
-matter of `initial_memory`.
+share that the verifier gave for this training (`--share` of `raypol prove`). What `bound_seed` does not establish: that the
+training between them took place; an adversary may ask for a share too, and start from that W_0. What W_T then remembers of it is
+the matter of `initial_memory`. Nor that the prover's own seed was fixed before he got the share (`raypol commit`): that is
+`commitment`, without which he can try seeds until W_0 or the data order suits him. When it came is for the verifier to know.
 """
 
 from typing import Final
 
 from raypol.core.distances import Distances
-from raypol.core.seeds import bound_seed
+from raypol.core.seeds import bound_seed, commitment_to
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check, check_problems
 from raypol.core.verification.verifier import Evidence
@@ -35,4 +36,16 @@ def check_bound_seed(evidence: Evidence, _: Thresholds, __: Distances | None) ->
     )
 
 
-CHECKS: Final = {"bound_seed": check_bound_seed}
+def check_commitment_kept(evidence: Evidence, _: Thresholds, __: Distances | None) -> Check:
+    """Check that the prover's share of the seed is the one that he had committed to."""
+    recipe, problems = evidence.recipe, []
+    if evidence.expected_commitment is None:
+        problems.append("no commitment is known: give the one that the prover sent before he got the share")
+    elif not recipe.shares:
+        problems.append("the proof names no share of the prover's that a commitment could be to")
+    elif commitment_to(recipe.dataset_sha256, recipe.model, recipe.shares[0]) != evidence.expected_commitment:
+        problems.append("the prover's share of the seed is not the one that he had committed to")
+    return check_problems("commitment", problems, "the prover's share of the seed is the one that he had committed to")
+
+
+CHECKS: Final = {"bound_seed": check_bound_seed, "commitment": check_commitment_kept}

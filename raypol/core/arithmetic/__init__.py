@@ -1,0 +1,1 @@
+"""How a machine computes: its class, which decides how it rounds."""
