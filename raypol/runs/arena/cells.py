@@ -2,8 +2,7 @@
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -262,9 +261,3 @@ def _middle(trials: Sequence[JudgedTrial]) -> JudgedTrial:
     """The trial of median cost; of those without a cost the first."""
     known = sorted((one for one in trials if not math.isnan(one.cost)), key=lambda one: one.cost)
     return known[len(known) // 2] if known else trials[0]
-
-
-def failure_lines(rows: Sequence[TrialRow]) -> Iterator[tuple[str, int]]:
-    """First lines of the messages of failed trials, each with how often."""
-    lines = Counter(row.message.partition("\n")[0] for row in rows if row.status == "error")
-    yield from lines.most_common()

@@ -57,7 +57,18 @@ class ArenaRows:
 
 
 def read_arenas(results: Location) -> list[ArenaRows]:
-    """The arenas of a results folder, by name."""
+    """The arenas of a results folder, by name.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = _arenas(results)
+    if not found:
+        raise InputError(f"{results} has no arena: expected what `raypol arena` or `raypol arena-merge` wrote")
+    return found
+
+
+def _arenas(results: Location) -> list[ArenaRows]:
     cells = read_cells(results)
     trials, verdicts, policies = read_trials(results), read_verdicts(results), _policies(results)
     found = []
@@ -91,13 +102,10 @@ def merge_arenas(into: Location, sources: Sequence[Location]) -> list[str]:
         InputError: rows of another version, of unknown attacks, without grants, that do not fit together, or that contradict
             those that are there.
     """
-    there = {arena.sweep_id: arena for arena in read_arenas(into)} if into.exists() else {}
+    there = {arena.sweep_id: arena for arena in _arenas(into)} if into.exists() else {}
     taken: dict[str, ArenaRows] = {}
     for source in sources:
-        found = read_arenas(source)
-        if not found:
-            raise InputError(f"{source} has no arena: expected what `raypol arena` or `raypol arena-merge` wrote")
-        for arena in found:
+        for arena in read_arenas(source):
             check_arena(arena, str(source))
             before = taken.get(arena.sweep_id) or there.get(arena.sweep_id)
             if before is not None and not _goes_on(before, arena, str(source)):

@@ -1,7 +1,7 @@
 """The axes that an adaptive search varies, as Optuna's parameters and back."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -123,9 +123,3 @@ def _is_number(value: object) -> bool:
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any value of an axis
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-
-
-def point_text(point: Mapping[str, Any], order: Sequence[str] = ()) -> str:
-    """A point in words, axes in this order, others after them."""
-    axes = [axis for axis in order if axis in point] + [axis for axis in point if axis not in order]
-    return ", ".join(f"{axis} {_text(point[axis])}" for axis in axes)

@@ -12,7 +12,7 @@ import pytest
 from raypol.core.attacks import PRESETS
 from raypol.core.distances import METRICS
 from raypol.runs.arena import cells as module
-from raypol.runs.arena.cells import cells_of, claims_of, failure_lines, interval_of
+from raypol.runs.arena.cells import cells_of, claims_of, interval_of
 from raypol.runs.sweeps.adaptive import AdaptiveSearches, JudgedTrial
 from raypol.runs.trials.study import Trial
 from raypol.store.location import open_location
@@ -256,9 +256,3 @@ def test_what_is_claimed(changes: dict[str, Any], claims: str) -> None:
 def test_claims_are_of_attacks_that_there_are() -> None:
     known = {type(config).__module__.rpartition(".")[2] for config in PRESETS.values()}
     assert {*module._LIARS, *module._OTHER, module.UNTRAINED} <= known
-
-
-def test_failures_are_counted_by_their_first_line() -> None:
-    _, rows, _ = made_arena()
-    found = dict(failure_lines([row for row in rows if not row.is_honest]))
-    assert found == {"no infinitesimal": 3, "no null": 3, "no searched": 1, "no declared": 1}

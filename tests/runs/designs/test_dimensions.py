@@ -15,7 +15,7 @@ from raypol.runs.arena.contenders import Lengths, contenders
 from raypol.runs.arena.own_proof import lengths_of
 from raypol.runs.arena.tasks import TASKS
 from raypol.runs.designs.design import SizeName
-from raypol.runs.designs.dimensions import Dimension, dimension_of, dimensions_of, ends_of, point_text
+from raypol.runs.designs.dimensions import Dimension, dimension_of, dimensions_of, ends_of
 from raypol.runs.designs.points import check_space, trial_at
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 
@@ -162,11 +162,10 @@ def test_a_value_that_an_axis_does_not_have_is_refused(values: Any, value: Any) 
         dimension_of("x", values).parameter(value)
 
 
-def test_dimensions_and_points_in_words() -> None:
+def test_dimensions_in_words() -> None:
     assert str(dimension_of("x", tune.qlograndint(30, 200, 10))) == "30..200 by 10, log"
     assert str(dimension_of("x", tune.choice(["a", 1, {"b": 2}]))) == 'a, 1, {"b": 2}'
     assert str(Dimension("x", low=0.5, high=2.0)) == "0.5..2"
-    assert point_text({"b": 1, "a": "word", "c": {"x": 1}}, ["a"]) == 'a word, b 1, c {"x": 1}'
 
 
 # --- the arena's own axes --------------------------------------------------------------------------------------------

@@ -63,7 +63,6 @@ class ArenaCommand(AdaptiveSweepCommand):
         for arm in self.arms:
             if arm not in design.arms:
                 reject_choice("arm", arm, list(design.arms))
-        kept = (
-            {*self.arms, *CONTROLS} if self.arms else set(design.arms)
-        )  # every sweep has the controls, and these fit it
+        # Every sweep has the controls, and these fit it.
+        kept = {*self.arms, *CONTROLS} if self.arms else set(design.arms)
         return replace(design, arms={name: arm for name, arm in design.arms.items() if name in kept})

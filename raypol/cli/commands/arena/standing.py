@@ -105,7 +105,7 @@ class ArenaPageCommand:
 
     def run(self) -> int:
         """Run it."""
-        board = board_of([cell for arena in standing_rows(open_results_folder(self.standing)) for cell in arena.cells])
+        board = board_of([cell for arena in read_arenas(open_results_folder(self.standing)) for cell in arena.cells])
         write_page(open_location(self.out), arena_html(board))
         if self.markdown:
             write_page(open_location(self.markdown), arena_markdown(board))
@@ -125,15 +125,3 @@ def _one_of(arenas: Sequence[ArenaRows], name: str, where: str) -> ArenaRows:
     if wanted not in names:
         raise InputError(f"{where} has no arena {wanted!r}; possible: {', '.join(names) or 'none'}")
     return arenas[names.index(wanted)]
-
-
-def standing_rows(standing: Location) -> list[ArenaRows]:
-    """The arenas of a folder.
-
-    Raises:
-        InputError: there are none.
-    """
-    found = read_arenas(standing)
-    if not found:
-        raise InputError(f"{standing} has no arena: expected what `raypol arena` or `raypol arena-merge` wrote")
-    return found
