@@ -8,7 +8,6 @@ from raypol.core.hashing import DIGEST_BYTES
 from raypol.core.proof import Recipe
 
 S = TypeVar("S")
-S_co = TypeVar("S_co", covariant=True)
 Side = Literal["a", "b"]
 SIDES: Final[tuple[Side, ...]] = ("a", "b")
 Move = Literal["commit", "checkpoint", "steps", "step", "state"]
@@ -93,7 +92,7 @@ class Delivered(Generic[S]):
 Answer = Claim | Pledge | Opening | Delivered[S]
 
 
-class Disputant(Protocol[S_co]):
+class Disputant(Protocol[S]):
     """A party of a dispute."""
 
     def claim(self) -> Claim:
@@ -108,7 +107,7 @@ class Disputant(Protocol[S_co]):
     def step(self, index: int) -> Opening:
         """Show the state after `index` steps of the interval last committed to."""
 
-    def state(self, step: int) -> Delivered[S_co]:
+    def state(self, step: int) -> Delivered[S]:
         """Deliver the whole state before a step of that interval."""
 
 

@@ -3,16 +3,18 @@
     lo = 0, hi = T/k:  while hi - lo > 1:  m = (lo + hi) // 2;  both open leaf m;  agreed ? lo = m : hi = m
     the same among the k steps of interval lo,  then  W_{t+1} = U(W_t; b_t)  from the agreed W_t
 
-After ceil(log2(T/k)) + ceil(log2 k) openings both agree on W_t, and on W_{t+1} they do not (Verde, arXiv:2502.19405, and optimistic
-training, arXiv:2403.09603, bisect further, to an operator). W_0 and the batch b_t follow from the declared recipe, and no party is
-asked for them. Whoever answers honestly is never found to lie, whatever the other says, if the referee's arithmetic repeats its bits.
+After ceil(log2(T/k)) + ceil(log2 k) openings both agree on W_t, and on W_{t+1} they do not (Verde, arXiv:2502.19405, and
+optimistic training, arXiv:2403.09603, bisect further, to an operator). W_0 and the batch b_t follow from the declared recipe;
+no party is asked for them. Whoever answers honestly is never found to lie, whatever the other says, if the referee's
+arithmetic repeats its bits.
 
-What it finds is a place where the parties part. If one of them lies, that is a lie of its own, and the first one if all that follows
-from it differs as well; of what lies before it is only known that both claim it.
+What is found is a place where the parties part: a lie of one of them, the first one if all that follows from it differs as well.
+Of what lies before it is known only that both claim it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Final, Generic, Literal, Protocol
 
 from raypol.core.dispute.merkle import Opening, is_bound
@@ -86,9 +88,7 @@ Ask = Callable[[Question], Mapping[Side, Answer[S] | Fault]]
 """Puts a question to the parties that it names; what comes back is of the kind that was asked for, or says what is wrong."""
 
 
-def settle(
-    ask: Ask[S], begin: Callable[[Recipe], Computation[S]], *, declared: Recipe | None = None
-) -> DisputeVerdict:
+def settle(ask: Ask[S], begin: Callable[[Recipe], Computation[S]], *, declared: Recipe | None = None) -> DisputeVerdict:
     """Settle a dispute.
 
     Args:
@@ -110,8 +110,22 @@ def differing_field(one: Recipe, other: Recipe) -> str:
     Device and threads make a difference where the precision's bits depend on them.
     """
     free = _ARITHMETIC if one.precision == other.precision and one.precision in _REPEATS_EVERYWHERE else ()
+    first, second = json.loads(one.canonical()), json.loads(other.canonical())  # where 1, 1.0 and true differ
     names = [field.name for field in fields(Recipe) if field.name not in free]
-    return next((name for name in names if getattr(one, name) != getattr(other, name)), "")
+    return next((name for name in names if json.dumps(first.get(name)) != json.dumps(second.get(name))), "")
+
+
+def with_faults(verdict: DisputeVerdict, later: Sequence[Fault]) -> DisputeVerdict:
+    """The verdict after more was found."""
+    faults = (*verdict.faults, *later)
+    return replace(verdict, faults=faults, outcome=_outcome(faults))
+
+
+def _outcome(faults: Sequence[Fault]) -> DisputeOutcome:
+    lost = {fault.side for fault in faults if fault.kind != "other bits"}
+    if not lost:
+        return "undecided" if faults else "agreed"
+    return "both lied" if len(lost) > 1 else "a lied" if "a" in lost else "b lied"
 
 
 class _Case(Generic[S]):
@@ -142,11 +156,9 @@ class _Case(Generic[S]):
         self.faults.append(Fault(side, kind, detail))
 
     def verdict(self, *, agreed: bool) -> DisputeVerdict:
-        lost = sorted({fault.side for fault in self.faults if fault.kind != "other bits"})
-        outcomes: dict[tuple[Side, ...], DisputeOutcome] = {("a",): "a lied", ("b",): "b lied", ("a", "b"): "both lied"}
-        assert agreed or self.faults
+        assert agreed != bool(self.faults)
         return DisputeVerdict(
-            outcome="agreed" if agreed else outcomes.get(tuple(lost), "undecided"),
+            outcome=_outcome(self.faults),
             faults=tuple(self.faults),
             interval=self.interval,
             step=self.step,
@@ -207,9 +219,7 @@ def _recipe(case: _Case[S], claims: Mapping[Side, Claim], declared: Recipe | Non
     return declared or one
 
 
-def _check_pledges(
-    case: _Case[S], pledges: Mapping[Side, Pledge], purpose: str, count: int, what: str
-) -> None:
+def _check_pledges(case: _Case[S], pledges: Mapping[Side, Pledge], purpose: str, count: int, what: str) -> None:
     for side, pledge in pledges.items():
         if pledge.count != count:
             case.blame(side, "other count", f"it commits to {pledge.count} {what}, expected {count}")
@@ -293,5 +303,7 @@ def _agreed_state(case: _Case[S], computation: Computation[S], step: int, agreed
             if computation.digest(answer.state) == agreed:
                 state: S = answer.state
                 return state
-            case.blame(side, "wrong state", f"the state that it delivers for step {step} is not the one that was agreed on")
+            case.blame(
+                side, "wrong state", f"the state that it delivers for step {step} is not the one that was agreed on"
+            )
     return None

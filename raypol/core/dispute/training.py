@@ -1,6 +1,7 @@
 """The declared training, one step at a time: what the referee computes, and what an honest party answers from its proof."""
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -117,6 +118,8 @@ class DeclaredTraining:
         self._trainer = Trainer(recipe, dataset, device)
         self.layout = StateLayout(self._trainer)
         self._initial = initial_checkpoint(recipe, dataset)
+        self.step_s = 0.0
+        """Seconds that the latest `digest_after` took."""
 
     def first(self) -> Checkpoint:
         """W_0, drawn from the recipe's seed."""
@@ -128,12 +131,15 @@ class DeclaredTraining:
 
     def digest_after(self, state: Checkpoint, step: int) -> bytes | None:
         """Make one step; see `Computation`."""
-        if self.layout.problem(state):
-            return None
+        began = time.perf_counter()
         try:
+            if self.layout.problem(state):
+                return None
             return next(state_digest(reached) for reached in self.follow(state, step, step + 1))
         except UpdateError:  # a state that no training has, and both agreed on
             return None
+        finally:
+            self.step_s = time.perf_counter() - began
 
     def follow(self, state: Checkpoint, start: int, stop: int) -> Iterator[Checkpoint]:
         """The states after steps start, ..., stop - 1, from the state before them."""
@@ -202,9 +208,8 @@ class ProofParty:
         """See Disputant."""
         if self._interval is None or not self._interval.start <= step < self._interval.stop:
             raise InputError(f"the state at step {step} was asked for before its interval")
-        state = self._start(self._interval)
-        for state in self._training.follow(state, self._interval.start, step):  # noqa: B007 - the last one counts
-            pass
+        start = self._start(self._interval)
+        *_, state = start, *self._training.follow(start, self._interval.start, step)
         return Delivered(state, sum(tensor.nbytes for tensor in state.tensors().values()))
 
     def _start(self, interval: Interval) -> Checkpoint:

@@ -7,31 +7,43 @@ DIR/verdict.json        at the end
 A party writes below its own name alone; access rights of the storage must see to that. A file appears whole, and stays as it is.
 """
 
+import errno
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import pyarrow as pa
+from pydantic import Field
 
-from raypol.core.dispute.moves import Answer, Claim, Delivered, Fault, FaultKind, Opening, Pledge, Question, Side
+from raypol.core.dispute.moves import SIDES, Answer, Delivered, Fault, FaultKind, Question, Side
 from raypol.core.dispute.training import StateLayout, state_pieces
-from raypol.core.errors import InputError, first_line
+from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint
-from raypol.store.disputes.messages import MAX_MESSAGE_BYTES, StateNote, answer_text, parse_answer, parse_question, question_text
-from raypol.store.location import Location, atomic_output, leads_out
+from raypol.store.disputes.messages import (
+    MAX_MESSAGE_BYTES,
+    StateNote,
+    answer_text,
+    parse_answer,
+    parse_question,
+    question_text,
+)
+from raypol.store.location import Location, atomic_output, leads_out, may_pass, reason_of
 
 VERDICT_NAME: Final = "verdict.json"
+READ: Final = "referee/read"
+"""Folder of answers as the referee read them, where they were changed later."""
 _MAX_DETAIL: Final = 300
+FileName = Annotated[str, Field(pattern="^[ab]/[0-9]{4,6}[.](json|state)$")]
 
 
 @dataclass(frozen=True, slots=True)
 class FileNote:
     """A file of a party as it was read."""
 
-    name: str
+    name: FileName
     """In the folder: a/0001.json."""
-    size: int
+    size: Annotated[int, Field(ge=0)]
     sha256: str
     """Hex; empty of a file that is too large to be read."""
 
@@ -42,6 +54,8 @@ class Received:
 
     answer: Answer[Checkpoint] | Fault
     notes: tuple[FileNote, ...] = ()
+    contents: tuple[bytes, ...] = ()
+    """Of each of them; empty of one that is too large to be read."""
 
 
 def question_name(number: int) -> str:
@@ -104,20 +118,20 @@ def read_answer(
     try:
         answer = parse_answer(question.move, text, name)
         if not isinstance(answer, StateNote):
-            return Received(answer, (note,))
+            return Received(answer, (note,), (text,))
         assert layout is not None
         size = layout.num_bytes(answer.optimizer)
     except InputError as err:
-        return Received(_fault(side, "malformed", str(err)), (note,))
+        return Received(_fault(side, "malformed", str(err)), (note,), (text,))
     part = _read_part(folder, side, state_name(side, number), size)
     if isinstance(part, Received):
-        return Received(part.answer, (note, *part.notes))
+        return Received(part.answer, (note, *part.notes), (text, *part.contents))
     raw, raw_note = part
     try:
         state = layout.unpack(question.index, answer.optimizer, raw)
     except InputError as err:
-        return Received(_fault(side, "malformed", f"{raw_note.name}: {err}"), (note, raw_note))
-    return Received(Delivered(state, len(raw)), (note, raw_note))
+        return Received(_fault(side, "malformed", f"{raw_note.name}: {err}"), (note, raw_note), (text, raw))
+    return Received(Delivered(state, len(raw)), (note, raw_note), (text, raw))
 
 
 def changed_since(folder: Location, note: FileNote) -> bool:
@@ -127,7 +141,9 @@ def changed_since(folder: Location, note: FileNote) -> bool:
         if place.size() != note.size or leads_out(place, folder):
             return True
         return bool(note.sha256) and _sha256(place, note.size) != note.sha256
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException) as err:
+        if may_pass(err):
+            raise
         return True
 
 
@@ -135,7 +151,8 @@ def read_bounded(folder: Location, name: str, most: int) -> bytes:
     """The content of a file in the folder.
 
     Raises:
-        InputError: there is none, it is larger, or it leads out of the folder.
+        InputError: there is none, it is larger, it leads out of the folder, or nobody may read it.
+        OSError: the storage is away.
     """
     place = folder / name
     try:
@@ -149,7 +166,9 @@ def read_bounded(folder: Location, name: str, most: int) -> bytes:
         with place.filesystem.open_input_stream(place.path) as stream:
             return bytes(stream.read(size))  # no more: a link may lead to what has no end
     except (OSError, pa.ArrowException) as err:
-        raise InputError(f"{place}: cannot be read ({first_line(err)})") from err
+        if may_pass(err) and getattr(err, "errno", None) != errno.ELOOP:
+            raise
+        raise InputError(f"{place}: cannot be read ({reason_of(err)})") from err
 
 
 def is_there(folder: Location, name: str) -> bool:
@@ -174,7 +193,9 @@ def _read_part(folder: Location, side: Side, name: str, most: int) -> tuple[byte
     size = (folder / name).size()
     if size > most:
         note = FileNote(name, size, "")
-        return Received(_fault(side, "oversized", f"{name} has {size:,} bytes, expected at most {most:,}"), (note,))
+        return Received(
+            _fault(side, "oversized", f"{name} has {size:,} bytes, expected at most {most:,}"), (note,), (b"",)
+        )
     try:
         text = read_bounded(folder, name, most)
     except InputError as err:
@@ -193,6 +214,14 @@ def _sha256(place: Location, size: int) -> str:
             digest.update(part)
             size -= len(part)
     return digest.hexdigest()
+
+
+def keep_read(folder: Location, note: FileNote, content: bytes) -> None:
+    """Keep a file as it was read, because it was changed since."""
+    copies = folder / READ
+    for side in SIDES:
+        (copies / side).make_folder()
+    _write(copies, note.name, (content,))
 
 
 def _write(folder: Location, name: str, pieces: Iterable[bytes | memoryview]) -> None:

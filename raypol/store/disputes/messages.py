@@ -1,4 +1,4 @@
-"""Questions and answers as JSON. Whoever wrote them may be hostile: sizes are bounded before a byte is read, fields checked one by one.
+"""Questions and answers as JSON. Any of them may be hostile: its size is bounded before a byte is read, its fields are checked.
 
 A file holds one message; its name says whose it is, and to which question.
 """

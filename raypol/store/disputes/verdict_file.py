@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -13,14 +13,14 @@ from raypol.core.dispute.referee import DisputeVerdict
 from raypol.core.errors import InputError, in_short
 from raypol.core.precision import Precision
 from raypol.core.proof import Recipe
-from raypol.store.disputes.folder import VERDICT_NAME, FileNote, read_bounded
+from raypol.store.disputes.folder import VERDICT_NAME, FileName, FileNote, read_bounded
 from raypol.store.disputes.messages import DISPUTE_FORMAT, DISPUTE_VERSION, MAX_MESSAGE_BYTES
 from raypol.store.location import Location, atomic_output
 from raypol.store.policies import problem_of
 
-_MAX_FILES: Final = 400
-"""Two parties, two commitments, at most 54 leaves and a state."""
-_NAME: Final = "^[ab]/[0-9]{4,6}[.](json|state)$"
+MAX_QUESTIONS: Final = 100
+"""Two commitments, at most 54 leaves, and the state, which both may be asked for."""
+_MAX_FILES: Final = 4 * MAX_QUESTIONS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,9 @@ class RefereeFacts:
     threads: int = 0
     seconds: float = 0.0
     """Of the referee's own work: preparing the model, W_0 and the one step; waiting is not in it."""
-    environment: Mapping[str, str] = Field(default_factory=dict)
+    step_s: float = 0.0
+    """Of these, for the one step."""
+    environment: Mapping[str, str] = field(default_factory=dict)
     """Versions and the device's model."""
 
 
@@ -47,12 +49,12 @@ class DisputeFile:
     """The training that the referee was told to settle about, if any."""
     patience_s: float
     """Seconds within which an answer had to be there."""
-    questions: Annotated[int, Field(ge=0, le=_MAX_FILES)]
+    questions: Annotated[int, Field(ge=0, le=MAX_QUESTIONS)]
     """How many were asked."""
     files: Annotated[tuple[FileNote, ...], Field(max_length=_MAX_FILES)]
     """What the parties wrote, as it was read."""
-    changed: Annotated[tuple[str, ...], Field(max_length=_MAX_FILES)] = ()
-    """Of these, the ones that were something else at the end."""
+    changed: Annotated[tuple[FileName, ...], Field(max_length=_MAX_FILES)] = ()
+    """Of these, the ones that were something else at the end; the referee keeps what it read in referee/read/."""
     file_bytes: int
     """Of all questions, answers and the state, as files."""
 
@@ -105,13 +107,13 @@ def parse_dispute(text: bytes, where: str) -> DisputeFile:
 
 def verdict_differences(before: DisputeVerdict, now: DisputeVerdict) -> Iterator[str]:
     """What two verdicts on one dispute say differently, in words."""
-    for field in fields(DisputeVerdict):
-        old, new = getattr(before, field.name), getattr(now, field.name)
-        if field.name == "faults":
+    for name in (one.name for one in fields(DisputeVerdict)):
+        old, new = getattr(before, name), getattr(now, name)
+        if name == "faults":
             yield from (f"then, not now: {_words(fault)}" for fault in old if fault not in new)
             yield from (f"now, not then: {_words(fault)}" for fault in new if fault not in old)
         elif old != new:
-            yield f"{field.name}: {in_short(old)} then, {in_short(new)} now"
+            yield f"{name}: {in_short(old)} then, {in_short(new)} now"
 
 
 def _words(fault: Fault) -> str:
