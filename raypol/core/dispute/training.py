@@ -158,12 +158,16 @@ class ProofParty:
     def __init__(
         self,
         proof: ProofSource,
-        dataset: Dataset,
-        device: torch.device | str = "cpu",
+        training: DeclaredTraining,
         *,
         on_progress: Progress = no_progress,
     ) -> None:
         """Read the proof's checkpoints.
+
+        Args:
+            proof: the party's.
+            training: what the proof's recipe declares.
+            on_progress: called as checkpoints are read.
 
         Raises:
             InputError: its states do not follow from a recipe alone: own points, or tensors that the model does not have.
@@ -175,7 +179,7 @@ class ProofParty:
             )
         self.repeats: bool | None = None
         """Whether this machine gives the recorded bits, as far as it was tried."""
-        self._proof, self._training = proof, DeclaredTraining(proof.recipe, dataset, device)
+        self._proof, self._training = proof, training
         self._tree = MerkleTree(CHECKPOINTS, list(self._digests(on_progress)))
         self._interval: Interval | None = None
         self._steps: MerkleTree | None = None

@@ -1,14 +1,12 @@
 """A party of a dispute over a folder: answers the referee's questions until the verdict is there."""
 
-import torch
-
 from raypol.core.dispute.moves import Disputant, Side, answer_of
 from raypol.core.dispute.training import ProofParty
 from raypol.core.errors import InputError
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Checkpoint
 from raypol.runs.disputes.arithmetic import Bench
-from raypol.runs.disputes.referee import check_patience, wait_until
+from raypol.runs.disputes.referee import begin_training, check_patience, wait_until
 from raypol.store.disputes.folder import (
     VERDICT_NAME,
     answer_name,
@@ -30,9 +28,8 @@ def party_of(proof: Location, bench: Bench, *, on_progress: Progress = no_progre
         InputError: the folder is not a readable proof, has own points, or cannot be replayed here.
     """
     source = ParquetProof(proof)
-    device, threads = bench.place(source.recipe)
-    torch.set_num_threads(threads)
-    return ProofParty(source, bench.data(source.recipe), device, on_progress=on_progress)
+    training, _ = begin_training(bench, source.recipe)
+    return ProofParty(source, training, on_progress=on_progress)
 
 
 def serve_party(

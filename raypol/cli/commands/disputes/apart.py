@@ -32,7 +32,7 @@ class DisputePartyCommand(DisputeOptions):
 
     proof_dir: ProofDir
     exchange: Exchange
-    side: Annotated[Side, tyro.conf.arg(name="as", help="Which party.")]
+    side: Annotated[Side, tyro.conf.arg(help="Which party to be.")]
     patience: float = 3600.0
     """Seconds within which the next question must be there."""
 

@@ -105,7 +105,7 @@ class DisputeCommand(DisputeOptions):
         try:
             for side, proof in proofs.items():
                 said[side] = TemporaryFile()  # noqa: SIM115 - closed below, after the process
-                words = [*_PROGRAM, "dispute-party", proof.address, "--exchange", exchange.address, "--as", side]
+                words = [*_PROGRAM, "dispute-party", proof.address, "--exchange", exchange.address, "--side", side]
                 words += ["--patience", str(self.patience + _STARTING_S), *self._shared()]
                 parties[side] = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=said[side])  # noqa: S603
             yield parties
