@@ -13,6 +13,7 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.dispute.training import DeclaredTraining
 from raypol.core.errors import InputError, check_whole
+from raypol.core.precision import usable_device
 from raypol.core.proof import Recipe
 from raypol.runs.trials.environment import versions
 from raypol.runs.trials.verify import allow_names, check_names
@@ -44,13 +45,19 @@ class Bench:
         return source.load()
 
     def place(self, recipe: Recipe) -> tuple[str, int]:
-        """Torch's name of the device, and the number of threads."""
+        """Torch's name of the device, and the number of threads.
+
+        Raises:
+            InputError: this machine has no such device.
+        """
         if self.device:
             request = parse_device(self.device)
+            usable_device(request.torch_device)
             return request.torch_device, request.threads
         if recipe.device not in ("cpu", "cuda"):
             raise InputError("the recipe declares no device to compute on; give --device (cpu, cpu:2, gpu)")
         check_whole("threads of the recipe", recipe.threads, 1, _MOST_THREADS)
+        usable_device(recipe.device)
         return recipe.device, recipe.threads
 
     def training(self, recipe: Recipe) -> DeclaredTraining:

@@ -81,10 +81,11 @@ class _Repeated:
 
     def _answer(self, side: Side, question: Question) -> Answer[Checkpoint] | Fault:
         name = answer_name(side, self.number)
-        fault = no_answer(side, self.number, question, self._then.patience_s)
+        fault = no_answer(side, self.number, question)
         if name not in self._notes and fault in self._then.verdict.faults:
             late = " (it is there now)" if is_there(self._folder, name) else ""
-            self.on_trust.append(f"{side}: {fault.detail}{late}")
+            waited = f" within {self._then.patience_s:g} s{late}"
+            self.on_trust.append(f"{side}: no answer {fault.detail}{waited}")
             return fault
         stem = name.removesuffix(".json")
         was_changed = any(changed.startswith(f"{stem}.") for changed in self._then.changed)

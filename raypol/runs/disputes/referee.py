@@ -87,10 +87,9 @@ def wait_until(is_so: Callable[[], bool], patience_s: float) -> bool:
         return False
 
 
-def no_answer(side: Side, number: int, question: Question, patience_s: float) -> Fault:
+def no_answer(side: Side, number: int, question: Question) -> Fault:
     """The fault of a party that did not answer."""
-    what = f"question {number} ({question.move} {question.index})"
-    return Fault(side, "no answer", f"no answer to {what} within {patience_s:g} s")
+    return Fault(side, "no answer", f"to question {number} ({question.move} {question.index})")
 
 
 def changed_fault(name: str) -> Fault:
@@ -130,19 +129,19 @@ class _Referee:
         storage_retries(write_question, self._folder, number, question)
         self._on_progress(f"question {number}: {question.move} {question.index}", 0, 0)
         began = time.perf_counter()
-        there = set[Side]()
-
-        def is_complete() -> bool:
-            there.update(s for s in question.sides if storage_retries(is_there, self._folder, answer_name(s, number)))
-            return all(side in there or self._is_gone(side) for side in question.sides)
-
-        wait_until(is_complete, self._patience_s)
+        wait_until(
+            lambda: all(self._has_answered(side, number) or self._is_gone(side) for side in question.sides),
+            self._patience_s,
+        )
         self.waited_s += time.perf_counter() - began
-        return {side: self._read(side, number, question, side in there) for side in question.sides}
+        return {side: self._read(side, number, question) for side in question.sides}
 
-    def _read(self, side: Side, number: int, question: Question, is_here: bool) -> Answer[Checkpoint] | Fault:
-        if not is_here:
-            return no_answer(side, number, question, self._patience_s)
+    def _has_answered(self, side: Side, number: int) -> bool:
+        return storage_retries(is_there, self._folder, answer_name(side, number))
+
+    def _read(self, side: Side, number: int, question: Question) -> Answer[Checkpoint] | Fault:
+        if not self._has_answered(side, number):
+            return no_answer(side, number, question)
         layout = self._training.layout if self._training else None
         received = storage_retries(read_answer, self._folder, side, number, question, layout)
         self._received.append(received)

@@ -326,7 +326,8 @@ def test_a_state_that_nobody_has_names_both() -> None:
 
 def test_other_trainings_are_no_dispute_of_computation() -> None:
     one = ListParty(recipe_of(12, 3), chain(12))
-    for name, value in (("seed", 5), ("batch_size", 2), ("threads", 2), ("device", "cuda"), ("given", {"w": "0"})):
+    changes: dict[str, Any] = {"seed": 5, "batch_size": 2, "threads": 2, "device": "cuda", "given": {"w": "0"}}
+    for name, value in changes.items():
         other = ListParty(replace(one.recipe, **{name: value}), chain(12, [2]))
         assert differing_field(one.recipe, other.recipe) == name
         with pytest.raises(InputError, match=f"not a dispute of computation: the recipes differ in {name}"):

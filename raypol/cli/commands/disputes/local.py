@@ -78,7 +78,7 @@ class DisputeCommand(DisputeOptions):
                     f"proof {side} has {manifest.points.count} own points: the data order that its recipe declares does "
                     "not give them, so that it is no party of a dispute"
                 )
-        self.bench().data(first.recipe)  # what a party would refuse is said here
+        self.bench().data(first.recipe), self.bench().place(first.recipe)  # what a party would refuse is said here
         default = f"results/disputes/{first.root[:12]}-{second.root[:12]}"
         exchange = open_location(self.exchange or default)
         with self._parties(proofs, exchange) as parties, progress(ERR) as update:
