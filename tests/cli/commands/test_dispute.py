@@ -103,7 +103,7 @@ def test_what_is_no_dispute_is_said_before_anything_is_started(
         ((honest, honest, "--patience", "0", *ALLOW), "expected --patience"),
         ((honest, honest, "--patience", "nan", *ALLOW), "expected --patience"),
         ((tmp_path / "proofs" / "own", tmp_path / "proofs" / "own", *ALLOW), "own points"),
-        ((honest, honest, "--device", "abacus", *ALLOW), "abacus"),
+        ((honest, honest, "--device", "cpu:0", *ALLOW), "whole number of CPU cores"),
     ):
         assert run("dispute", *words, "--exchange", exchange) == 2
         assert message in capfd.readouterr().err
