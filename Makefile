@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz zoo overhead bench frontier arena arena-check paper-bench docs generate clean
+.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz zoo overhead bench frontier arena arena-check dispute paper-bench docs generate clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -84,7 +84,7 @@ chaos: .venv/.ready  ## a sweep while actors, workers, nodes and its driver are 
 # Findings are files in tests/cases/fuzz, which `make test` replays.
 FUZZ_SECONDS ?= 60
 FUZZ ?=
-fuzz: .venv/.fuzz-ready  ## readers of hostile files, coverage-guided, a minute each (12 minutes); FUZZ_SECONDS=600 FUZZ="pickle rows"
+fuzz: .venv/.fuzz-ready  ## readers of hostile files, coverage-guided, a minute each (16 minutes); FUZZ_SECONDS=600 FUZZ="pickle rows"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
 
 zoo: .venv/.ready  ## bad proofs by the hundred, each judged by every policy: none accepted, unhandled, slow or large (8 minutes)
@@ -104,6 +104,9 @@ arena: .venv/.ready  ## every attack against every verifier, small, into results
 
 arena-check: .venv/.ready  ## a random tenth of the standing results on digits, run again and compared (10 minutes)
 	$(BIN)/raypol arena check docs/arena --arena arena-standard --results results/arena-check
+
+dispute: .venv/.ready  ## disputes between two proofs of one training, a table of who lied, rounds, bytes, seconds (2 to 3 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.dispute
 
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
 	$(BIN)/python -m benchmarks.paper_scale

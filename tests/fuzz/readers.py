@@ -8,19 +8,28 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 
 from raypol import prove
 from raypol.core.attacks import find_attack
 from raypol.core.datasets.dataset import Dataset
+from raypol.core.dispute.moves import Fault, Move, Question, Side
+from raypol.core.dispute.training import DeclaredTraining, ProofParty, StateLayout
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
 from raypol.core.proof import Cost
 from raypol.core.training.trainer import Trainer, state_template
+from raypol.runs.disputes.arithmetic import Bench
+from raypol.runs.disputes.party import serve_party
+from raypol.runs.disputes.referee import referee_dispute
+from raypol.store.disputes.folder import read_answer
+from raypol.store.disputes.messages import StateNote, answer_text, parse_question
+from raypol.store.disputes.verdict_file import parse_dispute
 from raypol.store.location import open_location
 from raypol.store.proofs.format import Manifest
 from raypol.store.proofs.reader import ParquetProof, read_manifest
@@ -31,8 +40,9 @@ from raypol.store.published.torch_files import read_torch_file
 from raypol.store.results.files import read_file
 from raypol.store.results.rows import TrialRow
 from tests import published_code
+from tests.disputants import lying_party
 from tests.rows import write_rows
-from tests.scenes import SHORT, forge, small_recipe, tiny
+from tests.scenes import SHORT, TINY, forge, small_recipe, tiny
 
 MOST_SECONDS: Final = 2.0
 MOST_BYTES: Final = 10**9
@@ -64,7 +74,13 @@ class Scene:
             "torch": self._read_checkpoint,
             "pickle": self._read_pickle,
             "npy": self._read_indices,
+            "question": lambda data: parse_question(data, "x"),
+            "answer": self._read_answer,
+            "state": self._read_state,
+            "verdict": lambda data: parse_dispute(data, "x"),
         }
+        self._dispute = _settled_dispute(folder / "dispute", self._data)
+        self._layout = StateLayout(Trainer(recipe, self._data))
 
     def seeds(self, reader: str) -> list[bytes]:
         """Honest files for a reader, as long as it has read no other."""
@@ -79,6 +95,10 @@ class Scene:
             "rows": [self._row],
             "torch": [published / "model_step_0", published / "model_step_3"],
             "npy": [published / "indices.npy"],
+            "question": sorted(self._dispute.glob("referee/*.json")),
+            "answer": sorted(self._dispute.glob("a/*.json")),
+            "state": sorted(self._dispute.glob("a/*.state")),
+            "verdict": [self._dispute / "verdict.json"],
         }
         return [path.read_bytes() for path in files[reader]]
 
@@ -112,6 +132,26 @@ class Scene:
         (self._published / "indices.npy").write_bytes(data)
         open_published(self._published, len(self._data)).rows(0, 7)
 
+    def _read_answer(self, data: bytes) -> None:
+        """As the answer to every kind of question; what is wrong with it must be a fault of the party's."""
+        (self._dispute / "b" / "0001.json").write_bytes(data)
+        (self._dispute / "b" / "0001.state").write_bytes(self.seeds("state")[0])
+        refused = 0
+        for move in get_args(Move):
+            received = read_answer(open_location(self._dispute), "b", 1, Question(move, 0), self._layout)
+            refused += isinstance(received.answer, Fault)
+        if refused == len(get_args(Move)):
+            raise InputError("the answer to no question")
+
+    def _read_state(self, data: bytes) -> None:
+        place = open_location(self._dispute)
+        entries = tuple(sorted(self._kinds))
+        (self._dispute / "b" / "0002.json").write_bytes(answer_text("state", StateNote(optimizer=entries)))
+        (self._dispute / "b" / "0002.state").write_bytes(data)
+        received = read_answer(place, "b", 2, Question("state", 3), self._layout)
+        if isinstance(received.answer, Fault):
+            raise InputError(received.answer.detail)
+
 
 def judge(read: Callable[[bytes], object], data: bytes) -> None:
     """Raise for what is a finding."""
@@ -143,6 +183,21 @@ def _honest_proof(folder: Path, data: Dataset) -> tuple[Path, Manifest]:
     where = folder / "proof"
     shutil.move(folder / "results" / "proofs" / "p", where)
     return where, manifest
+
+
+def _settled_dispute(folder: Path, data: Dataset) -> Path:
+    """The folder of a dispute, as honest participants leave it."""
+    recipe, bench = replace(small_recipe(data, model=_MODEL), dataset=TINY), Bench(model=_MODEL, dataset=TINY)
+    parties: dict[Side, ProofParty] = {
+        "a": ProofParty(prove(recipe, data), DeclaredTraining(recipe, data)),
+        "b": lying_party(recipe, data, 6),
+    }
+    place = open_location(folder)
+    with ThreadPoolExecutor(len(parties)) as pool:
+        for side, party in parties.items():
+            pool.submit(serve_party, party, place, side, patience_s=60.0)
+        referee_dispute(place, bench, patience_s=60.0)
+    return folder
 
 
 def _declared(data: Dataset) -> Declared:

@@ -8,7 +8,20 @@ from raypol.core.errors import InputError
 from tests.fuzz.__main__ import FINDINGS
 from tests.fuzz.readers import Scene, judge
 
-READERS = ("manifest", "batches", "points", "weights", "rows", "torch", "pickle", "npy")
+READERS = (
+    "manifest",
+    "batches",
+    "points",
+    "weights",
+    "rows",
+    "torch",
+    "pickle",
+    "npy",
+    "question",
+    "answer",
+    "state",
+    "verdict",
+)
 
 
 @pytest.fixture(scope="module")

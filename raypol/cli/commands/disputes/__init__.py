@@ -1,0 +1,1 @@
+"""`raypol dispute` and what belongs to it."""

@@ -1,0 +1,1 @@
+"""A dispute as files: what the referee asks, what the parties answer, the one state, and the verdict."""
