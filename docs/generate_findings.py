@@ -26,7 +26,17 @@ from raypol.store.results.rows import TrialRow
 
 FOLDER = Path(__file__).parent
 STANDING = FOLDER / "arena"
-_POLICIES = ("top_q", "published", "random", "strict", "directed", "bound_seed", "own_points", "memorisation", "exact")
+_POLICIES = (
+    "top_q",
+    "published",
+    "random",
+    "strict",
+    "directed",
+    "bound_seed",
+    "own_points",
+    "memorisation",
+    "exact_bits",
+)
 _MOSTLY = 0.5
 """Share of nonces, where a policy draws intervals, from which it is said to accept."""
 PREDICTED: Mapping[str, str] = {
@@ -181,13 +191,13 @@ def _fronts(tasks: Sequence[Task]) -> Iterator[str]:
 def _exact(tasks: Sequence[Task]) -> Iterator[str]:
     yield "\n## What bit-exact replay stops, and what it costs\n"
     for task in tasks:
-        policy = next((one for one in task.verifiers if one.policy.name == "exact"), None)
+        policy = next((one for one in task.verifiers if one.policy.name == "exact_bits"), None)
         if policy is None:
             continue
         passing = [
             (line.arm, cell)
             for line in task.board.lines
-            if line.group != "honest" and (cell := task.cell(line.arm, "exact")) is not None and cell.is_broken
+            if line.group != "honest" and (cell := task.cell(line.arm, "exact_bits")) is not None and cell.is_broken
         ]
         forged = [one for one in passing if one[1].claims in FORGERIES]
         others = (
@@ -196,8 +206,8 @@ def _exact(tasks: Sequence[Task]) -> Iterator[str]:
         honest = policy.honest
         accepted = f"{honest.accepted} of {honest.tried} honest proofs" if honest else "no honest proof"
         yield (
-            f"**{_name(task)}.** `exact` accepts {accepted}, {len(forged)} of {policy.attacks} attacks on W_T, and these claims "
-            f"of another model or of other data: {others}."
+            f"**{_name(task)}.** `exact_bits` accepts {accepted}, {len(forged)} of {policy.attacks} attacks on W_T, and these "
+            f"claims of another model or of other data: {others}."
         )
         if honest is not None and honest.verification is not None:
             yield (
@@ -211,7 +221,7 @@ def _exact(tasks: Sequence[Task]) -> Iterator[str]:
         yield ""
     yield (
         "Proofs and replays ran on one machine class, one thread each. On another class, honest proofs differ in some bits, and "
-        "`exact` says nothing about them."
+        "the verdict of `exact` is *inexact*, which accepts nothing and accuses nobody."
     )
 
 

@@ -11,7 +11,7 @@ from raypol.cli.sweep import run_sweep
 from raypol.core.verification.policies import strict
 from raypol.core.verification.replay import Conditions
 from raypol.runs.arena.standing import check_arena, merge_arenas, read_arenas
-from raypol.runs.arena.verifiers import EXACT, RANDOM
+from raypol.runs.arena.verifiers import EXACT_BITS, RANDOM
 from raypol.runs.designs.design import Arm, Design, Sweep
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.trials.verify import Examination
@@ -32,7 +32,7 @@ DESIGN: Final = Design(
     arms={"null": Arm("null", {"steps": 10}), "infinitesimal": Arm("infinitesimal", {"steps": 10}), "line": LINE},
     space={"seed": tune.grid_search([0])},
     examination=Examination(conditions=Conditions(), unperturbed=False),
-    policies=(RANDOM, EXACT),
+    policies=(RANDOM, EXACT_BITS),
     samples=2,
     more_honest=(2,),
 )
@@ -66,15 +66,15 @@ def test_a_search_from_end_to_end(
     cells = {(cell.arm, cell.policy, cell.mode): cell for cell in read_cells(results)}
     assert len(cells) == 4 * 4 + 4
     for cell in cells.values():
-        if cell.arm == "honest" and cell.policy == "exact":
+        if cell.arm == "honest" and cell.policy == "exact_bits":
             assert (cell.tried, cell.mode) == (2, "declared")
-        if cell.arm != "honest" and cell.policy == "exact":
+        if cell.arm != "honest" and cell.policy == "exact_bits":
             assert cell.accepted == 0
             assert "exact" in cell.rejected_by
         if cell.mode == "adaptive":
             assert (cell.tried, cell.failed, cell.budget) == (3, 0, 2)
     verdicts = read_verdicts(results)
-    bits = [one for one in verdicts if one.policy == "exact" and one.arm == "honest"]
+    bits = [one for one in verdicts if one.policy == "exact_bits" and one.arm == "honest"]
     assert len(bits) == 2
     assert not [one for one in bits if "exact" in one.rejected_by.split(",")], "honest training repeats itself"
     assert {one.nonces for one in verdicts if one.policy == "random"} == {100}

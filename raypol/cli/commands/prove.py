@@ -9,10 +9,13 @@ from raypol.cli.console import ERR, print_facts, print_last
 from raypol.cli.options import DataDir, Debug, RunnerOptions, WrittenResults, describe_proof
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
+from raypol.core.errors import InputError
 from raypol.core.models import build_model
+from raypol.core.proof import Recipe
 from raypol.core.seeds import check_seed, commitment_to
 from raypol.core.training.train_config import TrainConfig
-from raypol.runs.trials.honest_proof import honest_proofs
+from raypol.runs.trials.honest_proof import honest_proofs, proof_at
+from raypol.runs.trials.verify import allow_names, check_names
 from raypol.store.location import writable_folder
 
 
@@ -49,20 +52,39 @@ class CommitCommand:
 class ProveCommand(RunnerOptions):
     """Train honestly and record the proof. Prints the proof's folder last. A proof that is there already is not made again."""
 
+    again: str | None = None
+    """Folder of a proof, yours or another's: train what it declares, bit for bit, as who challenges it in `raypol dispute` does.
+    Of the options of training it takes --data-dir, and --model or --dataset where the proof names one by import path."""
+
     train: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     """The honest training."""
     results: WrittenResults = "results"
 
     def run(self) -> int:
         """Run it."""
+        declared = self._declared()
+        data = self.train.data if declared is None else DataSource(name=declared.dataset, folder=self.train.data_dir)
         with progress(ERR) as update:
-            dataset = self.train.data.load(update)
+            dataset = data.load(update)
+        if declared is not None:
+            check_names(declared, data)
         with self.open_runner() as runner:
             threads = runner.request("prover").threads
-            recipe = self.train.recipe(dataset, device=runner.device("prover"), threads=threads)
+            recipe = declared or self.train.recipe(dataset, device=runner.device("prover"), threads=threads)
             results = writable_folder(self.results)
             with progress(ERR) as update:
-                (proof,) = honest_proofs(runner, results, [recipe], self.train.data, on_progress=update)
+                (proof,) = honest_proofs(runner, results, [recipe], data, on_progress=update)
         describe_proof(proof.manifest, reused=proof.reused)
         print_last(str(proof.folder))
         return 0
+
+    def _declared(self) -> Recipe | None:
+        """The recipe to train again, if there is one."""
+        if self.again is None:
+            return None
+        typed = self.train
+        if typed != TrainConfig(data_dir=typed.data_dir, model=typed.model, dataset=typed.dataset):
+            raise InputError("--again trains what the proof declares: drop the other options of training")
+        recipe = proof_at(self.again).manifest.recipe
+        allow_names(recipe, dataset=typed.dataset, model=typed.model)
+        return recipe

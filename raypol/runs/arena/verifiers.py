@@ -35,10 +35,10 @@ BOUND_SEED: Final = _strict_and("bound_seed", "bound_seed")
 """`strict`, and W_0 and data order follow from a seed that neither party chose alone (Choi et al. 2023, section 4.3)."""
 DIRECTED: Final = _strict_and("directed", "declared_rate", "direction", "initial_independence")
 """`strict`, and replays go where the claim goes, at rates that can, from an independent W_0."""
-EXACT: Final = _strict_and("exact", "exact")
+EXACT_BITS: Final = _strict_and("exact_bits", "exact")
 """`strict`, and replays under the recorded augmentation give every recorded bit."""
 EXACT_BOUND: Final = _strict_and("exact_bound", "exact", "bound_seed", "own_points")
-"""`exact`, with W_0 and data order bound and no own points."""
+"""`exact_bits`, with W_0 and data order bound and no own points: policy `exact` without the commitment."""
 
 STATIC: Final = (
     JIA,
@@ -50,7 +50,7 @@ STATIC: Final = (
     MEMORISATION,
     BOUND_SEED,
     DIRECTED,
-    EXACT,
+    EXACT_BITS,
     EXACT_BOUND,
 )
 """Policies that need no honest runs; `calibrated` and `bound` are made of some (`Design.calibrate_on`)."""

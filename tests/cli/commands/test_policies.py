@@ -103,6 +103,18 @@ def test_the_prover_commits_gets_a_share_trains_and_is_judged_exactly(run: Run, 
         assert (forgotten.code, f"policy exact needs {option}" in forgotten.err) == (2, True)
 
 
+def test_a_challenger_trains_again_what_a_proof_declares(run: Run, place: Path) -> None:
+    proof = run("prove", *TRAIN, "--seed", "5").last
+    again = run("prove", "--again", proof, "--results", "challenger")
+    assert again.code == 0, again.err
+    first, second = (json.loads((place / one / "manifest.json").read_text()) for one in (proof, again.last))
+    assert again.last.startswith("challenger/")
+    assert first["root"] == second["root"], "the same training, the same bits"
+    refused = run("prove", "--again", proof, "--steps", "30")
+    assert (refused.code, "drop the other options of training" in refused.err) == (2, True)
+    assert run("prove", "--again", "nowhere").code == 2
+
+
 def test_other_bits_on_another_machine_are_inexact(run: Run, place: Path) -> None:
     committed = run("commit", "--seed", "77").last
     proof = run("prove", *TRAIN, "--seed", "77", "--share", "ab" * 16, "--precision", "float64").last

@@ -110,7 +110,7 @@ def test_verifiers_differ_and_are_named_once() -> None:
     every = (*ALWAYS, *STATIC)
     assert len({policy.name for policy in every}) == len(every)
     assert len({policy.sha256 for policy in every}) == len(every)
-    assert {policy.name for policy in every if policy.needs_exact} == {"exact", "exact_bound"}
+    assert {policy.name for policy in every if policy.needs_exact} == {"exact_bits", "exact_bound"}
     assert {policy.name for policy in every if policy.draws_intervals} == {"random"}
     strict_checks = {use.check for use in ALWAYS[1].checks}
     for policy in STATIC:
