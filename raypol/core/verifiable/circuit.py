@@ -19,11 +19,21 @@ from raypol.core.verifiable.digests import (
     num_rounds,
     num_words,
 )
-from raypol.core.verifiable.integer_model import FRACTION_BITS, INPUT_BITS, LARGEST_INPUT, WEIGHT_BITS, ModelShape
+from raypol.core.verifiable.field import SCALAR_MODULUS
+from raypol.core.verifiable.integer_model import (
+    FRACTION_BITS,
+    INPUT_BITS,
+    LARGEST_INPUT,
+    WEIGHT_BITS,
+    Integers,
+    ModelShape,
+)
 from raypol.core.verifiable.poseidon import FULL_ROUNDS, PARTIAL_ROUNDS
 
 _SBOX: Final = 3
 """Constraints of x^5."""
+_MEMORY_BASE: Final = 5e8
+_MEMORY_EACH: Final = 5e3
 _TEXT: Final = Template("""\
 pragma circom 2.0.0;
 include "bitify.circom";
@@ -193,13 +203,12 @@ def _hash_constraints(words: int) -> int:
     return _SBOX * (boxes - rounds - 1 - (rounds * CHAINED - words))
 
 
-def circuit_inputs(
-    weights: list[int], new: list[int], inputs: list[int], targets: list[int], modulus: int
-) -> dict[str, list[int]]:
-    """What the prover gives the circuit: negative numbers as the scalars that stand for them."""
-    return {
-        "w": [value % modulus for value in weights],
-        "w_new": [value % modulus for value in new],
-        "x": [value % modulus for value in inputs],
-        "y": [value % modulus for value in targets],
-    }
+def memory_bytes(constraints: int) -> float:
+    """Resident memory that set-up takes, the most of all: a fit to measured sizes (docs/vc/constraints.csv), rounded up."""
+    return _MEMORY_BASE + _MEMORY_EACH * constraints
+
+
+def circuit_inputs(weights: Integers, new: Integers, inputs: Integers, targets: Integers) -> dict[str, list[int]]:
+    """The prover's signals: negative numbers as the scalars that stand for them."""
+    arrays = {"w": weights, "w_new": new, "x": inputs, "y": targets}
+    return {name: [value % SCALAR_MODULUS for value in array.reshape(-1).tolist()] for name, array in arrays.items()}

@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from raypol.core.errors import InputError
 from raypol.core.verifiable.field import element_text
@@ -20,7 +21,7 @@ UNSAFE: Final = (
     "UNSAFE set-up by a single party: whoever made the keys can forge proofs of anything (toxic waste); the verifier must have made them"
 )
 _SCRIPT: Final = Path(__file__).with_name("groth16_process.py")
-_END_S: Final = 5.0
+_MOST_SAID: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class Judged:
 class Groth16:
     """The process. `open_groth16` starts and ends it."""
 
-    def __init__(self, process: "subprocess.Popen[str]", memory_bytes: int) -> None:
-        self._process = process
+    def __init__(self, process: "subprocess.Popen[str]", said: IO[str], memory_bytes: int) -> None:
+        self._process, self._said = process, said
         self._memory_bytes = memory_bytes
         self._send({"memory_bytes": memory_bytes})
 
@@ -55,9 +56,13 @@ class Groth16:
         answer = self._ask({"do": "set_up", **{name: str(path) for name, path in paths.items()}})
         return int(answer["constraints"]), str(answer["version"]), _work(answer)
 
-    def prove(self, proving_key: Path, inputs: Mapping[str, Sequence[int]]) -> tuple[bytes, Work]:
-        """Prove with a key that was made by `set_up`. From a false witness comes a proof that does not verify."""
-        answer = self._ask({"do": "prove", "proving_key": str(proving_key), "inputs": inputs})
+    def load(self, proving_key: Path) -> Work:
+        """Load a key that `set_up` made; it must come before `prove`."""
+        return _work(self._ask({"do": "load", "proving_key": str(proving_key)}))
+
+    def prove(self, inputs: Mapping[str, Sequence[int]]) -> tuple[bytes, Work]:
+        """Prove a step. From a false witness comes a proof that does not verify."""
+        answer = self._ask({"do": "prove", "inputs": inputs})
         return bytes.fromhex(answer["proof"]), _work(answer)
 
     def verify(self, verifying_key: str, claims: Sequence[tuple[bytes, Sequence[int]]]) -> Judged:
@@ -88,8 +93,8 @@ class Groth16:
     def _end(self) -> str:
         """Why the process ended."""
         code = self._process.wait()
-        assert self._process.stderr is not None
-        said = self._process.stderr.read()
+        self._said.seek(0)
+        said = self._said.read(_MOST_SAID)
         if code == -signal.SIGABRT or "memory allocation" in said or "MemoryError" in said:
             return f"took more than {self._memory_bytes / 1e9:.3g} GB of memory, the limit of --max-memory"
         last = (said.strip().splitlines() or ["nothing was said"])[-1]
@@ -109,20 +114,21 @@ def open_groth16(memory_bytes: int, *, threads: int = 1) -> Iterator[Groth16]:
     """
     if importlib.util.find_spec("groth16py") is None:  # finds it, does not import it
         raise InputError(f"policy vc needs groth16py (GPL-3), which is not installed: {INSTALL}")
-    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(  # noqa: S603 - our own script; requests are data
-        [sys.executable, "-P", str(_SCRIPT)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as said,  # a pipe that nobody reads would fill up
+        subprocess.Popen(  # noqa: S603 - our own script; requests are data
+            [sys.executable, "-P", str(_SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            env={**os.environ, "RAYON_NUM_THREADS": str(threads)},
+        ) as process,
+    ):
         try:
-            yield Groth16(process, memory_bytes)
+            yield Groth16(process, said, memory_bytes)
         finally:
             process.kill()
-            process.wait(_END_S)
 
 
 def _work(answer: Mapping[str, Any]) -> Work:
