@@ -100,7 +100,7 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
     vc_keys: str | None = None
     """Policy vc only: folder of the keys that you made for this prover (`raypol vc-keys`)."""
     vc_key_sha256: str | None = None
-    """Policy vc only, instead of --vc-keys: SHA-256 of the verifying key, if you know who made it and trust them."""
+    """Policy vc only, instead of --vc-keys: what `raypol vc-keys` printed, if you know who made the keys and trust them."""
 
     @within_budget
     def run(self) -> int:
@@ -139,7 +139,9 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
         taken |= {part.name for part in fields(BudgetOptions)}
         for part in fields(self):
             if part.name not in taken and getattr(self, part.name) != part.default:
-                raise InputError(f"--{part.name.replace('_', '-')} says nothing to policy vc, which replays nothing; drop it")
+                raise InputError(
+                    f"--{part.name.replace('_', '-')} says nothing to policy vc, which replays nothing; drop it"
+                )
         return verify_verifiably(
             self.proof_dir,
             share=self.share,

@@ -185,6 +185,11 @@ def circuit_sha256(shape: ModelShape) -> str:
     return hashlib.sha256(circuit_text(shape).encode()).hexdigest()
 
 
+def key_digest(shape: ModelShape, verifying_key: bytes) -> str:
+    """SHA-256 that binds a verifying key to the circuit which the verifier himself writes for a shape, hex."""
+    return hashlib.sha256(bytes.fromhex(circuit_sha256(shape)) + verifying_key).hexdigest()
+
+
 def num_constraints(shape: ModelShape) -> int:
     """Exact number of the circuit's rank-1 constraints: 2 B F C + B (5 F + C) + F C (40 + R) and three hashes.
 

@@ -47,7 +47,9 @@ class ProvedRun:
         if self.shares:
             own = self.shares[0]
             if len(self.shares) != 2 or not (own.isascii() and own.isdecimal() and len(own) <= len(str(2**63))):
-                raise InputError(f"expected shares as the prover's seed and the verifier's share, got {in_short(self.shares)}")
+                raise InputError(
+                    f"expected shares as the prover's seed and the verifier's share, got {in_short(self.shares)}"
+                )
             check_share(self.shares[1])
 
     @property
@@ -75,7 +77,7 @@ class IntegerData:
         return hash_batch(*self.batch(step))
 
 
-def shape_of(dataset: Dataset, *, batch_size: int, lr_shift: int) -> ModelShape:
+def linear_shape(dataset: Dataset, *, batch_size: int, lr_shift: int) -> ModelShape:
     """The shape of the linear model on a dataset.
 
     Raises:

@@ -69,5 +69,3 @@ def _chain(words: Sequence[int], tag: int) -> int:
         some = words[start : start + CHAINED]
         hashed = poseidon([hashed, *some, *[0] * (CHAINED - len(some))])
     return hashed
-
-

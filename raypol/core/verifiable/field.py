@@ -40,4 +40,6 @@ def check_proof_bytes(proof: bytes, name: str) -> None:
         raise InputError(f"expected {name} as {PROOF_BYTES} bytes, got {len(proof)}")
     for start in range(0, PROOF_BYTES, _WORD):
         if int.from_bytes(proof[start : start + _WORD]) >= BASE_MODULUS:
-            raise InputError(f"{name}: coordinate {start // _WORD} is not below the modulus of its field: not canonical")
+            raise InputError(
+                f"{name}: coordinate {start // _WORD} is not below the modulus of its field: not canonical"
+            )

@@ -1,6 +1,6 @@
 """A linear model without softmax, squared loss, in integers alone: what one step of its SGD is, exactly.
 
-Inputs X are 0..16, one-hot labels Y are 0 or 1, weights W are integers of scale 2^16. With the real weights w = W / 2^16 and inputs
+Inputs X are 0..16, one-hot labels Y are 0 or 1, weights W are integers of scale 2^16. With real weights w = W / 2^16 and inputs
 x = X / 16 the step is SGD on |x w - y|^2 / 2, averaged over a batch of B = 2^b points, at the learning rate 2^-s:
 
     W' = W - floor(2^-R X^T (X W - 16 2^16 Y)),   R = 8 + s + b
@@ -95,7 +95,8 @@ def integer_inputs(pixels: Tensor) -> Integers:
 
 def one_hot(labels: Tensor, classes: int) -> Integers:
     """(N, C) zeros and ones."""
-    return np.eye(classes, dtype=np.int64)[labels.numpy()]
+    rows: Integers = np.eye(classes, dtype=np.int64)[labels.numpy()]
+    return rows
 
 
 def initial_integers(shape: ModelShape, seed: int) -> Integers:

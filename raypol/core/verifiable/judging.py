@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.verifiable.circuit import circuit_sha256
-from raypol.core.verifiable.claim import IntegerData, ProvedRun, shape_of
+from raypol.core.verifiable.claim import IntegerData, ProvedRun, linear_shape
 from raypol.core.verifiable.digests import hash_weights
 from raypol.core.verifiable.integer_model import Integers, initial_integers
 from raypol.core.verification.verdict import Check, Verdict, check_problems
@@ -19,8 +18,8 @@ VC_POLICY: Final = "vc"
 ESTABLISHES: Final = (
     "Established, if accepted: these weights are those that T steps of integer SGD reach from the W_0 of the bound seed, "
     "on the batches of the committed order. No slack: one weight off by one unit is another statement.",
-    "Not established: that the steps were made before the share was given out or by whom; anything about a model that is not this "
-    "quantised linear one (weights 2^-16, inputs 0..16, floor); that nobody else knows the weights.",
+    "Not established: when and by whom the steps were made; anything about a model that is not this quantised linear one "
+    "(weights in units of 2^-16, inputs 0..16, floor); that the keys' maker did not forge (see UNSAFE).",
     "Nothing is hidden from the verifier: he recomputes every batch, and the training is short enough for him to repeat it.",
 )
 """Printed with every verdict."""
@@ -42,9 +41,8 @@ class ProvedEvidence:
     """Of steps 0, ..., T - 1."""
     final: Integers
     """(F, C): the released W_T."""
-    circuit_sha256: str
     key_sha256: str
-    """Of the verifying key, as claimed."""
+    """Of circuit and verifying key, as claimed."""
 
 
 def judge_run(
@@ -53,6 +51,7 @@ def judge_run(
     *,
     expected_share: str | None,
     expected_key: str | None,
+    used_key: str,
     verify: VerifySteps,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Verdict:
@@ -62,15 +61,16 @@ def judge_run(
         evidence: of the folder.
         dataset: the verifier's own.
         expected_share: what the verifier gave the prover for this training.
-        expected_key: SHA-256 of the verifying key that the verifier made, or knows to be made by somebody whom he trusts.
-        verify: verifies proofs under the key of that digest.
+        expected_key: `key_digest` of the key that the verifier made, or knows to be made by somebody whom he trusts.
+        used_key: `key_digest` of the key that `verify` uses, with the circuit of the claimed shape.
+        verify: verifies proofs.
         on_step: called with the number of steps that were looked at.
     """
     run = evidence.run
     data_check = _check_data(run, dataset)
     if not data_check.passed:  # nothing below has a meaning then, and its sizes would be the adversary's
         return Verdict(policy=VC_POLICY, checks=(data_check,))
-    key = _check_key(evidence, expected_key)
+    key = _check_key(evidence, expected_key, used_key)
     checks = (
         data_check,
         key,
@@ -101,25 +101,25 @@ def _check_data(run: ProvedRun, dataset: Dataset) -> Check:
     problems = []
     if run.dataset_sha256 != dataset.sha256:
         problems.append("the claim is about other points than the verifier's dataset has")
-    elif run.shape != shape_of(dataset, batch_size=run.shape.batch_size, lr_shift=run.shape.lr_shift):
+    elif run.shape != linear_shape(dataset, batch_size=run.shape.batch_size, lr_shift=run.shape.lr_shift):
         problems.append("the sizes of the model are not those of the dataset")
     elif run.shape.batch_size > len(dataset):
         problems.append(f"a batch of {run.shape.batch_size} points is more than the dataset has")
     return check_problems("dataset", problems, f"the {len(dataset)} points are the verifier's own")
 
 
-def _check_key(evidence: ProvedEvidence, expected: str | None) -> Check:
-    """The key must be the verifier's, for whoever made it can forge."""
+def _check_key(evidence: ProvedEvidence, expected: str | None, used: str) -> Check:
+    """Look that the key is the verifier's and of this circuit: whoever made it can forge, and other circuits prove other things."""
     problems = []
-    if evidence.circuit_sha256 != circuit_sha256(evidence.run.shape):
-        problems.append("the keys are of another circuit")
     if expected is None:
         problems.append(
-            "the verifying key is not known to be the verifier's, and who made it can forge any proof: give --vc-keys or --vc-key-sha256"
+            "the key is not known to be the verifier's, and whoever made it can forge: give --vc-keys or --vc-key-sha256"
         )
-    elif evidence.key_sha256 != expected:
-        problems.append(f"the verifying key is not the verifier's: {evidence.key_sha256[:16]}..., not {expected[:16]}...")
-    return check_problems("setup", problems, f"verifying key {evidence.key_sha256[:16]}..., of this circuit")
+    elif used != expected:
+        problems.append(f"the key is not the verifier's, or of another circuit: {used[:16]}..., not {expected[:16]}...")
+    elif evidence.key_sha256 != used:
+        problems.append(f"the claim names another key: {evidence.key_sha256[:16]}..., not {used[:16]}...")
+    return check_problems("setup", problems, f"key {used[:16]}..., of the circuit of these sizes")
 
 
 def _check_share(run: ProvedRun, expected: str | None) -> Check:
@@ -141,7 +141,9 @@ def _check_steps(
     """Verify the steps in order, up to the first that is not proved."""
     steps = evidence.run.steps
     if len(evidence.proofs) != steps or len(evidence.weight_hashes) != steps + 1:
-        return Check(name="step_proofs", passed=False, detail=f"not every one of {steps} steps has a proof and two hashes")
+        return Check(
+            name="step_proofs", passed=False, detail=f"not every one of {steps} steps has a proof and two hashes"
+        )
     for first, some in _pieces(evidence, dataset):
         for place, valid in enumerate(verify(some)):
             if not valid:
@@ -154,7 +156,9 @@ def _check_steps(
                     numbers={"first_unproved": float(step)},
                 )
         on_step(first + len(some))
-    return Check(name="step_proofs", passed=True, detail=f"all {steps} steps are proved, each on the batch of the order")
+    return Check(
+        name="step_proofs", passed=True, detail=f"all {steps} steps are proved, each on the batch of the order"
+    )
 
 
 def _pieces(evidence: ProvedEvidence, dataset: Dataset) -> Iterator[tuple[int, list[StepClaim]]]:

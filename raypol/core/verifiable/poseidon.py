@@ -1,7 +1,7 @@
 """Poseidon over BN254's scalars (Grassi et al. 2019, eprint 2019/458), with the parameters of circomlib.
 
-The constants are drawn by the paper's Grain LFSR (its appendix E), so that nothing but their recipe stands here. S-box x^5, 8 full
-rounds; the partial ones by width, as circomlib has them. Slow and obvious: some 5 ms per permutation.
+The constants are drawn by the paper's Grain LFSR (its appendix E), so that nothing but their recipe stands here. S-box x^5, 8
+full rounds; the partial ones by width, as circomlib has them. Slow and obvious: some 5 ms per permutation.
 """
 
 from collections.abc import Iterator, Sequence

@@ -18,7 +18,8 @@ from raypol.core.verifiable.field import element_text
 
 INSTALL: Final = 'pip install "groth16py>=0.2"'
 UNSAFE: Final = (
-    "UNSAFE set-up by a single party: whoever made the keys can forge proofs of anything (toxic waste); the verifier must have made them"
+    "UNSAFE set-up by a single party: whoever made the keys can forge proofs of anything (toxic waste); the verifier must have "
+    "made them"
 )
 _SCRIPT: Final = Path(__file__).with_name("groth16_process.py")
 _MOST_SAID: Final = 100_000

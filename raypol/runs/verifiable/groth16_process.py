@@ -1,7 +1,7 @@
 """Sets up, proves and verifies with groth16py, run as a script: that library (GPL-3) is loaded in this process alone.
 
-A line of JSON on stdin asks, a line on stdout answers: {"error": text}, or what `_ANSWERS` says. Imports nothing of raypol. The first
-line bounds the memory: {"memory_bytes": n}; an allocation beyond it ends the process.
+A line of JSON on stdin asks, a line on stdout answers: {"error": text}, or what `_ANSWERS` says. Imports nothing of raypol. The
+first line bounds the memory: {"memory_bytes": n}; an allocation beyond it ends the process.
 """
 
 import importlib.metadata
@@ -24,7 +24,7 @@ _loaded: dict[str, Any] = {}
 """The key that was loaded last: a run proves all its steps with one."""
 
 
-def set_up(asked: dict[str, Any]) -> dict[str, Any]:
+def _set_up(asked: dict[str, Any]) -> dict[str, Any]:
     """Compile a circuit and make its keys: {circuit, proving_key, verifying_key} are paths."""
     with tempfile.TemporaryFile() as said:
         kept = os.dup(1)
@@ -41,19 +41,19 @@ def set_up(asked: dict[str, Any]) -> dict[str, Any]:
     return {"constraints": sum(counts), "version": importlib.metadata.version("groth16py")}
 
 
-def load(asked: dict[str, Any]) -> dict[str, Any]:
+def _load(asked: dict[str, Any]) -> dict[str, Any]:
     """Load the {proving_key: path} that the following proofs are made with; every point of it is checked, which takes a while."""
     _loaded.clear()
     _loaded["proving_key"] = groth16py.ProvingKey.load(asked["proving_key"])
     return {}
 
 
-def prove(asked: dict[str, Any]) -> dict[str, Any]:
+def _prove(asked: dict[str, Any]) -> dict[str, Any]:
     """Prove one step: {inputs: {signal: integers}}. A false witness gives a proof that does not verify."""
     return {"proof": groth16py.prove(_loaded["proving_key"], asked["inputs"]).hex()}
 
 
-def verify(asked: dict[str, Any]) -> dict[str, Any]:
+def _verify(asked: dict[str, Any]) -> dict[str, Any]:
     """Verify proofs: {verifying_key: text of its JSON, claims: [[proof in hex, [public values in hex]]]}."""
     verifier = groth16py.Verifier(groth16py.VerifyingKey.from_snarkjs(asked["verifying_key"]))
     valid, seconds = [], []
@@ -68,10 +68,10 @@ def verify(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 _ANSWERS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    "set_up": set_up,
-    "load": load,
-    "prove": prove,
-    "verify": verify,
+    "set_up": _set_up,
+    "load": _load,
+    "prove": _prove,
+    "verify": _verify,
 }
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.errors import InputError
 from raypol.core.progress import Progress
+from raypol.core.verifiable.circuit import key_digest
 from raypol.core.verifiable.judging import ProvedEvidence, StepClaim, judge_run
 from raypol.core.verification.verdict import Verdict
 from raypol.runs.verifiable.groth16 import open_groth16
@@ -40,23 +40,21 @@ def judge_proved(
     """Judge a proof folder.
 
     Args:
-        folder: from which the verifying key is read where the verifier knows its digest alone.
+        folder: from which the verifying key is read where the verifier has no keys.
         evidence: read from it.
         dataset: the verifier's own.
         share: that the verifier gave the prover.
         keys: folder of the keys that the verifier made.
-        key_sha256: digest of a verifying key, where there is no such folder.
+        key_sha256: `key_digest` of a key, where there is no such folder.
         on_progress: told of the steps.
 
     Raises:
         InputError: groth16py is missing, or the verifier's own keys are none or of another circuit.
     """
-    text, digest = read_verifying_key(open_location(keys) if keys else folder)
     if keys:
         read_keys_record(keys, evidence.run.shape)
-        key_sha256 = digest
-    elif digest != evidence.key_sha256:
-        raise InputError(f"{folder}: its verifying key does not have the digest that its claim names")
+    text = read_verifying_key(open_location(keys) if keys else folder)
+    used = key_digest(evidence.run.shape, text.encode())
     each: list[float] = []
     with open_groth16(VERIFIER_BYTES) as groth16:
 
@@ -69,7 +67,8 @@ def judge_proved(
             evidence,
             dataset,
             expected_share=share,
-            expected_key=key_sha256,
+            expected_key=used if keys else key_sha256,
+            used_key=used,
             verify=verify,
             on_step=lambda done: on_progress("verifying steps", done, evidence.run.steps),
         )

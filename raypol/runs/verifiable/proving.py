@@ -11,7 +11,14 @@ from time import process_time
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.progress import Progress
-from raypol.core.verifiable.circuit import circuit_inputs, circuit_sha256, circuit_text, memory_bytes, num_constraints
+from raypol.core.verifiable.circuit import (
+    circuit_inputs,
+    circuit_sha256,
+    circuit_text,
+    key_digest,
+    memory_bytes,
+    num_constraints,
+)
 from raypol.core.verifiable.claim import IntegerData, ProvedRun, train_integers
 from raypol.core.verifiable.digests import hash_weights
 from raypol.core.verifiable.integer_model import ModelShape
@@ -51,8 +58,9 @@ def check_memory(shape: ModelShape, limit: float) -> None:
     needed = memory_bytes(count)
     if needed > limit:
         raise InputError(
-            f"a step of {shape.features} x {shape.classes} weights at batch {shape.batch_size} has {count:,} constraints, which take "
-            f"about {needed / 1e9:.2g} GB to set up; --max-memory allows {limit / 1e9:.2g} GB: take a smaller batch or more memory"
+            f"a step of {shape.features} x {shape.classes} weights at batch {shape.batch_size} has {count:,} constraints, which "
+            f"take about {needed / 1e9:.2g} GB to set up; --max-memory allows {limit / 1e9:.2g} GB: take a smaller batch, or "
+            "allow more"
         )
 
 
@@ -78,7 +86,7 @@ def make_keys(folder: Path, shape: ModelShape, *, limit: float, threads: int = 1
             batch_size=shape.batch_size,
             lr_shift=shape.lr_shift,
             circuit_sha256=circuit_sha256(shape),
-            verifying_key_sha256=hashlib.sha256((staging / VERIFYING_KEY).read_bytes()).hexdigest(),
+            key_sha256=key_digest(shape, (staging / VERIFYING_KEY).read_bytes()),
             constraints=count,
             groth16py=version,
             cpu_s=work.cpu_s,
@@ -105,9 +113,9 @@ def prove_run(
     Raises:
         InputError: a weight leaves its range, the keys are of another circuit, or too much memory.
     """
-    record = read_keys_record(keys, run.shape)
+    read_keys_record(keys, run.shape)
     check_memory(run.shape, limit)
-    verifying_key, key_sha256 = read_verifying_key(open_location(keys))
+    verifying_key = read_verifying_key(open_location(keys))
     data = IntegerData(run, dataset)
     began = process_time()
     states = train_integers(run, data)
@@ -134,8 +142,7 @@ def prove_run(
         weight_hashes=tuple(hashes),
         proofs=tuple(proofs),
         final=states[-1],
-        circuit_sha256=record.circuit_sha256,
-        key_sha256=key_sha256,
+        key_sha256=key_digest(run.shape, verifying_key.encode()),
     )
     write_proved(target, evidence, verifying_key.encode())
     return ProvedCost(training_s, tuple(seconds), peak)

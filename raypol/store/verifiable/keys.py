@@ -30,7 +30,8 @@ class KeysRecord:
     batch_size: int
     lr_shift: int
     circuit_sha256: str
-    verifying_key_sha256: str
+    key_sha256: str
+    """Of circuit and verifying key, see `key_digest`."""
     constraints: int
     groth16py: str
     """Version."""

@@ -1,10 +1,9 @@
 """A proof by verifiable computation as a folder, written whole and read as hostile.
 
-vc.json: claim, hashes, digests of circuit and key. proofs.bin: 256 bytes per step. final_weights.bin: W_T as int32, little-endian.
+vc.json: claim, hashes, digest of the key. proofs.bin: 256 bytes per step. final_weights.bin: W_T as int32, little-endian.
 verifying_key.json: the key that the proofs are of, for a verifier who knows its digest alone.
 """
 
-import hashlib
 import json
 import re
 import uuid
@@ -47,8 +46,7 @@ class _Written:
     steps: int
     seed: int
     shares: list[str]
-    circuit_sha256: str
-    verifying_key_sha256: str
+    key_sha256: str
     weight_hashes: list[str]
 
 
@@ -70,8 +68,7 @@ def write_proved(folder: Location, evidence: ProvedEvidence, verifying_key: byte
         "steps": run.steps,
         "seed": run.seed,
         "shares": list(run.shares),
-        "circuit_sha256": evidence.circuit_sha256,
-        "verifying_key_sha256": evidence.key_sha256,
+        "key_sha256": evidence.key_sha256,
         "weight_hashes": [element_text(value) for value in evidence.weight_hashes],
     }
     staging = Location(folder.filesystem, f"{folder.path}.{uuid.uuid4().hex}.tmp", f"{folder.uri}.tmp")
@@ -100,7 +97,9 @@ def read_proved(folder: Location) -> ProvedEvidence:
     """
     path = folder / VC_MANIFEST
     if path.size() < 0:
-        raise InputError(f"{folder}: expected a proof of `raypol prove --policy-target vc`, found no {VC_MANIFEST} in it")
+        raise InputError(
+            f"{folder}: expected a proof of `raypol prove --policy-target vc`, found no {VC_MANIFEST} in it"
+        )
     written = _read_written(path)
     try:
         shape = ModelShape(
@@ -122,7 +121,7 @@ def read_proved(folder: Location) -> ProvedEvidence:
         hashes = tuple(parse_element(text, f"hash {number}") for number, text in enumerate(written.weight_hashes))
         if shape.num_weights > _MAX_WEIGHTS:
             raise InputError(f"{shape.num_weights} weights, expected at most {_MAX_WEIGHTS}")
-        circuit, key = (_digest(getattr(written, name), name) for name in ("circuit_sha256", "verifying_key_sha256"))
+        key = _digest(written.key_sha256, "key_sha256")
     except InputError as err:
         raise InputError(f"{path}: {err}") from err
     return ProvedEvidence(
@@ -130,20 +129,18 @@ def read_proved(folder: Location) -> ProvedEvidence:
         weight_hashes=hashes,
         proofs=_read_proofs(folder, run.steps),
         final=_read_weights(folder, shape),
-        circuit_sha256=circuit,
         key_sha256=key,
     )
 
 
-def read_verifying_key(folder: Location) -> tuple[str, str]:
-    """Text and SHA-256 of a verifying key.
+def read_verifying_key(folder: Location) -> str:
+    """Text of a verifying key.
 
     Raises:
         InputError: no such file, too large, or no text.
     """
     try:
-        data = read_small(folder / VERIFYING_KEY, folder, max_bytes=MAX_KEY_BYTES)
-        return data.decode(), hashlib.sha256(data).hexdigest()
+        return read_small(folder / VERIFYING_KEY, folder, max_bytes=MAX_KEY_BYTES).decode()
     except UnicodeDecodeError as err:
         raise InputError(f"{folder / VERIFYING_KEY}: not a verifying key: {first_line(err)[:80]}") from err
 

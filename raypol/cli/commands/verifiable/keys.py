@@ -13,7 +13,7 @@ from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import local_path
 from raypol.core.verifiable.circuit import num_constraints
-from raypol.core.verifiable.claim import shape_of
+from raypol.core.verifiable.claim import linear_shape
 from raypol.runs.verifiable.groth16 import UNSAFE
 from raypol.runs.verifiable.proving import check_memory, make_keys
 from raypol.store.verifiable.keys import KeysRecord, proving_key
@@ -21,10 +21,10 @@ from raypol.store.verifiable.keys import KeysRecord, proving_key
 
 @dataclass(frozen=True, kw_only=True)
 class VcKeysCommand:
-    """Make the keys of the circuit of one step, for policy vc. The verifier runs it, keeps the folder and gives the prover a copy.
+    """Make the keys of the circuit of one step, for policy vc: the verifier's part, who gives the prover a copy of the folder.
 
     The set-up is made by one party, who could forge any proof with what it throws away: a verifier must not take keys of the
-    prover's making. Needs groth16py. Prints the verifying key's SHA-256 last.
+    prover's making. Needs groth16py. Prints the SHA-256 of circuit and verifying key last.
     """
 
     keys: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="KEYS", help="New folder for the keys.")]
@@ -44,12 +44,12 @@ class VcKeysCommand:
         folder, limit = local_path(self.keys), memory_limit(self.max_memory)
         with progress(ERR) as update:
             dataset = DataSource(name=self.dataset, folder=self.data_dir).load(update)
-            shape = shape_of(dataset, batch_size=self.batch_size, lr_shift=learning_rate_shift(self.lr))
+            shape = linear_shape(dataset, batch_size=self.batch_size, lr_shift=learning_rate_shift(self.lr))
             check_memory(shape, limit)
             update(f"setting up {num_constraints(shape):,} constraints", 0, 0)
             record = make_keys(folder, shape, limit=limit)
         describe_keys(record, proving_key(folder).stat().st_size)
-        print_last(record.verifying_key_sha256)
+        print_last(record.key_sha256)
         return 0
 
 
@@ -57,9 +57,12 @@ def describe_keys(record: KeysRecord, size_bytes: int) -> None:
     """Print the circuit of keys, what they took, and that they are unsafe."""
     print_facts(
         [
-            ("circuit", f"{record.constraints:,} constraints, SHA-256 {record.circuit_sha256}"),
-            ("set-up", f"{record.cpu_s:.1f} CPU s, {record.peak_bytes / 1e9:.2f} GB, proving key {size_bytes / 1e6:.0f} MB"),
-            ("verifying key", f"SHA-256 {record.verifying_key_sha256}"),
+            ("circuit", f"{record.constraints:,} constraints, SHA-256 of its text {record.circuit_sha256}"),
+            (
+                "set-up",
+                f"{record.cpu_s:.1f} CPU s, {record.peak_bytes / 1e9:.2f} GB, proving key {size_bytes / 1e6:.0f} MB",
+            ),
+            ("key", f"SHA-256 {record.key_sha256}"),
         ]
     )
     warn(UNSAFE)

@@ -12,8 +12,8 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError, local_path
 from raypol.core.seeds import bound_seed
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verifiable.circuit import memory_bytes, num_constraints
-from raypol.core.verifiable.claim import IntegerData, ProvedRun, shape_of
+from raypol.core.verifiable.circuit import key_digest, memory_bytes, num_constraints
+from raypol.core.verifiable.claim import IntegerData, ProvedRun, linear_shape
 from raypol.core.verifiable.integer_model import (
     DEFAULT_LR_SHIFT,
     LINEAR_INTEGER,
@@ -52,8 +52,7 @@ def prove_verifiably(train: TrainConfig, results: str, *, keys: str | None, max_
             update("making keys", 0, 0)
             make_keys(folder, run.shape, limit=limit)
     read_keys_record(folder, run.shape)
-    _, digest = read_verifying_key(open_location(folder))
-    target = vc / proved_id(run, digest)
+    target = vc / proved_id(run, key_digest(run.shape, read_verifying_key(open_location(folder)).encode()))
     reused = (target / VC_MANIFEST).exists()
     if not reused:
         with progress(ERR) as update:
@@ -80,7 +79,7 @@ def proved_training(train: TrainConfig, dataset: Dataset) -> ProvedRun:
     return ProvedRun(
         dataset=dataset.name,
         dataset_sha256=dataset.sha256,
-        shape=shape_of(dataset, batch_size=train.batch_size, lr_shift=shift),
+        shape=linear_shape(dataset, batch_size=train.batch_size, lr_shift=shift),
         steps=train.steps,
         seed=bound_seed(dataset.sha256, LINEAR_INTEGER, shares) if shares else train.seed,
         shares=shares,
@@ -95,7 +94,9 @@ def learning_rate_shift(lr: float) -> int:
     """
     shift = round(-math.log2(lr)) if lr > 0.0 else -1
     if not 0 <= shift <= MAX_LR_SHIFT or lr != 2.0**-shift:
-        raise InputError(f"expected lr as a power of two in 2^-{MAX_LR_SHIFT}..1 for a circuit (0.0625 = 1/16), got {lr:g}")
+        raise InputError(
+            f"expected lr as a power of two in 2^-{MAX_LR_SHIFT}..1 for a circuit (0.0625 = 1/16), got {lr:g}"
+        )
     return shift
 
 
@@ -116,15 +117,15 @@ def _describe(evidence: ProvedEvidence, dataset: Dataset, target: Location, *, r
     note = " (it was there already; nothing was computed)" if reused else ""
     print_facts(
         [
-            ("claims", f"{claims_of(run.shape, run)}{note}"),
+            ("claims", f"{describe_run(run.shape, run)}{note}"),
             ("accuracy", f"{accuracy:.3f} on the training points"),
             ("size", f"{size / 1e3:.1f} kB, 256 bytes per step's proof"),
-            ("verifying key", f"SHA-256 {evidence.key_sha256}, of {num_constraints(shape):,} constraints"),
+            ("key", f"SHA-256 {evidence.key_sha256}, of {num_constraints(shape):,} constraints"),
         ]
     )
 
 
-def claims_of(shape: ModelShape, run: ProvedRun) -> str:
+def describe_run(shape: ModelShape, run: ProvedRun) -> str:
     """What a run claims, in words."""
     return (
         f"{LINEAR_INTEGER} ({shape.features} x {shape.classes} weights) on {run.dataset}, {run.steps} steps, "

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from raypol.cli.commands.verifiable.prove import claims_of
+from raypol.cli.commands.verifiable.prove import describe_run
 from raypol.cli.console import ERR, print_tables, say, warn
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
@@ -55,7 +55,7 @@ def verify_verifiably(
             on_progress=update,
         )
     verdict = judged.verdict
-    say(f"{folder}: {claims_of(run.shape, run)}")
+    say(f"{folder}: {describe_run(run.shape, run)}")
     print_tables(verdict_table(verdict))
     say(*ESTABLISHES, is_prose=True)
     warn(UNSAFE)
