@@ -8,7 +8,7 @@ from raypol.core.errors import InputError
 from tests.fuzz.__main__ import FINDINGS
 from tests.fuzz.readers import Scene, judge
 
-READERS = ("manifest", "batches", "points", "weights", "rows", "torch", "pickle", "npy")
+READERS = ("manifest", "batches", "points", "weights", "rows", "torch", "pickle", "npy", "vc", "vc_proofs")
 
 
 @pytest.fixture(scope="module")

@@ -89,9 +89,9 @@ def linear_shape(dataset: Dataset, *, batch_size: int, lr_shift: int) -> ModelSh
     )
 
 
-def train_integers(run: ProvedRun, data: IntegerData) -> list[Integers]:
-    """W_0, ..., W_T of the honest run."""
-    states = [initial_integers(run.shape, run.seed)]
+def train_integers(run: ProvedRun, data: IntegerData, first: Integers | None = None) -> list[Integers]:
+    """W_0, ..., W_T of training on the batches of `data`; W_0 is that of the seed unless it is given."""
+    states = [initial_integers(run.shape, run.seed) if first is None else first]
     for step in range(run.steps):
         states.append(integer_step(states[-1], *data.batch(step), run.shape))
     return states

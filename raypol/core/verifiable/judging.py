@@ -109,7 +109,7 @@ def _check_data(run: ProvedRun, dataset: Dataset) -> Check:
 
 
 def _check_key(evidence: ProvedEvidence, expected: str | None, used: str) -> Check:
-    """Look that the key is the verifier's and of this circuit: whoever made it can forge, and other circuits prove other things."""
+    """Look that the key is the verifier's and of this circuit: its maker can forge, and other circuits prove other things."""
     problems = []
     if expected is None:
         problems.append(
