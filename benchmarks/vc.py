@@ -1,8 +1,8 @@
 """What a proof by verifiable computation costs: `python -m benchmarks.vc [--measure]`, `make vc` (10 minutes; needs groth16py).
 
-One step of a linear model is proved at six batch sizes and two widths. Proving time, set-up time, size of the proving key and peak
-memory are fitted with a + b n log2 n, n the number of constraints; residuals and r^2 are shown, the honest step stands beside
-it, and the fit is carried on to networks that nobody will prove here, as an estimate. Times are CPU seconds of groth16py's
+One step of a linear model is proved at six batch sizes and two widths. Proving time, set-up time, size of the proving key and
+peak memory are fitted with a + b n log2 n, n the number of constraints; residuals and r^2 are shown, the honest step stands
+beside it, and the fit is carried on to networks that nobody will prove here, as an estimate. Times are CPU seconds of groth16py's
 process (its witness included) on one thread: wall time of a machine with other work would say little.
 """
 
@@ -226,9 +226,9 @@ def extrapolations(fitted: dict[str, Fit]) -> list[Extrapolated]:
 def network_constraints(model: str, sizes: tuple[int, int, int], batch: int) -> float:
     """Constraints of one step of a network, at least: a product each.
 
-    Forward, gradient by the inputs and gradient by the weights are as many multiplications each, so 3 x the forward's multiply-adds
-    per point; a weight takes its range checks, 2 x 20 bits and a remainder of 12 + log2 B. Nothing is counted for ReLU, batch norm,
-    softmax, momentum, the ranges of activations and the hashes: a lower bound.
+    Forward, gradient by the inputs and gradient by the weights are as many multiplications each, so 3 x the forward's
+    multiply-adds per point; a weight takes its range checks, 2 x 20 bits and a remainder of 12 + log2 B. Nothing is counted for
+    ReLU, batch norm, softmax, momentum, the ranges of activations and the hashes: a lower bound.
     """
     net = build_model(model, in_channels=sizes[0], num_classes=10).eval()
     counter = FlopCounterMode(display=False)

@@ -39,7 +39,7 @@ def draw_costs(rows: Sequence[CostRow], fitted: Mapping[str, Fit], estimates: Se
     prove = fitted["prove_cpu_s"]
     ratios = [row.prove_cpu_s / row.step_cpu_s for row in rows]
     notes = [
-        f"Proving: {prove.a:.2g} s + {prove.b:.2g} s n log2 n, r^2 = {prove.r2:.4f}. CPU seconds on one thread, witness included.",
+        f"Proving: {prove.a:.2g} s + {prove.b:.2g} s n log2 n, r^2 = {prove.r2:.4f}. CPU seconds, one thread, with the witness.",
         f"The honest step takes {1e6 * min(r.step_cpu_s for r in rows):.0f} to {1e6 * max(r.step_cpu_s for r in rows):.0f} us: "
         f"a proof costs {min(ratios):,.0f} to {max(ratios):,.0f} times as much, for a forger as well.",
         *(

@@ -13,7 +13,7 @@ from raypol.core.errors import InputError, local_path
 from raypol.core.seeds import bound_seed
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verifiable.circuit import key_digest, memory_bytes, num_constraints
-from raypol.core.verifiable.claim import IntegerData, ProvedRun, linear_shape
+from raypol.core.verifiable.claim import IntegerData, ProvedRun, linear_shape, train_integers
 from raypol.core.verifiable.integer_model import (
     DEFAULT_LR_SHIFT,
     LINEAR_INTEGER,
@@ -41,6 +41,9 @@ def prove_verifiably(train: TrainConfig, results: str, *, keys: str | None, max_
         dataset = train.data.load(update)
     run = proved_training(train, dataset)
     check_memory(run.shape, limit)
+    train_integers(
+        run, IntegerData(run, dataset)
+    )  # a batch that is too large, or a weight out of range, ends here: before set-up
     vc = ResultsFolder(writable_folder(results)).verifiable
     if keys is None and not vc.is_local:
         raise InputError(f"keys lie on this machine; give --vc-keys, or a results folder on this machine, not {vc}")
