@@ -86,7 +86,6 @@ def test_keys_are_made_once_and_not_over_others(run: Run, place: Path, vc_keys: 
         (("--batch-size", "12"), "power of two"),
         (("--batch-size", "64"), "expected batch_size in 1..16"),
         (("--steps", "20000"), "steps"),
-        (("--lr", "1"), "a weight left [-8, 8)"),
         (("--max-memory", "0.2"), "--max-memory allows 0.2 GB"),
         (("--max-memory", "-1"), "expected --max-memory > 0"),
         (("--device", "gpu"), "drop --device"),
@@ -99,6 +98,14 @@ def test_what_no_circuit_has_is_one_line_before_anything_starts(
     ended = run(*VC, *arguments)
     assert ended.code == 2
     assert told in ended.err
+    assert not list(place.glob("results/vc/*"))
+
+
+def test_weights_that_will_leave_their_range_are_refused_before_the_set_up(run: Run, place: Path) -> None:
+    """On digits steps of this size diverge."""
+    ended = run("prove", "--policy-target", "vc", "--lr", "1", "--steps", "20", "--batch-size", "16")
+    assert ended.code == 2
+    assert "a weight left [-8, 8)" in ended.err
     assert not list(place.glob("results/vc/*"))
 
 
