@@ -305,3 +305,7 @@ def show(rows: Sequence[CostRow]) -> None:
     print(
         "The forger's cost: a proof needs a true step, so he makes the step and proves it, at the honest prover's cost."
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,13 @@
 """The verdict, by statements that are known to be true or not; tests/runs/verifiable has the same table with real proofs."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from raypol.core.verifiable.judging import judge_run
+from raypol.core.verifiable.judging import ProvedEvidence, StepClaim, judge_run
 from raypol.core.verification.verdict import Verdict
-from tests.proved import KEY, SHARE, TAMPERED, ProvedEvidence, TrueStatements, evidence_of, small, small_run
+from tests.proved import KEY, SHARE, TAMPERED, TrueStatements, evidence_of, small, small_run
 
 
 def judged(
@@ -45,7 +46,7 @@ def test_no_proof_is_believed_under_a_key_that_is_not_known_to_be_the_verifiers(
     evidence = evidence_of(small_run(), statements.prove)
     asked: list[object] = []
 
-    def verify(claims: object) -> list[bool]:
+    def verify(claims: Sequence[StepClaim]) -> list[bool]:
         asked.append(claims)
         return []
 
@@ -72,7 +73,7 @@ def test_verifying_ends_with_the_first_step_that_is_not_proved() -> None:
     evidence = replace(evidence, proofs=(evidence.proofs[1], *evidence.proofs[1:]))
     seen: list[int] = []
 
-    def verify(claims: list) -> list[bool]:  # type: ignore[type-arg]
+    def verify(claims: Sequence[StepClaim]) -> list[bool]:
         seen.append(len(claims))
         return statements.verify(claims)
 
