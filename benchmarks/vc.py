@@ -40,6 +40,7 @@ from raypol.store.verifiable.proof_folder import VERIFYING_KEY
 ROWS: Final = Path(__file__).parents[1] / "docs" / "vc" / "constraints.csv"
 PICTURE: Final = Path(__file__).parents[1] / "docs" / "images" / "vc"
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
+MOST_CONSTRAINTS: Final = 1 << 28
 _MEMORY: Final = 8 * 10**9
 _PROOFS: Final = 3
 _HONEST_STEPS: Final = 500
@@ -302,6 +303,10 @@ def show(rows: Sequence[CostRow]) -> None:
             f"{one.key_bytes / 1e9:,.0f} GB",
         )
     console.print(table)
+    print(
+        f"One proof over BN254 has at most 2^28 = {MOST_CONSTRAINTS:.1e} constraints (roots of unity of its field): what has more "
+        "would have to be cut into several proofs."
+    )
     print(
         "The forger's cost: a proof needs a true step, so he makes the step and proves it, at the honest prover's cost."
     )

@@ -81,7 +81,9 @@ def _peak_bytes() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # on Linux it would count the process that started this one
+    return (
+        1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )  # on Linux it would count the process that started this one
 
 
 def main() -> None:
