@@ -304,8 +304,8 @@ def show(rows: Sequence[CostRow]) -> None:
         )
     console.print(table)
     print(
-        f"One proof over BN254 has at most 2^28 = {MOST_CONSTRAINTS:.1e} constraints (roots of unity of its field): what has more "
-        "would have to be cut into several proofs."
+        f"One proof over BN254 has at most 2^28 = {MOST_CONSTRAINTS:.1e} constraints (roots of unity of its field): "
+        "what has more would have to be cut into several proofs."
     )
     print(
         "The forger's cost: a proof needs a true step, so he makes the step and proves it, at the honest prover's cost."
