@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
+from raypol.figures.style.axes import short_number
 from raypol.figures.style.page import add_axes, new_page, plain_axes
 
 if TYPE_CHECKING:
@@ -59,17 +61,13 @@ def draw_costs(rows: Sequence[CostRow], fitted: Mapping[str, Fit], estimates: Se
     plain_axes(residual_ax, title="Residuals of the fit", x="constraints n", y="measured - fitted (s)")
     for name in ("setup_peak_bytes", "prove_peak_bytes", "key_bytes"):
         _draw(size_ax, rows, looks, name, fitted[name], 1e6)
-        last = rows[-1]
         words = {"setup_peak_bytes": "set-up", "prove_peak_bytes": "proving", "key_bytes": "key"}[name]
-        size_ax.annotate(
-            words,
-            (last.constraints, getattr(last, name) / 1e6),
-            xytext=(0, 6),
-            textcoords="offset points",
-            fontsize=8,
-            ha="right",
-        )
+        middle = rows[3 * len(rows) // 4]
+        place = (middle.constraints, getattr(middle, name) / 1e6)
+        size_ax.annotate(words, place, xytext=(0, 8), textcoords="offset points", fontsize=8, ha="center")
     plain_axes(size_ax, title="Peak memory, and the proving key", x="constraints n", y="MB")
+    for ax in (time_ax, residual_ax, size_ax):
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     _draw_far(far_ax, rows, looks, prove, estimates)
     return figure
 

@@ -122,16 +122,19 @@ template Step() {
     hash_batch <== batch.out;
     hash_new <== new.out;
 
-    signal product[$batch][$classes][$features];
+    // The last product is part of the error's own constraint: a sum alone would be put in wherever the error is used, $features
+    // times over, and keys and memory would grow with the entries.
+    signal product[$batch][$classes][$features - 1];
     signal error[$batch][$classes];
     for (var m = 0; m < $batch; m++) {
         for (var c = 0; c < $classes; c++) {
             var sum = 0;
-            for (var f = 0; f < $features; f++) {
+            for (var f = 0; f < $features - 1; f++) {
                 product[m][c][f] <== x[m*$features + f] * w[f*$classes + c];
                 sum += product[m][c][f];
             }
-            error[m][c] <== sum - $unit * y[m*$classes + c];
+            var last = $features - 1;
+            error[m][c] <== x[m*$features + last] * w[last*$classes + c] + sum - $unit * y[m*$classes + c];
         }
     }
     signal slope[$features][$classes][$batch];

@@ -45,7 +45,7 @@ class ModelShape:
     """The sizes that one circuit is made for."""
 
     features: int
-    """F."""
+    """F, at least 2."""
     classes: int
     """C."""
     batch_size: int
@@ -54,7 +54,7 @@ class ModelShape:
     """s: the learning rate is 2^-s."""
 
     def __post_init__(self) -> None:
-        check_whole("features", self.features, 1, MAX_WIDTH)
+        check_whole("features", self.features, 2, MAX_WIDTH)
         check_whole("classes", self.classes, 1, MAX_WIDTH)
         check_whole("batch_size", self.batch_size, 1, LARGEST_BATCH)
         check_whole("lr_shift", self.lr_shift, 0, MAX_LR_SHIFT)
