@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export RAY_AUTH_MODE ?= disabled
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz zoo overhead bench frontier arena arena-check dispute paper-bench docs generate clean
+.PHONY: help demo test test-oldest constraints lint format types layers pytest pytest-fast pytest-ray test-elsewhere shape browser cluster-test metrics-test autoscaler-test slow-test chaos fuzz zoo overhead bench frontier arena arena-check dispute vc paper-bench docs generate clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -98,6 +98,9 @@ bench: .venv/.ready  ## the ratios of docs/benchmarks.md: loops, forgeries and t
 
 frontier: .venv/.ready  ## the fronts of error against cost, small: every attack and declaration, a figure and a table (95 trials)
 	$(BIN)/python sweeps/frontier.py --size smoke --results results/frontier --yes
+
+vc: .venv/.ready  ## proofs by verifiable computation: costs against constraints, fitted, into results/vc (10 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.vc --measure --rows results/vc/constraints.csv --picture results/vc/vc
 
 arena: .venv/.ready  ## every attack against every verifier, small, into results/arena (6 minutes)
 	$(BIN)/raypol arena --size smoke --results results/arena

@@ -23,7 +23,9 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.proof import MemoryProof, Recipe, ScheduleConfig
 from raypol.runs.sweeps.demo import DemoRun, run_demo
+from raypol.runs.verifiable.proving import make_keys
 from raypol.store.location import open_location
+from tests.proved import MEMORY, small_run
 from tests.studies import FEW_ARMS, QUICK_ARMS, TRAIN, on
 from tests.toys import toy_recipe
 
@@ -84,3 +86,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
             out=cast("StringIO", out.file).getvalue(),
             err=cast("StringIO", err.file).getvalue(),
         )
+
+
+@pytest.fixture(scope="session")
+def vc_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys of the circuit of `small_run`; the costly part of a proof by verifiable computation. Shared: only look."""
+    folder = tmp_path_factory.mktemp("vc") / "keys"
+    make_keys(folder, small_run().shape, limit=MEMORY)
+    return folder

@@ -67,10 +67,9 @@ def budget(max_memory: float | None, max_seconds: float) -> Iterator[None]:
     Raises:
         InputError: it took more, or a limit is not positive.
     """
-    for name, value in (("--max-memory", max_memory), ("--max-seconds", max_seconds)):
-        if value is not None and not value > 0:
-            raise InputError(f"expected {name} > 0, got {value:g}")
-    limit = _SHARE * machine_memory() if max_memory is None else max_memory * _GIGABYTE
+    limit = memory_limit(max_memory)
+    if not max_seconds > 0:
+        raise InputError(f"expected --max-seconds > 0, got {max_seconds:g}")
     watch = _Watch(limit, max_seconds)
     try:
         try:
@@ -82,6 +81,17 @@ def budget(max_memory: float | None, max_seconds: float) -> Iterator[None]:
         if watch.passed:
             raise InputError(watch.passed) from None
         raise
+
+
+def memory_limit(max_memory: float | None) -> float:
+    """Bytes that --max-memory allows, given in gigabytes; None = 90 % of the machine's, or of the container's limit.
+
+    Raises:
+        InputError: it is not positive.
+    """
+    if max_memory is not None and not max_memory > 0:
+        raise InputError(f"expected --max-memory > 0, got {max_memory:g}")
+    return _SHARE * machine_memory() if max_memory is None else max_memory * _GIGABYTE
 
 
 def machine_memory() -> int:

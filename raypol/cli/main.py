@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "verify": "verify:VerifyCommand",
     "calibrate": "policies:CalibrateCommand",
     "policies": "policies:PoliciesCommand",
+    "vc-keys": "verifiable.keys:VcKeysCommand",
     "range": "range:RangeCommand",
     "arena": "arena.run:ArenaCommand",
     "arena-merge": "arena.standing:ArenaMergeCommand",

@@ -41,6 +41,8 @@ class ResultsFolder:
     def __init__(self, root: Location) -> None:
         self.proofs = root / "proofs"
         """Finished proofs, a folder each."""
+        self.verifiable = root / "vc"
+        """Proofs by verifiable computation, and keys that the prover made, a folder each."""
         self.staging = root / ".staging"
         """Unfinished proofs, and the crafted intervals of unfinished spoofs."""
         self.locks = root / ".locks"

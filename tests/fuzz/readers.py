@@ -39,14 +39,17 @@ from raypol.store.published.state import Declared, parse_state
 from raypol.store.published.torch_files import read_torch_file
 from raypol.store.results.files import read_file
 from raypol.store.results.rows import TrialRow
+from raypol.store.verifiable.proof_folder import read_proved, write_proved
 from tests import published_code
 from tests.disputants import lying_party
+from tests.proved import TrueStatements, evidence_of, small_run
 from tests.rows import write_rows
 from tests.scenes import SHORT, TINY, forge, small_recipe, tiny
 
 MOST_SECONDS: Final = 2.0
 MOST_BYTES: Final = 10**9
 _MODEL: Final = "tests.scenes:smooth_net"
+_PROVED_FILES: Final = ("vc.json", "proofs.bin")
 _WEIGHTS: Final = "weights/step=3.parquet"
 
 
@@ -61,6 +64,10 @@ class Scene:
         write_rows(folder / "results", 1)
         self._row = next((folder / "results" / "trials").glob("*.parquet"))
         self._declared = _declared(self._data)
+        self._proved = folder / "proved"  # a folder for each file, of which one at a time is replaced
+        for name in _PROVED_FILES:
+            place = open_location(self._proved / name)
+            write_proved(place, evidence_of(small_run(steps=2), TrueStatements().prove), b"{}")
         recipe = small_recipe(self._data, model=_MODEL)
         self._kinds = state_template(Trainer(replace(recipe, steps=recipe.interval), self._data))
         with zipfile.ZipFile(self._published / "model_step_3") as archive:
@@ -78,6 +85,8 @@ class Scene:
             "answer": self._read_answer,
             "state": self._read_state,
             "verdict": lambda data: parse_dispute(data, "x"),
+            "vc": lambda data: self._read_proved("vc.json", data),
+            "vc_proofs": lambda data: self._read_proved("proofs.bin", data),
         }
         self._dispute = _settled_dispute(folder / "dispute", self._data)
         self._layout = StateLayout(Trainer(recipe, self._data))
@@ -99,6 +108,8 @@ class Scene:
             "answer": sorted(self._dispute.glob("a/*.json")),
             "state": sorted(self._dispute.glob("a/*.state")),
             "verdict": [self._dispute / "verdict.json"],
+            "vc": [self._proved / "vc.json" / "vc.json"],
+            "vc_proofs": [self._proved / "proofs.bin" / "proofs.bin"],
         }
         return [path.read_bytes() for path in files[reader]]
 
@@ -114,6 +125,10 @@ class Scene:
     def _read_rows(self, data: bytes) -> None:
         self._row.write_bytes(data)
         read_file(open_location(self._row), TrialRow)  # what is wrong with a file of rows is returned
+
+    def _read_proved(self, name: str, data: bytes) -> None:
+        (self._proved / name / name).write_bytes(data)
+        read_proved(open_location(self._proved / name))
 
     def _read_checkpoint(self, data: bytes) -> None:
         path = self._published / "any"

@@ -21,6 +21,8 @@ READERS = (
     "answer",
     "state",
     "verdict",
+    "vc",
+    "vc_proofs",
 )
 
 

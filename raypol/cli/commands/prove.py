@@ -2,9 +2,11 @@
 
 import secrets
 from dataclasses import dataclass, field
+from typing import Literal
 
 import tyro
 
+from raypol.cli.commands.verifiable.prove import prove_verifiably
 from raypol.cli.console import ERR, print_facts, print_last
 from raypol.cli.options import DataDir, Debug, RunnerOptions, WrittenResults, describe_proof
 from raypol.cli.progress import progress
@@ -59,9 +61,26 @@ class ProveCommand(RunnerOptions):
     train: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     """The honest training."""
     results: WrittenResults = "results"
+    policy_target: Literal["replay", "vc"] = "replay"
+    """replay: record a proof that a verifier replays; vc: train a linear model in integers and prove every step by verifiable
+    computation, for `raypol verify --policy vc` (needs groth16py). Of the training's options vc takes --dataset, --data-dir,
+    --steps, --batch-size (a power of two), --lr (a power of two; default 1/16), --seed and --share."""
+    vc_keys: str | None = None
+    """vc only: folder of the keys that the verifier made (`raypol vc-keys`). None = make own ones in RESULTS/vc, with which
+    whoever makes them can forge: good for a trial alone."""
+    max_memory: float | None = None
+    """vc only: gigabytes that set-up and proving may take; more is refused before they start. None = 90 % of the machine's."""
 
     def run(self) -> int:
         """Run it."""
+        if self.policy_target == "vc":
+            if (self.device, self.runner) != ("cpu", "local"):
+                raise InputError("--policy-target vc runs on this machine's CPU; drop --device and --runner")
+            if self.again is not None:
+                raise InputError("--again is for proofs that are replayed; drop --policy-target vc")
+            return prove_verifiably(self.train, self.results, keys=self.vc_keys, max_memory=self.max_memory)
+        if self.vc_keys is not None or self.max_memory is not None:
+            raise InputError("--vc-keys and --max-memory are for --policy-target vc")
         declared = self._declared()
         data = self.train.data if declared is None else DataSource(name=declared.dataset, folder=self.train.data_dir)
         with progress(ERR) as update:

@@ -1,12 +1,13 @@
 """`raypol verify`: judge a proof folder."""
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Final, Literal
 
 import tyro
 
 from raypol.cli.budget import within_budget
+from raypol.cli.commands.verifiable.verify import verify_verifiably
 from raypol.cli.console import ERR, print_tables, say
 from raypol.cli.options import AllowedModel, BudgetOptions, DataDir, ProofDir, RunnerOptions, claims
 from raypol.cli.progress import progress
@@ -17,6 +18,7 @@ from raypol.core.distances import METRICS, Distances
 from raypol.core.errors import InputError
 from raypol.core.proof import Recipe
 from raypol.core.seeds import check_commitment, check_seed, check_share
+from raypol.core.verifiable.judging import VC_POLICY
 from raypol.core.verification.checks import CHECKS
 from raypol.core.verification.policies import Policy
 from raypol.core.verification.replay import Augmentation, Conditions, ReplayPrecision
@@ -39,7 +41,8 @@ _MAX_ASSERTED: Final = 500
 _POLICY: Final = (
     "published (what the published verifier looks at), strict, strict_trend (accuracy must rise too), exact (every bit, and a "
     "seed that neither party chose alone: needs --share and --commitment), a file that `raypol "
-    "calibrate` wrote (calibrated.json), or your own by import path (my_pkg.checks:judge). Add checks by name or import path: "
+    "calibrate` wrote (calibrated.json), vc (for proofs of `raypol prove --policy-target vc`), or your own by import path "
+    "(my_pkg.checks:judge). Add checks by name or import path: "
     f"strict+CHECK; checks: {', '.join(CHECKS)}."
 )
 _STYLES: Final = {
@@ -103,10 +106,18 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
     dataset: str | None = None
     """The verifier's dataset; None = the built-in one that the proof names. An import path must be given here to be run."""
     model: AllowedModel = None
+    vc_keys: str | None = None
+    """Policy vc only: folder of the keys that you made for this prover (`raypol vc-keys`)."""
+    vc_key_sha256: str | None = None
+    """Policy vc only, instead of --vc-keys: what `raypol vc-keys` printed, if you know who made the keys and trust them."""
 
     @within_budget
     def run(self) -> int:
         """Run it."""
+        if self.policy == VC_POLICY:
+            return self._verify_verifiably()
+        if self.vc_keys is not None or self.vc_key_sha256 is not None:
+            raise InputError("--vc-keys and --vc-key-sha256 are for --policy vc")
         before = read_verdict(open_location(self.recheck)) if self.recheck else None
         folder = open_location(self.proof_dir)
         manifest = read_manifest(folder)
@@ -131,6 +142,23 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
         if self.verdict:
             say(f"verdict written to {self.verdict}, SHA-256 {written.sha256}")
         return _confirmed(before, written) if before else _EXIT_CODES[written.outcome]
+
+    def _verify_verifiably(self) -> int:
+        taken = {"policy", "proof_dir", "share", "data_dir", "dataset", "vc_keys", "vc_key_sha256", "debug"}
+        taken |= {part.name for part in fields(BudgetOptions)}
+        for part in fields(self):
+            if part.name not in taken and getattr(self, part.name) != part.default:
+                raise InputError(
+                    f"--{part.name.replace('_', '-')} says nothing to policy vc, which replays nothing; drop it"
+                )
+        return verify_verifiably(
+            self.proof_dir,
+            share=self.share,
+            dataset=self.dataset,
+            data_dir=self.data_dir,
+            keys=self.vc_keys,
+            key_sha256=self.vc_key_sha256,
+        )
 
     def _policy(self, before: VerdictFile | None) -> Policy:
         if before is None:

@@ -1,0 +1,1 @@
+"""Proof of learning by verifiable computation: a linear model in integers, the circuit of one step, its public hashes."""

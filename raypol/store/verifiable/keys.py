@@ -1,0 +1,80 @@
+"""The folder of a circuit's keys: circuit.circom, proving.key, verifying_key.json, and keys.json, which says of which circuit.
+
+On this machine alone: groth16py reads and writes paths. Who holds the folder from its making on can forge (toxic waste).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from raypol.core.errors import InputError
+from raypol.core.verifiable.circuit import circuit_sha256
+from raypol.core.verifiable.integer_model import ModelShape
+from raypol.store.location import atomic_output, open_location
+from raypol.store.policies import problem_of, read_json
+
+KEYS_FILE: Final = "keys.json"
+_FORMAT: Final = "raypol-vc-keys"
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeysRecord:
+    """What keys.json says, beside the format."""
+
+    features: int
+    classes: int
+    batch_size: int
+    lr_shift: int
+    circuit_sha256: str
+    key_sha256: str
+    """Of circuit and verifying key, see `key_digest`."""
+    constraints: int
+    groth16py: str
+    """Version."""
+    cpu_s: float
+    peak_bytes: int
+    unsafe: str
+    """Why these keys prove nothing to anyone but their maker."""
+
+
+_RECORD: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(KeysRecord))
+
+
+def proving_key(folder: Path) -> Path:
+    """Path of the proving key."""
+    return folder / "proving.key"
+
+
+def circuit_file(folder: Path) -> Path:
+    """Path of the circuit's text."""
+    return folder / "circuit.circom"
+
+
+def write_keys_record(folder: Path, record: KeysRecord) -> None:
+    """Write keys.json, last of all."""
+    with atomic_output(open_location(folder / KEYS_FILE)) as stream:
+        stream.write((json.dumps({"format": _FORMAT, "version": _VERSION, **asdict(record)}, indent=1) + "\n").encode())
+
+
+def read_keys_record(folder: Path, shape: ModelShape) -> KeysRecord:
+    """Read keys.json and check that the keys are those of the circuit of a shape.
+
+    Raises:
+        InputError: no keys there, or of another circuit.
+    """
+    place = open_location(folder / KEYS_FILE)
+    try:
+        record = _RECORD.validate_python(read_json(place, _FORMAT, _VERSION))
+    except ValidationError as err:
+        raise InputError(f"{place}: not a record of keys: {problem_of(err)}") from err
+    if record.circuit_sha256 != circuit_sha256(shape):
+        raise InputError(
+            f"{folder}: keys of another circuit ({record.features} features, {record.classes} classes, batch "
+            f"{record.batch_size}, learning rate 2^-{record.lr_shift}), this run has {shape.features}, {shape.classes}, "
+            f"{shape.batch_size}, 2^-{shape.lr_shift}"
+        )
+    return record

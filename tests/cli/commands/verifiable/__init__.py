@@ -1,0 +1,1 @@
+"""Commands of proofs by verifiable computation."""

@@ -1,0 +1,1 @@
+"""Proofs by verifiable computation."""
