@@ -5,7 +5,7 @@ There is one implementation on purpose. An exact replay on the same machine then
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Final
 
@@ -24,10 +24,10 @@ from raypol.core.precision import (
     WEIGHT_DTYPES,
     Precision,
     arithmetic,
-    base_precision,
     cast,
     check_device,
     is_inexact,
+    rehearsed_precision,
     usable_device,
 )
 from raypol.core.proof import Checkpoint, Recipe
@@ -186,7 +186,11 @@ class Trainer:
         if transform.is_random:
             seed = self.recipe.seed if augmentation_seed is None else augmentation_seed
             pixels = augment(pixels, transform, generator(seed, "augmentation", step))
-        unit = normalise(to_unit(pixels, self.dtype), transform)
+        return self._normalised(pixels)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        with self.whole_arithmetic():
+            unit = normalise(to_unit(pixels, self.dtype), self.recipe.transform)
         return unit.contiguous(memory_format=self.memory_format)
 
     def inputs_of_steps(
@@ -207,18 +211,22 @@ class Trainer:
                 steps = range(start + first, start + min(first + at_once, n))
                 draws = [draw_augmentation(transform, B, generator(seed, "augmentation", step)) for step in steps]
                 pixels = apply_draws(pixels, transform, torch.cat(draws, dim=1))
-            unit = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self.memory_format)
-            yield from torch.split(unit, B)
+            yield from torch.split(self._normalised(pixels), B)
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """The declared loss of one batch, a scalar, differentiable."""
-        return F.cross_entropy(self.logits(inputs), labels)
+        with self.whole_arithmetic():
+            return F.cross_entropy(self.logits(inputs), labels)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(B, num_classes): the model's output, computed in the trainer's precision, in its dtype."""
         with arithmetic(self.precision, self.device):
             output: Tensor = self.model(inputs)
         return output.to(self.dtype)
+
+    def whole_arithmetic(self) -> AbstractContextManager[object]:
+        """Inside, all of a step is computed in the trainer's precision; only `reproducible` reaches beyond the forward pass."""
+        return arithmetic(self.precision, self.device) if self.precision == "reproducible" else nullcontext()
 
     # --- the update rule -------------------------------------------------------------------------------------------
 
@@ -241,9 +249,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = float(self.lrs[step])
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(inputs, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        update(self.optimizer)
+        with self.whole_arithmetic():
+            loss = self.loss(inputs, labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            update(self.optimizer)
         self.gradient_evals += 1
         return loss.detach()
 
@@ -259,8 +268,9 @@ class Trainer:
         """Updates with gradients of zero, of all but frozen parameters: what the state does by itself."""
         for parameter in self.parameters.values():
             parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-        for _ in range(num_steps):
-            update(self.optimizer)
+        with self.whole_arithmetic():
+            for _ in range(num_steps):
+                update(self.optimizer)
 
     def seed_draws(self, what: str, step: int) -> None:
         """Make the model's random draws at this step repeatable, on the one device that draws them.
@@ -318,15 +328,13 @@ class Trainer:
         Measured on the first 1,000 test points: a proof has many models, and this must not cost more than replaying.
         """
         self.load(checkpoint)
-        transform = self.recipe.transform
         right = 0
         asked = min(len(self.dataset.test_labels), _MAX_TEST_POINTS)
         with self.evaluating():
             for start in range(0, asked, _TEST_BATCH):
                 pixels = self.dataset.test_pixels[start : min(start + _TEST_BATCH, asked)]
-                inputs = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self.memory_format)
                 labels = self.dataset.test_labels[start : start + len(pixels)]
-                right += int((self.logits(inputs).argmax(1) == labels).sum())
+                right += int((self.logits(self._normalised(pixels)).argmax(1) == labels).sum())
         return right / asked
 
     @contextmanager
@@ -349,7 +357,7 @@ def rehearsal_of(recipe: Recipe, dataset: Dataset, precision: Precision) -> Rehe
         num_classes=dataset.num_classes,
         batch_size=recipe.batch_size,
         transform=recipe.transform,
-        precision=base_precision(precision),
+        precision=rehearsed_precision(precision),
         channels_last=recipe.channels_last,
     )
 
