@@ -13,7 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from raypol.core.reproducible.fixed_point import exact_sum, factor_bits, magic, to_fixed, to_float32
+from raypol.core.reproducible.fixed_point import exact_sum, factor_bits, magic, to_fixed
+from raypol.core.reproducible.rounded import to_float32
 
 _WINDOW_BYTES: Final = 3 << 19
 """Of windows that are written out at once on a CPU: they stay in a core's cache. Exact sums allow any split."""
@@ -193,7 +194,7 @@ def convolution_backward(
 
 
 def _turned(weight: Tensor, groups: int) -> Tensor:
-    """Weights of the convolution that carries a gradient back: (Co, Ci, *kernel) to (Ci * groups, Co / groups, *kernel), mirrored."""
+    """Weights that carry a gradient back: (Co, Ci, *kernel) to (Ci * groups, Co / groups, *kernel), mirrored."""
     Co, Ci = weight.shape[:2]
     kernel = weight.shape[2:]
     swapped = weight.reshape(groups, Co // groups, Ci, *kernel).transpose(1, 2)

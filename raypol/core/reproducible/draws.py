@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from raypol.core.reproducible.exponentials import log
+from raypol.core.reproducible.rounded import square_root
 
 _WHOLE: Final = 1 << 30
 """Values of a draw; squares and their sums are exact in float64."""
@@ -24,7 +25,7 @@ def normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
         s = u * u + v * v
         inside = (s > 0.0) & (s < 1.0)
         u, s = u[inside], s[inside]
-        found = torch.cat([found, u * torch.sqrt(torch.div(log(s) * -2.0, s))])
+        found = torch.cat([found, u * square_root(torch.div(log(s) * -2.0, s))])
     return found[:wanted].to(torch.float32).view(shape)
 
 

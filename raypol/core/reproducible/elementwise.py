@@ -10,7 +10,7 @@ from torch import Tensor
 from raypol.core.errors import InputError
 from raypol.core.reproducible.draws import fill_with_kept
 from raypol.core.reproducible.exponentials import exp, log
-from raypol.core.reproducible.fixed_point import divide, to_float32
+from raypol.core.reproducible.rounded import divide, square_root, to_float32
 
 _Operand = Tensor | float
 """Numbers stand for 0-dimensional tensors."""
@@ -96,9 +96,14 @@ def relu_(x: Tensor) -> Tensor:
     return torch.relu_(x).add_(0.0)
 
 
+def sqrt_(x: Tensor) -> Tensor:
+    """As `sqrt`, in place."""
+    return x.copy_(square_root(x))
+
+
 def rsqrt(x: Tensor) -> Tensor:
     """1 / sqrt(x), two roundings."""
-    return reciprocal(torch.sqrt(x))
+    return reciprocal(square_root(x))
 
 
 def reciprocal(x: Tensor) -> Tensor:
@@ -113,7 +118,7 @@ def power(x: Tensor, exponent: float) -> Tensor:
         InputError: another one.
     """
     if exponent == 0.5:
-        return torch.sqrt(x)
+        return square_root(x)
     if exponent not in (1, 2, 3, 4, -1, -0.5):
         raise InputError(f"reproducible arithmetic has no power {exponent}; possible: -1, -0.5, 0.5, 1, 2, 3, 4")
     if exponent < 0:

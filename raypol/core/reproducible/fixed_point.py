@@ -25,7 +25,7 @@ _MANTISSA: Final = 23
 _LEAST_FIELD: Final = 25
 """Of C's exponent: the unit is then 2^-125, and denormals, which some devices flush, round to 0 everywhere."""
 _NOT_A_NUMBER: Final = 255
-"""Exponent field of infinity and NaN. Numbers within 2^3 of the largest float32 count as them: their C would overflow."""
+"""Exponent field of infinity and NaN. So do numbers within 2^(25 - b) of the largest float32: their C overflows."""
 
 
 def term_bits(length: int) -> int:
@@ -80,13 +80,3 @@ def exact_sum_of_doubles(x: Tensor, dim: int) -> Tensor:
     field = ((largest.view(torch.int64) >> 52) & 2047) + (_EXACT_BITS - bits)
     shift = ((field.clamp_(64, 2047) << 52) | (1 << 51)).view(torch.float64)
     return x.add(shift).sub_(shift).sum(dim, keepdim=True).add_(0.0)
-
-
-def to_float32(exact: Tensor) -> Tensor:
-    """Round to float32; zero has the sign +, which sums of zeros of either sign do not agree on."""
-    return exact.to(torch.float32).add_(0.0)
-
-
-def divide(x: Tensor, by: float) -> Tensor:
-    """Quotient x / by, rounded once: a GPU multiplies by the reciprocal of a number that is given as one."""
-    return torch.div(x, torch.full((), by, dtype=x.dtype, device=x.device))

@@ -10,7 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from raypol.core.reproducible.fixed_point import divide, exact_sum, factor_bits, to_fixed, to_float32
+from raypol.core.reproducible.fixed_point import exact_sum, factor_bits, to_fixed
+from raypol.core.reproducible.rounded import divide, square_root, to_float32
 
 _AT_ONCE: Final = 1 << 17
 """Elements of some channels that are worked on together on a CPU: a dozen passes over them stay in a core's cache."""
@@ -77,7 +78,7 @@ def _follow(running: Tensor | None, of_batch: Tensor, momentum: float) -> None:
 
 
 def _inverse_deviation(var: Tensor, eps: float) -> Tensor:
-    return torch.div(torch.ones_like(var), (var + eps).sqrt_()).to(torch.float32)
+    return torch.div(torch.ones_like(var), square_root(var + eps)).to(torch.float32)
 
 
 def _scaled(deviation: Tensor, inverse: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -13,7 +13,8 @@ from raypol.core.errors import InputError
 from raypol.core.reproducible import contractions, elementwise, exponentials, normalisation, pooling
 from raypol.core.reproducible.contractions import Convolution
 from raypol.core.reproducible.draws import fill_with_kept
-from raypol.core.reproducible.fixed_point import exact_sum, to_float32
+from raypol.core.reproducible.fixed_point import exact_sum
+from raypol.core.reproducible.rounded import square_root, to_float32
 
 _PASSING: Final = """
     _local_scalar_dense _prelu_kernel _prelu_kernel_backward _reshape_alias _to_copy _unsafe_view abs alias all any
@@ -21,8 +22,8 @@ _PASSING: Final = """
     equal expand fill fill_ flip floor full full_like gather ge gt hardtanh_backward index index_select is_nonzero
     isfinite isinf isnan item le leaky_relu leaky_relu_backward lift_fresh lt masked_fill masked_fill_
     max_pool2d_with_indices mul mul_ ne neg neg_ new_empty new_empty_strided new_full new_ones new_zeros ones ones_like
-    permute repeat resize_ roll scalar_tensor select select_backward set_ sign slice slice_backward split
-    split_with_sizes sqrt sqrt_ squeeze squeeze_ stack t t_ threshold_backward transpose transpose_ tril triu trunc
+    permute repeat resize_ roll scalar_tensor select select_backward set_ sgn sign signbit slice slice_backward split
+    split_with_sizes squeeze squeeze_ stack t t_ threshold_backward transpose transpose_ tril triu trunc
     unbind unsqueeze unsqueeze_ view where zero_ zeros zeros_like
 """
 PASSING: Final = frozenset(_PASSING.split())
@@ -221,6 +222,8 @@ COMPUTED: Final[dict[str, Callable[..., Any]]] = {
     "rsub": elementwise.rsub,
     "sigmoid": elementwise.sigmoid,
     "sigmoid_backward": elementwise.sigmoid_backward,
+    "sqrt": square_root,
+    "sqrt_": elementwise.sqrt_,
     "sub": elementwise.sub,
     "sub_": elementwise.sub_,
     "sum": _sum,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from raypol.core.reproducible.contractions import Convolution, convolution, convolution_backward
-from raypol.core.reproducible.fixed_point import divide, exact_sum, to_float32
+from raypol.core.reproducible.fixed_point import exact_sum
+from raypol.core.reproducible.rounded import divide, to_float32
 
 _Place = tuple[EllipsisType | slice | int, ...]
 

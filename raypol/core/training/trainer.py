@@ -32,7 +32,14 @@ from raypol.core.precision import (
 )
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
-from raypol.core.training.optimizers import build_optimizer, learning_rates, reach_of_state, state_after_a_step, update
+from raypol.core.training.optimizers import (
+    build_optimizer,
+    learning_rates,
+    reach_of_state,
+    state_after_a_step,
+    tensor_by_tensor,
+    update,
+)
 from raypol.core.training.snapshots import checkpoint_of, pack_tensors, packed_layout, unpack_tensors
 
 _MAX_TEST_POINTS: Final = 1000
@@ -94,10 +101,17 @@ class Trainer:
         }
         self.model = model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         self.parameters = dict(self.model.named_parameters())
-        self.optimizer = build_optimizer(recipe.optimizer, list(self.parameters.values()))
+        is_plain = self.precision == "reproducible"
+        self._declared_update = tensor_by_tensor(recipe.optimizer) if is_plain else recipe.optimizer
+        self.optimizer = build_optimizer(self._declared_update, list(self.parameters.values()))
         self._has_first_state = bool(
             self.optimizer.state
         )  # Adagrad's constructor makes one; older torch cannot step without
+        if is_plain:
+            with self.whole_arithmetic():
+                assert (
+                    self._state_places is not None
+                )  # a step of the optimizer: it is refused before anything is started
 
     @cached_property
     def _state_places(self) -> dict[str, tuple[torch.device, torch.dtype]]:
@@ -106,7 +120,7 @@ class Trainer:
             name: nn.Parameter(torch.zeros([1] * p.dim(), dtype=self.dtype, device=self.device))
             for name, p in self.parameters.items()
         }
-        state = state_after_a_step(self.recipe.optimizer, tiny)
+        state = state_after_a_step(self._declared_update, tiny)
         return {name: (value.device, value.dtype) for name, value in state.items()}
 
     @property
@@ -125,7 +139,8 @@ class Trainer:
             buffer.copy_(checkpoint.buffers[name])
         self.optimizer.state.clear()
         if self._has_first_state and not checkpoint.optimizer_state:
-            self.optimizer.state.update(build_optimizer(self.recipe.optimizer, list(self.parameters.values())).state)
+            again = build_optimizer(self._declared_update, list(self.parameters.values()))
+            self.optimizer.state.update(again.state)
         for name, tensor in checkpoint.optimizer_state.items():
             parameter_name, _, key = name.rpartition("/")
             parameter = self.parameters[parameter_name]
@@ -278,7 +293,7 @@ class Trainer:
         `torch.manual_seed` would do, but it visits every backend: 2 % of a small model's step.
         """
         seed = derive_seed(self.recipe.seed, what, step)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and self.precision != "reproducible":  # which draws on the CPU
             with torch.cuda.device(self.device):
                 torch.cuda.manual_seed(seed)
         else:
