@@ -1,7 +1,7 @@
 r"""What reproducible arithmetic costs: `python -m benchmarks.reproducible [--quick]`.
 
-1. Processor time per step over that of ordinary float32 on one thread, digits with resnet8 and 32x32x3 Fashion-MNIST with resnet20: the two in
-   turn, in this process.
+1. Processor time per step over that of ordinary float32 on one thread, digits with resnet8 and 32x32x3 Fashion-MNIST with
+   resnet20: the two in turn, in this process.
 2. Where that time goes, by kind of operation.
 3. The published way, as an estimate: float64 arithmetic, each module's output and gradient rounded to float32, and a log of how
    values near a tie were rounded (Srivastava et al. 2024, arXiv:2403.09603): its time per step, and bytes of its log. Finding
@@ -138,8 +138,8 @@ def measured(task: Task, repeats: int) -> Iterator[Ratio | str]:
     num = repeats * max(task.steps // 2, 1)
     values, near = logged.log.values // num, logged.log.near // num
     yield (
-        f"{name}: the log: {values} values per step, {near} of them within {NEAR_TIE} of a tie: {values // VALUES_PER_BYTE} bytes "
-        f"per step, {VALUES_PER_BYTE} values a byte, or {near * 4} as positions of 4 bytes; reproducible: 0"
+        f"{name}: the log: {values} values per step, {near} of them within {NEAR_TIE} of a tie: {values // VALUES_PER_BYTE} "
+        f"bytes per step, {VALUES_PER_BYTE} values a byte, or {near * 4} as positions of 4 bytes; reproducible: 0"
     )
     yield f"{name}: of a reproducible step: {split(exact, task.steps)}"
 
@@ -156,7 +156,9 @@ KINDS = {
 def split(run: Run, steps: int) -> str:
     """Shares of the time of a step by kind of operation, from torch's profiler."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        whole_us = run.steps(steps) * steps * 1e6
+        started = time.perf_counter()
+        run.steps(steps)
+        whole_us = (time.perf_counter() - started) * 1e6
     spent: Counter[str] = Counter()
     for event in profile.key_averages():
         name = event.key.removeprefix("aten::")

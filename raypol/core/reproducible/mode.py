@@ -67,7 +67,7 @@ def _computed(func: Any) -> Callable[..., Any]:  # noqa: ANN401 - torch's OpOver
         return COMPUTED[name]
     if plain and name in PASSING:
         return _in_formats(func, name)
-    if plain and name in CHOOSING:
+    if namespace == "aten" and name in CHOOSING:
         return lambda *args, **kwargs: _without_minus_zero(func(*args, **kwargs))
     if namespace == "profiler":
         return func  # type: ignore[no-any-return]
@@ -89,7 +89,7 @@ def _in_formats(func: Any, name: str) -> Callable[..., Any]:  # noqa: ANN401 - t
 
 
 def _without_minus_zero(found: Any) -> Any:  # noqa: ANN401 - what the operation returns
-    return found + 0.0 if isinstance(found, Tensor) and found.is_floating_point() else found
+    return found.add_(0.0) if isinstance(found, Tensor) and found.is_floating_point() else found
 
 
 def _without_floats(func: Any, name: str) -> Callable[..., Any]:  # noqa: ANN401 - torch's OpOverload

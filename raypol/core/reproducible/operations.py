@@ -28,7 +28,21 @@ _PASSING: Final = """
 """
 PASSING: Final = frozenset(_PASSING.split())
 """Copy, choose or compare bits, or are one correctly rounded operation: computed by torch itself."""
-CHOOSING: Final = frozenset(("clamp", "clamp_min", "clamp_max", "maximum", "minimum", "hardtanh", "amax", "amin"))
+CHOOSING: Final = frozenset(
+    (
+        "clamp",
+        "clamp_min",
+        "clamp_max",
+        "clamp_",
+        "clamp_min_",
+        "clamp_max_",
+        "maximum",
+        "minimum",
+        "hardtanh",
+        "amax",
+        "amin",
+    )
+)
 """Choose among numbers, but of two zeros either one: it becomes +."""
 
 
@@ -173,6 +187,16 @@ def _bernoulli(x: Tensor, p: float = 0.5, *, generator: object = None) -> Tensor
     return fill_with_kept(x, p)
 
 
+def _index_put_(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+    masks = all(index is None or index.dtype == torch.bool for index in indices)
+    _only(masks and not accumulate, "index_put but of masks: places that are named twice have no order")
+    return torch.ops.aten.index_put_(x, indices, values)  # type: ignore[no-any-return]
+
+
+def _index_put(x: Tensor, *how: Any) -> Tensor:  # noqa: ANN401 - as torch gives them
+    return _index_put_(x.clone(), *how)
+
+
 def _div(x: Tensor, other: Tensor | float, *, rounding_mode: str | None = None) -> Tensor:
     _only(rounding_mode is None, f"division with rounding_mode {rounding_mode}")
     return elementwise.div(x, other)
@@ -201,6 +225,8 @@ COMPUTED: Final[dict[str, Callable[..., Any]]] = {
     "div": _div,
     "div_": elementwise.div_,
     "exp": elementwise.exp32,
+    "index_put": _index_put,
+    "index_put_": _index_put_,
     "lerp": elementwise.lerp,
     "lerp_": elementwise.lerp_,
     "log": elementwise.log32,

@@ -75,11 +75,7 @@ def test_what_has_no_room_becomes_nan_and_stays_in_its_own_sums(wrong: float) ->
     x[1, 2] = wrong
     assert exact_sum(x, (1,)).isnan().tolist() == [False, True, False]
     assert matmul(x, torch.ones(4, 2)).isnan().tolist() == [[False] * 2, [True] * 2, [False] * 2]
-    assert exact_sum_of_doubles(x[:, :3].double() * 1e300, 1).isfinite().flatten().tolist() == [
-        True,
-        math.isfinite(wrong) and wrong < 1e8,
-        True,
-    ]
+    assert exact_sum_of_doubles(x.double() * 1e270, 1).isfinite().flatten().tolist() == [True, False, True]
 
 
 def test_denormals_and_zeros_become_zero_with_the_sign_plus() -> None:
