@@ -2,7 +2,8 @@
 
 `float32` means IEEE float32 everywhere: cuDNN's own default is TF32, which keeps 10 of 23 bits of each factor. `tf32` asks for
 those tensor cores; `bf16` keeps float32 weights and lets torch's autocast choose which operations run in bfloat16; `float64` has
-almost no rounding noise and is the verifier's finest replay.
+almost no rounding noise and is the verifier's finest replay. `reproducible` keeps float32 weights and gives the same bits on any
+number of threads, instruction set and device (`raypol.core.reproducible`).
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -12,14 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from raypol.core.errors import InputError, first_line
+from raypol.core.reproducible.mode import reproducible
 
-Precision = Literal["float32", "tf32", "bf16", "float64"]
+Precision = Literal["float32", "tf32", "bf16", "float64", "reproducible"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 WEIGHT_DTYPES: Final[dict[Precision, torch.dtype]] = {
     "float32": torch.float32,
     "tf32": torch.float32,
     "bf16": torch.float32,
     "float64": torch.float64,
+    "reproducible": torch.float32,
 }
 """Of weights, gradients and optimizer state."""
 
@@ -30,6 +33,11 @@ _TENSOR_CORES: Final = (8, 0)
 def base_precision(precision: Precision) -> Precision:
     """The precision that computes in the weights' own format, which every device can."""
     return "float64" if WEIGHT_DTYPES[precision] == torch.float64 else "float32"
+
+
+def rehearsed_precision(precision: Precision) -> Precision:
+    """The precision in which a CPU rehearses a training: itself where the CPU has it and it asks more of a model."""
+    return precision if precision == "reproducible" else base_precision(precision)
 
 
 def usable_device(device: torch.device | str) -> torch.device:
@@ -77,11 +85,14 @@ def check_device(precision: Precision, device: torch.device) -> None:
 
 
 def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Inside, forward passes compute in this precision; their backward passes follow it.
+    """Inside, forward passes compute in this precision; their backward passes follow it, but for `reproducible`, whose backward
+    passes must be made inside as well.
 
     The TF32 switch is the process's, read when a kernel starts. It is set at each forward pass, and the backward pass comes
     before the next forward.
     """
+    if precision == "reproducible":
+        return reproducible(device)
     if device.type == "cuda":
         wanted = "tf32" if precision == "tf32" else "ieee"
         torch.backends.cuda.matmul.fp32_precision = wanted

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from raypol.core.errors import InputError, first_names
 from raypol.core.imports import own_code
+from raypol.core.reproducible.draws import normal
 
 SIGNIFICANCE: Final = 0.01
 """A tensor whose KS p-value is below this is rejected."""
@@ -148,18 +149,22 @@ def num_impossible(values: Tensor, law: Law) -> int:
     return int((~(values.detach().double().abs() <= limit)).sum())
 
 
-def draw_initial(laws: Mapping[str, Law], shapes: Mapping[str, torch.Size], rng: torch.Generator) -> dict[str, Tensor]:
+def draw_initial(
+    laws: Mapping[str, Law], shapes: Mapping[str, torch.Size], rng: torch.Generator, *, anywhere: bool = False
+) -> dict[str, Tensor]:
     """Honest W_0: float32 draws from the laws, each tensor redrawn until its own KS test passes; given tensors as they are.
+
+    `anywhere` draws normal numbers that are the same on any machine; torch's own, of all older proofs, depend on the processor.
 
     The verifier rejects if any of ~20 tensors has p < 0.01: without redrawing it would reject every fifth honest prover.
 
     Raises:
         InputError: no draw from a law passes, for float32 cannot hold its values.
     """
-    return {name: draw(name, law, shapes[name], rng) for name, law in laws.items()}
+    return {name: draw(name, law, shapes[name], rng, anywhere=anywhere) for name, law in laws.items()}
 
 
-def draw(name: str, law: Law, shape: torch.Size, rng: torch.Generator) -> Tensor:
+def draw(name: str, law: Law, shape: torch.Size, rng: torch.Generator, *, anywhere: bool = False) -> Tensor:
     """One tensor's honest draw, see `draw_initial`."""
     if isinstance(law, Constant):
         return torch.full(shape, law.value)
@@ -169,7 +174,7 @@ def draw(name: str, law: Law, shape: torch.Size, rng: torch.Generator) -> Tensor
     for _ in range(_MAX_DRAWS):
         match law:
             case Normal(std):
-                values = torch.randn(shape, generator=rng) * std
+                values = (normal(shape, rng) if anywhere else torch.randn(shape, generator=rng)) * std
             case Uniform(bound):
                 values = (torch.rand(shape, generator=rng) * 2.0 - 1.0) * bound
         if ks_p_value(values, law) >= SIGNIFICANCE:

@@ -16,10 +16,11 @@ from raypol.core.augment import Transform, normalise
 from raypol.core.errors import InputError, first_names
 from raypol.core.imports import is_import_path, load_object, own_code
 from raypol.core.models import build_model
-from raypol.core.precision import WEIGHT_DTYPES, Precision, cast
+from raypol.core.precision import WEIGHT_DTYPES, Precision, arithmetic, cast
 
 MEMORY_FORMATS: Final = {False: torch.contiguous_format, True: torch.channels_last}
 """Of images and convolutions, by `Recipe.channels_last`."""
+_CPU: Final = torch.device("cpu")
 _POINTS: Final = 2
 """The fewest that every norm layer takes."""
 
@@ -38,7 +39,7 @@ class Rehearsal:
     transform: Transform = field(default_factory=Transform)
     """Its normalisation counts."""
     precision: Precision = "float32"
-    """The format of the weights counts."""
+    """The format of the weights counts, and whether it is reproducible."""
     channels_last: bool = False
 
 
@@ -95,7 +96,7 @@ def _step(asked: Rehearsal, _: int) -> tuple[str, ...]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         inputs = normalise(torch.rand(n, *shape, dtype=dtype), asked.transform).contiguous(memory_format=memory_format)
-        with own_code(f"model {name} cannot make a step on {what}{how}"):
+        with own_code(f"model {name} cannot make a step on {what}{how}"), arithmetic(asked.precision, _CPU):
             model.to(memory_format=memory_format)
             logits = _checked_logits(model(inputs), asked).to(dtype)
             if not logits.requires_grad:
@@ -103,7 +104,8 @@ def _step(asked: Rehearsal, _: int) -> tuple[str, ...]:
                     f"the output of model {name} has no gradient: is it detached, or made under no_grad()?"
                 )
             F.cross_entropy(logits, torch.arange(n) % asked.num_classes).backward()  # type: ignore[no-untyped-call]
-        with own_code(f"model {name} cannot predict {what} in evaluation mode{how}"), torch.no_grad():
+        predicting = own_code(f"model {name} cannot predict {what} in evaluation mode{how}")
+        with predicting, torch.no_grad(), arithmetic(asked.precision, _CPU):
             _checked_logits(model.eval()(inputs), asked)
     gradients = {key: p.grad for key, p in model.named_parameters() if p.requires_grad}
     sparse = [key for key, gradient in gradients.items() if gradient is not None and gradient.is_sparse]

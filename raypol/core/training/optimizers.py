@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from types import ModuleType
 from typing import Final, Literal, TypeVar
@@ -49,6 +49,12 @@ def build_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> 
         return kind(parameters, **options)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError) as err:
         raise InputError(f"optimizer {config.name} does not take {dict(config.options)}: {err}") from err
+
+
+def tensor_by_tensor(config: OptimizerConfig) -> OptimizerConfig:
+    """The same update in its plainest form: each tensor by itself, one operation after the other, on every device."""
+    plain = {option: False for option in ("foreach", "fused") if takes(config.name, option)}
+    return replace(config, options={**config.options, **plain})
 
 
 def takes(name: str, option: str) -> bool:
@@ -129,6 +135,8 @@ def update(optimizer: torch.optim.Optimizer) -> None:
         optimizer.step()
     except (torch.AcceleratorError, torch.OutOfMemoryError):
         raise  # the machine's fault
+    except InputError as err:  # an arithmetic that lacks one of its operations
+        raise UpdateError(f"optimizer {type(optimizer).__name__} cannot make a step: {err}") from err
     except (ArithmeticError, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as err:
         raise UpdateError(f"optimizer {type(optimizer).__name__} cannot make a step: {err!r}") from err
 

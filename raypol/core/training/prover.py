@@ -44,7 +44,8 @@ def initial_checkpoint(recipe: Recipe, dataset: Dataset) -> Checkpoint:
         )
     cast(model, recipe.precision)
     shapes = {name: p.shape for name, p in model.named_parameters()}
-    drawn = draw_initial(laws, shapes, generator(recipe.seed, "initial weights"))
+    anywhere = recipe.precision == "reproducible"
+    drawn = draw_initial(laws, shapes, generator(recipe.seed, "initial weights"), anywhere=anywhere)
     return Checkpoint(
         step=0,
         parameters={name: tensor.to(dtype) for name, tensor in drawn.items()},

@@ -14,7 +14,7 @@ from raypol.core.errors import InputError, check_whole, reject_choice
 from raypol.core.models import build_model
 from raypol.core.models.constructed import checked_laws, given_digests
 from raypol.core.models.rehearsal import takes_channels_last
-from raypol.core.precision import WEIGHT_DTYPES, Precision, base_precision
+from raypol.core.precision import WEIGHT_DTYPES, Precision, rehearsed_precision
 from raypol.core.proof import MAX_BATCH, MAX_STEPS, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.seeds import MAX_SEED, bound_seed, check_seed, check_share
 from raypol.core.training.optimizers import declared_options, takes
@@ -62,7 +62,8 @@ class TrainConfig:
     rotation_degrees: float = 0.0
     """Augmentation: random rotation by up to this angle, in degrees; 0 = none."""
     precision: Precision = "float32"
-    """Of the arithmetic: float32, tf32 or bf16 (GPUs with tensor cores; weights stay float32), float64."""
+    """Of the arithmetic: float32, tf32 or bf16 (GPUs with tensor cores; weights stay float32), float64, or
+    reproducible (the same bits on any machine, at several times the time)."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Of images and convolutions; it changes speed and rounding. auto: channels_last where the model can make a step so."""
     seed: int = 0
@@ -222,7 +223,7 @@ def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
             f"expected batch_size in 1..{len(dataset)} (the size of {dataset.name}), got {recipe.batch_size}"
         )
     # Model, optimizer and laws exist; this process need not have the device.
-    Trainer(replace(recipe, steps=recipe.interval), dataset, precision=base_precision(recipe.precision))
+    Trainer(replace(recipe, steps=recipe.interval), dataset, precision=rehearsed_precision(recipe.precision))
 
 
 def _channel_statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -5,7 +5,7 @@ There is one implementation on purpose. An exact replay on the same machine then
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Final
 
@@ -24,15 +24,22 @@ from raypol.core.precision import (
     WEIGHT_DTYPES,
     Precision,
     arithmetic,
-    base_precision,
     cast,
     check_device,
     is_inexact,
+    rehearsed_precision,
     usable_device,
 )
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
-from raypol.core.training.optimizers import build_optimizer, learning_rates, reach_of_state, state_after_a_step, update
+from raypol.core.training.optimizers import (
+    build_optimizer,
+    learning_rates,
+    reach_of_state,
+    state_after_a_step,
+    tensor_by_tensor,
+    update,
+)
 from raypol.core.training.snapshots import checkpoint_of, pack_tensors, packed_layout, unpack_tensors
 
 _MAX_TEST_POINTS: Final = 1000
@@ -94,10 +101,17 @@ class Trainer:
         }
         self.model = model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         self.parameters = dict(self.model.named_parameters())
-        self.optimizer = build_optimizer(recipe.optimizer, list(self.parameters.values()))
+        is_plain = self.precision == "reproducible"
+        self._declared_update = tensor_by_tensor(recipe.optimizer) if is_plain else recipe.optimizer
+        self.optimizer = build_optimizer(self._declared_update, list(self.parameters.values()))
         self._has_first_state = bool(
             self.optimizer.state
         )  # Adagrad's constructor makes one; older torch cannot step without
+        if is_plain:
+            with self.whole_arithmetic():
+                assert (
+                    self._state_places is not None
+                )  # a step of the optimizer: it is refused before anything is started
 
     @cached_property
     def _state_places(self) -> dict[str, tuple[torch.device, torch.dtype]]:
@@ -106,7 +120,7 @@ class Trainer:
             name: nn.Parameter(torch.zeros([1] * p.dim(), dtype=self.dtype, device=self.device))
             for name, p in self.parameters.items()
         }
-        state = state_after_a_step(self.recipe.optimizer, tiny)
+        state = state_after_a_step(self._declared_update, tiny)
         return {name: (value.device, value.dtype) for name, value in state.items()}
 
     @property
@@ -125,7 +139,8 @@ class Trainer:
             buffer.copy_(checkpoint.buffers[name])
         self.optimizer.state.clear()
         if self._has_first_state and not checkpoint.optimizer_state:
-            self.optimizer.state.update(build_optimizer(self.recipe.optimizer, list(self.parameters.values())).state)
+            again = build_optimizer(self._declared_update, list(self.parameters.values()))
+            self.optimizer.state.update(again.state)
         for name, tensor in checkpoint.optimizer_state.items():
             parameter_name, _, key = name.rpartition("/")
             parameter = self.parameters[parameter_name]
@@ -186,7 +201,11 @@ class Trainer:
         if transform.is_random:
             seed = self.recipe.seed if augmentation_seed is None else augmentation_seed
             pixels = augment(pixels, transform, generator(seed, "augmentation", step))
-        unit = normalise(to_unit(pixels, self.dtype), transform)
+        return self._normalised(pixels)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        with self.whole_arithmetic():
+            unit = normalise(to_unit(pixels, self.dtype), self.recipe.transform)
         return unit.contiguous(memory_format=self.memory_format)
 
     def inputs_of_steps(
@@ -207,18 +226,22 @@ class Trainer:
                 steps = range(start + first, start + min(first + at_once, n))
                 draws = [draw_augmentation(transform, B, generator(seed, "augmentation", step)) for step in steps]
                 pixels = apply_draws(pixels, transform, torch.cat(draws, dim=1))
-            unit = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self.memory_format)
-            yield from torch.split(unit, B)
+            yield from torch.split(self._normalised(pixels), B)
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """The declared loss of one batch, a scalar, differentiable."""
-        return F.cross_entropy(self.logits(inputs), labels)
+        with self.whole_arithmetic():
+            return F.cross_entropy(self.logits(inputs), labels)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(B, num_classes): the model's output, computed in the trainer's precision, in its dtype."""
         with arithmetic(self.precision, self.device):
             output: Tensor = self.model(inputs)
         return output.to(self.dtype)
+
+    def whole_arithmetic(self) -> AbstractContextManager[object]:
+        """Inside, all of a step is computed in the trainer's precision; only `reproducible` reaches beyond the forward pass."""
+        return arithmetic(self.precision, self.device) if self.precision == "reproducible" else nullcontext()
 
     # --- the update rule -------------------------------------------------------------------------------------------
 
@@ -241,9 +264,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = float(self.lrs[step])
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(inputs, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        update(self.optimizer)
+        with self.whole_arithmetic():
+            loss = self.loss(inputs, labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            update(self.optimizer)
         self.gradient_evals += 1
         return loss.detach()
 
@@ -259,8 +283,9 @@ class Trainer:
         """Updates with gradients of zero, of all but frozen parameters: what the state does by itself."""
         for parameter in self.parameters.values():
             parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-        for _ in range(num_steps):
-            update(self.optimizer)
+        with self.whole_arithmetic():
+            for _ in range(num_steps):
+                update(self.optimizer)
 
     def seed_draws(self, what: str, step: int) -> None:
         """Make the model's random draws at this step repeatable, on the one device that draws them.
@@ -268,7 +293,7 @@ class Trainer:
         `torch.manual_seed` would do, but it visits every backend: 2 % of a small model's step.
         """
         seed = derive_seed(self.recipe.seed, what, step)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and self.precision != "reproducible":  # which draws on the CPU
             with torch.cuda.device(self.device):
                 torch.cuda.manual_seed(seed)
         else:
@@ -318,15 +343,13 @@ class Trainer:
         Measured on the first 1,000 test points: a proof has many models, and this must not cost more than replaying.
         """
         self.load(checkpoint)
-        transform = self.recipe.transform
         right = 0
         asked = min(len(self.dataset.test_labels), _MAX_TEST_POINTS)
         with self.evaluating():
             for start in range(0, asked, _TEST_BATCH):
                 pixels = self.dataset.test_pixels[start : min(start + _TEST_BATCH, asked)]
-                inputs = normalise(to_unit(pixels, self.dtype), transform).contiguous(memory_format=self.memory_format)
                 labels = self.dataset.test_labels[start : start + len(pixels)]
-                right += int((self.logits(inputs).argmax(1) == labels).sum())
+                right += int((self.logits(self._normalised(pixels)).argmax(1) == labels).sum())
         return right / asked
 
     @contextmanager
@@ -349,7 +372,7 @@ def rehearsal_of(recipe: Recipe, dataset: Dataset, precision: Precision) -> Rehe
         num_classes=dataset.num_classes,
         batch_size=recipe.batch_size,
         transform=recipe.transform,
-        precision=base_precision(precision),
+        precision=rehearsed_precision(precision),
         channels_last=recipe.channels_last,
     )
 

@@ -168,7 +168,7 @@ def gaps(
         )
     if recipe.channels_last:
         lacks("channels_last", "the verifier uses torch's default memory format, which rounds differently")
-    if recipe.precision in ("tf32", "bf16"):
+    if recipe.precision in ("tf32", "bf16", "reproducible"):
         lacks("precision", f"{recipe.precision}; the verifier computes as torch does by default")
     if recipe.precision == "float64":
         lacks("precision", "float64; the verifier's model has float32 weights", false=True)
