@@ -26,6 +26,9 @@ WEIGHT_DTYPES: Final[dict[Precision, torch.dtype]] = {
 }
 """Of weights, gradients and optimizer state."""
 
+SAME_EVERYWHERE: Final[frozenset[Precision]] = frozenset({"reproducible"})
+"""Precisions whose bits depend on neither device nor threads: another class of machine explains nothing."""
+
 _TENSOR_CORES: Final = (8, 0)
 """The first compute capability that has TF32 and bfloat16 (Ampere)."""
 

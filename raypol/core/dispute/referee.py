@@ -34,12 +34,11 @@ from raypol.core.dispute.moves import (
     steps_of_interval,
 )
 from raypol.core.errors import InputError, in_short
+from raypol.core.precision import SAME_EVERYWHERE
 from raypol.core.proof import Recipe
 
 DisputeOutcome = Literal["agreed", "a lied", "b lied", "both lied", "undecided"]
 _ARITHMETIC: Final = ("device", "threads")
-_REPEATS_EVERYWHERE: Final = ("reproducible",)
-"""Precisions whose bits depend on neither device nor threads."""
 MAX_DISPUTED_STEPS: Final = 10_000_000
 """The rates of all steps are computed before one is made: 80 MB."""
 
@@ -109,7 +108,7 @@ def differing_field(one: Recipe, other: Recipe) -> str:
 
     Device and threads make a difference where the precision's bits depend on them.
     """
-    free = _ARITHMETIC if one.precision == other.precision and one.precision in _REPEATS_EVERYWHERE else ()
+    free = _ARITHMETIC if one.precision == other.precision and one.precision in SAME_EVERYWHERE else ()
     first, second = json.loads(one.canonical()), json.loads(other.canonical())  # where 1, 1.0 and true differ
     names = [field.name for field in fields(Recipe) if field.name not in free]
     return next((name for name in names if json.dumps(first.get(name)) != json.dumps(second.get(name))), "")

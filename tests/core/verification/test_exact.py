@@ -311,6 +311,14 @@ def test_other_bits_are_inexact_on_another_machine_and_fraud_on_the_same() -> No
     assert not elsewhere.is_valid, "inexact accepts nothing"
 
 
+def test_no_machine_excuses_other_bits_of_arithmetic_that_is_the_same_everywhere() -> None:
+    evidence = rounded_otherwise(bound())
+    declared = replace(evidence, machine="a GPU", recipe=replace(evidence.recipe, precision="reproducible"))
+    verdict = exact(declared, MOVES)
+    assert "exact" in verdict.rejected_by
+    assert (verdict.inexact, verdict_outcome(verdict, exact)) == ("", "rejected")
+
+
 def test_whoever_names_another_machine_does_not_hide_what_else_is_wrong() -> None:
     evidence = replace(rounded_otherwise(bound()), machine="a GPU", expected_share="ee" * 16)
     verdict = exact(evidence, MOVES)

@@ -11,6 +11,7 @@ import math
 from typing import Final
 
 from raypol.core.distances import Distances
+from raypol.core.precision import SAME_EVERYWHERE
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import OTHER_MACHINE, Check
 from raypol.core.verification.verifier import Evidence
@@ -30,7 +31,7 @@ def check_exact(evidence: Evidence, _: Thresholds, __: Distances | None) -> Chec
         error = first.recorded_error.l2 if first.recorded_error else math.nan
         where = f"steps {first.interval.start}..{first.interval.stop}"
         detail = f"the first interval that gives other bits than those recorded: {where}, l2 error {error:.3g}"
-        elsewhere = first.machine != evidence.machine
+        elsewhere = first.machine != evidence.machine and recorded not in SAME_EVERYWHERE
         if elsewhere:
             detail += f"; recorded on {evidence.machine or 'a machine that is not named'}, replayed on {first.machine}"
         numbers = {"step": float(first.interval.start), "l2": error, OTHER_MACHINE: float(elsewhere)}
