@@ -18,7 +18,6 @@ from raypol.cluster.inventory import (
     check_group,
     check_requests,
     describe_nodes,
-    device_name,
     gpu_models,
     groups_at_once,
     listed_requests,
@@ -30,6 +29,7 @@ from raypol.cluster.inventory import (
     usable_cores,
 )
 from raypol.cluster.placement import DeviceRequest, parse_device
+from raypol.core.arithmetic.machine import device_name
 from raypol.core.errors import InputError
 
 

@@ -20,7 +20,7 @@ from raypol.core.training.trainer import Trainer
 from raypol.core.verification.policies import Policy
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import examine
-from raypol.runs.arena.verifiers import EXACT, EXACT_BOUND
+from raypol.runs.arena.verifiers import EXACT_BITS, EXACT_BOUND
 from tests.disputants import lying_party, lying_proof, record_lies, settled
 from tests.scenes import RECORDED, TINY, all_bits, claiming, sgd, small_recipe, tiny
 
@@ -183,7 +183,7 @@ def continued(data: Dataset) -> MemoryProof:
 def test_continue_passes_every_exact_replay(continued: MemoryProof, data: Dataset) -> None:
     evidence = examine(continued, data, RECORDED, exact=True)
     assert all(replay.is_exact and replay.error.l2 == 0.0 for replay in evidence.replays)
-    assert "exact" not in _rejected_by(continued, data, EXACT)
+    assert "exact" not in _rejected_by(continued, data, EXACT_BITS)
     assert "bound_seed" in _rejected_by(continued, data, EXACT_BOUND)
 
 
