@@ -371,6 +371,10 @@ def _limits(tasks: Sequence[Task]) -> Iterator[str]:
         "- The models are small (6,000 to 270,000 parameters), the machine is one with two shared cores, and nothing here was "
         "run on a GPU. What holds at the papers' scale is not known from this."
     )
+    yield (
+        "- The trials of simple_conv and resnet20 shared their cores with other work: single costs may be twice too high. Numbers of "
+        "gradients, in the rows, do not depend on that."
+    )
     missing = [
         one
         for one in ("I", "forge_batch")
