@@ -372,8 +372,8 @@ def _limits(tasks: Sequence[Task]) -> Iterator[str]:
         "run on a GPU. What holds at the papers' scale is not known from this."
     )
     yield (
-        "- The trials of simple_conv and resnet20 shared their cores with other work: single costs may be twice too high. Numbers of "
-        "gradients, in the rows, do not depend on that."
+        "- The trials of simple_conv and resnet20 shared their cores with other work: single costs may be twice too high. "
+        "Numbers of gradients, in the rows, do not depend on that."
     )
     missing = [
         one
