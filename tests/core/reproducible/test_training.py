@@ -97,7 +97,7 @@ def test_float32_rounds_differently_on_some_other_machine(digits: Dataset) -> No
 
 def test_a_proof_is_exact_on_another_number_of_threads(digits: Dataset) -> None:
     exact = find_policy("strict+exact")
-    config = TrainConfig(steps=11, interval=5, precision="reproducible")
+    config = TrainConfig(steps=5, interval=2, precision="reproducible")
     with threads(1):
         proof = prove(config, digits)
     assert (proof.recipe.precision, proof.recipe.threads) == ("reproducible", 1)
