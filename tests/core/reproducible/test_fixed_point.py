@@ -1,6 +1,7 @@
 """Sums without an order: what they equal in whole numbers, and what happens to the numbers that have no room."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
@@ -23,7 +24,7 @@ from raypol.core.reproducible.fixed_point import (
 FINITE = st.floats(width=32, min_value=-(2.0**118), max_value=2.0**118, allow_subnormal=True)
 
 
-def floats(values: list[float]) -> torch.Tensor:
+def floats(values: Sequence[float] | Sequence[Sequence[float]]) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
