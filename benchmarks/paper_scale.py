@@ -26,6 +26,7 @@ from benchmarks.store_speed import store_ratios
 from raypol.core import hashing
 from raypol.core.allocator import keep_freed_memory
 from raypol.core.arithmetic.machine import device_name
+from raypol.core.arithmetic.precision import Precision
 from raypol.core.augment import Transform
 from raypol.core.clock import synchronise
 from raypol.core.datasets.dataset import Dataset
@@ -33,7 +34,6 @@ from raypol.core.datasets.load import load_dataset
 from raypol.core.datasets.order import DataOrder
 from raypol.core.distances import parameter_distances
 from raypol.core.errors import InputError
-from raypol.core.precision import Precision
 from raypol.core.proof import Checkpoint, OptimizerConfig, Recipe
 from raypol.core.training.prover import data_order, initial_checkpoint
 from raypol.core.training.trainer import Trainer

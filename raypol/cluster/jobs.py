@@ -13,10 +13,10 @@ import torch
 
 from raypol.cluster.work_metrics import add_bytes, add_interval, count_intervals, counting_bytes
 from raypol.core.arithmetic.machine import device_name, machine_class
+from raypol.core.arithmetic.precision import base_precision
 from raypol.core.attacks import method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
-from raypol.core.precision import base_precision
 from raypol.core.proof import Cost, Interval, MemoryProof, ProofSource, Recipe, final_checkpoint
 from raypol.core.spoofing.method import AttackMethod, make_scene, spoof_recipe
 from raypol.core.spoofing.sampling import SampleCost, SampledProof, seal_sample

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from raypol.core import hashing
+from raypol.core.arithmetic.precision import PRECISIONS, Precision
 from raypol.core.augment import Transform
 from raypol.core.errors import InputError, reject_choice
-from raypol.core.precision import PRECISIONS, Precision
 from raypol.core.seeds import check_seed
 
 Scalar = bool | int | float | str
@@ -111,7 +111,7 @@ class Recipe:
     seed: int = 0
     """Root of the seeds of initial weights, data order, augmentation and dropout."""
     precision: Precision = "float32"
-    """Of the arithmetic, and by it of the weights: see `raypol.core.precision`."""
+    """Of the arithmetic, and by it of the weights: see `raypol.core.arithmetic.precision`."""
     channels_last: bool = True
     """Memory format of images and convolutions, as it was decided before training; it changes rounding, and some models compute
     in one of both alone, so it belongs to the conditions of training."""

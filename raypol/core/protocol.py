@@ -8,11 +8,11 @@ from collections.abc import Callable
 import torch
 
 from raypol.core.arithmetic.machine import machine_class
+from raypol.core.arithmetic.precision import usable_device
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import Distances
 from raypol.core.errors import InputError
-from raypol.core.precision import usable_device
 from raypol.core.proof import MemoryProof, ProofSource, Recipe, final_checkpoint
 from raypol.core.spoofing.method import make_scene, spoof_recipe
 from raypol.core.spoofing.scene import Crafted

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from raypol.core.arithmetic.precision import Precision, arithmetic
 from raypol.core.attacks import find_attack, method_of
 from raypol.core.augment import Transform, to_unit
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
 from raypol.core.distances import METRICS, parameter_distances
-from raypol.core.precision import Precision, arithmetic
 from raypol.core.proof import MemoryProof, Recipe
 from raypol.core.spoofing.method import make_scene, spoof_recipe
 from raypol.core.spoofing.objectives import graphs_that_fit

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from raypol import SpoofConfig, TrainConfig, prove, spoof, verify
+from raypol.core.arithmetic.precision import Precision
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
-from raypol.core.precision import Precision
 from raypol.core.proof import MemoryProof, Recipe
 from raypol.core.protocol import ForgedProof
 from raypol.core.relatives.dlg import Statistics, shared_gradient

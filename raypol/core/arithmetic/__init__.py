@@ -1,1 +1,1 @@
-"""How a machine computes: its class, which decides how it rounds."""
+"""How a machine computes: the format of numbers, the class that decides how it rounds, and arithmetic that is the same on all."""

@@ -46,9 +46,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from raypol.core.arithmetic.precision import arithmetic
 from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError, check_whole, first_line, reject_choice
-from raypol.core.precision import arithmetic
 from raypol.core.proof import MAX_BATCH, Checkpoint, Interval, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.spoofing.method import AttackMethod, choosing_points

@@ -47,10 +47,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from raypol.core.arithmetic.precision import is_inexact
 from raypol.core.attacks.null import craft
 from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError, check_whole
-from raypol.core.precision import is_inexact
 from raypol.core.proof import MAX_STEPS, Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.spoofing.method import AttackMethod

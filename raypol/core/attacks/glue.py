@@ -32,8 +32,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from raypol.core.arithmetic.precision import is_inexact
 from raypol.core.errors import InputError, check_whole
-from raypol.core.precision import is_inexact
 from raypol.core.proof import MAX_STEPS, Checkpoint, Interval, Recipe
 from raypol.core.spoofing.method import AttackMethod
 from raypol.core.spoofing.scene import Crafted, Scene

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, Generic, Literal, Protocol
 
+from raypol.core.arithmetic.precision import SAME_EVERYWHERE
 from raypol.core.dispute.merkle import Opening, is_bound
 from raypol.core.dispute.moves import (
     CHECKPOINTS,
@@ -34,7 +35,6 @@ from raypol.core.dispute.moves import (
     steps_of_interval,
 )
 from raypol.core.errors import InputError, in_short
-from raypol.core.precision import SAME_EVERYWHERE
 from raypol.core.proof import Recipe
 
 DisputeOutcome = Literal["agreed", "a lied", "b lied", "both lied", "undecided"]

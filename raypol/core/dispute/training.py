@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from raypol.core import hashing
+from raypol.core.arithmetic.precision import WEIGHT_DTYPES
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.dispute.merkle import MerkleTree, Opening
 from raypol.core.dispute.moves import CHECKPOINTS, Claim, Delivered, Pledge, pledge_of, steps_of_interval
 from raypol.core.errors import InputError, first_names, in_short
-from raypol.core.precision import WEIGHT_DTYPES
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Checkpoint, Interval, ProofSource, Recipe
 from raypol.core.training.optimizers import UpdateError

@@ -12,9 +12,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from raypol.core.arithmetic.reproducible.draws import normal
 from raypol.core.errors import InputError, first_names
 from raypol.core.imports import own_code
-from raypol.core.reproducible.draws import normal
 
 SIGNIFICANCE: Final = 0.01
 """A tensor whose KS p-value is below this is rejected."""

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from raypol.core.arithmetic.precision import WEIGHT_DTYPES, Precision, arithmetic, cast
 from raypol.core.augment import Transform, normalise
 from raypol.core.errors import InputError, first_names
 from raypol.core.imports import is_import_path, load_object, own_code
 from raypol.core.models import build_model
-from raypol.core.precision import WEIGHT_DTYPES, Precision, arithmetic, cast
 
 MEMORY_FORMATS: Final = {False: torch.contiguous_format, True: torch.channels_last}
 """Of images and convolutions, by `Recipe.channels_last`."""

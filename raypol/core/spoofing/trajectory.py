@@ -7,12 +7,12 @@ from typing import Final, Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
+from raypol.core.arithmetic.precision import is_inexact
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError, reject_choice
 from raypol.core.models import build_model
 from raypol.core.models.initial_laws import Constant, Given, initial_laws
 from raypol.core.models.legal_starts import closest_legal, mixed, rank_matched
-from raypol.core.precision import is_inexact
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import generator
 from raypol.core.training.prover import initial_checkpoint

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from raypol.core.arithmetic.precision import WEIGHT_DTYPES
 from raypol.core.errors import InputError, reject_choice
-from raypol.core.precision import WEIGHT_DTYPES
 from raypol.core.proof import OptimizerConfig, Recipe, Scalar, ScheduleConfig
 
 _UNUSABLE_OPTIMIZERS: Final = {

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from raypol.core import hashing
+from raypol.core.arithmetic.precision import WEIGHT_DTYPES, cast
 from raypol.core.clock import Mark, mark, synchronise
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.order import DataOrder
@@ -22,7 +23,6 @@ from raypol.core.errors import InputError
 from raypol.core.models import build_model
 from raypol.core.models.constructed import checked_laws, given_digests
 from raypol.core.models.initial_laws import draw_initial
-from raypol.core.precision import WEIGHT_DTYPES, cast
 from raypol.core.proof import BatchRecord, Checkpoint, Cost, Interval, ProofSink, Recipe
 from raypol.core.seeds import check_seed, derive_seed, generator
 from raypol.core.training.background_sink import BackgroundSink

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import torch
 
+from raypol.core.arithmetic.precision import WEIGHT_DTYPES, Precision, rehearsed_precision
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
@@ -14,7 +15,6 @@ from raypol.core.errors import InputError, check_whole, reject_choice
 from raypol.core.models import build_model
 from raypol.core.models.constructed import checked_laws, given_digests
 from raypol.core.models.rehearsal import takes_channels_last
-from raypol.core.precision import WEIGHT_DTYPES, Precision, rehearsed_precision
 from raypol.core.proof import MAX_BATCH, MAX_STEPS, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.seeds import MAX_SEED, bound_seed, check_seed, check_share
 from raypol.core.training.optimizers import declared_options, takes

@@ -14,13 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raypol.core.augment import apply_draws, augment, draw_augmentation, normalise, to_unit
-from raypol.core.clock import Stopwatch
-from raypol.core.datasets.dataset import Dataset
-from raypol.core.errors import InputError
-from raypol.core.models import build_model
-from raypol.core.models.rehearsal import MEMORY_FORMATS, Rehearsal, rehearse
-from raypol.core.precision import (
+from raypol.core.arithmetic.precision import (
     WEIGHT_DTYPES,
     Precision,
     arithmetic,
@@ -30,6 +24,12 @@ from raypol.core.precision import (
     rehearsed_precision,
     usable_device,
 )
+from raypol.core.augment import apply_draws, augment, draw_augmentation, normalise, to_unit
+from raypol.core.clock import Stopwatch
+from raypol.core.datasets.dataset import Dataset
+from raypol.core.errors import InputError
+from raypol.core.models import build_model
+from raypol.core.models.rehearsal import MEMORY_FORMATS, Rehearsal, rehearse
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.seeds import derive_seed, generator
 from raypol.core.training.optimizers import (

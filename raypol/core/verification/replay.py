@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from raypol.core.arithmetic.machine import machine_class
+from raypol.core.arithmetic.precision import PRECISIONS, Precision, is_inexact
 from raypol.core.augment import to_unit
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import UNDEFINED, Distances, nan_as_largest, parameter_distances
 from raypol.core.errors import reject_choice
 from raypol.core.hashing import byte_tensor
-from raypol.core.precision import PRECISIONS, Precision, is_inexact
 from raypol.core.proof import BatchRecord, Checkpoint, Interval, ProofSource
 from raypol.core.scoring import largest
 from raypol.core.seeds import check_seed, derive_seed

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from raypol.core import hashing
+from raypol.core.arithmetic.precision import WEIGHT_DTYPES, cast, is_inexact
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import UNDEFINED, Distances, parameter_distances
 from raypol.core.errors import InputError
@@ -17,7 +18,6 @@ from raypol.core.hashing import tensor_digest
 from raypol.core.models.constructed import given_digests
 from raypol.core.models.independence import Dependence, dependences, moments_statistic
 from raypol.core.models.initial_laws import Constant, Given, Law, initial_laws, ks_p_value, num_impossible
-from raypol.core.precision import WEIGHT_DTYPES, cast, is_inexact
 from raypol.core.proof import Checkpoint, Interval, Points, ProofSource, Recipe
 from raypol.core.training.prover import data_order, initial_checkpoint
 from raypol.core.training.trainer import Trainer, state_template

@@ -9,11 +9,11 @@ import torch
 
 from raypol.cluster.jobs import run_facts
 from raypol.cluster.placement import parse_device
+from raypol.core.arithmetic.precision import usable_device
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.dispute.training import DeclaredTraining
 from raypol.core.errors import InputError, check_whole
-from raypol.core.precision import usable_device
 from raypol.core.proof import Recipe
 from raypol.runs.trials.environment import versions
 from raypol.runs.trials.verify import allow_names, check_names

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from raypol.core.arithmetic.precision import base_precision
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
-from raypol.core.precision import base_precision
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import MAX_STEPS, Recipe, ScheduleConfig
 from raypol.core.training.optimizers import learning_rates

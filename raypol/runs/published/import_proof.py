@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from raypol.core import hashing
+from raypol.core.arithmetic.precision import cast
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
 from raypol.core.models import build_model
 from raypol.core.models.constructed import given_digests
 from raypol.core.models.initial_laws import initial_laws
-from raypol.core.precision import cast
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import BatchRecord, Cost, Recipe
 from raypol.core.training.optimizers import learning_rates

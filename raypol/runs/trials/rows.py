@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from raypol.cluster.runners import Role, Runner
+from raypol.core.arithmetic.precision import Precision
 from raypol.core.distances import METRICS, Distances
-from raypol.core.precision import Precision
 from raypol.core.proof import Cost, Recipe
 from raypol.core.scoring import Measurements, judge_success, largest, mean, overall_removed_share, removed_share
 from raypol.core.spoofing.search import CraftStats

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
+from raypol.core.arithmetic.precision import Precision
 from raypol.core.dispute.moves import Fault
 from raypol.core.dispute.referee import DisputeVerdict
 from raypol.core.errors import InputError, in_short
-from raypol.core.precision import Precision
 from raypol.core.proof import Recipe
 from raypol.store.disputes.folder import VERDICT_NAME, FileName, FileNote, read_bounded
 from raypol.store.disputes.messages import DISPUTE_FORMAT, DISPUTE_VERSION, MAX_MESSAGE_BYTES

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from raypol import prove
+from raypol.core.arithmetic.precision import Precision
 from raypol.core.attacks import find_attack
 from raypol.core.errors import InputError
-from raypol.core.precision import Precision
 from raypol.core.proof import Checkpoint, MemoryProof, OptimizerConfig, Recipe, ScheduleConfig
 from raypol.core.spoofing.declarations import DECLARES, Declares, declared_rule
 from raypol.core.spoofing.spoof_config import Buffers

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from raypol import prove
 from raypol.core import hashing
+from raypol.core.arithmetic.precision import Precision
 from raypol.core.augment import Transform, to_unit
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.distances import METRICS, Distances, Metric
 from raypol.core.errors import InputError
-from raypol.core.precision import Precision
 from raypol.core.proof import (
     BatchRecord,
     Checkpoint,

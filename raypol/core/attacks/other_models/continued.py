@@ -27,8 +27,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from raypol.core.arithmetic.precision import is_inexact
 from raypol.core.errors import InputError
-from raypol.core.precision import is_inexact
 from raypol.core.proof import Checkpoint, Interval
 from raypol.core.seeds import generator
 from raypol.core.spoofing.method import AttackMethod

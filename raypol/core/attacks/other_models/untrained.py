@@ -19,11 +19,11 @@ from typing import Final
 
 from torch import Tensor
 
+from raypol.core.arithmetic.precision import is_inexact
 from raypol.core.attacks.infinitesimal import Infinitesimal
 from raypol.core.attacks.infinitesimal import declare as at_no_rate
 from raypol.core.attacks.null import craft
 from raypol.core.errors import InputError
-from raypol.core.precision import is_inexact
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.core.spoofing.method import AttackMethod
 from raypol.core.spoofing.scene import Scene

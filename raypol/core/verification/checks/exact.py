@@ -10,8 +10,8 @@ nothing and accuses nobody.
 import math
 from typing import Final
 
+from raypol.core.arithmetic.precision import SAME_EVERYWHERE
 from raypol.core.distances import Distances
-from raypol.core.precision import SAME_EVERYWHERE
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import OTHER_MACHINE, Check
 from raypol.core.verification.verifier import Evidence

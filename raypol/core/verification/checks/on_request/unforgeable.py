@@ -26,10 +26,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from raypol.core.arithmetic.precision import arithmetic, base_precision
 from raypol.core.augment import normalise, to_unit
 from raypol.core.distances import Distances
 from raypol.core.errors import InputError, first_line
-from raypol.core.precision import arithmetic, base_precision
 from raypol.core.proof import ProofSource
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import gather

@@ -9,12 +9,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from raypol.core.arithmetic.reproducible import contractions, elementwise, exponentials, normalisation, pooling
+from raypol.core.arithmetic.reproducible.contractions import Convolution
+from raypol.core.arithmetic.reproducible.draws import fill_with_kept
+from raypol.core.arithmetic.reproducible.fixed_point import exact_sum
+from raypol.core.arithmetic.reproducible.rounded import square_root, to_float32
 from raypol.core.errors import InputError
-from raypol.core.reproducible import contractions, elementwise, exponentials, normalisation, pooling
-from raypol.core.reproducible.contractions import Convolution
-from raypol.core.reproducible.draws import fill_with_kept
-from raypol.core.reproducible.fixed_point import exact_sum
-from raypol.core.reproducible.rounded import square_root, to_float32
 
 _PASSING: Final = """
     _local_scalar_dense _prelu_kernel _prelu_kernel_backward _reshape_alias _to_copy _unsafe_view abs alias all any

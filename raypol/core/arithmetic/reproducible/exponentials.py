@@ -10,8 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from raypol.core.reproducible.fixed_point import exact_sum_of_doubles
-from raypol.core.reproducible.rounded import to_float32
+from raypol.core.arithmetic.reproducible.fixed_point import exact_sum_of_doubles
+from raypol.core.arithmetic.reproducible.rounded import to_float32
 
 _LOG2_E: Final = 1.4426950408889634
 _LN2_HIGH: Final = float.fromhex("0x1.62e42feep-1")

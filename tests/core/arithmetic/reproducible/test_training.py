@@ -22,7 +22,7 @@ from raypol.core.training.train_config import TrainConfig, training_of
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.policies import find_policy
 from raypol.core.verification.replay import Conditions
-from tests.core.reproducible.machines import CASES, digest, recipe_of, train
+from tests.core.arithmetic.reproducible.machines import CASES, digest, recipe_of, train
 from tests.toys import RECORDED, copy_of
 
 ROOT = Path(__file__).parents[3]
@@ -52,7 +52,7 @@ def digests(machine: str) -> list[str]:
     """Of every case in reproducible arithmetic, and one in float32."""
     num = "2" if "two" in machine else "1"
     environment = {**os.environ, **MACHINES[machine], "OMP_NUM_THREADS": num, "OMP_WAIT_POLICY": "passive"}
-    command = [sys.executable, "-m", "tests.core.reproducible.machines", num]
+    command = [sys.executable, "-m", "tests.core.arithmetic.reproducible.machines", num]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
 

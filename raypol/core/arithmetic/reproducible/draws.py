@@ -9,8 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from raypol.core.reproducible.exponentials import log
-from raypol.core.reproducible.rounded import square_root
+from raypol.core.arithmetic.reproducible.exponentials import log
+from raypol.core.arithmetic.reproducible.rounded import square_root
 
 _WHOLE: Final = 1 << 30
 """Values of a draw; squares and their sums are exact in float64."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from raypol.core.arithmetic.precision import arithmetic
+from raypol.core.arithmetic.reproducible.draws import normal
+from raypol.core.arithmetic.reproducible.exponentials import exp, log
+from raypol.core.arithmetic.reproducible.rounded import square_root
+from raypol.core.arithmetic.reproducible.self_test import check_arithmetic
 from raypol.core.errors import InputError
 from raypol.core.models import MODELS, build_model
-from raypol.core.precision import arithmetic
-from raypol.core.reproducible.draws import normal
-from raypol.core.reproducible.exponentials import exp, log
-from raypol.core.reproducible.rounded import square_root
-from raypol.core.reproducible.self_test import check_arithmetic
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""Digests of short trainings, as a program: `python -m tests.core.reproducible.machines THREADS`.
+"""Digests of short trainings, as a program: `python -m tests.core.arithmetic.reproducible.machines THREADS`.
 
 Run with ATEN_CPU_CAPABILITY and its like, it computes as another processor would.
 """
@@ -23,7 +23,10 @@ CASES: dict[str, dict[str, Any]] = {
         "optimizer": OptimizerConfig(name="Adam", options={"lr": 1e-3}),
         "channels_last": True,
     },
-    "strides, overlapping pools, dropout": {"model": "tests.core.reproducible.machines:varied_net", "optimizer": SGD},
+    "strides, overlapping pools, dropout": {
+        "model": "tests.core.arithmetic.reproducible.machines:varied_net",
+        "optimizer": SGD,
+    },
 }
 
 

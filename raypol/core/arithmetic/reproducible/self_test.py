@@ -5,8 +5,8 @@ from typing import Final
 
 import torch
 
+from raypol.core.arithmetic.reproducible.rounded import square_root
 from raypol.core.errors import InputError
-from raypol.core.reproducible.rounded import square_root
 
 _SIZE: Final = 64
 

@@ -3,7 +3,7 @@
 `float32` means IEEE float32 everywhere: cuDNN's own default is TF32, which keeps 10 of 23 bits of each factor. `tf32` asks for
 those tensor cores; `bf16` keeps float32 weights and lets torch's autocast choose which operations run in bfloat16; `float64` has
 almost no rounding noise and is the verifier's finest replay. `reproducible` keeps float32 weights and gives the same bits on any
-number of threads, instruction set and device (`raypol.core.reproducible`).
+number of threads, instruction set and device (`raypol.core.arithmetic.reproducible`).
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +12,8 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from raypol.core.arithmetic.reproducible.mode import reproducible
 from raypol.core.errors import InputError, first_line
-from raypol.core.reproducible.mode import reproducible
 
 Precision = Literal["float32", "tf32", "bf16", "float64", "reproducible"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)

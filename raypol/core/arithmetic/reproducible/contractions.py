@@ -13,8 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from raypol.core.reproducible.fixed_point import exact_sum, factor_bits, magic, to_fixed
-from raypol.core.reproducible.rounded import to_float32
+from raypol.core.arithmetic.reproducible.fixed_point import exact_sum, factor_bits, magic, to_fixed
+from raypol.core.arithmetic.reproducible.rounded import to_float32
 
 _WINDOW_BYTES: Final = 3 << 19
 """Of windows that are written out at once on a CPU: they stay in a core's cache. Exact sums allow any split."""

@@ -10,8 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from raypol.core.reproducible.fixed_point import exact_sum, factor_bits, to_fixed
-from raypol.core.reproducible.rounded import divide, square_root, to_float32
+from raypol.core.arithmetic.reproducible.fixed_point import exact_sum, factor_bits, to_fixed
+from raypol.core.arithmetic.reproducible.rounded import divide, square_root, to_float32
 
 _AT_ONCE: Final = 1 << 17
 """Elements of some channels that are worked on together on a CPU: a dozen passes over them stay in a core's cache."""

@@ -6,9 +6,16 @@ import pytest
 import torch
 
 from raypol import prove
+from raypol.core.arithmetic.precision import (
+    PRECISIONS,
+    WEIGHT_DTYPES,
+    Precision,
+    arithmetic,
+    base_precision,
+    check_device,
+)
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError
-from raypol.core.precision import PRECISIONS, WEIGHT_DTYPES, Precision, arithmetic, base_precision, check_device
 from raypol.core.proof import Recipe
 from raypol.core.training.prover import data_order, initial_checkpoint
 from raypol.core.training.trainer import Trainer

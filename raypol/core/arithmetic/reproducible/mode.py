@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from raypol.core.arithmetic.reproducible.operations import CHOOSING, COMPUTED, PASSING
+from raypol.core.arithmetic.reproducible.self_test import check_arithmetic
 from raypol.core.errors import InputError
-from raypol.core.reproducible.operations import CHOOSING, COMPUTED, PASSING
-from raypol.core.reproducible.self_test import check_arithmetic
 
 _POSSIBLE: Final = (
     "convolutions, linear layers, batch norm, relu, pooling, softmax, cross-entropy and elementary arithmetic"

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raypol.core.reproducible import contractions, normalisation
-from raypol.core.reproducible.contractions import matmul
-from raypol.core.reproducible.fixed_point import (
+from raypol.core.arithmetic.reproducible import contractions, normalisation
+from raypol.core.arithmetic.reproducible.contractions import matmul
+from raypol.core.arithmetic.reproducible.fixed_point import (
     MOST_BITS,
     exact_sum,
     exact_sum_of_doubles,

@@ -8,9 +8,9 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
-from raypol.core.reproducible.contractions import Convolution, convolution, convolution_backward
-from raypol.core.reproducible.fixed_point import exact_sum
-from raypol.core.reproducible.rounded import divide, to_float32
+from raypol.core.arithmetic.reproducible.contractions import Convolution, convolution, convolution_backward
+from raypol.core.arithmetic.reproducible.fixed_point import exact_sum
+from raypol.core.arithmetic.reproducible.rounded import divide, to_float32
 
 _Place = tuple[EllipsisType | slice | int, ...]
 

@@ -7,10 +7,10 @@ depend on the instruction: each is written out, and zeros get the sign + where a
 import torch
 from torch import Tensor
 
+from raypol.core.arithmetic.reproducible.draws import fill_with_kept
+from raypol.core.arithmetic.reproducible.exponentials import exp, log
+from raypol.core.arithmetic.reproducible.rounded import divide, square_root, to_float32
 from raypol.core.errors import InputError
-from raypol.core.reproducible.draws import fill_with_kept
-from raypol.core.reproducible.exponentials import exp, log
-from raypol.core.reproducible.rounded import divide, square_root, to_float32
 
 _Operand = Tensor | float
 """Numbers stand for 0-dimensional tensors."""

@@ -1,0 +1,1 @@
+"""Tests of raypol.core.arithmetic.reproducible."""
