@@ -107,11 +107,9 @@ class Trainer:
         self._has_first_state = bool(
             self.optimizer.state
         )  # Adagrad's constructor makes one; older torch cannot step without
-        if is_plain:
+        if is_plain:  # a rule that has no such form is refused before anything is started
             with self.whole_arithmetic():
-                assert (
-                    self._state_places is not None
-                )  # a step of the optimizer: it is refused before anything is started
+                _ = self._state_places
 
     @cached_property
     def _state_places(self) -> dict[str, tuple[torch.device, torch.dtype]]:

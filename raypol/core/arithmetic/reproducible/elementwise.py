@@ -16,13 +16,13 @@ _Operand = Tensor | float
 """Numbers stand for 0-dimensional tensors."""
 
 
-def add(x: Tensor, other: _Operand, *, alpha: float = 1) -> Tensor:
+def plus(x: Tensor, other: _Operand, *, alpha: float = 1) -> Tensor:
     """Sum x + alpha * other, the product rounded first."""
     return torch.add(x, other if alpha == 1 else other * alpha)
 
 
-def add_(x: Tensor, other: _Operand, *, alpha: float = 1) -> Tensor:
-    """As `add`, in place."""
+def plus_(x: Tensor, other: _Operand, *, alpha: float = 1) -> Tensor:
+    """As `plus`, in place."""
     return x.add_(other if alpha == 1 else other * alpha)
 
 

@@ -67,7 +67,7 @@ def _sum(x: Tensor, dims: Sequence[int] | None = None, keepdim: bool = False, *,
 
 def _mean(x: Tensor, dims: Sequence[int] | None = None, keepdim: bool = False, *, dtype: object = None) -> Tensor:
     _only(dtype in (None, torch.float32), "a mean in another format")
-    return pooling.mean(_float32(x), _dims(x, dims), keepdim=keepdim) if x.dim() else x.clone()
+    return pooling.exact_mean(_float32(x), _dims(x, dims), keepdim=keepdim) if x.dim() else x.clone()
 
 
 def _only(possible: bool, what: str) -> None:
@@ -209,8 +209,8 @@ COMPUTED: Final[dict[str, Callable[..., Any]]] = {
     "_log_softmax_backward_data": _log_softmax_backward,
     "_softmax": _softmax,
     "_softmax_backward_data": _softmax_backward,
-    "add": elementwise.add,
-    "add_": elementwise.add_,
+    "add": elementwise.plus,
+    "add_": elementwise.plus_,
     "addcdiv": elementwise.addcdiv,
     "addcdiv_": elementwise.addcdiv_,
     "addcmul": elementwise.addcmul,

@@ -15,7 +15,7 @@ from raypol.core.arithmetic.reproducible.rounded import divide, to_float32
 _Place = tuple[EllipsisType | slice | int, ...]
 
 
-def mean(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
+def exact_mean(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
     """Mean in float32 along `dims` of an exact sum."""
     count = math.prod(x.shape[dim] for dim in dims)
     return to_float32(divide(exact_sum(x, dims, keepdim=keepdim), count))
@@ -26,7 +26,7 @@ def adaptive_avg_pool(x: Tensor, size: Sequence[int]) -> Tensor:
     out = x.new_empty((*x.shape[: -len(size)], *size))
     dims = tuple(range(-len(size), 0))
     for window, place in _cells(x.shape[-len(size) :], size):
-        out[place] = mean(x[window], dims)
+        out[place] = exact_mean(x[window], dims)
     return out
 
 
