@@ -24,9 +24,8 @@ from raypol.store.location import writable_folder
 @dataclass(frozen=True, kw_only=True)
 class CommitCommand:
     """Before training: draw the prover's part of a seed that neither party chooses alone, and print the commitment to it last.
-    Send the commitment to the verifier; then he draws a share (`openssl rand -hex 16`) and sends it back; train with
-    `raypol prove --seed SEED --share SHARE`; he judges with `raypol verify PROOF_DIR --policy exact --share SHARE
-    --commitment COMMITMENT`.
+    Send the commitment to the verifier; then he draws a share (`openssl rand -hex 16`) and sends it back; give seed and share to
+    `raypol prove`; he judges by policy exact, with share and commitment.
     """
 
     dataset: str = "digits"
@@ -63,7 +62,7 @@ class ProveCommand(RunnerOptions):
     results: WrittenResults = "results"
     policy_target: Literal["replay", "vc"] = "replay"
     """replay: record a proof that a verifier replays; vc: train a linear model in integers and prove every step by verifiable
-    computation, for `raypol verify --policy vc` (needs groth16py). Of the training's options vc takes --dataset, --data-dir,
+    computation, for policy vc of `raypol verify` (needs groth16py). Of the training's options vc takes --dataset, --data-dir,
     --steps, --batch-size (a power of two), --lr (a power of two; default 1/16), --seed and --share."""
     vc_keys: str | None = None
     """vc only: folder of the keys that the verifier made (`raypol vc-keys`). None = make own ones in RESULTS/vc, with which
