@@ -369,10 +369,7 @@ def assert_one_line(ran: Ran, *fragments: str) -> None:
     assert "Traceback" not in ran.out + ran.err
 
 
-EVERY = (
-    "demo, prove, spoof, verify, calibrate, policies, range, arena, arena-merge, arena-page, arena-check, relatives, cluster, "
-    "join, import, export, models, plan, bench, report, sync, explore, top"
-)
+EVERY = ", ".join(COMMANDS)
 """In the order of the help."""
 
 USAGE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
