@@ -69,7 +69,7 @@ BAD: Final[list[tuple[str, str]]] = [
     ("arena merge {good} {bad} --into {new}", "is of version 2 of the arena's rules"),
     ("arena merge {good} --into {file}", "cannot write to the results folder"),
     ("arena check {none}", "no such results folder"),
-    ("arena check {empty}", "has no arena 'arena-standard'; possible: none"),
+    ("arena check {empty}", "has no arena: expected what"),
     ("arena check {good} --arena other", "has no arena 'other'; possible: made"),
     ("arena check {good}", "made is no arena of this version"),
     ("arena check {good} --share 0", "expected a share in (0, 1], got 0"),

@@ -123,5 +123,5 @@ def _one_of(arenas: Sequence[ArenaRows], name: str, where: str) -> ArenaRows:
     names = [arena.sweep_id for arena in arenas]
     wanted = name or (names[0] if len(names) == 1 else "arena-standard")
     if wanted not in names:
-        raise InputError(f"{where} has no arena {wanted!r}; possible: {', '.join(names) or 'none'}")
+        raise InputError(f"{where} has no arena {wanted!r}; possible: {', '.join(names)}")
     return arenas[names.index(wanted)]
