@@ -340,7 +340,7 @@ def test_checks_are_added_to_a_policy_by_name(name: str, added: list[str], evide
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("paranoid", "unknown policy 'paranoid'; possible: published, strict, strict_trend, or an import path"),
+        ("paranoid", "unknown policy 'paranoid'; possible: exact, published, strict, strict_trend, or an import path"),
         ("performance_trend", "unknown policy 'performance_trend'"),
         ("strict+trend", r"unknown check 'trend'; possible: .*hashes.*performance_trend.*, or an import path"),
         ("strict+", "unknown check ''"),
