@@ -1,8 +1,9 @@
 """Options that commands share, each declared once."""
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Final, Literal
 
 import tyro
 
@@ -70,6 +71,12 @@ class BudgetOptions:
     """Gigabytes of memory of this process; None = 90 % of the machine's. With --runner ray the workers are not counted."""
     max_seconds: float = 604_800.0
     """Seconds of wall time; 604800 = a week."""
+
+
+def options_given(options: Any, *, besides: Collection[str]) -> list[str]:  # noqa: ANN401 - any dataclass of options
+    """The options that are not at their defaults, as they are typed, but for some fields."""
+    others = [part for part in fields(options) if part.name not in besides]
+    return [f"--{part.name.replace('_', '-')}" for part in others if getattr(options, part.name) != part.default]
 
 
 def open_results_folder(address: str) -> Location:

@@ -16,11 +16,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from raypol.core.errors import InputError, in_short
+
 DIGEST_BYTES = 32
 _WORTH_THREADS: Final = 8 << 20
 """Bytes from which hashing in threads is faster."""
+_HEX_DIGITS: Final = frozenset("0123456789abcdef")
 Digests = npt.NDArray[np.uint8]
 """(N, 32) digests, one per row."""
+
+
+def check_sha256(text: object, name: str) -> None:
+    """Raise the InputError for anything but 32 bytes in their one spelling in hex."""
+    if not isinstance(text, str) or len(text) != 2 * DIGEST_BYTES or not _HEX_DIGITS.issuperset(text):
+        raise InputError(f"expected {name} as 64 lower-case hex digits, got {in_short(text)}")
 
 
 def byte_tensor(tensor: Tensor) -> Tensor:

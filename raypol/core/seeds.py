@@ -11,6 +11,7 @@ from typing import Final
 import torch
 
 from raypol.core.errors import InputError, check_whole
+from raypol.core.hashing import check_sha256
 
 MAX_SEED: Final = 2**63 - 1
 """The largest that a column of whole numbers holds."""
@@ -52,6 +53,30 @@ def bound_seed(dataset_sha256: str, model: str, shares: Sequence[str]) -> int:
     return derive_seed(0, "bound", dataset_sha256, model, *shares)
 
 
+def share_problems(
+    seed: int, dataset_sha256: str, model: str, shares: Sequence[str], expected: str | None
+) -> list[str]:
+    """Why a seed is not one that prover and verifier chose together; none if it is.
+
+    Args:
+        seed: of the proof.
+        dataset_sha256: as of `bound_seed`.
+        model: as of `bound_seed`.
+        shares: as the proof names them; none if the prover chose alone.
+        expected: what this verifier gave for the training; None = not known.
+    """
+    problems = []
+    if not shares:
+        problems.append("the seed was chosen by the prover alone: the proof names no shares")
+    elif seed != bound_seed(dataset_sha256, model, shares):
+        problems.append("the seed is not the hash of the dataset, the model and both shares")
+    if expected is None:
+        problems.append("the verifier's share is not known: give the one that was given to the prover")
+    elif shares and shares[1] != expected:
+        problems.append("the share is not the one that this verifier gave")
+    return problems
+
+
 def commitment_to(dataset_sha256: str, model: str, own_share: str) -> str:
     """SHA-256, hex, of the prover's part of a bound seed: he hands it over before he learns the verifier's share.
 
@@ -68,9 +93,7 @@ def commitment_to(dataset_sha256: str, model: str, own_share: str) -> str:
 
 def check_commitment(commitment: object) -> None:
     """Raise the InputError for anything but a SHA-256 in hex, as `raypol commit` prints it."""
-    text = commitment if isinstance(commitment, str) else ""
-    if len(text) != hashlib.sha256().digest_size * 2 or not set(text) <= set("0123456789abcdef"):
-        raise InputError(f"expected a commitment as 64 lower-case hex digits (`raypol commit`), got {commitment!r}")
+    check_sha256(commitment, "a commitment (`raypol commit`)")
 
 
 def generator(root: int, *names: str | int) -> torch.Generator:

@@ -3,18 +3,18 @@
 import json
 from typing import Final
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ValidationError
 
-from raypol.core.errors import InputError, first_line
+from raypol.core.errors import InputError
 from raypol.core.imports import is_import_path
 from raypol.core.verification.policies import Policy, find_policy, with_checks
+from raypol.store.json_files import problem_of, read_json, strict_form
 from raypol.store.location import Location, atomic_output, open_location
 
 _FORMAT: Final = "raypol-policy"
 _VERSION: Final = 1
 ENDING: Final = ".json"
-MAX_BYTES: Final = 1_000_000
-POLICY: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Policy))
+POLICY: Final = strict_form(Policy)
 
 
 def write_policy(file: Location, policy: Policy) -> None:
@@ -62,32 +62,3 @@ def parse_policy(content: object, where: str) -> Policy:
             )
         use.complete()
     return policy
-
-
-def read_json(file: Location, kind: str, version: int) -> dict[str, object]:
-    """The fields of a JSON file of one of our formats, but for the format's name and version.
-
-    Raises:
-        InputError: missing, too large, no JSON, or of another format.
-    """
-    size = file.size()
-    if size < 0:
-        raise InputError(f"no such file: {file}")
-    if size > MAX_BYTES:
-        raise InputError(f"{file}: {size} bytes, expected at most {MAX_BYTES}")
-    with file.filesystem.open_input_stream(file.path) as stream:
-        text = stream.read(MAX_BYTES)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as err:
-        raise InputError(f"{file}: not JSON: {first_line(err)[:120]}") from err
-    if not isinstance(content, dict) or content.pop("format", None) != kind or content.pop("version", None) != version:
-        raise InputError(f"{file}: not a {kind} file of version {version}")
-    return content
-
-
-def problem_of(err: ValidationError) -> str:
-    """The first problem of a validation, in one line."""
-    first = err.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part)[:40] for part in first["loc"][:6])
-    return f"{where}: {first_line(first['msg'])}" if where else first_line(first["msg"])

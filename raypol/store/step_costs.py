@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import Field, ValidationError
 
 from raypol.core.errors import InputError, in_short
+from raypol.store.json_files import problem_of, read_json, strict_form
 from raypol.store.location import Location, atomic_output
-from raypol.store.policies import problem_of, read_json
 
 _FORMAT: Final = "raypol-bench"
 _VERSION: Final = 1
@@ -103,7 +103,7 @@ class BenchFile:
     """Of raypol and what it needs; they are what is compared, and told apart by nothing else."""
 
 
-FILE: Final = TypeAdapter(with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(BenchFile))
+FILE: Final = strict_form(BenchFile, allow_inf_nan=False)
 
 
 def write_bench_file(file: Location, content: BenchFile) -> None:

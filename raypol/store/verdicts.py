@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ValidationError
 
 from raypol.core.distances import Distances
 from raypol.core.errors import InputError
@@ -17,8 +17,9 @@ from raypol.core.verification.replay import Augmentation, Conditions, ReplayPrec
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import FAMILY, Check, Verdict
 from raypol.core.verification.verifier import Evidence, Selection
+from raypol.store.json_files import problem_of, read_json, strict_form
 from raypol.store.location import Location, atomic_output
-from raypol.store.policies import parse_policy, problem_of, read_json
+from raypol.store.policies import parse_policy
 
 _FORMAT: Final = "raypol-verdict"
 _VERSION: Final = 1
@@ -86,7 +87,7 @@ class VerdictFile:
         return Distances(**{name: float(value) for name, value in self.d_ref.items()}) if self.d_ref else None
 
 
-VERDICT: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(VerdictFile))
+VERDICT: Final = strict_form(VerdictFile)
 
 
 def verdict_outcome(verdict: Verdict, policy: Policy) -> Outcome:

@@ -18,8 +18,9 @@ from raypol.core.verification.policies import Policy, Use, published, strict
 from raypol.core.verification.thresholds import MOVES, Thresholds
 from raypol.core.verification.verdict import Check, Verdict
 from raypol.core.verification.verifier import Evidence, examine
+from raypol.store.json_files import MAX_BYTES
 from raypol.store.location import open_location
-from raypol.store.policies import MAX_BYTES, open_policy, read_policy, write_policy
+from raypol.store.policies import open_policy, read_policy, write_policy
 from raypol.store.verdicts import as_json, differences, read_verdict, verdict_file, verdict_outcome, write_verdict
 from tests.toys import EXACT, RECORDED
 

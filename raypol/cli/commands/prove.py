@@ -8,7 +8,7 @@ import tyro
 
 from raypol.cli.commands.verifiable.prove import prove_verifiably
 from raypol.cli.console import ERR, print_facts, print_last
-from raypol.cli.options import DataDir, Debug, RunnerOptions, WrittenResults, describe_proof
+from raypol.cli.options import DataDir, Debug, RunnerOptions, WrittenResults, describe_proof, options_given
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
 from raypol.core.errors import InputError
@@ -101,7 +101,7 @@ class ProveCommand(RunnerOptions):
         if self.again is None:
             return None
         typed = self.train
-        if typed != TrainConfig(data_dir=typed.data_dir, model=typed.model, dataset=typed.dataset):
+        if options_given(typed, besides=("data_dir", "dataset", "model")):
             raise InputError("--again trains what the proof declares: drop the other options of training")
         recipe = proof_at(self.again).manifest.recipe
         allow_names(recipe, dataset=typed.dataset, model=typed.model)

@@ -9,7 +9,7 @@ import tyro
 from raypol.cli.budget import within_budget
 from raypol.cli.commands.verifiable.verify import verify_verifiably
 from raypol.cli.console import ERR, print_tables, say
-from raypol.cli.options import AllowedModel, BudgetOptions, DataDir, ProofDir, RunnerOptions, claims
+from raypol.cli.options import AllowedModel, BudgetOptions, DataDir, ProofDir, RunnerOptions, claims, options_given
 from raypol.cli.progress import progress
 from raypol.cluster.ray_runner import RayRunner
 from raypol.cluster.runners import LocalRunner
@@ -146,11 +146,8 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
     def _verify_verifiably(self) -> int:
         taken = {"policy", "proof_dir", "share", "data_dir", "dataset", "vc_keys", "vc_key_sha256", "debug"}
         taken |= {part.name for part in fields(BudgetOptions)}
-        for part in fields(self):
-            if part.name not in taken and getattr(self, part.name) != part.default:
-                raise InputError(
-                    f"--{part.name.replace('_', '-')} says nothing to policy vc, which replays nothing; drop it"
-                )
+        if others := options_given(self, besides=taken):
+            raise InputError(f"{others[0]} says nothing to policy vc, which replays nothing; drop it")
         return verify_verifiably(
             self.proof_dir,
             share=self.share,

@@ -114,6 +114,15 @@ def differing_field(one: Recipe, other: Recipe) -> str:
     return next((name for name in names if json.dumps(first.get(name)) != json.dumps(second.get(name))), "")
 
 
+def check_same_training(one: Recipe, other: Recipe) -> None:
+    """Raise the InputError for recipes of different trainings, about which there is no dispute."""
+    if name := differing_field(one, other):
+        raise InputError(
+            f"not a dispute of computation: the recipes differ in {name}: "
+            f"{in_short(getattr(one, name))} against {in_short(getattr(other, name))}"
+        )
+
+
 def with_faults(verdict: DisputeVerdict, later: Sequence[Fault]) -> DisputeVerdict:
     """The verdict after more was found."""
     faults = (*verdict.faults, *later)
@@ -208,11 +217,7 @@ def _recipe(case: _Case[S], claims: Mapping[Side, Claim], declared: Recipe | Non
     if case.faults:
         return None
     one, other = claims["a"].recipe, claims["b"].recipe
-    if name := differing_field(one, other):
-        raise InputError(
-            f"not a dispute of computation: the recipes differ in {name}: "
-            f"{in_short(getattr(one, name))} against {in_short(getattr(other, name))}"
-        )
+    check_same_training(one, other)
     if one.steps > MAX_DISPUTED_STEPS:
         raise InputError(f"expected at most {MAX_DISPUTED_STEPS} steps in a dispute, got {one.steps}")
     return declared or one

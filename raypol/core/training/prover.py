@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from raypol.core import hashing
-from raypol.core.arithmetic.precision import WEIGHT_DTYPES, cast
+from raypol.core.arithmetic.precision import SAME_EVERYWHERE, WEIGHT_DTYPES, cast
 from raypol.core.clock import Mark, mark, synchronise
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.order import DataOrder
@@ -44,7 +44,7 @@ def initial_checkpoint(recipe: Recipe, dataset: Dataset) -> Checkpoint:
         )
     cast(model, recipe.precision)
     shapes = {name: p.shape for name, p in model.named_parameters()}
-    anywhere = recipe.precision == "reproducible"
+    anywhere = recipe.precision in SAME_EVERYWHERE
     drawn = draw_initial(laws, shapes, generator(recipe.seed, "initial weights"), anywhere=anywhere)
     return Checkpoint(
         step=0,

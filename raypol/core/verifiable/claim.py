@@ -6,10 +6,10 @@ from typing import Final
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError, check_whole, in_short
-from raypol.core.seeds import bound_seed, check_seed, check_share
+from raypol.core.hashing import check_sha256
+from raypol.core.seeds import check_seed, check_share
 from raypol.core.verifiable.digests import hash_batch
 from raypol.core.verifiable.integer_model import (
-    LINEAR_INTEGER,
     Integers,
     ModelShape,
     initial_integers,
@@ -20,7 +20,6 @@ from raypol.core.verifiable.integer_model import (
 
 MAX_PROVED_STEPS: Final = 10_000
 _MAX_NAME: Final = 200
-_HEX_DIGEST: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +41,7 @@ class ProvedRun:
         check_seed(self.seed)
         if not 0 < len(self.dataset) <= _MAX_NAME:
             raise InputError(f"expected a dataset's name of 1 to {_MAX_NAME} letters, got {in_short(self.dataset)}")
-        if len(self.dataset_sha256) != _HEX_DIGEST:
-            raise InputError(f"expected dataset_sha256 as 64 hex digits, got {in_short(self.dataset_sha256)}")
+        check_sha256(self.dataset_sha256, "dataset_sha256")
         if self.shares:
             own = self.shares[0]
             if len(self.shares) != 2 or not (own.isascii() and own.isdecimal() and len(own) <= len(str(2**63))):
@@ -51,11 +49,6 @@ class ProvedRun:
                     f"expected shares as the prover's seed and the verifier's share, got {in_short(self.shares)}"
                 )
             check_share(self.shares[1])
-
-    @property
-    def is_bound(self) -> bool:
-        """True if the seed is the hash of dataset, model and both shares."""
-        return bool(self.shares) and self.seed == bound_seed(self.dataset_sha256, LINEAR_INTEGER, self.shares)
 
 
 class IntegerData:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from raypol.core.errors import InputError, in_short
+from raypol.core.hashing import check_sha256
 
 SCALAR_MODULUS: Final = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
 """r: what the circuit computes modulo."""
@@ -11,7 +12,6 @@ BASE_MODULUS: Final = 0x30644E72E131A029B85045B68181585D97816A916871CA8D3C208C16
 PROOF_BYTES: Final = 256
 """A in G1, B in G2, C in G1: eight coordinates."""
 _WORD: Final = 32
-_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 def element_text(value: int) -> str:
@@ -26,9 +26,8 @@ def parse_element(text: object, name: str) -> int:
     Raises:
         InputError: another spelling, or a number that is not below the modulus: it would name the same element twice.
     """
-    if not isinstance(text, str) or len(text) != 2 * _WORD or not set(text) <= _DIGITS:
-        raise InputError(f"expected {name} as 64 lower-case hex digits, got {in_short(text)}")
-    value = int(text, 16)
+    check_sha256(text, name)
+    value = int(str(text), 16)
     if value >= SCALAR_MODULUS:
         raise InputError(f"expected {name} below the modulus of the field, got {in_short(text)}: not canonical")
     return value

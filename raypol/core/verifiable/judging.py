@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from raypol.core.datasets.dataset import Dataset
+from raypol.core.seeds import share_problems
 from raypol.core.verifiable.claim import IntegerData, ProvedRun, linear_shape
 from raypol.core.verifiable.digests import hash_weights
-from raypol.core.verifiable.integer_model import Integers, initial_integers
+from raypol.core.verifiable.integer_model import LINEAR_INTEGER, Integers, initial_integers
 from raypol.core.verification.verdict import Check, Verdict, check_problems
 
 VC_POLICY: Final = "vc"
@@ -123,15 +124,7 @@ def _check_key(evidence: ProvedEvidence, expected: str | None, used: str) -> Che
 
 
 def _check_share(run: ProvedRun, expected: str | None) -> Check:
-    problems = []
-    if not run.shares:
-        problems.append("the seed was chosen by the prover alone: the claim names no shares")
-    elif not run.is_bound:
-        problems.append("the seed is not the hash of the dataset, the model and both shares")
-    if expected is None:
-        problems.append("the verifier's share is not known: give the one that was given to the prover")
-    elif run.shares and run.shares[1] != expected:
-        problems.append("the share is not the one that this verifier gave")
+    problems = share_problems(run.seed, run.dataset_sha256, LINEAR_INTEGER, run.shares, expected)
     return check_problems("bound_seed", problems, "the seed of W_0 and of the order is that of both shares")
 
 

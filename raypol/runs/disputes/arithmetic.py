@@ -7,8 +7,8 @@ from typing import Final
 
 import torch
 
-from raypol.cluster.jobs import run_facts
 from raypol.cluster.placement import parse_device
+from raypol.core.arithmetic.machine import device_name
 from raypol.core.arithmetic.precision import usable_device
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
@@ -76,4 +76,4 @@ class Bench:
 
 def environment_on(device: str) -> dict[str, str]:
     """Versions and the device's model."""
-    return {**versions(), "device": run_facts(device).name}
+    return {**versions(), "device": device_name(device)}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 from raypol.cluster.jobs import ReplayJob, SurveyJob, run_replay, run_survey
 from raypol.cluster.runners import Runner
@@ -221,8 +221,13 @@ def allow_names(recipe: Recipe, *, dataset: str | None, model: str | None) -> No
     Raises:
         InputError: the proof names code that the verifier did not.
     """
-    for what, named, typed in (("dataset", recipe.dataset, dataset), ("model", recipe.model, model)):
-        if is_import_path(named) and named != typed:
-            raise InputError(
-                f"the proof names {what} {named!r}, which is code outside raypol; give --{what} {named} to run it"
-            )
+    allow_name("dataset", recipe.dataset, dataset)
+    allow_name("model", recipe.model, model)
+
+
+def allow_name(what: Literal["dataset", "model"], named: str, typed: str | None) -> None:
+    """As `allow_names`, of one name; raises as it does."""
+    if is_import_path(named) and named != typed:
+        raise InputError(
+            f"the proof names {what} {named!r}, which is code outside raypol; give --{what} {named} to run it"
+        )

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import Field, TypeAdapter, ValidationError
 
 from raypol.core.dispute.merkle import MAX_PATH, Opening
 from raypol.core.dispute.moves import Claim, Move, Pledge, Question, Side
 from raypol.core.errors import InputError
 from raypol.core.proof import MAX_STEPS, Recipe
-from raypol.store.policies import problem_of
+from raypol.store.json_files import problem_of, strict_form
 
 MAX_MESSAGE_BYTES: Final = 1_000_000
 """Of a question or an answer: the names of a state of ten thousand tensors fit."""
@@ -92,18 +92,14 @@ class StateNote(_Head):
     optimizer: Annotated[tuple[Annotated[str, Field(max_length=_MAX_NAME)], ...], Field(max_length=_MAX_ENTRIES)]
 
 
-def _strict(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any dataclass
-    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(kind))
-
-
-_QUESTION: Final = _strict(_QuestionFile)
-_CLAIM, _PLEDGE, _OPENING, _STATE = map(_strict, (_ClaimFile, _PledgeFile, _OpeningFile, StateNote))
+_QUESTION: Final = strict_form(_QuestionFile)
+_OPENING: Final = strict_form(_OpeningFile)
 _FORMS: Final[Mapping[Move, TypeAdapter[Any]]] = {
-    "commit": _CLAIM,
+    "commit": strict_form(_ClaimFile),
     "checkpoint": _OPENING,
-    "steps": _PLEDGE,
+    "steps": strict_form(_PledgeFile),
     "step": _OPENING,
-    "state": _STATE,
+    "state": strict_form(StateNote),
 }
 
 

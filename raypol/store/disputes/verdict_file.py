@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import Field, ValidationError
 
 from raypol.core.arithmetic.precision import Precision
 from raypol.core.dispute.moves import Fault
@@ -15,8 +15,8 @@ from raypol.core.errors import InputError, in_short
 from raypol.core.proof import Recipe
 from raypol.store.disputes.folder import VERDICT_NAME, FileName, FileNote, read_bounded
 from raypol.store.disputes.messages import DISPUTE_FORMAT, DISPUTE_VERSION, MAX_MESSAGE_BYTES
+from raypol.store.json_files import parse_json, problem_of, strict_form
 from raypol.store.location import Location, atomic_output
-from raypol.store.policies import problem_of
 
 MAX_QUESTIONS: Final = 100
 """Two commitments, at most 54 leaves, and the state, which both may be asked for."""
@@ -59,7 +59,7 @@ class DisputeFile:
     """Of all questions, answers and the state, as files."""
 
 
-_FILE: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(DisputeFile))
+_FILE: Final = strict_form(DisputeFile)
 
 
 def write_dispute(folder: Location, file: DisputeFile) -> None:
@@ -86,14 +86,7 @@ def parse_dispute(text: bytes, where: str) -> DisputeFile:
     Raises:
         InputError: it is none, or was changed.
     """
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as err:
-        raise InputError(f"{where}: not JSON") from err
-    if not isinstance(content, dict) or content.pop("format", None) != DISPUTE_FORMAT:
-        raise InputError(f"{where}: not the verdict of a dispute")
-    if (version := content.pop("version", None)) != DISPUTE_VERSION:
-        raise InputError(f"{where}: expected version {DISPUTE_VERSION}, got {in_short(version)}")
+    content = parse_json(text, DISPUTE_FORMAT, DISPUTE_VERSION, where)
     recorded = content.pop("sha256", None)
     try:
         found = _FILE.validate_json(json.dumps(content), strict=True)

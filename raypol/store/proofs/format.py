@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 import pyarrow as pa
 import torch
-from pydantic import ConfigDict, TypeAdapter, with_config
 
 from raypol.core.proof import Cost, Points, Recipe
+from raypol.store.json_files import strict_form
 
 FORMAT: Final = "raypol-proof"
 FORMAT_VERSION: Final = 1
@@ -96,7 +96,7 @@ class Manifest:
 
 
 # The root does not bind unknown fields: they are refused rather than ignored.
-MANIFEST: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Manifest))
+MANIFEST: Final = strict_form(Manifest)
 
 
 def weights_file(step: int) -> str:

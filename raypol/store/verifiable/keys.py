@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ValidationError
 
 from raypol.core.errors import InputError
 from raypol.core.verifiable.circuit import circuit_sha256
 from raypol.core.verifiable.integer_model import ModelShape
+from raypol.store.json_files import problem_of, read_json, strict_form
 from raypol.store.location import atomic_output, open_location
-from raypol.store.policies import problem_of, read_json
 
 KEYS_FILE: Final = "keys.json"
 _FORMAT: Final = "raypol-vc-keys"
@@ -41,7 +41,7 @@ class KeysRecord:
     """Why these keys prove nothing to anyone but their maker."""
 
 
-_RECORD: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(KeysRecord))
+_RECORD: Final = strict_form(KeysRecord)
 
 
 def proving_key(folder: Path) -> Path:

@@ -5,21 +5,21 @@ verifying_key.json: the key that the proofs are of, for a verifier who knows its
 """
 
 import json
-import re
 import uuid
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ValidationError
 
 from raypol.core.errors import InputError, first_line
+from raypol.core.hashing import check_sha256
 from raypol.core.verifiable.claim import ProvedRun
 from raypol.core.verifiable.field import PROOF_BYTES, check_proof_bytes, element_text, parse_element
 from raypol.core.verifiable.integer_model import Integers, ModelShape, in_weight_range
 from raypol.core.verifiable.judging import ProvedEvidence
+from raypol.store.json_files import problem_of, read_json, strict_form
 from raypol.store.location import Location, atomic_output, read_small
-from raypol.store.policies import problem_of, read_json
 
 VC_MANIFEST: Final = "vc.json"
 VERIFYING_KEY: Final = "verifying_key.json"
@@ -30,7 +30,6 @@ _FORMAT: Final = "raypol-vc-proof"
 _VERSION: Final = 1
 _WEIGHT_BYTES: Final = 4
 _MAX_WEIGHTS: Final = 1 << 24
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +49,7 @@ class _Written:
     weight_hashes: list[str]
 
 
-_WRITTEN: Final = TypeAdapter(with_config(ConfigDict(extra="forbid"))(_Written))
+_WRITTEN: Final = strict_form(_Written)
 
 
 def write_proved(folder: Location, evidence: ProvedEvidence, verifying_key: bytes) -> None:
@@ -110,7 +109,7 @@ def read_proved(folder: Location) -> ProvedEvidence:
         )
         run = ProvedRun(
             dataset=written.dataset,
-            dataset_sha256=_digest(written.dataset_sha256, "dataset_sha256"),
+            dataset_sha256=written.dataset_sha256,
             shape=shape,
             steps=written.steps,
             seed=written.seed,
@@ -121,7 +120,7 @@ def read_proved(folder: Location) -> ProvedEvidence:
         hashes = tuple(parse_element(text, f"hash {number}") for number, text in enumerate(written.weight_hashes))
         if shape.num_weights > _MAX_WEIGHTS:
             raise InputError(f"{shape.num_weights} weights, expected at most {_MAX_WEIGHTS}")
-        key = _digest(written.key_sha256, "key_sha256")
+        check_sha256(written.key_sha256, "key_sha256")
     except InputError as err:
         raise InputError(f"{path}: {err}") from err
     return ProvedEvidence(
@@ -129,7 +128,7 @@ def read_proved(folder: Location) -> ProvedEvidence:
         weight_hashes=hashes,
         proofs=_read_proofs(folder, run.steps),
         final=_read_weights(folder, shape),
-        key_sha256=key,
+        key_sha256=written.key_sha256,
     )
 
 
@@ -151,12 +150,6 @@ def _read_written(path: Location) -> _Written:
         return _WRITTEN.validate_json(json.dumps(read_json(path, _FORMAT, _VERSION)), strict=True)
     except ValidationError as err:
         raise InputError(f"{path}: not a {_FORMAT} manifest: {problem_of(err)}") from err
-
-
-def _digest(text: str, name: str) -> str:
-    if not _DIGEST.fullmatch(text):
-        raise InputError(f"expected {name} as 64 lower-case hex digits")
-    return text
 
 
 def _read_proofs(folder: Location, steps: int) -> tuple[bytes, ...]:

@@ -16,8 +16,8 @@ from raypol.cli.console import ERR, print_last, warn
 from raypol.cli.options import AllowedModel, BudgetOptions, DataDir, Debug
 from raypol.cli.progress import progress
 from raypol.core.dispute.moves import SIDES, Side
-from raypol.core.dispute.referee import differing_field
-from raypol.core.errors import InputError, in_short
+from raypol.core.dispute.referee import check_same_training
+from raypol.core.errors import InputError
 from raypol.runs.disputes.arithmetic import Bench
 from raypol.runs.disputes.referee import check_patience, referee_dispute
 from raypol.store.location import Location, open_location
@@ -67,11 +67,7 @@ class DisputeCommand(DisputeOptions):
         check_patience(self.patience)
         proofs: dict[Side, Location] = {"a": open_location(self.proof_a), "b": open_location(self.proof_b)}
         first, second = (read_manifest(proof) for proof in proofs.values())
-        if name := differing_field(first.recipe, second.recipe):
-            one, other = getattr(first.recipe, name), getattr(second.recipe, name)
-            raise InputError(
-                f"not a dispute of computation: the recipes differ in {name}: {in_short(one)} against {in_short(other)}"
-            )
+        check_same_training(first.recipe, second.recipe)
         for side, manifest in zip(SIDES, (first, second), strict=True):
             if manifest.points.count:
                 raise InputError(

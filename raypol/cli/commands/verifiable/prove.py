@@ -1,12 +1,12 @@
 """`raypol prove --policy-target vc`: train in integers and prove every step."""
 
 import math
-from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
 from raypol.cli.budget import memory_limit
 from raypol.cli.console import ERR, print_facts, print_last, say, warn
+from raypol.cli.options import options_given
 from raypol.cli.progress import progress
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError, local_path
@@ -18,7 +18,6 @@ from raypol.core.verifiable.integer_model import (
     DEFAULT_LR_SHIFT,
     LINEAR_INTEGER,
     MAX_LR_SHIFT,
-    ModelShape,
     integer_accuracy,
 )
 from raypol.core.verifiable.judging import ProvedEvidence
@@ -104,10 +103,9 @@ def learning_rate_shift(lr: float) -> int:
 
 
 def _refuse_others(train: TrainConfig) -> None:
-    given = [part.name for part in fields(train) if getattr(train, part.name) != getattr(TrainConfig(), part.name)]
-    if others := [name for name in given if name not in _TAKEN]:
+    if others := options_given(train, besides=_TAKEN):
         raise InputError(
-            f"--{others[0].replace('_', '-')} says nothing to --policy-target vc, which trains a linear model in integers; "
+            f"{others[0]} says nothing to --policy-target vc, which trains a linear model in integers; "
             f"possible: {', '.join('--' + name.replace('_', '-') for name in _TAKEN)}"
         )
 
@@ -120,7 +118,7 @@ def _describe(evidence: ProvedEvidence, dataset: Dataset, target: Location, *, r
     note = " (it was there already; nothing was computed)" if reused else ""
     print_facts(
         [
-            ("claims", f"{describe_run(run.shape, run)}{note}"),
+            ("claims", f"{describe_run(run)}{note}"),
             ("accuracy", f"{accuracy:.3f} on the training points"),
             ("size", f"{size / 1e3:.1f} kB, 256 bytes per step's proof"),
             ("key", f"SHA-256 {evidence.key_sha256}, of {num_constraints(shape):,} constraints"),
@@ -128,8 +126,9 @@ def _describe(evidence: ProvedEvidence, dataset: Dataset, target: Location, *, r
     )
 
 
-def describe_run(shape: ModelShape, run: ProvedRun) -> str:
+def describe_run(run: ProvedRun) -> str:
     """What a run claims, in words."""
+    shape = run.shape
     return (
         f"{LINEAR_INTEGER} ({shape.features} x {shape.classes} weights) on {run.dataset}, {run.steps} steps, "
         f"batch {shape.batch_size}, learning rate 1/{1 << shape.lr_shift}"

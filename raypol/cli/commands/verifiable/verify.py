@@ -1,23 +1,19 @@
 """`raypol verify --policy vc`: judge a proof by verifiable computation."""
 
-import re
-from typing import Final
-
 from raypol.cli.commands.verifiable.prove import describe_run
 from raypol.cli.console import ERR, print_tables, say, warn
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
-from raypol.core.errors import InputError, in_short, local_path
-from raypol.core.imports import is_import_path
+from raypol.core.errors import InputError, local_path
+from raypol.core.hashing import check_sha256
 from raypol.core.seeds import check_share
 from raypol.core.verifiable.judging import ESTABLISHES
 from raypol.report.verdict_tables import verdict_table
+from raypol.runs.trials.verify import allow_name
 from raypol.runs.verifiable.groth16 import UNSAFE
 from raypol.runs.verifiable.judge_folder import judge_proved
 from raypol.store.location import open_location
 from raypol.store.verifiable.proof_folder import read_proved
-
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def verify_verifiably(
@@ -32,17 +28,14 @@ def verify_verifiably(
     """Run `raypol verify --policy vc`: exit code 0 accepted, 1 rejected."""
     if keys is not None and key_sha256 is not None:
         raise InputError("--vc-keys has the digest of its key; drop --vc-key-sha256")
-    if key_sha256 is not None and not _DIGEST.fullmatch(key_sha256):
-        raise InputError(f"expected --vc-key-sha256 as 64 lower-case hex digits, got {in_short(key_sha256)}")
+    if key_sha256 is not None:
+        check_sha256(key_sha256, "--vc-key-sha256")
     if share is not None:
         check_share(share)
     folder = open_location(proof_dir)
     evidence = read_proved(folder)
     run = evidence.run
-    if is_import_path(run.dataset) and run.dataset != dataset:
-        raise InputError(
-            f"the proof names dataset {run.dataset!r}, which is code outside raypol; give --dataset {run.dataset} to run it"
-        )
+    allow_name("dataset", run.dataset, dataset)
     with progress(ERR) as update:
         own = DataSource(name=dataset or run.dataset, folder=data_dir).load(update)
         judged = judge_proved(
@@ -55,7 +48,7 @@ def verify_verifiably(
             on_progress=update,
         )
     verdict = judged.verdict
-    say(f"{folder}: {describe_run(run.shape, run)}")
+    say(f"{folder}: {describe_run(run)}")
     print_tables(verdict_table(verdict))
     say(*ESTABLISHES, is_prose=True)
     warn(UNSAFE)

@@ -10,7 +10,7 @@ the matter of `initial_memory`. Nor that the prover's own seed was fixed before 
 from typing import Final
 
 from raypol.core.distances import Distances
-from raypol.core.seeds import bound_seed, commitment_to
+from raypol.core.seeds import commitment_to, share_problems
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check, check_problems
 from raypol.core.verification.verifier import Evidence
@@ -18,15 +18,8 @@ from raypol.core.verification.verifier import Evidence
 
 def check_bound_seed(evidence: Evidence, _: Thresholds, __: Distances | None) -> Check:
     """Recompute the seed from both shares, W_0 and every batch from the seed."""
-    recipe, problems = evidence.recipe, []
-    if not recipe.shares:
-        problems.append("the proof's seed was chosen by the prover alone: it names no shares")
-    elif recipe.seed != bound_seed(recipe.dataset_sha256, recipe.model, recipe.shares):
-        problems.append("the seed is not the hash of the dataset, the model and both shares")
-    if evidence.expected_share is None:
-        problems.append("the verifier's share is not known: give the one that was given to the prover")
-    elif recipe.shares and recipe.shares[1] != evidence.expected_share:
-        problems.append("the share is not the one that this verifier gave")
+    recipe = evidence.recipe
+    problems = share_problems(recipe.seed, recipe.dataset_sha256, recipe.model, recipe.shares, evidence.expected_share)
     if not all(evidence.survey.drawn_from_seed) or not evidence.survey.drawn_from_seed:
         problems.append("W_0 is not the draw of that seed")
     if others := sum(evidence.survey.steps_out_of_order):

@@ -1,0 +1,56 @@
+"""JSON files of formats of our own: bounded, headed by format and version, checked field by field. Files come from anyone."""
+
+import json
+from typing import Final, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from raypol.core.errors import InputError, first_line
+from raypol.store.location import Location
+
+_Form = TypeVar("_Form")
+MAX_BYTES: Final = 1_000_000
+
+
+def strict_form(kind: type[_Form], *, allow_inf_nan: bool = True) -> TypeAdapter[_Form]:
+    """The form of a dataclass as a file has it: a field that it does not know is refused, not ignored.
+
+    Args:
+        kind: the dataclass.
+        allow_inf_nan: whether a number may be infinite or none.
+    """
+    return TypeAdapter(with_config(ConfigDict(extra="forbid", allow_inf_nan=allow_inf_nan))(kind))
+
+
+def read_json(file: Location, kind: str, version: int) -> dict[str, object]:
+    """The fields of a JSON file of one of our formats, but for the format's name and version.
+
+    Raises:
+        InputError: missing, too large, no JSON, or of another format.
+    """
+    size = file.size()
+    if size < 0:
+        raise InputError(f"no such file: {file}")
+    if size > MAX_BYTES:
+        raise InputError(f"{file}: {size} bytes, expected at most {MAX_BYTES}")
+    with file.filesystem.open_input_stream(file.path) as stream:
+        text = stream.read(MAX_BYTES)
+    return parse_json(text, kind, version, str(file))
+
+
+def parse_json(text: bytes, kind: str, version: int, where: str) -> dict[str, object]:
+    """As `read_json`, of a text that was read already."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise InputError(f"{where}: not JSON: {first_line(err)[:120]}") from err
+    if not isinstance(content, dict) or content.pop("format", None) != kind or content.pop("version", None) != version:
+        raise InputError(f"{where}: not a {kind} file of version {version}")
+    return content
+
+
+def problem_of(err: ValidationError) -> str:
+    """The first problem of a validation, in one line."""
+    first = err.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part)[:40] for part in first["loc"][:6])
+    return f"{where}: {first_line(first['msg'])}" if where else first_line(first["msg"])
