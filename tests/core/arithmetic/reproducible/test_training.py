@@ -25,7 +25,7 @@ from raypol.core.verification.replay import Conditions
 from tests.core.arithmetic.reproducible.machines import CASES, digest, recipe_of, train
 from tests.toys import RECORDED, copy_of
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MACHINES = {
     "this one": {},
     "AVX2, two threads": {
