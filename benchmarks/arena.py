@@ -23,6 +23,7 @@ from raypol.cluster.jobs import recipe_of_spoof
 from raypol.cluster.placement import parse_device
 from raypol.cluster.runners import ROLES, LocalRunner
 from raypol.core.attacks import find_attack
+from raypol.core.proof import Recipe
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.verification.policies import Policy, strict
 from raypol.runs.arena.tasks import TASKS
@@ -71,9 +72,10 @@ def judging(repeats: int, folder: Path) -> Iterator[Ratio]:
             forge(runner, job, recipe)
             found: dict[str, list[float]] = {"strict": [], "memorisation": []}
             for _ in range(repeats):
-                everything = _seconds(runner, study, trial)
+                everything = _seconds(runner, study, trial, recipe)
                 for one in (strict, MEMORISATION):
-                    found[one.name].append(everything / _seconds(runner, study, replace(trial, policies=_alone(one))))
+                    alone = replace(trial, policies=_alone(one))
+                    found[one.name].append(everything / _seconds(runner, study, alone, recipe))
             for judge_alone, ratios in found.items():
                 claim = f"{name}, augmentation {augmentation}: all policies / {judge_alone} alone"
                 yield Ratio(claim, ratios, "<= 1.15", at_most(1.15))
@@ -83,9 +85,11 @@ def _alone(policy: Policy) -> tuple[Policy, ...]:
     return () if policy is strict else (policy,)
 
 
-def _seconds(runner: LocalRunner, study: Study, trial: Trial) -> float:
+def _seconds(runner: LocalRunner, study: Study, trial: Trial, recipe: Recipe) -> float:
     folder = ResultsFolder(study.results).proof(f"proof-{trial.arm}")
-    examination = trial.asked_of_spoof if trial.policies else replace(trial.asked_of_spoof, accuracy=False)
+    examination = trial.asked_of_spoof(recipe)
+    if not trial.policies:
+        examination = replace(examination, accuracy=False)
     started = time.perf_counter()
     evidence, _ = examine_proof(runner, folder, trial.data, examination)
     row = trial_row(runner, study, trial, study.proof.manifest.recipe, "")

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -152,6 +153,28 @@ class DeclaredTraining:
                 yield self._trainer.snapshot(step + 1)
 
 
+def check_records(proof: ProofSource, dataset: Dataset) -> None:
+    """Check that the batches which a proof records are the declared ones: a dispute is about states, and nobody asks for records.
+
+    Without this, a proof of honest states that names other data than it was made of (attack `forge_batch`) would come off well.
+
+    Raises:
+        InputError: own points, or a step with another batch.
+    """
+    if proof.num_points:
+        raise InputError(
+            f"{proof.num_points} own points are no matter for a dispute: the declared data order does not give them"
+        )
+    order = data_order(proof.recipe, dataset)
+    for interval in proof.recipe.intervals():
+        recorded = {record.step: record.indices for record in proof.batches(interval.start, interval.stop)}
+        for step in range(interval.start, interval.stop):
+            if step not in recorded or not np.array_equal(recorded[step], order(step)):
+                raise InputError(
+                    f"the batch recorded for step {step} is not the one of the declared data order: no matter for a dispute"
+                )
+
+
 class ProofParty:
     """An honest party: everything that it says comes from its proof, and from replaying one interval of it."""
 
@@ -170,13 +193,8 @@ class ProofParty:
             on_progress: called as checkpoints are read.
 
         Raises:
-            InputError: its states do not follow from a recipe alone: own points, or tensors that the model does not have.
+            InputError: a checkpoint has tensors that the model does not have.
         """
-        if proof.num_points:
-            raise InputError(
-                f"a proof with {proof.num_points} own points is no party of a dispute: "
-                "the data order that its recipe declares does not give them"
-            )
         self.repeats: bool | None = None
         """Whether this machine gives the recorded bits, as far as it was tried."""
         self._proof, self._training = proof, training

@@ -8,11 +8,12 @@ from ray import tune
 
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
+from raypol.core.verification.policies import Policy
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.stages import STAGES
 from raypol.core.verification.thresholds import Thresholds
 from raypol.runs.arena.contenders import Lengths, contenders
-from raypol.runs.arena.verifiers import STATIC
+from raypol.runs.arena.verifiers import EARLIER, STATIC
 from raypol.runs.designs.design import Design, Sweep
 from raypol.runs.trials.verify import Examination
 
@@ -66,8 +67,9 @@ def _design(
     calibrate_on: int,
     budget: int,
     without: Sequence[str] = (),
+    policies: Sequence[Policy] = STATIC,
 ) -> Design:
-    """The arena with the prover's share of the seed, without some arms and policies."""
+    """The arena with the verifier's share of the seed, without some arms and policies."""
     made = arena_design(
         replace(train, share=PROVERS_SHARE),
         at,
@@ -77,7 +79,7 @@ def _design(
         more_honest=range(seeds, honest),
     )
     arms = {name: arm for name, arm in made.arms.items() if name not in without}
-    return replace(made, arms=arms, policies=tuple(policy for policy in made.policies if policy.name not in without))
+    return replace(made, arms=arms, policies=tuple(policy for policy in policies if policy.name not in without))
 
 
 _DIGITS: Final = TrainConfig(dataset="digits", model="resnet8", steps=1000, interval=10)
@@ -130,7 +132,16 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         question=ARENA_QUESTION,
         smoke=_SMALL,
         standard=replace(
-            _design(_SIMPLE, _SIMPLE_AT, seeds=3, honest=3, calibrate_on=0, budget=1, without=(*_TOO_LONG, *_TOO_DEAR)),
+            _design(
+                _SIMPLE,
+                _SIMPLE_AT,
+                seeds=3,
+                honest=3,
+                calibrate_on=0,
+                budget=1,
+                without=(*_TOO_LONG, *_TOO_DEAR),
+                policies=EARLIER,
+            ),
             thresholds=_SIMPLE_SLACK,
         ),
         paper=replace(
@@ -145,7 +156,14 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         question=ARENA_QUESTION,
         smoke=_SMALL,
         standard=_design(
-            _RESNET, _RESNET_AT, seeds=1, honest=1, calibrate_on=0, budget=1, without=(*_TOO_LONG, *_TOO_DEAR)
+            _RESNET,
+            _RESNET_AT,
+            seeds=1,
+            honest=1,
+            calibrate_on=0,
+            budget=1,
+            without=(*_TOO_LONG, *_TOO_DEAR),
+            policies=EARLIER,
         ),
         paper=_design(
             _RESNET, replace(_RESNET_AT, high=2_000, whole=2_000), seeds=5, honest=20, calibrate_on=20, budget=50

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from raypol.core.verification.policies import Policy, Use, published, strict, strict_trend
+from raypol.core.verification.policies import Policy, Use, exact, published, strict, strict_trend
 from raypol.core.verification.thresholds import RELATIVE
 
 ALWAYS: Final = (published, strict)
@@ -39,6 +39,13 @@ EXACT_BITS: Final = _strict_and("exact_bits", "exact")
 """`strict`, and replays under the recorded augmentation give every recorded bit."""
 EXACT_BOUND: Final = _strict_and("exact_bound", "exact", "bound_seed", "own_points")
 """`exact_bits`, with W_0 and data order bound and no own points: policy `exact` without the commitment."""
+REFEREED: Final = Policy(
+    name="refereed",
+    checks=tuple(Use(check=check) for check in ("declared_seed", "own_points", "exact")),
+    selection="all",
+)
+"""What survives a dispute with an honest challenger (`raypol dispute`): from the W_0 of the declared seed, on its batches, in
+every bit. Whoever makes a proof that it rejects loses; the referee's own work is one step, the challenger's a whole training."""
 
 STATIC: Final = (
     JIA,
@@ -51,12 +58,17 @@ STATIC: Final = (
     BOUND_SEED,
     DIRECTED,
     EXACT_BITS,
-    EXACT_BOUND,
+    REFEREED,
+    exact,
 )
 """Policies that need no honest runs; `calibrated` and `bound` are made of some (`Design.calibrate_on`)."""
+EARLIER: Final = (*(policy for policy in STATIC if policy not in (REFEREED, exact)), EXACT_BOUND)
+"""Those of standing results that were made before there were commitments and referees."""
 
 _NEEDS: Final = {
     "bound_seed": "to ask the verifier for a share of the seed before training",
+    "commitment": "to commit to a seed before asking",
+    "declared_seed": "to draw W_0 and batches from a seed",
     "exact": "to record on the machine class and the number of threads that the verifier repeats it on",
     "own_points": "to train on the public dataset alone",
     "fresh_order": "to shuffle each epoch",

@@ -1,7 +1,7 @@
 """A party of a dispute over a folder: answers the referee's questions until the verdict is there."""
 
 from raypol.core.dispute.moves import Disputant, Side, answer_of
-from raypol.core.dispute.training import ProofParty
+from raypol.core.dispute.training import ProofParty, check_records
 from raypol.core.errors import InputError
 from raypol.core.progress import Progress, no_progress
 from raypol.core.proof import Checkpoint
@@ -25,9 +25,10 @@ def party_of(proof: Location, bench: Bench, *, on_progress: Progress = no_progre
     """The honest party that a proof folder makes, in the declared arithmetic; sets torch's number of threads.
 
     Raises:
-        InputError: the folder is not a readable proof, has own points, or cannot be replayed here.
+        InputError: the folder is not a readable proof, records other batches than it declares, or cannot be replayed here.
     """
     source = ParquetProof(proof)
+    check_records(source, bench.data(source.recipe))
     training, _ = begin_training(bench, source.recipe)
     return ProofParty(source, training, on_progress=on_progress)
 

@@ -7,6 +7,8 @@ from raypol.core.attacks import import_path_of
 from raypol.core.datasets.source import DataSource
 from raypol.core.distances import Distances
 from raypol.core.errors import InputError
+from raypol.core.proof import Recipe
+from raypol.core.seeds import commitment_to
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.verification.policies import Policy, published, strict
@@ -49,17 +51,24 @@ class Trial:
         """`published` and `strict`, whose words are columns of the trial's row, and the others."""
         return (published, strict, *self.policies)
 
-    @property
-    def asked(self) -> Examination:
-        """How its honest proof is examined: also for what only some of its policies look at."""
-        wanted = self.examination.wanted.union(*(policy.wanted for policy in self.policies))
-        exact = any(policy.needs_exact for policy in self.policies)
-        return replace(self.examination, wanted=wanted, exact=exact, expected_share=self.train.share or None)
+    def asked_of_proof(self, recipe: Recipe) -> Examination:
+        """How its honest proof, of this recipe, is examined: also for what only some of its policies look at."""
+        return self._asked(recipe, self.train.share)
 
-    @property
-    def asked_of_spoof(self) -> Examination:
+    def asked_of_spoof(self, recipe: Recipe) -> Examination:
         """How its spoof is examined: the verifier expects the share that it gave to the thief."""
-        return replace(self.asked, expected_share=self.spoof.share or self.train.share or None)
+        return self._asked(recipe, self.spoof.share or self.train.share)
+
+    def _asked(self, recipe: Recipe, share: str) -> Examination:
+        """Seeds are drawn before any share is known, so whoever gets one has committed to his own beforehand."""
+        commitment = commitment_to(recipe.dataset_sha256, recipe.model, recipe.shares[0]) if recipe.shares else None
+        return replace(
+            self.examination,
+            wanted=self.examination.wanted.union(*(policy.wanted for policy in self.policies)),
+            exact=any(policy.needs_exact for policy in self.policies),
+            expected_share=share or None,
+            expected_commitment=commitment,
+        )
 
     @property
     def data(self) -> DataSource:

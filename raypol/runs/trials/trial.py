@@ -61,7 +61,9 @@ def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = ""
     started = now()
     runner.begin()
     manifest = study.proof.manifest
-    evidence, verify_s = examine_proof(runner, study.proof.folder, trial.train.data, trial.asked)
+    evidence, verify_s = examine_proof(
+        runner, study.proof.folder, trial.train.data, trial.asked_of_proof(manifest.recipe)
+    )
     row = base_row(
         runner, study, trial, arm=HONEST, attack=NO_ATTACK, recipe=manifest.recipe, role="prover", started_at=started
     )
@@ -133,7 +135,7 @@ def _run_trial(
         runner,
         folder,
         trial.data,
-        trial.asked_of_spoof,
+        trial.asked_of_spoof(recipe),
         control=declare(study.proof.manifest.recipe, trial.spoof, trial.data.load()),
         control_keeps_state=not method_of(trial.attack).forges_state,
     )

@@ -8,19 +8,30 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raypol.core.attacks import PRESETS
 from raypol.core.augment import Transform
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.dispute.training import DeclaredTraining, ProofParty, StateLayout, state_digest, state_pieces
+from raypol.core.dispute.training import (
+    DeclaredTraining,
+    ProofParty,
+    StateLayout,
+    check_records,
+    state_digest,
+    state_pieces,
+)
 from raypol.core.errors import InputError
 from raypol.core.models.initial_laws import Constant, Given, Law
 from raypol.core.proof import Checkpoint, MemoryProof, OptimizerConfig, Recipe
 from raypol.core.protocol import prove, spoof
+from raypol.core.spoofing.grants import GRANTS
+from raypol.core.spoofing.spoof_config import Order, SpoofConfig
+from raypol.core.spoofing.trajectory import Start, TrajectoryConfig
 from raypol.core.training.train_config import TrainConfig
 from raypol.core.training.trainer import Trainer
 from raypol.core.verification.policies import Policy
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import examine
-from raypol.runs.arena.verifiers import EXACT_BITS, EXACT_BOUND
+from raypol.runs.arena.verifiers import EXACT_BITS, EXACT_BOUND, REFEREED
 from tests.disputants import lying_party, lying_proof, record_lies, settled
 from tests.scenes import RECORDED, TINY, all_bits, claiming, sgd, small_recipe, tiny
 
@@ -138,9 +149,10 @@ def test_own_points_and_damaged_checkpoints_make_no_party(recipe: Recipe, data: 
     spoofed = spoof(prove(recipe, data), data, "i", claiming(steps=4, interval=2, batch_size=16))
     if spoofed.num_points == 0:
         spoofed = spoof(prove(recipe, data), data, "iii", claiming(steps=4, interval=2, batch_size=16))
-    with pytest.raises(InputError, match="own points is no party of a dispute"):
-        ProofParty(spoofed, DeclaredTraining(spoofed.recipe, data))
+    with pytest.raises(InputError, match="own points are no matter for a dispute"):
+        check_records(spoofed, data)
     proof = prove(recipe, data)
+    check_records(proof, data)
     proof.checkpoints[1] = replace(proof.checkpoints[1], parameters={})
     party = ProofParty(proof, DeclaredTraining(recipe, data))
     with pytest.raises(InputError, match="checkpoint of step 5: no 'parameter"):
@@ -163,6 +175,55 @@ def test_a_party_with_other_checkpoints_loses(recipe: Recipe, data: Dataset) -> 
     del proof.checkpoints[2]
     found = settled(ProofParty(proof, DeclaredTraining(recipe, data)), honest_party(recipe, data), data)
     assert [(f.side, f.kind) for f in found.faults] == [("a", "other count")]
+
+
+# --- what the arena says of a dispute -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stolen(data: Dataset) -> MemoryProof:
+    return prove(small_recipe(data, steps=40, interval=10, batch_size=8), data)
+
+
+@pytest.mark.parametrize("start", ["honest", "rank_matched"])
+@pytest.mark.parametrize("attack", sorted(PRESETS))
+def test_policy_refereed_says_how_a_dispute_with_an_honest_challenger_ends(
+    attack: str, start: Start, stolen: MemoryProof, data: Dataset
+) -> None:
+    order: Order = "declared" if start == "honest" else "own"
+    path = TrajectoryConfig(start=start)
+    config = SpoofConfig(steps=40, interval=10, batch_size=8, trajectory=path, data_order=order, grants=tuple(GRANTS))
+    try:
+        forged = spoof(stolen, data, attack, config)
+    except InputError as err:
+        pytest.skip(f"no such forgery: {err}")
+    evidence = examine(forged, data, RECORDED, exact=True, wanted=REFEREED.wanted)
+    training = DeclaredTraining(forged.recipe, data)
+    found = settled(ProofParty(forged, training), ProofParty(prove(forged.recipe, data), training), data)
+    assert found.outcome in ("agreed", "a lied")
+    survives = found.outcome == "agreed" and has_declared_batches(forged, data)
+    assert REFEREED(evidence).is_valid is survives, (found, REFEREED(evidence).rejected_by)
+    if attack == "forge_batch":
+        assert found.outcome == "agreed", "its states are honest ones: the records lie, which no question is about"
+
+
+def has_declared_batches(proof: MemoryProof, data: Dataset) -> bool:
+    try:
+        check_records(proof, data)
+    except InputError:
+        return False
+    return True
+
+
+def test_policy_refereed_accepts_what_agrees(recipe: Recipe, data: Dataset) -> None:
+    proof = prove(recipe, data)
+    evidence = examine(proof, data, RECORDED, exact=True)
+    assert REFEREED(evidence).is_valid
+    assert (
+        settled(ProofParty(proof, DeclaredTraining(recipe, data)), honest_party(recipe, data), data).outcome == "agreed"
+    )
+    lie = lying_proof(recipe, data, 12)
+    assert REFEREED(examine(lie, data, RECORDED, exact=True)).rejected_by == "exact"
 
 
 # --- what exactness does not give --------------------------------------------------------------------------------------

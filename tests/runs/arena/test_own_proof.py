@@ -11,7 +11,9 @@ from raypol.core.errors import InputError
 from raypol.core.proof import Cost, MemoryProof, Recipe
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.arena.own_proof import lengths_of, own_arena
-from raypol.runs.arena.verifiers import ALWAYS, STATIC
+from raypol.runs.arena.recheck import trials_of
+from raypol.runs.arena.standing import read_arenas
+from raypol.runs.arena.verifiers import ALWAYS, EARLIER, STATIC
 from raypol.runs.designs.points import trial_at
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 from raypol.runs.trials.honest_proof import proof_at
@@ -110,9 +112,19 @@ def test_verifiers_differ_and_are_named_once() -> None:
     every = (*ALWAYS, *STATIC)
     assert len({policy.name for policy in every}) == len(every)
     assert len({policy.sha256 for policy in every}) == len(every)
-    assert {policy.name for policy in every if policy.needs_exact} == {"exact_bits", "exact_bound"}
+    assert {policy.name for policy in every if policy.needs_exact} == {"exact_bits", "refereed", "exact"}
     assert {policy.name for policy in every if policy.draws_intervals} == {"random"}
     strict_checks = {use.check for use in ALWAYS[1].checks}
     for policy in STATIC:
         stricter = {use.check for use in policy.checks} >= strict_checks
-        assert stricter is (policy.name != "top_q"), policy.name
+        assert stricter is (policy.name not in ("top_q", "refereed")), policy.name
+
+
+def test_earlier_standing_results_keep_their_policies() -> None:
+    """Their trials are named by these digests."""
+    assert [policy.name for policy in EARLIER] == [
+        *(policy.name for policy in STATIC if policy.name not in ("refereed", "exact")),
+        "exact_bound",
+    ]
+    for arena in read_arenas(open_location(Path(__file__).parents[3] / "docs" / "arena")):
+        assert trials_of(arena), arena.sweep_id

@@ -15,13 +15,14 @@ from raypol.cli.commands.disputes.shown import exit_code_of, show_dispute
 from raypol.cli.console import ERR, print_last, warn
 from raypol.cli.options import AllowedModel, BudgetOptions, DataDir, Debug
 from raypol.cli.progress import progress
-from raypol.core.dispute.moves import SIDES, Side
+from raypol.core.dispute.moves import Side
 from raypol.core.dispute.referee import check_same_training
+from raypol.core.dispute.training import check_records
 from raypol.core.errors import InputError
 from raypol.runs.disputes.arithmetic import Bench
 from raypol.runs.disputes.referee import check_patience, referee_dispute
 from raypol.store.location import Location, open_location
-from raypol.store.proofs.reader import read_manifest
+from raypol.store.proofs.reader import ParquetProof, read_manifest
 
 DISPUTE_DEVICE: Final = (
     "What to compute on: cpu, cpu:2, gpu; empty = device and threads as the recipe declares them, without which bits do not "
@@ -68,13 +69,15 @@ class DisputeCommand(DisputeOptions):
         proofs: dict[Side, Location] = {"a": open_location(self.proof_a), "b": open_location(self.proof_b)}
         first, second = (read_manifest(proof) for proof in proofs.values())
         check_same_training(first.recipe, second.recipe)
-        for side, manifest in zip(SIDES, (first, second), strict=True):
-            if manifest.points.count:
-                raise InputError(
-                    f"proof {side} has {manifest.points.count} own points: the data order that its recipe declares does "
-                    "not give them, so that it is no party of a dispute"
-                )
-        self.bench().data(first.recipe), self.bench().place(first.recipe)  # what a party would refuse is said here
+        data, _ = (
+            self.bench().data(first.recipe),
+            self.bench().place(first.recipe),
+        )  # what a party would refuse is said here
+        for side, proof in proofs.items():
+            try:
+                check_records(ParquetProof(proof), data)
+            except InputError as err:
+                raise InputError(f"proof {side}: {err}") from err
         default = f"results/disputes/{first.root[:12]}-{second.root[:12]}"
         exchange = open_location(self.exchange or default)
         with self._parties(proofs, exchange) as parties, progress(ERR) as update:
