@@ -21,16 +21,15 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.vc_figure import draw_costs
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.load import load_dataset
-from raypol.core.models import build_model
 from raypol.core.verifiable.circuit import circuit_inputs, memory_bytes, num_constraints
 from raypol.core.verifiable.claim import IntegerData, ProvedRun, linear_shape
 from raypol.core.verifiable.digests import hash_weights
-from raypol.core.verifiable.integer_model import WEIGHT_BITS, ModelShape, initial_integers, integer_step
+from raypol.core.verifiable.integer_model import ModelShape, initial_integers, integer_step
+from raypol.core.verifiable.networks import network_constraints
 from raypol.figures.save import save_figure
 from raypol.runs.verifiable.groth16 import open_groth16
 from raypol.runs.verifiable.proving import make_keys
@@ -222,22 +221,6 @@ def extrapolations(fitted: dict[str, Fit]) -> list[Extrapolated]:
             Extrapolated(f"{model}, batch {batch}", n, fitted["prove_cpu_s"].at(n), memory, fitted["key_bytes"].at(n))
         )
     return found
-
-
-def network_constraints(model: str, sizes: tuple[int, int, int], batch: int) -> float:
-    """Constraints of one step of a network, at least: a product each.
-
-    Forward, gradient by the inputs and gradient by the weights are as many multiplications each, so 3 x the forward's
-    multiply-adds per point; a weight takes its range checks, 2 x 20 bits and a remainder of 12 + log2 B. Nothing is counted for
-    ReLU, batch norm, softmax, momentum, the ranges of activations and the hashes: a lower bound.
-    """
-    net = build_model(model, in_channels=sizes[0], num_classes=10).eval()
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        net(torch.zeros(1, *sizes))
-    products = 3 * counter.get_total_flops() / 2 * batch
-    weights = sum(parameter.numel() for parameter in net.parameters())
-    return products + weights * (2 * WEIGHT_BITS + 12 + float(np.log2(batch)))
 
 
 def show(rows: Sequence[CostRow]) -> None:

@@ -215,14 +215,28 @@ def _exact(tasks: Sequence[Task]) -> Iterator[str]:
                 f"with recorded crops, took {ratio_text(honest.verification)} of the time of making it; of a forgery the "
                 "comparison ends at the first interval that differs."
             )
-        bound = task.cell("retrain", "exact_bound")
+        bound = task.cell("retrain", "exact") or task.cell("retrain", "exact_bound")
         if bound is not None and not bound.is_broken:
             yield f"With a bound seed it also rejects {task.link(bound, 'an honest training of a seed of its own')}."
+        refereed = next((one for one in task.verifiers if one.policy.name == "refereed"), None)
+        if refereed is not None:
+            passing = [task.link(cell, f"`{cell.arm}`") for cell in _accepted(task, "refereed")]
+            yield (
+                f"Against an honest challenger, who trains all of it, and a referee, who makes one step (`refereed`), "
+                f"{refereed.broken_by + len(refereed.controls_passed)} of {refereed.attacks + refereed.controls} forgeries of W_T "
+                f"come through; what else does: {', '.join(passing) or 'nothing'}."
+            )
         yield ""
     yield (
         "Proofs and replays ran on one machine class, one thread each. On another class, honest proofs differ in some bits, and "
         "the verdict of `exact` is *inexact*, which accepts nothing and accuses nobody."
     )
+
+
+def _accepted(task: Task, policy: str) -> list[CellRow]:
+    """Accepted claims of another model or other data."""
+    cells = [task.cell(line.arm, policy) for line in task.board.lines if line.group != "honest"]
+    return [cell for cell in cells if cell is not None and cell.is_broken and cell.claims not in FORGERIES]
 
 
 def _unseen(tasks: Sequence[Task]) -> Iterator[str]:

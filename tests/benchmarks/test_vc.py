@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.vc import FITTED, ROWS, CostRow, extrapolations, fit, network_constraints, read_rows
+from benchmarks.vc import FITTED, ROWS, CostRow, extrapolations, fit, read_rows
 from benchmarks.vc_figure import draw_costs
 from raypol.core.verifiable.circuit import memory_bytes, num_constraints
 from raypol.core.verifiable.integer_model import ModelShape
+from raypol.core.verifiable.networks import network_constraints
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from raypol.cli.commands.verifiable.prove import prove_verifiably
 from raypol.cli.console import ERR, print_facts, print_last
 from raypol.cli.options import DataDir, Debug, RunnerOptions, WrittenResults, describe_proof, options_given
 from raypol.cli.progress import progress
+from raypol.core.arithmetic.precision import SAME_EVERYWHERE
 from raypol.core.datasets.source import DataSource
-from raypol.core.errors import InputError
+from raypol.core.errors import InputError, in_short
 from raypol.core.models import build_model
 from raypol.core.proof import Recipe
 from raypol.core.seeds import check_seed, commitment_to
@@ -55,7 +56,8 @@ class ProveCommand(RunnerOptions):
 
     again: str | None = None
     """Folder of a proof, yours or another's: train what it declares, bit for bit, as who challenges it in `raypol dispute` does.
-    Of the options of training it takes --data-dir, and --model or --dataset where the proof names one by import path."""
+    Of the options of training it takes --data-dir, and --model or --dataset where the proof names one by import path; --device
+    must be as declared, but for --precision reproducible."""
 
     train: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     """The honest training."""
@@ -87,8 +89,9 @@ class ProveCommand(RunnerOptions):
         if declared is not None:
             check_names(declared, data)
         with self.open_runner() as runner:
-            threads = runner.request("prover").threads
-            recipe = declared or self.train.recipe(dataset, device=runner.device("prover"), threads=threads)
+            device, threads = runner.device("prover"), runner.request("prover").threads
+            recipe = declared or self.train.recipe(dataset, device=device, threads=threads)
+            _check_repeatable(recipe, device, threads)
             results = writable_folder(self.results)
             with progress(ERR) as update:
                 (proof,) = honest_proofs(runner, results, [recipe], data, on_progress=update)
@@ -106,3 +109,15 @@ class ProveCommand(RunnerOptions):
         recipe = proof_at(self.again).manifest.recipe
         allow_names(recipe, dataset=typed.dataset, model=typed.model)
         return recipe
+
+
+def _check_repeatable(recipe: Recipe, device: str, threads: int) -> None:
+    """Raise the InputError for a device or a number of threads on which a declared training would not give its bits."""
+    is_same = recipe.device == device and (device != "cpu" or recipe.threads == threads)
+    if is_same or recipe.precision in SAME_EVERYWHERE:
+        return
+    needed = f"cpu:{recipe.threads}" if recipe.device == "cpu" else "gpu"
+    raise InputError(
+        f"the proof declares device {in_short(recipe.device)} and threads {recipe.threads}, and its bits do not repeat on "
+        f"{device}, threads {threads}; give --device {needed}"
+    )

@@ -47,6 +47,8 @@ class PolicyColumn:
     sha256: str
     label: str
     """Its name, with the beginning of its digest where two policies of a training share the name."""
+    uncarried: str = ""
+    """Why it can judge no proof of this training; empty if it can."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from raypol.report.arena.rankings import (
     rank_attacks,
     rank_verifiers,
 )
+from raypol.report.arena.uncarried import with_uncarried
 from raypol.report.arena.wording import (
     GROUP_TITLES,
     LEGEND,
@@ -56,7 +57,7 @@ def arena_markdown(board: Board) -> str:
     environment.filters["ready"] = _Ready
     template = (files("raypol.report") / "templates" / "arena.md.j2").read_text()
     text = environment.from_string(template).render(
-        tasks=[_task_text(task, board.lacking(task)) for task in board.tasks],
+        tasks=[_task_text(task, board.lacking(task)) for task in with_uncarried(board).tasks],
         verifiers_rule=VERIFIERS_RULE,
         attacks_rule=ATTACKS_RULE,
         provenance=_provenance(board.cells),
@@ -141,7 +142,7 @@ def _verifier_line(one: VerifierRank) -> list[str]:
     return [
         place_text(one.place, is_tied=one.is_tied),
         one.policy.label,
-        policy_words(one.policy.name, one.policy.sha256),
+        policy_words(one.policy),
         f"{ratio_text(one.cheapest.cost)} {'; '.join(one.by)}" if one.cheapest else unbroken_words(one),
         f"{ratio_text(one.cheapest_attack.cost)} {one.cheapest_attack.arm}" if one.cheapest_attack else "none",
         f"{one.broken_by} of {one.attacks}",
@@ -176,13 +177,17 @@ def _attacks_table(ranked: Sequence[AttackRank]) -> Table:
 
 def _missing(task: TaskBoard, lacking: Sequence[str]) -> str:
     lines = [f"- Not run on this training: {markdown_text('; '.join(lacking))}"] if lacking else []
+    carried = [policy for policy in task.policies if not policy.uncarried]
+    lines += [
+        f"- {markdown_text(f'{policy.label}: {policy.uncarried}')}" for policy in task.policies if policy.uncarried
+    ]
     for line in task.lines:
         reasons: dict[str, list[str]] = {}
         for policy, place in zip(task.policies, line.places, strict=True):
-            if reason := why_unjudged(place, "adaptive"):
+            if not policy.uncarried and (reason := why_unjudged(place, "adaptive")):
                 reasons.setdefault(reason, []).append(policy.label)
         for reason, labels in reasons.items():
-            against = "every policy" if len(labels) == len(task.policies) else ", ".join(labels)
+            against = "every policy" if len(labels) == len(carried) else ", ".join(labels)
             lines.append(f"- {markdown_text(f'{_arm(line)} against {against}: {reason}')}")
     unsearched = "; ".join(line.arm for line in task.lines if line.group != "honest" and not line.is_searched)
     if unsearched:

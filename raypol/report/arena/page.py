@@ -18,6 +18,7 @@ from markupsafe import Markup
 from raypol.core.spoofing.grants import GRANTS, MEANINGS
 from raypol.report.arena.board import LINE_GROUPS, STATUSES, Board, Square, TaskBoard, status_of
 from raypol.report.arena.rankings import ATTACKS_RULE, VERIFIERS_RULE
+from raypol.report.arena.uncarried import with_uncarried
 from raypol.report.arena.wording import (
     GROUP_TITLES,
     LEGEND,
@@ -53,6 +54,7 @@ def arena_html(board: Board) -> str:
 
 def page_data(board: Board) -> dict[str, Any]:
     """What the script of the page is given."""
+    board = with_uncarried(board)
     cells = board.cells
     numbers = {id(cell): number for number, cell in enumerate(cells)}
     return {
@@ -99,7 +101,12 @@ def _task_data(task: TaskBoard, lacking: Sequence[str], numbers: Mapping[int, in
         "lacking": [_text(one) for one in lacking],
         "leftOut": task.left_out,
         "policies": [
-            {"label": _text(one.label), "sha256": _text(one.sha256), "about": policy_words(one.name, one.sha256)}
+            {
+                "label": _text(one.label),
+                "sha256": _text(one.sha256),
+                "about": policy_words(one),
+                "uncarried": _text(one.uncarried),
+            }
             for one in task.policies
         ],
         "lines": [

@@ -20,7 +20,8 @@ from raypol.store.results.cell_rows import CellRow, Mode
 K = TypeVar("K", bound=Hashable)
 VERIFIERS_RULE: Final = (
     "By the cost of the cheapest accepted forgery of W_T, a control's too: a policy that none breaks within the budget stands "
-    "first, then the dearest. = marks ties. A policy that accepts no honest proof has no place."
+    "first, then the dearest. = marks ties. A policy that accepts no honest proof, or can judge none of this training, has no "
+    "place."
 )
 ATTACKS_RULE: Final = (
     "Arms that claim W_T or no training, by the number of policies broken, then by mean rank: under each policy the arms are "
@@ -35,7 +36,7 @@ class VerifierRank:
 
     policy: PolicyColumn
     place: int | None
-    """From 1; None = it accepts no honest proof."""
+    """From 1; None = it accepts no honest proof, or can judge none of this training."""
     is_tied: bool
     cheapest: CellRow | None
     """The cheapest accepted forgery; None = not broken within the budget."""
@@ -82,7 +83,7 @@ def rank_verifiers(task: TaskBoard, mode: Mode = "adaptive") -> list[VerifierRan
     """Policies by how dear their cheapest forgery is; see VERIFIERS_RULE."""
     found = [_verifier(task, number, mode) for number in range(len(task.policies))]
     keys = {number: -cost_of(one.cheapest) if one.cheapest else -math.inf for number, one in enumerate(found)}
-    places = _places({number: key for number, key in keys.items() if _is_usable(found[number].honest)})
+    places = _places({number: key for number, key in keys.items() if _has_place(found[number])})
     order = sorted(keys, key=lambda number: (number not in places, keys[number]))
     return [replace(found[n], place=places[n][0], is_tied=places[n][1]) if n in places else found[n] for n in order]
 
@@ -122,6 +123,10 @@ def rank_attacks(task: TaskBoard, mode: Mode = "adaptive") -> list[AttackRank]:
 def place_text(place: int | None, *, is_tied: bool) -> str:
     """A place as it is shown."""
     return "–" if place is None else f"{place}{'=' if is_tied else ''}"
+
+
+def _has_place(one: VerifierRank) -> bool:
+    return not one.policy.uncarried and _is_usable(one.honest)
 
 
 def _is_usable(honest: CellRow | None) -> bool:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from raypol.core.verification.policies import Policy, published, strict
-from raypol.report.arena.board import FORGERIES, LineGroup, Square, Status, is_unfinished, status_of
+from raypol.report.arena.board import FORGERIES, LineGroup, PolicyColumn, Square, Status, is_unfinished, status_of
 from raypol.report.arena.rankings import VerifierRank
 from raypol.runs.arena.verifiers import ALWAYS, STATIC
 from raypol.store.results.cell_rows import CellRow, Mode
@@ -134,6 +134,8 @@ def budgets_words(cells: Iterable[CellRow], status: Status) -> str:
 
 def unbroken_words(one: VerifierRank) -> str:
     """How far it goes that a policy is not broken by adaptive attacks."""
+    if one.policy.uncarried:
+        return "not run"
     if one.unfinished:
         return f"not broken so far, {tally(one.unfinished, 'search')} not finished"
     return f"not broken within the budget of {tally(one.budget, 'forgery')} per arm"
@@ -170,18 +172,22 @@ def _known() -> Mapping[str, Policy]:
     return {policy.sha256: policy for policy in (*ALWAYS, *STATIC)}
 
 
-def policy_words(name: str, sha256: str) -> str:
+def policy_words(column: PolicyColumn) -> str:
     """A policy by what it adds to `published` or `strict`; empty for one that is not of this version's arena."""
-    policy = _known().get(sha256)
+    if column.uncarried:
+        return f"not run: {column.uncarried}"
+    policy, name = _known().get(column.sha256), column.name
     if policy is None:
         return _MADE if name in ("calibrated", "bound") else ""
     names = ", ".join(use.check for use in policy.checks)
     if policy.name in (published.name, strict.name):
         return f"{tally(len(policy.checks), 'check')}: {names}"
-    base = strict if any(use in policy.checks and use not in published.checks for use in strict.checks) else published
+    base = next((one for one in (strict, published) if all(use in policy.checks for use in one.checks)), None)
+    if base is None:
+        return f"{names} alone"
     added = ", ".join(use.check for use in policy.checks if use not in base.checks)
     words = [f"{base.name} + {added}" if added else base.name]
-    if policy.selection is not None:
+    if policy.selection not in (None, "all"):
         words.append(f"{tally(policy.query_budget, 'interval')} per epoch ({policy.selection})")
     if policy.thresholds is not None:
         words.append(f"{policy.thresholds.kind} slack")

@@ -127,6 +127,9 @@ function linesInView(task) {
   }).filter(line => !line.filtered.some(Boolean) || line.cells.some(cell => cell >= 0));
 }
 
+/** Why a place of the matrix is empty. */
+const absence = (policy, place) => policy.uncarried || data.absent[place[1] >= 0 ? "declared" : "adaptive"];
+
 // Rankings.
 const isUsable = honest => honest === undefined || honest < 0 || !value(honest, "tried") || isBroken(honest);
 const isJudged = cell => !["estimated", "unjudged"].includes(statusOf(cell));
@@ -162,7 +165,7 @@ function rankVerifiers(task, lines) {
       key: best ? -costOf(best.cell) : -Infinity,
     };
   });
-  const ranked = found.filter(one => isUsable(one.honest && one.honest.cell));
+  const ranked = found.filter(one => !one.policy.uncarried && isUsable(one.honest && one.honest.cell));
   const unplaced = found.filter(one => !ranked.includes(one)).sort((a, b) => order(a.key, b.key));
   places(ranked.map(one => one.key), order).forEach((place, i) => Object.assign(ranked[i], place));
   return [...ranked.sort((a, b) => a.place - b.place), ...unplaced];
@@ -198,7 +201,7 @@ function squareButton(task, line, number) {
   const cell = line.cells[number], filtered = line.filtered[number], found = filtered ? "absent" : statusOf(cell);
   const kind = status[found], name = `${line.arm} against ${task.policies[number].label}`;
   const open = { on: { click: () => { state.open = [line.number, number]; writeAddress(); showCell(); } } };
-  const absent = filtered || (cell < 0 ? data.absent[line.places[number][1] >= 0 ? "declared" : "adaptive"] : "");
+  const absent = filtered || (cell < 0 ? absence(task.policies[number], line.places[number]) : "");
   if (absent) {
     const brief = filtered ? "filtered" : "not run";
     return el("td", { class: "absent" }, el("button", { type: "button", title: absent, "aria-label": `${name}: ${absent}`, ...open },
@@ -288,6 +291,7 @@ function forgery(one, number) {
   return [link(one, number, ratio(value(one.cell, "cost"))), " ", el("span", { class: "by" }, one.line.arm + mark)];
 }
 function unbroken(one) {
+  if (one.policy.uncarried) return "not run";
   if (state.mode === "declared") return "not broken by the arms as declared";
   return one.unfinished ? `not broken so far, ${counted(one.unfinished, "search")} not finished`
     : `not broken within the budget of ${counted(one.budget, "forgery")} per arm`;
@@ -357,14 +361,15 @@ function showMissing(task, lines) {
     const without = new Map();
     line.cells.forEach((cell, number) => {
       if (line.filtered[number]) return;
-      const reason = cell < 0 ? data.absent[line.places[number][1] >= 0 ? "declared" : "adaptive"]
+      const reason = task.policies[number].uncarried ? "" : cell < 0 ? absence(task.policies[number], line.places[number])
         : value(cell, "tried") === 0 ? value(cell, "_says") : "";
       if (reason) without.set(reason, [...without.get(reason) || [], task.policies[number].label]);
     });
     for (const [reason, labels] of without)
-      add(reason, labels.length === task.policies.length ? `${line.group === "honest" ? "honest proofs" : line.arm} against every policy` : `${line.arm} against ${labels.join(", ")}`);
+      add(reason, labels.length === task.policies.filter(one => !one.uncarried).length ? `${line.group === "honest" ? "honest proofs" : line.arm} against every policy` : `${line.arm} against ${labels.join(", ")}`);
   }
   const items = [...found].map(([reason, where]) => el("li", {}, el("b", {}, `${reason}: `), where.join("; ")));
+  items.unshift(...task.policies.filter(one => one.uncarried).map(one => el("li", {}, el("b", {}, `${one.label}: `), one.uncarried)));
   if (task.lacking.length) items.unshift(el("li", {}, el("b", {}, "Not run on this training: "), task.lacking.join("; ")));
   if (state.mode === "adaptive") {
     const unsearched = lines.filter(line => !line.searched && line.group !== "honest").map(line => line.arm);
@@ -469,7 +474,7 @@ function showCell(mode) {
     el("p", { class: "faint" }, `${task.title}. ${groupTitle[line.group]}${line.source ? `; ${line.source}` : ""}.`,
       policy.about ? ` Policy: ${policy.about}.` : ""),
     ...[tabs].filter(Boolean),
-    ...(cell < 0 ? [el("p", {}, data.absent[place[1] >= 0 ? "declared" : "adaptive"])] : cellPart(cell)).filter(Boolean));
+    ...(cell < 0 ? [el("p", {}, absence(policy, place))] : cellPart(cell)).filter(Boolean));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
 }

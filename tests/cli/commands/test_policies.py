@@ -115,6 +115,22 @@ def test_a_challenger_trains_again_what_a_proof_declares(run: Run, place: Path) 
     assert run("prove", "--again", "nowhere").code == 2
 
 
+@pytest.mark.parametrize("precision", ["float32", "reproducible"])
+def test_a_challenger_needs_the_declared_threads_where_bits_depend_on_them(
+    precision: str, run: Run, place: Path
+) -> None:
+    proof = run("prove", "--steps", "8", "--interval", "4", "--precision", precision, "--device", "cpu:2").last
+    elsewhere = run("prove", "--again", proof, "--results", "challenger")
+    if precision == "float32":
+        assert (elsewhere.code, "threads 2, and its bits do not repeat on cpu, threads 1" in elsewhere.err) == (2, True)
+        assert "give --device cpu:2" in elsewhere.err
+        assert not (place / "challenger").exists()
+        elsewhere = run("prove", "--again", proof, "--results", "challenger", "--device", "cpu:2")
+    assert elsewhere.code == 0, elsewhere.err
+    first, second = (json.loads((place / one / "manifest.json").read_text()) for one in (proof, elsewhere.last))
+    assert first["root"] == second["root"]
+
+
 def test_other_bits_on_another_machine_are_inexact(run: Run, place: Path) -> None:
     committed = run("commit", "--seed", "77").last
     proof = run("prove", *TRAIN, "--seed", "77", "--share", "ab" * 16, "--precision", "float64").last

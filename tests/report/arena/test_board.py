@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from raypol.report.arena.board import Board, Square, TaskBoard, board_of, status_of
+from raypol.core.verifiable.networks import network_constraints
+from raypol.report.arena.board import Board, PolicyColumn, Square, TaskBoard, board_of, status_of
 from raypol.report.arena.rankings import place_text, rank_attacks, rank_verifiers
+from raypol.report.arena.uncarried import with_uncarried
 from raypol.report.arena.wording import (
     policy_words,
     ratio_text,
@@ -19,6 +21,10 @@ from raypol.report.arena.wording import (
 from raypol.runs.arena.verifiers import STATIC
 from raypol.store.results.cell_rows import CellRow
 from tests.report.arena.cells import cell, small_arena
+
+
+def column(name: str, sha256: str) -> PolicyColumn:
+    return PolicyColumn(name=name, sha256=sha256, label=name)
 
 
 def only_task(cells: list[CellRow]) -> TaskBoard:
@@ -195,9 +201,33 @@ def test_a_ratio_has_the_digits_that_count(value: float | None, text: str) -> No
 
 
 def test_a_policy_is_described_by_what_it_adds() -> None:
-    said = {policy.name: policy_words(policy.name, policy.sha256) for policy in STATIC}
+    said = {policy.name: policy_words(column(policy.name, policy.sha256)) for policy in STATIC}
     assert said["near_copy"] == "strict + near_copy"
     assert said["random"] == "strict, 1 interval per epoch (random)"
     assert said["top_q"] == "published, 1 interval per epoch (top_q)"
     assert said["dynamic"] == "strict, dynamic slack"
-    assert policy_words("near_copy", "of another content") == ""
+    assert said["exact"] == "strict + exact, bound_seed, commitment, own_points"
+    assert said["refereed"] == "declared_seed, own_points, exact alone"
+    assert policy_words(column("near_copy", "of another content")) == ""
+
+
+def test_a_policy_that_can_judge_nothing_has_a_column_that_says_why_and_no_place() -> None:
+    (task,) = with_uncarried(board_of(small_arena())).tasks
+    last = task.policies[-1]
+    assert (last.label, [place.status("adaptive") for _, place in task.column(3)]) == ("vc", ["absent"] * 6)
+    n, memory = network_constraints("resnet8", (1, 8, 8), 64), "GB of memory (estimate)"
+    assert last.uncarried.startswith("its circuit carries a linear model alone; one step of resnet8 at B = 64")
+    assert f"at least {n:.1e} constraints" in last.uncarried
+    assert last.uncarried.endswith(memory)
+    ranked = rank_verifiers(task)
+    assert (ranked[-1].policy.label, ranked[-1].place, unbroken_words(ranked[-1])) == ("vc", None, "not run")
+    assert policy_words(last) == f"not run: {last.uncarried}"
+    assert summary_words(ranked) == summary_words(rank_verifiers(only_task(small_arena())))
+    assert [one.judged for one in rank_attacks(task)] == [one.judged for one in rank_attacks(only_task(small_arena()))]
+    assert with_uncarried(with_uncarried(board_of(small_arena()))) == with_uncarried(board_of(small_arena()))
+
+
+@pytest.mark.parametrize("changes", [{"model": "os:system"}, {"dataset": "my.data:all"}, {"batch_size": 2**40}])
+def test_nothing_is_computed_of_what_is_not_built_in(changes: dict[str, Any]) -> None:
+    (task,) = with_uncarried(board_of([cell(**changes)])).tasks
+    assert task.policies[-1].uncarried == "its circuit carries a linear model alone"

@@ -14,13 +14,15 @@ HOSTILE = "[x](http://evil) | ![i](http://evil) <script>alert(1)</script> `a` \n
 def test_matrix_and_rankings_are_there() -> None:
     text = arena_markdown(board_of(small_arena()))
     assert "## digits, resnet8, T = 200, k = 10, batch size 64" in text
-    assert "| attack | published | strict | exact |" in text
-    assert "| honest proofs | ✓ 20/20 | ✓ 20/20 | ✓ 20/20 |" in text
-    assert "| selected | ✕ 0.050, 0.80 | ✕ 0.070, 0.80 | ○ 0/9 |" in text
-    assert "| retrain | ◇ 1.30, 0.80 d | ◇ 1.30, 0.80 d | ◇ 1.30, 0.80 d |" in text
+    assert "| attack | published | strict | exact | vc |" in text
+    assert "| honest proofs | ✓ 20/20 | ✓ 20/20 | ✓ 20/20 | – not run |" in text
+    assert "| selected | ✕ 0.050, 0.80 | ✕ 0.070, 0.80 | ○ 0/9 | – not run |" in text
+    assert "| retrain | ◇ 1.30, 0.80 d | ◇ 1.30, 0.80 d | ◇ 1.30, 0.80 d | – not run |" in text
     assert "| 1 | exact |" in text
     assert "not broken within the budget of 8 forgeries per arm" in text
     assert "- Nothing is searched, judged as declared: retrain" in text
+    assert "- vc: its circuit carries a linear model alone; one step of resnet8" in text
+    assert "vc" not in text.replace("- vc: ", "").replace("| vc |", "")
 
 
 def test_what_has_no_verdict_has_a_line() -> None:
