@@ -194,20 +194,11 @@ def _exact(tasks: Sequence[Task]) -> Iterator[str]:
         policy = next((one for one in task.verifiers if one.policy.name == "exact_bits"), None)
         if policy is None:
             continue
-        passing = [
-            (line.arm, cell)
-            for line in task.board.lines
-            if line.group != "honest" and (cell := task.cell(line.arm, "exact_bits")) is not None and cell.is_broken
-        ]
-        forged = [one for one in passing if one[1].claims in FORGERIES]
-        others = (
-            ", ".join(task.link(cell, f"`{arm}`") for arm, cell in passing if cell.claims not in FORGERIES) or "nothing"
-        )
         honest = policy.honest
         accepted = f"{honest.accepted} of {honest.tried} honest proofs" if honest else "no honest proof"
         yield (
-            f"**{_name(task)}.** `exact_bits` accepts {accepted}, {len(forged)} of {policy.attacks} attacks on W_T, and these "
-            f"claims of another model or of other data: {others}."
+            f"**{_name(task)}.** `exact_bits` accepts {accepted}, {policy.broken_by} of {policy.attacks} attacks on W_T, and of "
+            f"claims of another model or of other data {_others(task, 'exact_bits')}."
         )
         if honest is not None and honest.verification is not None:
             yield (
@@ -220,23 +211,23 @@ def _exact(tasks: Sequence[Task]) -> Iterator[str]:
             yield f"With a bound seed it also rejects {task.link(bound, 'an honest training of a seed of its own')}."
         refereed = next((one for one in task.verifiers if one.policy.name == "refereed"), None)
         if refereed is not None:
-            passing = [task.link(cell, f"`{cell.arm}`") for cell in _accepted(task, "refereed")]
+            broken, judged = refereed.broken_by + len(refereed.controls_passed), refereed.attacks + refereed.controls
             yield (
-                f"Against an honest challenger, who trains all of it, and a referee, who makes one step (`refereed`), "
-                f"{refereed.broken_by + len(refereed.controls_passed)} of {refereed.attacks + refereed.controls} forgeries of W_T "
-                f"come through; what else does: {', '.join(passing) or 'nothing'}."
+                "In a dispute with an honest challenger, who trains all of it, before a referee who makes one step (`refereed`), "
+                f"{broken} of {judged} forgeries of W_T come through, and of other claims {_others(task, 'refereed')}."
             )
         yield ""
     yield (
-        "Proofs and replays ran on one machine class, one thread each. On another class, honest proofs differ in some bits, and "
-        "the verdict of `exact` is *inexact*, which accepts nothing and accuses nobody."
+        "Proofs and replays of one training ran on one machine class, one thread each. On another class, honest proofs differ in "
+        "some bits, and the verdict of `exact` is *inexact*, which accepts nothing and accuses nobody."
     )
 
 
-def _accepted(task: Task, policy: str) -> list[CellRow]:
-    """Accepted claims of another model or other data."""
+def _others(task: Task, policy: str) -> str:
+    """Accepted claims of another model or of other data, as links."""
     cells = [task.cell(line.arm, policy) for line in task.board.lines if line.group != "honest"]
-    return [cell for cell in cells if cell is not None and cell.is_broken and cell.claims not in FORGERIES]
+    passing = [cell for cell in cells if cell is not None and cell.is_broken and cell.claims not in FORGERIES]
+    return ", ".join(task.link(cell, f"`{cell.arm}`") for cell in passing) or "nothing"
 
 
 def _unseen(tasks: Sequence[Task]) -> Iterator[str]:

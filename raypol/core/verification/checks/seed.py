@@ -1,5 +1,4 @@
-"""Checks `declared_seed`, `bound_seed` and `commitment`: W_0 and the data order come from the declared seed, and from one that
-neither party chose alone.
+"""Checks `declared_seed`, `bound_seed`, `commitment`: W_0 and data order come from a seed, which neither party chose alone.
 
 Choi et al. 2023 (arXiv:2307.00682), section 4.3. The seed is a hash of the dataset, the model, the prover's own seed and a random
 share that the verifier gave for this training (`--share` of `raypol prove`). What `bound_seed` does not establish: that the
