@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from raypol.core.errors import InputError, first_line
-from raypol.store.location import Location
+from raypol.store.location import Location, read_bounded
 
 _Form = TypeVar("_Form")
 MAX_BYTES: Final = 1_000_000
@@ -28,14 +28,7 @@ def read_json(file: Location, kind: str, version: int) -> dict[str, object]:
     Raises:
         InputError: missing, too large, no JSON, or of another format.
     """
-    size = file.size()
-    if size < 0:
-        raise InputError(f"no such file: {file}")
-    if size > MAX_BYTES:
-        raise InputError(f"{file}: {size} bytes, expected at most {MAX_BYTES}")
-    with file.filesystem.open_input_stream(file.path) as stream:
-        text = stream.read(MAX_BYTES)
-    return parse_json(text, kind, version, str(file))
+    return parse_json(read_bounded(file, max_bytes=MAX_BYTES), kind, version, str(file))
 
 
 def parse_json(text: bytes, kind: str, version: int, where: str) -> dict[str, object]:

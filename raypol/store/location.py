@@ -101,21 +101,26 @@ def leads_out(place: Location, folder: Location) -> bool:
     return not Path(os.path.realpath(place.path)).is_relative_to(os.path.realpath(folder.path))
 
 
-def read_small(place: Location, folder: Location, *, max_bytes: int) -> bytes:
-    """The content of a file in a folder.
+def read_bounded(place: Location, *, max_bytes: int, folder: Location | None = None) -> bytes:
+    """The content of a file of at most so many bytes; files come from anyone.
+
+    Args:
+        place: the file.
+        max_bytes: the most that is read.
+        folder: the one that a link must not lead out of; None for a file that the user named.
 
     Raises:
-        InputError: it is no file, larger, or not in the folder.
+        InputError: there is none, it is larger, or it leads out of the folder.
     """
     size = place.size()
     if size < 0:
-        raise InputError(f"{place} is not what raypol wrote there: expected a file")
+        raise InputError(f"no such file: {place}")
     if size > max_bytes:
-        raise InputError(f"{place} is not what raypol wrote there: {size:,} bytes, expected at most {max_bytes:,}")
-    if leads_out(place, folder):
-        raise InputError(f"{place} leads out of the results folder")
-    with place.filesystem.open_input_file(place.path) as stream:
-        return bytes(stream.read(max_bytes))
+        raise InputError(f"{place}: {size:,} bytes, expected at most {max_bytes:,}")
+    if folder is not None and leads_out(place, folder):
+        raise InputError(f"{place} leads out of {folder}")
+    with place.filesystem.open_input_stream(place.path) as stream:
+        return bytes(stream.read(size))  # no more: a link may lead to what has no end
 
 
 def open_location(where: str | Path) -> Location:

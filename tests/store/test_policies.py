@@ -111,7 +111,7 @@ def test_a_file_that_is_no_policy_is_one_line(case: str, own: Policy, tmp_path: 
         (b"[" * 100_000, "not JSON"),
         (b"[]", "not a raypol-policy file"),
         (b"\xff\xfe", "not JSON"),
-        (b" " * (MAX_BYTES + 1), f"expected at most {MAX_BYTES}"),
+        (b" " * (MAX_BYTES + 1), f"expected at most {MAX_BYTES:,}"),
     ],
 )
 def test_a_file_that_is_no_json_is_one_line(text: bytes, said: str, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from raypol.core.errors import InputError, first_line
 from raypol.core.verification.policies import Policy
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.store.escaping import visible
-from raypol.store.location import Location, atomic_output, read_small
+from raypol.store.location import Location, atomic_output, read_bounded
 from raypol.store.policies import ENDING, read_policy, write_policy
 from raypol.store.results.cell_rows import CELLS_VERSION, CellRow, read_cells, write_cells
 from raypol.store.results.columns import schema_of
@@ -245,7 +245,7 @@ def _points(results: Location, sweep_id: str) -> dict[str, Mapping[str, Any]]:
     """What the searches of an arena tried, from the notes of its sweep or from the file that a merge wrote."""
     place = ResultsFolder(results).sweep(sweep_id) / _POINTS
     if place.exists():
-        text = read_small(place, results, max_bytes=_MAX_BYTES)
+        text = read_bounded(place, max_bytes=_MAX_BYTES, folder=results)
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as err:

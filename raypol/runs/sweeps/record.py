@@ -19,7 +19,7 @@ from pyarrow import fs
 from raypol.core.errors import InputError
 from raypol.runs.trials.environment import versions
 from raypol.store.escaping import without_secrets
-from raypol.store.location import Location, atomic_output, read_small
+from raypol.store.location import Location, atomic_output, read_bounded
 from raypol.store.locks import lock
 from raypol.store.results.files import read_trials, warn_left_out
 from raypol.store.results.rows import TrialRow
@@ -141,7 +141,7 @@ class SweepRecord:
         if not place.exists():
             return None
         try:
-            found = json.loads(read_small(place, self.results, max_bytes=_MAX_BYTES))
+            found = json.loads(read_bounded(place, max_bytes=_MAX_BYTES, folder=self.results))
         except InputError:
             raise
         except (ValueError, RecursionError) as err:

@@ -14,7 +14,7 @@ from raypol.core.progress import Progress, no_progress
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.views import table_address
 from raypol.store.escaping import harmless_markdown, without_secrets
-from raypol.store.location import Location, atomic_output, leads_out, open_location, read_small
+from raypol.store.location import Location, atomic_output, leads_out, open_location, read_bounded
 from raypol.store.locks import lock
 from raypol.store.results.files import read_trial, warn_left_out
 from raypol.store.results.interval_rows import IntervalRow
@@ -117,7 +117,7 @@ def kept_summary(results: Location, sweep_id: str) -> Summary | None:
     if not place.exists():
         return None
     try:
-        found = json.loads(read_small(place, results, max_bytes=_MAX_BYTES))
+        found = json.loads(read_bounded(place, max_bytes=_MAX_BYTES, folder=results))
         answer, figures = (
             str(found["answer"]),
             [(_figure(results, path), sha) for path, sha in found["figures"].items()],

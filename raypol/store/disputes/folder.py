@@ -28,7 +28,7 @@ from raypol.store.disputes.messages import (
     parse_question,
     question_text,
 )
-from raypol.store.location import Location, atomic_output, leads_out, may_pass, reason_of
+from raypol.store.location import Location, atomic_output, leads_out, may_pass, read_bounded, reason_of
 
 VERDICT_NAME: Final = "verdict.json"
 READ: Final = "referee/read"
@@ -85,7 +85,7 @@ def read_question(folder: Location, number: int) -> Question:
         InputError: there is none, or it is not readable.
     """
     name = question_name(number)
-    return parse_question(read_bounded(folder, name, MAX_MESSAGE_BYTES), f"{folder}/{name}")
+    return parse_question(read_part(folder, name, MAX_MESSAGE_BYTES), f"{folder}/{name}")
 
 
 def write_answer(folder: Location, side: Side, number: int, question: Question, answer: Answer[Checkpoint]) -> None:
@@ -147,24 +147,16 @@ def changed_since(folder: Location, note: FileNote) -> bool:
         return True
 
 
-def read_bounded(folder: Location, name: str, most: int) -> bytes:
-    """The content of a file in the folder.
+def read_part(folder: Location, name: str, most: int) -> bytes:
+    """The content of a file in the folder, of at most so many bytes.
 
     Raises:
-        InputError: there is none, it is larger, it leads out of the folder, or nobody may read it.
+        InputError: as `read_bounded`, or nobody may read it.
         OSError: the storage is away.
     """
     place = folder / name
     try:
-        size = place.size()
-        if size < 0:
-            raise InputError(f"{place}: no such file")
-        if size > most:
-            raise InputError(f"{place}: {size:,} bytes, expected at most {most:,}")
-        if leads_out(place, folder):
-            raise InputError(f"{place} leads out of the folder")
-        with place.filesystem.open_input_stream(place.path) as stream:
-            return bytes(stream.read(size))  # no more: a link may lead to what has no end
+        return read_bounded(place, max_bytes=most, folder=folder)
     except (OSError, pa.ArrowException) as err:
         if may_pass(err) and getattr(err, "errno", None) != errno.ELOOP:
             raise
@@ -197,7 +189,7 @@ def _read_part(folder: Location, side: Side, name: str, most: int) -> tuple[byte
             _fault(side, "oversized", f"{name} has {size:,} bytes, expected at most {most:,}"), (note,), (b"",)
         )
     try:
-        text = read_bounded(folder, name, most)
+        text = read_part(folder, name, most)
     except InputError as err:
         return Received(_fault(side, "malformed", str(err).replace(str(folder), "").lstrip("/")))
     return text, FileNote(name, len(text), hashlib.sha256(text).hexdigest())

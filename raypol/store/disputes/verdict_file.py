@@ -13,7 +13,7 @@ from raypol.core.dispute.moves import Fault
 from raypol.core.dispute.referee import DisputeVerdict
 from raypol.core.errors import InputError, in_short
 from raypol.core.proof import Recipe
-from raypol.store.disputes.folder import VERDICT_NAME, FileName, FileNote, read_bounded
+from raypol.store.disputes.folder import VERDICT_NAME, FileName, FileNote, read_part
 from raypol.store.disputes.messages import DISPUTE_FORMAT, DISPUTE_VERSION, MAX_MESSAGE_BYTES
 from raypol.store.json_files import parse_json, problem_of, strict_form
 from raypol.store.location import Location, atomic_output
@@ -77,7 +77,7 @@ def read_dispute(folder: Location) -> DisputeFile:
         InputError: there is none, or it is not readable.
     """
     where = f"{folder}/{VERDICT_NAME}"
-    return parse_dispute(read_bounded(folder, VERDICT_NAME, MAX_MESSAGE_BYTES), where)
+    return parse_dispute(read_part(folder, VERDICT_NAME, MAX_MESSAGE_BYTES), where)
 
 
 def parse_dispute(text: bytes, where: str) -> DisputeFile:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from raypol.core import hashing
 from raypol.core.errors import InputError, first_line
 from raypol.core.proof import BatchRecord, Checkpoint, Points
-from raypol.store.location import Location
+from raypol.store.location import Location, read_bounded
 from raypol.store.parquet.footer import RowGroup, read_row_groups
 from raypol.store.parquet.pages import check_pages
 from raypol.store.proofs.format import (
@@ -233,15 +233,11 @@ def read_manifest(folder: Location) -> Manifest:
         InputError: missing, too large, or not a manifest of this version.
     """
     path = folder / MANIFEST_NAME
-    size = path.size()
-    if size < 0:
+    if path.size() < 0:
         raise InputError(
             f"{folder}: expected a proof folder (RESULTS/proofs/<proof_id>), found no {MANIFEST_NAME} in it"
         )
-    if size > _MAX_MANIFEST_BYTES:
-        raise InputError(f"{path}: {size} bytes, expected at most {_MAX_MANIFEST_BYTES}")
-    with path.filesystem.open_input_stream(path.path) as stream:
-        text = stream.read(size)  # no more: a link may lead to what has no end
+    text = read_bounded(path, max_bytes=_MAX_MANIFEST_BYTES)
     try:
         manifest = MANIFEST.validate_json(text, strict=True)
     except ValidationError as err:

@@ -19,7 +19,7 @@ from raypol.core.verifiable.field import PROOF_BYTES, check_proof_bytes, element
 from raypol.core.verifiable.integer_model import Integers, ModelShape, in_weight_range
 from raypol.core.verifiable.judging import ProvedEvidence
 from raypol.store.json_files import problem_of, read_json, strict_form
-from raypol.store.location import Location, atomic_output, read_small
+from raypol.store.location import Location, atomic_output, read_bounded
 
 VC_MANIFEST: Final = "vc.json"
 VERIFYING_KEY: Final = "verifying_key.json"
@@ -139,7 +139,7 @@ def read_verifying_key(folder: Location) -> str:
         InputError: no such file, too large, or no text.
     """
     try:
-        return read_small(folder / VERIFYING_KEY, folder, max_bytes=MAX_KEY_BYTES).decode()
+        return read_bounded(folder / VERIFYING_KEY, max_bytes=MAX_KEY_BYTES, folder=folder).decode()
     except UnicodeDecodeError as err:
         raise InputError(f"{folder / VERIFYING_KEY}: not a verifying key: {first_line(err)[:80]}") from err
 
@@ -171,7 +171,7 @@ def _read_weights(folder: Location, shape: ModelShape) -> Integers:
 
 
 def _exactly(place: Location, folder: Location, expected: int) -> bytes:
-    data = read_small(place, folder, max_bytes=expected)
+    data = read_bounded(place, max_bytes=expected, folder=folder)
     if len(data) != expected:
         raise InputError(f"{place}: {len(data)} bytes, expected {expected} by {VC_MANIFEST}")
     return data
