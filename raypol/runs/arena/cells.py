@@ -20,7 +20,7 @@ from raypol.runs.trials.relative_costs import largest_error_ratio
 from raypol.runs.trials.rows import ratio_of
 from raypol.store.results.cell_rows import CELLS_VERSION, CellRow, Mode
 from raypol.store.results.rows import HONEST, TrialRow
-from raypol.store.results.verdict_rows import VerdictRow
+from raypol.store.results.verdict_rows import VerdictRow, verdicts_by_trial
 
 UNTRAINED: Final = "untrained"
 _CONFIDENCE: Final = 0.95
@@ -66,9 +66,7 @@ def cells_of(
         command: what makes the rows again.
     """
     searches.proposals()  # a space of which every point was tried is known by asking for another one
-    by_trial: dict[str, dict[str, VerdictRow]] = {}
-    for verdict in verdicts:
-        by_trial.setdefault(verdict.trial_id, {})[verdict.policy] = verdict
+    by_trial = verdicts_by_trial(verdicts)
     digests = {verdict.policy: verdict.policy_sha256 for verdict in verdicts}
     policies = {policy.name: policy for policy in (*ALWAYS, *design.policies)}
     train = design.train

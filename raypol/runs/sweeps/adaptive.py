@@ -27,7 +27,7 @@ from raypol.runs.trials.study import Trial
 from raypol.store.location import Location
 from raypol.store.results.files import read_trial, read_verdicts, read_verdicts_of
 from raypol.store.results.rows import TrialRow
-from raypol.store.results.verdict_rows import VerdictRow
+from raypol.store.results.verdict_rows import VerdictRow, verdicts_by_trial
 from raypol.store.retries import storage_retries
 
 _AHEAD: Final = 2
@@ -306,9 +306,7 @@ class AdaptiveSearches:
             search = self.arms.get(str(note["arm"]))
             if search is not None and search.has(note["axes"]):
                 search.points.setdefault(search.trial(note["axes"], search.seeds[0])[0], note["axes"])
-        by_trial: dict[str, dict[str, VerdictRow]] = {}
-        for verdict in verdicts:
-            by_trial.setdefault(verdict.trial_id, {})[verdict.policy] = verdict
+        by_trial = verdicts_by_trial(verdicts)
         for row in rows:
             if row.arm in self.arms and (failed or row.status != "error"):
                 self.arms[row.arm].judged[row.trial_id] = JudgedTrial(row=row, verdicts=by_trial.get(row.trial_id, {}))

@@ -1,5 +1,7 @@
 """The rows of verdicts: one per trial and policy."""
 
+from collections.abc import Iterable
+
 from raypol.store.results.columns import column, row
 from raypol.store.results.rows import optional
 
@@ -58,3 +60,11 @@ class VerdictRow:
         """The share of nonces under which the policy accepts."""
         accepted = int(self.accepted) if self.accepted_nonces is None else self.accepted_nonces
         return accepted / self.nonces if self.nonces else 0.0
+
+
+def verdicts_by_trial(verdicts: Iterable[VerdictRow]) -> dict[str, dict[str, VerdictRow]]:
+    """Trial -> policy -> verdict."""
+    found: dict[str, dict[str, VerdictRow]] = {}
+    for verdict in verdicts:
+        found.setdefault(verdict.trial_id, {})[verdict.policy] = verdict
+    return found
