@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.seeds import bound_seed
+from raypol.core.seeds import bound_seed, commitment_to
 from raypol.core.verifiable.circuit import circuit_inputs
 from raypol.core.verifiable.claim import IntegerData, ProvedRun, linear_shape, train_integers
 from raypol.core.verifiable.digests import hash_weights
@@ -27,6 +27,7 @@ SHARE: Final = "00112233445566778899aabbccddeeff"
 STEPS: Final = 10
 MEMORY: Final = 4 * 10**9
 KEY: Final = "ab" * 32
+"""Digest of a key that nobody made."""
 
 
 def small() -> Dataset:
@@ -56,6 +57,11 @@ def small_run(*, share: str = SHARE, seed: int = 5, steps: int = STEPS) -> Prove
         seed=bound_seed(dataset.sha256, LINEAR_INTEGER, shares),
         shares=shares,
     )
+
+
+def small_commitment(seed: int = 5) -> str:
+    """What the prover sends before he gets the share."""
+    return commitment_to(small().sha256, LINEAR_INTEGER, str(seed))
 
 
 Prover = Callable[[tuple[int, int, int], dict[str, list[int]]], bytes]
@@ -175,7 +181,7 @@ TAMPERED: Final[dict[str, tuple[Tamper, str]]] = {
     "a step cut off": (_truncated, "final_weights"),
     "a proof missing": (_one_less, "step_proofs"),
     "another seed": (_other_seed, "bound_seed,initial_weights,step_proofs"),
-    "a seed without shares": (_unbound, "bound_seed"),
+    "a seed without shares": (_unbound, "bound_seed,commitment"),
 }
 """Name -> what the adversary does, and the checks that say no."""
 

@@ -4,6 +4,7 @@ Readers bound what a file makes them allocate; this bounds everything else, too:
 a model. A limit of the address space would also count what torch and CUDA map and never touch: a thread watches what is resident.
 """
 
+import math
 import os
 import signal
 import threading
@@ -87,10 +88,10 @@ def memory_limit(max_memory: float | None) -> float:
     """Bytes that --max-memory allows, given in gigabytes; None = 90 % of the machine's, or of the container's limit.
 
     Raises:
-        InputError: it is not positive.
+        InputError: it is not positive, or infinite.
     """
-    if max_memory is not None and not max_memory > 0:
-        raise InputError(f"expected --max-memory > 0, got {max_memory:g}")
+    if max_memory is not None and not 0 < max_memory < math.inf:
+        raise InputError(f"expected --max-memory > 0 GB, got {max_memory:g}")
     return _SHARE * machine_memory() if max_memory is None else max_memory * _GIGABYTE
 
 

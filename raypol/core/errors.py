@@ -30,7 +30,7 @@ def in_short(value: object, most: int = _MAX_SHOWN) -> str:
 def check_whole(name: str, value: object, low: int, high: int) -> None:
     """Raise the InputError for anything but a whole number in low..high; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:  # type: ignore[operator]
-        raise InputError(f"expected {name} in {low}..{high}, got {value!r}")
+        raise InputError(f"expected {name} in {low}..{high}, got {in_short(value)}")
 
 
 def first_names(names: Iterable[str], most: int = _MAX_NAMES) -> str:

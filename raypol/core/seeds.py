@@ -91,6 +91,27 @@ def commitment_to(dataset_sha256: str, model: str, own_share: str) -> str:
     return hashlib.sha256(path).hexdigest()
 
 
+COMMITMENT_KEPT: Final = "the prover's share of the seed is the one that he had committed to"
+
+
+def commitment_problems(dataset_sha256: str, model: str, shares: Sequence[str], expected: str | None) -> list[str]:
+    """Why the prover's share of a seed is not known to be the one that he had committed to; none if it is.
+
+    Args:
+        dataset_sha256: as of `bound_seed`.
+        model: as of `bound_seed`.
+        shares: as of `share_problems`.
+        expected: the commitment that the verifier has; None = none.
+    """
+    if expected is None:
+        return ["no commitment is known: give the one that the prover sent before he got the share"]
+    if not shares:
+        return ["the proof names no share of the prover's that a commitment could be to"]
+    if commitment_to(dataset_sha256, model, shares[0]) != expected:
+        return ["the prover's share of the seed is not the one that he had committed to"]
+    return []
+
+
 def check_commitment(commitment: object) -> None:
     """Raise the InputError for anything but a SHA-256 in hex, as `raypol commit` prints it."""
     check_sha256(commitment, "a commitment (`raypol commit`)")

@@ -22,13 +22,19 @@ def strict_form(kind: type[_Form], *, allow_inf_nan: bool = True) -> TypeAdapter
     return TypeAdapter(with_config(ConfigDict(extra="forbid", allow_inf_nan=allow_inf_nan))(kind))
 
 
-def read_json(file: Location, kind: str, version: int) -> dict[str, object]:
+def read_json(file: Location, kind: str, version: int, *, folder: Location | None = None) -> dict[str, object]:
     """The fields of a JSON file of one of our formats, but for the format's name and version.
 
+    Args:
+        file: the file.
+        kind: name of the format.
+        version: of the format.
+        folder: as of `read_bounded`.
+
     Raises:
-        InputError: missing, too large, no JSON, or of another format.
+        InputError: missing, too large, no JSON, of another format, or not in the folder.
     """
-    return parse_json(read_bounded(file, max_bytes=MAX_BYTES), kind, version, str(file))
+    return parse_json(read_bounded(file, max_bytes=MAX_BYTES, folder=folder), kind, version, str(file))
 
 
 def parse_json(text: bytes, kind: str, version: int, where: str) -> dict[str, object]:
@@ -37,7 +43,8 @@ def parse_json(text: bytes, kind: str, version: int, where: str) -> dict[str, ob
         content = json.loads(text)
     except (ValueError, RecursionError) as err:
         raise InputError(f"{where}: not JSON: {first_line(err)[:120]}") from err
-    if not isinstance(content, dict) or content.pop("format", None) != kind or content.pop("version", None) != version:
+    head = (content.pop("format", None), content.pop("version", None)) if isinstance(content, dict) else ()
+    if head != (kind, version) or type(head[1]) is not int:  # 1.0 and true are equal to 1
         raise InputError(f"{where}: not a {kind} file of version {version}")
     return content
 

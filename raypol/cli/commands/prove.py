@@ -17,6 +17,7 @@ from raypol.core.models import build_model
 from raypol.core.proof import Recipe
 from raypol.core.seeds import check_seed, commitment_to
 from raypol.core.training.train_config import TrainConfig
+from raypol.core.verifiable.integer_model import LINEAR_INTEGER
 from raypol.runs.trials.honest_proof import honest_proofs, proof_at
 from raypol.runs.trials.verify import allow_names, check_names
 from raypol.store.location import writable_folder
@@ -33,7 +34,7 @@ class CommitCommand:
     """As of `raypol prove`."""
     data_dir: DataDir = None
     model: str = "resnet8"
-    """As of `raypol prove`."""
+    """As of `raypol prove`; linear_integer for --policy-target vc."""
     seed: int | None = None
     """Your own; None = drawn at random, which nobody can guess from the commitment."""
     debug: Debug = False
@@ -44,7 +45,8 @@ class CommitCommand:
         check_seed(seed)
         with progress(ERR) as update:
             data = DataSource(name=self.dataset, folder=self.data_dir).load(update)
-        build_model(self.model, in_channels=data.image_shape[0], num_classes=data.num_classes)  # or it is no model
+        if self.model != LINEAR_INTEGER:
+            build_model(self.model, in_channels=data.image_shape[0], num_classes=data.num_classes)  # or it is no model
         print_facts([("seed", f"{seed} (keep it secret until the proof is handed over)")])
         print_last(commitment_to(data.sha256, self.model, str(seed)))
         return 0

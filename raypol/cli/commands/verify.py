@@ -109,7 +109,8 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
     vc_keys: str | None = None
     """Policy vc only: folder of the keys that you made for this prover (`raypol vc-keys`)."""
     vc_key_sha256: str | None = None
-    """Policy vc only, instead of --vc-keys: what `raypol vc-keys` printed, if you know who made the keys and trust them."""
+    """Policy vc only, instead of --vc-keys or beside it: what `raypol vc-keys` printed, if you know who made the keys and trust
+    them."""
 
     @within_budget
     def run(self) -> int:
@@ -144,13 +145,24 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
         return _confirmed(before, written) if before else _EXIT_CODES[written.outcome]
 
     def _verify_verifiably(self) -> int:
-        taken = {"policy", "proof_dir", "share", "data_dir", "dataset", "vc_keys", "vc_key_sha256", "debug"}
+        taken = {
+            "policy",
+            "proof_dir",
+            "share",
+            "commitment",
+            "data_dir",
+            "dataset",
+            "vc_keys",
+            "vc_key_sha256",
+            "debug",
+        }
         taken |= {part.name for part in fields(BudgetOptions)}
         if others := options_given(self, besides=taken):
             raise InputError(f"{others[0]} says nothing to policy vc, which replays nothing; drop it")
         return verify_verifiably(
             self.proof_dir,
             share=self.share,
+            commitment=self.commitment,
             dataset=self.dataset,
             data_dir=self.data_dir,
             keys=self.vc_keys,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from raypol.core.datasets.dataset import Dataset
-from raypol.core.seeds import share_problems
+from raypol.core.errors import in_short
+from raypol.core.seeds import COMMITMENT_KEPT, commitment_problems, share_problems
 from raypol.core.verifiable.claim import IntegerData, ProvedRun, linear_shape
 from raypol.core.verifiable.digests import hash_weights
 from raypol.core.verifiable.integer_model import LINEAR_INTEGER, Integers, initial_integers
@@ -17,8 +18,8 @@ from raypol.core.verification.verdict import Check, Verdict, check_problems
 
 VC_POLICY: Final = "vc"
 ESTABLISHES: Final = (
-    "Established, if accepted: these weights are those that T steps of integer SGD reach from the W_0 of the bound seed, "
-    "on the batches of the committed order. No slack: one weight off by one unit is another statement.",
+    "Established, if accepted: these weights are those that T steps of integer SGD reach, from the W_0 of a seed that neither party "
+    "chose, on the batches of the committed order. No slack: one weight off by one unit is another statement.",
     "Not established: when and by whom the steps were made; anything about a model that is not this quantised linear one "
     "(weights in units of 2^-16, inputs 0..16, floor); that the keys' maker did not forge (see UNSAFE).",
     "Nothing is hidden from the verifier: he recomputes every batch, and the training is short enough for him to repeat it.",
@@ -51,17 +52,19 @@ def judge_run(
     dataset: Dataset,
     *,
     expected_share: str | None,
+    expected_commitment: str | None,
     expected_key: str | None,
     used_key: str,
     verify: VerifySteps,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Verdict:
-    """Judge a proof: five checks, no slack.
+    """Judge a proof: seven checks, no slack.
 
     Args:
         evidence: of the folder.
         dataset: the verifier's own.
         expected_share: what the verifier gave the prover for this training.
+        expected_commitment: what the prover had sent before (`commitment_to`): else he could try seeds until one suits him.
         expected_key: `key_digest` of the key that the verifier made, or knows to be made by somebody whom he trusts.
         used_key: `key_digest` of the key that `verify` uses, with the circuit of the claimed shape.
         verify: verifies proofs.
@@ -76,6 +79,11 @@ def judge_run(
         data_check,
         key,
         _check_share(run, expected_share),
+        check_problems(
+            "commitment",
+            commitment_problems(run.dataset_sha256, LINEAR_INTEGER, run.shares, expected_commitment),
+            COMMITMENT_KEPT,
+        ),
         check_problems(
             "initial_weights",
             []
@@ -102,6 +110,8 @@ def _check_data(run: ProvedRun, dataset: Dataset) -> Check:
     problems = []
     if run.dataset_sha256 != dataset.sha256:
         problems.append("the claim is about other points than the verifier's dataset has")
+    elif run.dataset != dataset.name:
+        problems.append(f"the claim calls the verifier's {in_short(dataset.name)} {in_short(run.dataset)}")
     elif run.shape != linear_shape(dataset, batch_size=run.shape.batch_size, lr_shift=run.shape.lr_shift):
         problems.append("the sizes of the model are not those of the dataset")
     elif run.shape.batch_size > len(dataset):
@@ -138,9 +148,8 @@ def _check_steps(
             name="step_proofs", passed=False, detail=f"not every one of {steps} steps has a proof and two hashes"
         )
     for first, some in _pieces(evidence, dataset):
-        for place, valid in enumerate(verify(some)):
+        for step, valid in zip(range(first, first + len(some)), verify(some), strict=True):
             if not valid:
-                step = first + place
                 return Check(
                     name="step_proofs",
                     passed=False,

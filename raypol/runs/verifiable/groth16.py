@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -78,7 +78,10 @@ class Groth16:
         line = self._process.stdout.readline()
         if not line:
             raise InputError(self._end())
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:  # it was ended amid a line
+            raise InputError(self._end()) from None
         if "error" in answer:
             raise InputError(f"groth16py: {answer['error']}")
         return answer
@@ -130,6 +133,8 @@ def open_groth16(memory_bytes: int, *, threads: int = 1) -> Iterator[Groth16]:
             yield Groth16(process, said, memory_bytes)
         finally:
             process.kill()
+            with suppress(BrokenPipeError):  # what could not be sent would be flushed again
+                process.stdin.close()  # type: ignore[union-attr]
 
 
 def _work(answer: Mapping[str, Any]) -> Work:

@@ -91,7 +91,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     limit = json.loads(sys.stdin.readline())["memory_bytes"]
-    with suppress(OSError, ValueError):  # a container may forbid it
+    with suppress(OSError, ValueError, OverflowError):  # a container may forbid it, and 8 exabytes are no limit
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     for line in sys.stdin:

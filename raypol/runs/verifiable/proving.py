@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,15 +23,15 @@ from raypol.core.verifiable.digests import hash_weights
 from raypol.core.verifiable.integer_model import ModelShape
 from raypol.core.verifiable.judging import ProvedEvidence
 from raypol.runs.verifiable.groth16 import UNSAFE, open_groth16
-from raypol.store.location import Location, open_location
+from raypol.store.location import Location, reason_of
 from raypol.store.verifiable.keys import (
     KeysRecord,
     circuit_file,
     proving_key,
-    read_keys_record,
+    read_own_key,
     write_keys_record,
 )
-from raypol.store.verifiable.proof_folder import VERIFYING_KEY, read_verifying_key, write_proved
+from raypol.store.verifiable.proof_folder import VERIFYING_KEY, write_proved
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,11 @@ def make_keys(folder: Path, shape: ModelShape, *, limit: float, threads: int = 1
         staging.mkdir()
         circuit_file(staging).write_text(circuit_text(shape))
         count, version, work = groth16.set_up(circuit_file(staging), proving_key(staging), staging / VERIFYING_KEY)
-        assert count == num_constraints(shape), (count, num_constraints(shape))
+        if count != num_constraints(shape):
+            raise InputError(
+                f"groth16py {version} compiles the circuit to {count:,} constraints, which were counted as "
+                f"{num_constraints(shape):,}: memory and costs would not be as said; use a version from 0.2"
+            )
         record = KeysRecord(
             features=shape.features,
             classes=shape.classes,
@@ -94,7 +97,10 @@ def make_keys(folder: Path, shape: ModelShape, *, limit: float, threads: int = 1
             unsafe=UNSAFE,
         )
         write_keys_record(staging, record)
-        shutil.move(staging, folder)
+        try:
+            staging.rename(folder)
+        except OSError as err:  # somebody else's are there by now
+            raise InputError(f"{folder}: {reason_of(err)}; keys are made into a new folder") from err
     return record
 
 
@@ -113,9 +119,8 @@ def prove_run(
     Raises:
         InputError: a weight leaves its range, the keys are of another circuit, or too much memory.
     """
-    read_keys_record(keys, run.shape)
+    verifying_key, key_sha256 = read_own_key(keys, run.shape)
     check_memory(run.shape, limit)
-    verifying_key = read_verifying_key(open_location(keys))
     data = IntegerData(run, dataset)
     began = process_time()
     states = train_integers(run, data)
@@ -142,7 +147,7 @@ def prove_run(
         weight_hashes=tuple(hashes),
         proofs=tuple(proofs),
         final=states[-1],
-        key_sha256=key_digest(run.shape, verifying_key.encode()),
+        key_sha256=key_sha256,
     )
     write_proved(target, evidence, verifying_key.encode())
     return ProvedCost(training_s, tuple(seconds), peak)

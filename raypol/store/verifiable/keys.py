@@ -10,11 +10,12 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from raypol.core.errors import InputError
-from raypol.core.verifiable.circuit import circuit_sha256
+from raypol.core.errors import InputError, in_short
+from raypol.core.verifiable.circuit import circuit_sha256, key_digest
 from raypol.core.verifiable.integer_model import ModelShape
 from raypol.store.json_files import problem_of, read_json, strict_form
 from raypol.store.location import atomic_output, open_location
+from raypol.store.verifiable.proof_folder import VERIFYING_KEY, read_verifying_key
 
 KEYS_FILE: Final = "keys.json"
 _FORMAT: Final = "raypol-vc-keys"
@@ -58,6 +59,23 @@ def write_keys_record(folder: Path, record: KeysRecord) -> None:
     """Write keys.json, last of all."""
     with atomic_output(open_location(folder / KEYS_FILE)) as stream:
         stream.write((json.dumps({"format": _FORMAT, "version": _VERSION, **asdict(record)}, indent=1) + "\n").encode())
+
+
+def read_own_key(folder: Path, shape: ModelShape) -> tuple[str, str]:
+    """Text and `key_digest` of the verifying key in a folder of keys.
+
+    Raises:
+        InputError: no keys there, of another circuit, or a verifying key that is not the one which was made with them.
+    """
+    record = read_keys_record(folder, shape)
+    text = read_verifying_key(open_location(folder))
+    digest = key_digest(shape, text.encode())
+    if digest != record.key_sha256:
+        raise InputError(
+            f"{folder}: {VERIFYING_KEY} is not the key that {KEYS_FILE} names: {digest[:16]}..., not "
+            f"{in_short(record.key_sha256[:16])}"
+        )
+    return text, digest
 
 
 def read_keys_record(folder: Path, shape: ModelShape) -> KeysRecord:

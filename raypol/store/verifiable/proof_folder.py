@@ -99,7 +99,7 @@ def read_proved(folder: Location) -> ProvedEvidence:
         raise InputError(
             f"{folder}: expected a proof of `raypol prove --policy-target vc`, found no {VC_MANIFEST} in it"
         )
-    written = _read_written(path)
+    written = _read_written(path, folder)
     try:
         shape = ModelShape(
             features=written.features,
@@ -144,10 +144,10 @@ def read_verifying_key(folder: Location) -> str:
         raise InputError(f"{folder / VERIFYING_KEY}: not a verifying key: {first_line(err)[:80]}") from err
 
 
-def _read_written(path: Location) -> _Written:
+def _read_written(path: Location, folder: Location) -> _Written:
     try:
         # As JSON again: strict, which a dataclass from Python's types cannot be.
-        return _WRITTEN.validate_json(json.dumps(read_json(path, _FORMAT, _VERSION)), strict=True)
+        return _WRITTEN.validate_json(json.dumps(read_json(path, _FORMAT, _VERSION, folder=folder)), strict=True)
     except ValidationError as err:
         raise InputError(f"{path}: not a {_FORMAT} manifest: {problem_of(err)}") from err
 

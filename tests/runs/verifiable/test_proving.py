@@ -1,7 +1,9 @@
 """Real proofs: the honest run, every forgery of the table, and witnesses that a malicious prover would like to have."""
 
 import json
+import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,10 +31,12 @@ from tests.proved import (
     SHARE,
     TAMPERED,
     Prover,
+    TrueStatements,
     evidence_of,
     needs_groth16,
     real_prover,
     small,
+    small_commitment,
     small_run,
 )
 
@@ -62,6 +66,7 @@ def judged(evidence: ProvedEvidence, keys: Path) -> Verdict:
             replace(evidence, key_sha256=used),
             small(),
             expected_share=SHARE,
+            expected_commitment=small_commitment(),
             expected_key=used,
             used_key=used,
             verify=verify,
@@ -93,12 +98,20 @@ def test_a_run_goes_through_its_folder(vc_keys: Path, tmp_path: Path) -> None:
     assert evidence.run == run
     for keys, digest, rejected in (
         (vc_keys, None, ""),
+        (vc_keys, evidence.key_sha256, ""),
         (None, evidence.key_sha256, ""),
         (None, None, "setup,step_proofs"),
         (None, "00" * 32, "setup,step_proofs"),
     ):
         found = judge_proved(
-            target, evidence, small(), share=SHARE, keys=keys, key_sha256=digest, on_progress=no_progress
+            target,
+            evidence,
+            small(),
+            share=SHARE,
+            commitment=small_commitment(),
+            keys=keys,
+            key_sha256=digest,
+            on_progress=no_progress,
         )
         assert found.verdict.rejected_by == rejected
 
@@ -111,6 +124,54 @@ def test_the_key_of_another_circuit_is_refused(vc_keys: Path, tmp_path: Path) ->
         prove_run(faster, small(), vc_keys, open_location(tmp_path), limit=MEMORY, on_progress=no_progress)
     text = (vc_keys / "verifying_key.json").read_bytes()
     assert key_digest(run.shape, text) != key_digest(faster.shape, text)
+
+
+def test_a_verifying_key_that_was_swapped_is_not_the_verifiers(vc_keys: Path, tmp_path: Path) -> None:
+    run, keys = small_run(steps=1), tmp_path / "keys"
+    shutil.copytree(vc_keys, keys)
+    key = keys / "verifying_key.json"
+    key.write_text(key.read_text() + " ")
+    with pytest.raises(InputError, match=r"verifying_key\.json is not the key that keys\.json names"):
+        prove_run(run, small(), keys, open_location(tmp_path / "run"), limit=MEMORY, on_progress=no_progress)
+    with pytest.raises(InputError, match=r"verifying_key\.json is not the key"):
+        judge_proved(
+            open_location(tmp_path),
+            evidence_of(run, TrueStatements().prove),
+            small(),
+            share=SHARE,
+            commitment=small_commitment(),
+            keys=keys,
+            key_sha256=None,
+            on_progress=no_progress,
+        )
+
+
+def test_the_verifiers_key_must_be_the_one_that_he_wrote_down(vc_keys: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not the one of --vc-key-sha256"):
+        judge_proved(
+            open_location(tmp_path),
+            evidence_of(small_run(steps=1), TrueStatements().prove),
+            small(),
+            share=SHARE,
+            commitment=small_commitment(),
+            keys=vc_keys,
+            key_sha256="00" * 32,
+            on_progress=no_progress,
+        )
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.5])
+@pytest.mark.parametrize("dies", ["import no_such_module", "print('{')"])
+def test_a_process_that_died_is_one_line(
+    dies: str, wait_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first request, or amid an answer; also where its pipe is broken by the time that it is closed."""
+    script = tmp_path / "dies.py"
+    script.write_text(f"import sys\n{dies}\nsys.exit(1)\n")
+    monkeypatch.setattr("raypol.runs.verifiable.groth16._SCRIPT", script)
+    with pytest.raises(InputError, match="ended with code 1"), open_groth16(MEMORY) as groth16:  # noqa: PT012 - closing is meant
+        time.sleep(wait_s)
+        groth16.verify("{}", [])
 
 
 # --- witnesses of a malicious prover -------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Folders of proofs by verifiable computation: written, read back, and refused where they come from anyone with anything."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -168,3 +169,24 @@ def test_a_record_of_keys_is_that_of_its_circuit(tmp_path: Path) -> None:
         read_keys_record(tmp_path, shape)
     with pytest.raises(InputError, match="no such file"):
         read_keys_record(tmp_path / "nowhere", shape)
+
+
+def test_no_file_leads_out_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    for name in ("vc.json", "proofs.bin", "final_weights.bin"):
+        outside = tmp_path / f"outside-{name}"
+        (folder / name).rename(outside)
+        (folder / name).symlink_to(outside)
+        with pytest.raises(InputError, match=f"{name} leads out of"):
+            read_proved(open_location(folder))
+        (folder / name).unlink()
+        outside.rename(folder / name)
+
+
+@pytest.mark.parametrize("version", ["true", "1.0", "2", "null", '"1"'])
+def test_a_version_has_one_spelling(version: str, folder: Path) -> None:
+    text = (folder / "vc.json").read_text()
+    other = re.sub(r'"version": 1\b', f'"version": {version}', text)
+    assert other != text
+    (folder / "vc.json").write_text(other)
+    with pytest.raises(InputError, match="of version 1"):
+        read_proved(open_location(folder))

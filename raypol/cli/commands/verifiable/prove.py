@@ -12,7 +12,7 @@ from raypol.core.datasets.dataset import Dataset
 from raypol.core.errors import InputError, local_path
 from raypol.core.seeds import bound_seed
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verifiable.circuit import key_digest, memory_bytes, num_constraints
+from raypol.core.verifiable.circuit import memory_bytes, num_constraints
 from raypol.core.verifiable.claim import IntegerData, ProvedRun, linear_shape, train_integers
 from raypol.core.verifiable.integer_model import (
     DEFAULT_LR_SHIFT,
@@ -23,10 +23,10 @@ from raypol.core.verifiable.integer_model import (
 from raypol.core.verifiable.judging import ProvedEvidence
 from raypol.runs.verifiable.groth16 import UNSAFE
 from raypol.runs.verifiable.proving import check_memory, keys_name, make_keys, prove_run, proved_id
-from raypol.store.location import Location, open_location, writable_folder
+from raypol.store.location import Location, writable_folder
 from raypol.store.results_folder import ResultsFolder
-from raypol.store.verifiable.keys import KEYS_FILE, read_keys_record
-from raypol.store.verifiable.proof_folder import VC_MANIFEST, read_proved, read_verifying_key
+from raypol.store.verifiable.keys import KEYS_FILE, read_own_key
+from raypol.store.verifiable.proof_folder import VC_MANIFEST, read_proved
 
 _TAKEN: Final = ("dataset", "data_dir", "steps", "batch_size", "lr", "seed", "share")
 """Fields of the training that this one has."""
@@ -48,13 +48,15 @@ def prove_verifiably(train: TrainConfig, results: str, *, keys: str | None, max_
         raise InputError(f"keys lie on this machine; give --vc-keys, or a results folder on this machine, not {vc}")
     folder = local_path(keys) if keys is not None else Path(vc.path) / keys_name(run.shape)
     count = num_constraints(run.shape)
-    say(f"{count:,} constraints per step, about {memory_bytes(count) / 1e9:.2g} GB to set up (estimate)", console=ERR)
+    say(
+        f"{describe_run(run)}: {count:,} constraints per step, about {memory_bytes(count) / 1e9:.2g} GB to set up (estimate)",
+        console=ERR,
+    )
     if keys is None and not (folder / KEYS_FILE).exists():
         with progress(ERR) as update:
             update("making keys", 0, 0)
             make_keys(folder, run.shape, limit=limit)
-    read_keys_record(folder, run.shape)
-    target = vc / proved_id(run, key_digest(run.shape, read_verifying_key(open_location(folder)).encode()))
+    target = vc / proved_id(run, read_own_key(folder, run.shape)[1])
     reused = (target / VC_MANIFEST).exists()
     if not reused:
         with progress(ERR) as update:
@@ -94,7 +96,7 @@ def learning_rate_shift(lr: float) -> int:
     Raises:
         InputError: it is no such power of two.
     """
-    shift = round(-math.log2(lr)) if lr > 0.0 else -1
+    shift = round(-math.log2(lr)) if 0.0 < lr < math.inf else -1
     if not 0 <= shift <= MAX_LR_SHIFT or lr != 2.0**-shift:
         raise InputError(
             f"expected lr as a power of two in 2^-{MAX_LR_SHIFT}..1 for a circuit (0.0625 = 1/16), got {lr:g}"

@@ -4,9 +4,9 @@ from raypol.cli.commands.verifiable.prove import describe_run
 from raypol.cli.console import ERR, print_tables, say, warn
 from raypol.cli.progress import progress
 from raypol.core.datasets.source import DataSource
-from raypol.core.errors import InputError, local_path
+from raypol.core.errors import local_path
 from raypol.core.hashing import check_sha256
-from raypol.core.seeds import check_share
+from raypol.core.seeds import check_commitment, check_share
 from raypol.core.verifiable.judging import ESTABLISHES
 from raypol.report.verdict_tables import verdict_table
 from raypol.runs.trials.verify import allow_name
@@ -22,16 +22,17 @@ def verify_verifiably(
     share: str | None,
     dataset: str | None,
     data_dir: str | None,
+    commitment: str | None,
     keys: str | None,
     key_sha256: str | None,
 ) -> int:
     """Run `raypol verify --policy vc`: exit code 0 accepted, 1 rejected."""
-    if keys is not None and key_sha256 is not None:
-        raise InputError("--vc-keys has the digest of its key; drop --vc-key-sha256")
     if key_sha256 is not None:
         check_sha256(key_sha256, "--vc-key-sha256")
     if share is not None:
         check_share(share)
+    if commitment is not None:
+        check_commitment(commitment)
     folder = open_location(proof_dir)
     evidence = read_proved(folder)
     run = evidence.run
@@ -43,6 +44,7 @@ def verify_verifiably(
             evidence,
             own,
             share=share,
+            commitment=commitment,
             keys=local_path(keys) if keys is not None else None,
             key_sha256=key_sha256,
             on_progress=update,

@@ -10,7 +10,7 @@ the matter of `initial_memory`. Nor that the prover's own seed was fixed before 
 from typing import Final
 
 from raypol.core.distances import Distances
-from raypol.core.seeds import commitment_to, share_problems
+from raypol.core.seeds import COMMITMENT_KEPT, commitment_problems, share_problems
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verdict import Check, check_problems
 from raypol.core.verification.verifier import Evidence
@@ -35,14 +35,9 @@ def check_bound_seed(evidence: Evidence, _: Thresholds, __: Distances | None) ->
 
 def check_commitment_kept(evidence: Evidence, _: Thresholds, __: Distances | None) -> Check:
     """Check that the prover's share of the seed is the one that he had committed to."""
-    recipe, problems = evidence.recipe, []
-    if evidence.expected_commitment is None:
-        problems.append("no commitment is known: give the one that the prover sent before he got the share")
-    elif not recipe.shares:
-        problems.append("the proof names no share of the prover's that a commitment could be to")
-    elif commitment_to(recipe.dataset_sha256, recipe.model, recipe.shares[0]) != evidence.expected_commitment:
-        problems.append("the prover's share of the seed is not the one that he had committed to")
-    return check_problems("commitment", problems, "the prover's share of the seed is the one that he had committed to")
+    recipe = evidence.recipe
+    problems = commitment_problems(recipe.dataset_sha256, recipe.model, recipe.shares, evidence.expected_commitment)
+    return check_problems("commitment", problems, COMMITMENT_KEPT)
 
 
 def _draw_problems(evidence: Evidence) -> list[str]:

@@ -26,6 +26,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_run_of_ten_steps_is_proved_and_judged(run: Run, place: Path, vc_keys: Path) -> None:
     digest = json.loads((vc_keys / "keys.json").read_text())["key_sha256"]
     keys = ("--vc-keys", str(vc_keys))
+    committed = run("commit", "--model", "linear_integer", "--dataset", SMALL, "--seed", "5").last
+    bound = ("--share", SHARE, "--commitment", committed)
     made = run(*VC, "--steps", "10", "--seed", "5", "--share", SHARE, *keys)
     assert made.code == 0, made.err
     assert "1,597 constraints" in made.err
@@ -34,17 +36,18 @@ def test_a_run_of_ten_steps_is_proved_and_judged(run: Run, place: Path, vc_keys:
     assert again.last == made.last
     assert "nothing was computed" in again.out
     judge = ("verify", made.last, "--policy", "vc", "--dataset", SMALL)
-    accepted = run(*judge, *keys, "--share", SHARE)
+    accepted = run(*judge, *keys, *bound)
     assert accepted.code == 0, accepted.out
     assert "ACCEPTED (10 of 10 proofs verified" in accepted.out
     assert "Not established" in accepted.out
     assert "UNSAFE" in accepted.err
-    assert run(*judge, "--vc-key-sha256", digest, "--share", SHARE).code == 0
+    assert run(*judge, "--vc-key-sha256", digest, *bound).code == 0
     for more, checks in (
-        ((*keys, "--share", SHARE[::-1]), "bound_seed"),
-        (keys, "bound_seed"),
-        (("--share", SHARE), "setup,step_proofs"),
-        (("--share", SHARE, "--vc-key-sha256", "00" * 32), "setup,step_proofs"),
+        ((*keys, *bound, "--share", SHARE[::-1]), "bound_seed"),
+        ((*keys, "--share", SHARE), "commitment"),
+        (keys, "bound_seed,commitment"),
+        (bound, "setup,step_proofs"),
+        ((*bound, "--vc-key-sha256", "00" * 32), "setup,step_proofs"),
     ):
         rejected = run(*judge, *more)
         assert rejected.code == 1
@@ -52,10 +55,11 @@ def test_a_run_of_ten_steps_is_proved_and_judged(run: Run, place: Path, vc_keys:
     folder = Path(made.last)
     proofs = (folder / "proofs.bin").read_bytes()
     (folder / "proofs.bin").write_bytes(proofs[256:512] + proofs[256:])
-    assert "REJECTED by step_proofs" in run(*judge, *keys, "--share", SHARE).out
-    assert "step 0 of 10 is not proved" in run(*judge, *keys, "--share", SHARE).out
+    refused = run(*judge, *keys, *bound)
+    assert "REJECTED by step_proofs" in refused.out
+    assert "step 0 of 10 is not proved" in refused.out
     (folder / "vc.json").write_text("[" * 100_000)
-    broken = run(*judge, *keys, "--share", SHARE)
+    broken = run(*judge, *keys, *bound)
     assert broken.code == 2
     assert broken.err.startswith("error: ")
     assert (place / "results" / "vc").is_dir()
@@ -83,11 +87,13 @@ def test_keys_are_made_once_and_not_over_others(run: Run, place: Path, vc_keys: 
         (("--momentum", "0.5"), "--momentum says nothing"),
         (("--lr", "0.03"), "expected lr as a power of two"),
         (("--lr", "-1"), "expected lr as a power of two"),
+        (("--lr", "inf"), "expected lr as a power of two"),
         (("--batch-size", "12"), "power of two"),
         (("--batch-size", "64"), "expected batch_size in 1..16"),
         (("--steps", "20000"), "steps"),
         (("--max-memory", "0.2"), "--max-memory allows 0.2 GB"),
         (("--max-memory", "-1"), "expected --max-memory > 0"),
+        (("--max-memory", "inf"), "expected --max-memory > 0"),
         (("--device", "gpu"), "drop --device"),
         (("--vc-keys", "nowhere"), "no such file"),
     ],
@@ -118,7 +124,7 @@ def test_options_of_the_other_policies_are_refused(run: Run, place: Path) -> Non
         (("--verdict", "v.json"), "--verdict says nothing"),
         (("--vc-key-sha256", "XY"), "64 lower-case hex digits"),
         (("--vc-keys", "nowhere"), "no such file"),
-        (("--vc-keys", "a", "--vc-key-sha256", "00" * 32), "drop --vc-key-sha256"),
+        (("--commitment", "XY"), "expected a commitment"),
         (("--share", "5"), "expected share"),
     ):
         ended = run(*judge, *more)
