@@ -29,6 +29,7 @@ from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
 from raypol.core.verification.survey import Survey, survey, survey_interval
 from raypol.core.verification.wishes import Wish
+from raypol.core.verification.witness import check_recipe
 from raypol.store.location import Location, open_location
 from raypol.store.proofs.crafted_shards import (
     read_sealing,
@@ -192,6 +193,8 @@ class SurveyJob:
     """Also measure each recorded model's test accuracy, or that of these positions."""
     wanted: frozenset[Wish] = frozenset()
     """Evidence that only some checks look at."""
+    recipe_sha256: str = ""
+    """`recipe_digest` of the recipe that the proof had when it was opened; empty = any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +204,8 @@ class ReplayJob(_Replays):
     proof: str
     data: DataSource
     intervals: tuple[int, ...]
+    recipe_sha256: str = ""
+    """As of `SurveyJob`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -330,7 +335,7 @@ def run_judge(job: JudgeJob) -> tuple[tuple[Survey, IntervalReplay], ...]:
 
 def run_survey(job: SurveyJob) -> Survey:
     """Read and check some checkpoints of a proof."""
-    source = ParquetProof(open_location(job.proof))
+    source = _opened_again(job)
     # Nothing is replayed here: to read models, a verifier's device need not have the prover's tensor cores.
     trainer = Trainer(source.recipe, job.data.load(), job.device, precision=base_precision(source.recipe.precision))
     asked = job.accuracy if isinstance(job.accuracy, bool) else job.accuracy.__contains__
@@ -339,9 +344,15 @@ def run_survey(job: SurveyJob) -> Survey:
 
 def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:
     """Re-train some intervals of a proof."""
-    source = ParquetProof(open_location(job.proof))
+    source = _opened_again(job)
     _, replay = job.replayer(source, job.data.load())
     return tuple(count_intervals("replayed", map(replay, map(source.recipe.interval_at, job.intervals))))
+
+
+def _opened_again(job: SurveyJob | ReplayJob) -> ParquetProof:
+    source = ParquetProof(open_location(job.proof))
+    check_recipe(source, job.recipe_sha256)
+    return source
 
 
 def run_facts(device: str) -> DeviceFacts:

@@ -18,8 +18,8 @@ from raypol.core.verification.verdict import Check, Verdict, check_problems
 
 VC_POLICY: Final = "vc"
 ESTABLISHES: Final = (
-    "Established, if accepted: these weights are those that T steps of integer SGD reach, from the W_0 of a seed that neither party "
-    "chose, on the batches of the committed order. No slack: one weight off by one unit is another statement.",
+    "Established, if accepted: these weights are those that T steps of integer SGD reach, from the W_0 of a seed that neither "
+    "party chose, on the batches of the committed order. No slack: one weight off by one unit is another statement.",
     "Not established: when and by whom the steps were made; anything about a model that is not this quantised linear one "
     "(weights in units of 2^-16, inputs 0..16, floor); that the keys' maker did not forge (see UNSAFE).",
     "Nothing is hidden from the verifier: he recomputes every batch, and the training is short enough for him to repeat it.",

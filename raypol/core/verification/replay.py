@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from raypol.core.scoring import largest
 from raypol.core.seeds import check_seed, derive_seed
 from raypol.core.training.optimizers import UpdateError
 from raypol.core.training.trainer import Trainer, mean_loss, steps_at_once
+from raypol.core.verification.witness import Reading, Witness
 
 Augmentation = Literal["recorded", "fresh"]
 ReplayPrecision = Precision | Literal["recorded"]
@@ -81,6 +82,8 @@ class IntervalReplay:
     """True if that replay gives every recorded bit of weights, buffers and optimizer state; None = not asked."""
     machine: str = ""
     """Class of the machine that compared the bits (`machine_class`); empty = not asked."""
+    reading: Reading = field(default_factory=Reading, repr=False, compare=False)
+    """The ends of the interval and its batches, as they were read for this replay."""
 
 
 def replay_interval(
@@ -104,6 +107,7 @@ def replay_interval(
         control_keeps_state: False starts the control from an empty optimizer state.
         exact: also compare every bit under recorded augmentation; another replay, where the conditions draw it anew.
     """
+    source = Witness(source, trainer.dataset)
     start, claimed = source.checkpoint(interval.index), source.checkpoint(interval.index + 1)
     records = source.batches(interval.start, interval.stop)
     try:
@@ -120,6 +124,7 @@ def replay_interval(
             update=math.nan,
             direction=math.nan,
             loss=math.nan,
+            reading=source.reading(),
         )
     reference = None
     if control is not None:
@@ -151,6 +156,7 @@ def replay_interval(
         recorded_error=recorded_error,
         is_exact=is_exact,
         machine=machine_class(trainer.device) if exact else "",
+        reading=source.reading(),
     )
 
 

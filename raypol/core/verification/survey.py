@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,7 @@ from raypol.core.training.trainer import Trainer, state_template
 from raypol.core.verification.admissible import rule_problems
 from raypol.core.verification.epoch_use import EpochUse, epoch_use
 from raypol.core.verification.wishes import Wish
+from raypol.core.verification.witness import Reading, Witness
 
 # A forged proof can be wrong in a million places; a verdict needs a few of them.
 _MAX_PROBLEMS: Final = 20
@@ -83,6 +84,8 @@ class Survey:
     """What each epoch used of the dataset, in parts."""
     granted: tuple[tuple[Wish, tuple[Any, ...]], ...] = ()
     """What was gathered for checks that asked for more, in parts."""
+    readings: tuple[Reading, ...] = field(default=(), repr=False, compare=False)
+    """What was read again for that, and of the checkpoint before each part."""
 
     def __add__(self, later: "Survey") -> "Survey":
         joined = {name: getattr(self, name) + getattr(later, name) for name in self.__slots__}
@@ -140,8 +143,9 @@ def survey(
         result += Survey(rule=tuple(rule_problems(source.recipe, trainer.lrs, trainer.dataset.image_shape)))
     template = state_template(trainer)
     previous: Checkpoint | None = None
+    again = Witness(source, trainer.dataset)
     if start > 0:
-        before = source.checkpoint(start - 1)
+        before = again.checkpoint(start - 1)
         previous = None if _structure_problems(before, trainer, template) else before
     led_to = start == 0 or previous is not None
     for position in range(start, stop):
@@ -157,7 +161,8 @@ def survey(
             result += _survey_batches(source, trainer.dataset, source.recipe.interval_at(position - 1))
         previous = checkpoint if sound else None
     if led_to and not result.structure and not result.indices:
-        result += Survey(granted=tuple((wish, wish(source, trainer, range(start, stop))) for wish in wanted))
+        result += Survey(granted=tuple((wish, wish(again, trainer, range(start, stop))) for wish in wanted))
+        result += Survey(readings=(again.reading(),))
     return _shortened(result)
 
 
@@ -223,13 +228,12 @@ def _survey_checkpoint(
 
 
 def _is_drawn(checkpoint: Checkpoint, trainer: Trainer) -> bool:
-    """True if W_0 has the values that the recipe's seed gives."""
+    """True if W_0 is the one that the recipe's seed gives, in every bit."""
     try:
         expected = initial_checkpoint(trainer.recipe, trainer.dataset)
     except InputError:  # laws or given values that do not fit: `initial_state` says so
         return False
-    own, drawn = checkpoint.tensors(), expected.tensors()
-    return own.keys() == drawn.keys() and all(torch.equal(own[name], drawn[name]) for name in own)
+    return checkpoint.tensor_digests() == expected.tensor_digests()  # -0 and 0 told apart, as in a dispute
 
 
 def _structure_problems(

@@ -25,6 +25,7 @@ from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
 from raypol.core.verification.survey import Survey, survey
 from raypol.core.verification.wishes import Wish
+from raypol.core.verification.witness import Reading, check_unchanged
 
 Selection = Literal["all", "top_q", "random", "both"]
 
@@ -198,7 +199,14 @@ def evidence(
     expected_share: str | None = None,
     expected_commitment: str | None = None,
 ) -> Evidence:
-    """Put surveys and replays together, recompute the root, and compare W_0 with W_T."""
+    """Put surveys and replays together, recompute the root, and compare W_0 with W_T.
+
+    Raises:
+        InputError: the proof was changed while it was verified: something was replayed that was not surveyed.
+    """
+    if is_replayable(found):
+        readings = (*found.readings, *(replay.reading for replay in replays))
+        check_unchanged(readings, found.checkpoint_digests, found.step_digests)
     seal = hashing.Seal()
     for digest in found.step_digests:
         seal.add_step(digest)
@@ -227,6 +235,9 @@ def _memory(source: ProofSource, found: Survey) -> Memory:
     names = [test.tensor for test in found.initial if test.p_value is not None]
     if found.structure or not names:
         return Memory()
-    parameters, last = source.checkpoint(0).parameters, final_checkpoint(source).parameters
-    first = {name: parameters[name] for name in names}
-    return Memory(cosine=cosine_of(first, last), num_entries=sum(W.numel() for W in first.values()))
+    start, last = source.checkpoint(0), final_checkpoint(source)
+    ends = ((0, start), (len(found.checkpoint_digests) - 1, last))
+    digests = tuple((at, hashing.checkpoint_digest(one.step, one.tensor_digests())) for at, one in ends)
+    check_unchanged([Reading(checkpoints=digests)], found.checkpoint_digests, ())
+    first = {name: start.parameters[name] for name in names}
+    return Memory(cosine=cosine_of(first, last.parameters), num_entries=sum(W.numel() for W in first.values()))

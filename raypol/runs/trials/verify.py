@@ -26,6 +26,7 @@ from raypol.core.verification.verifier import (
     verifier_seed,
 )
 from raypol.core.verification.wishes import Wish
+from raypol.core.verification.witness import recipe_digest
 from raypol.store.location import Location
 from raypol.store.proofs.reader import ParquetProof
 
@@ -126,6 +127,7 @@ def examine_proof(
                     control=control if examination.unperturbed else None,
                     control_keeps_state=control_keeps_state,
                     exact=examination.exact,
+                    recipe_sha256=recipe_digest(source.recipe),
                 ),
             )
             for start, stop in shards(len(chosen), workers)
@@ -166,6 +168,7 @@ def _survey(
                     positions=part,
                     accuracy=examination.measured(source.recipe),
                     wanted=examination.wanted,
+                    recipe_sha256=recipe_digest(source.recipe),
                 ),
             ),
         )

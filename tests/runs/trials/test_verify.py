@@ -185,3 +185,20 @@ def test_spoofs_are_replayed_unperturbed_unless_nobody_asks(local: LocalRunner, 
         examination = replace(RECORDED, unperturbed=asked)
         found, _ = examine_proof(local, folder, TRAIN.data, examination, control=control)
         assert all((replay.control is not None) is asked for replay in found.replays)
+
+
+@pytest.mark.parametrize("swapped", ["weights", "batches", "manifest.json"])
+def test_files_that_change_between_survey_and_replay_are_noticed(
+    swapped: str, local: LocalRunner, recorded: Recorded, copy: Path
+) -> None:
+    """As by the owner of the storage, who shows the survey an honest W_0 and order, and the replay an honest W_T."""
+    other = Path(recorded.study.proof.folder.path).parent / recorded.spoofs["III-loss"].row.proof_id
+
+    def swap(what: str, done: int, _: int) -> None:
+        if what == "replaying intervals" and done == 0:
+            for path in sorted(other.rglob("*")):
+                if path.is_file() and swapped in str(path.relative_to(other)):
+                    shutil.copy(path, copy / path.relative_to(other))
+
+    with pytest.raises(InputError):
+        examine_proof(local, open_location(copy), TRAIN.data, RECORDED, on_progress=swap)
