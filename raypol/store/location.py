@@ -1,12 +1,14 @@
 """A place in a pyarrow filesystem, named by a local path or a URI (s3://, gs://), with atomic writes."""
 
+import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 from pyarrow import fs
@@ -50,6 +52,12 @@ class Location:
     def is_local(self) -> bool:
         """True if this is a path on this machine."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def is_same(self, other: "Location") -> bool:
+        """True if both are one file or folder, links followed."""
+        if self.is_local and other.is_local:
+            return os.path.realpath(self.path) == os.path.realpath(other.path)
+        return (self.filesystem, self.path.rstrip("/")) == (other.filesystem, other.path.rstrip("/"))
 
     def exists(self) -> bool:
         """Look whether the file or folder exists."""
@@ -98,7 +106,11 @@ def leads_out(place: Location, folder: Location) -> bool:
     """True if links lead from a place inside a folder of this machine to one outside it. The folder may be a link itself."""
     if not (place.is_local and folder.is_local):
         return False
-    return not Path(os.path.realpath(place.path)).is_relative_to(os.path.realpath(folder.path))
+    return _leads_out(place.path, folder)
+
+
+def _leads_out(path: str, folder: Location) -> bool:
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder.path))
 
 
 def read_bounded(place: Location, *, max_bytes: int, folder: Location | None = None) -> bytes:
@@ -112,15 +124,46 @@ def read_bounded(place: Location, *, max_bytes: int, folder: Location | None = N
     Raises:
         InputError: there is none, it is larger, or it leads out of the folder.
     """
-    size = place.size()
-    if size < 0:
-        raise InputError(f"no such file: {place}")
-    if size > max_bytes:
-        raise InputError(f"{place}: {size:,} bytes, expected at most {max_bytes:,}")
-    if folder is not None and leads_out(place, folder):
-        raise InputError(f"{place} leads out of {folder}")
-    with place.filesystem.open_input_stream(place.path) as stream:
+    with opened_file(place, folder) as (stream, size):
+        if size > max_bytes:
+            raise InputError(f"{place}: {size:,} bytes, expected at most {max_bytes:,}")
         return bytes(stream.read(size))  # no more: a link may lead to what has no end
+
+
+@contextmanager
+def opened_file(place: Location, folder: Location | None = None) -> Iterator[tuple[Any, int]]:
+    """A file as a binary stream, with its size. On this machine what is looked at is what is read, whoever changes names
+    meanwhile; a pipe, which would never answer, is no file.
+
+    Args:
+        place: the file.
+        folder: as of `read_bounded`.
+
+    Raises:
+        InputError: there is none, or it leads out of the folder.
+    """
+    if not place.is_local:
+        size = place.size()
+        if size < 0:
+            raise InputError(f"no such file: {place}")
+        with place.filesystem.open_input_stream(place.path) as stream:
+            yield stream, size
+        return
+    try:
+        number = os.open(place.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):  # nothing there, below a file, or a socket
+            raise InputError(f"no such file: {place}") from None
+        raise
+    about = os.fstat(number)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(number)
+        raise InputError(f"no such file: {place}")
+    with os.fdopen(number, "rb") as file:
+        own = Path(f"/proc/self/fd/{number}")  # on Linux: where the open file itself lies
+        if folder is not None and _leads_out(str(own) if own.exists() else place.path, folder):
+            raise InputError(f"{place} leads out of {folder}")
+        yield file, about.st_size
 
 
 def open_location(where: str | Path) -> Location:
@@ -182,10 +225,14 @@ def atomic_output(target: Location) -> Iterator[Any]:
         raise
 
 
+_NAMELESS: Final = (errno.ELOOP, errno.ENAMETOOLONG)
+"""A link to itself, or to a name that no file can have."""
+
+
 def may_pass(err: BaseException) -> bool:
-    """True if the storage is away, so that the error may pass; not for a missing file or a forbidden place."""
+    """True if the storage is away, so that the error may pass; not of a missing file, a forbidden place, an impossible name."""
     lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
-    return isinstance(err, OSError) and not isinstance(err, lasting)
+    return isinstance(err, OSError) and not isinstance(err, lasting) and err.errno not in _NAMELESS
 
 
 def reason_of(err: BaseException) -> str:

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from raypol.core.errors import InputError
-from raypol.store.location import Location, atomic_output, open_location, writable_folder, write_problem
+from raypol.store.location import (
+    Location,
+    atomic_output,
+    open_location,
+    opened_file,
+    read_bounded,
+    writable_folder,
+    write_problem,
+)
 
 
 def put(location: Location, content: bytes) -> None:
@@ -203,3 +211,46 @@ def test_options_of_an_address_stay_at_its_end() -> None:
     )
     assert place.path == "bucket/folder/a"
     assert open_location((place / "b").address).path == "bucket/folder/a/b"
+
+
+# --- files of others ---------------------------------------------------------------------------------------------------
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    """It may be put there between a look and the opening."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="no such file"), opened_file(open_location(tmp_path / "pipe")):
+        pass
+
+
+@pytest.mark.parametrize("name", ["none", "folder"])
+def test_what_is_no_file_is_said_so(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="no such file"):
+        read_bounded(open_location(tmp_path / name), max_bytes=10)
+
+
+def test_a_file_is_read_within_its_bounds(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.write_text("secret")
+    (inside / "own").write_text("0123456789")
+    (inside / "link").symlink_to(inside / "own")
+    (inside / "out").symlink_to(outside)
+    folder = open_location(inside)
+    for name in ("own", "link"):
+        assert read_bounded(folder / name, max_bytes=10, folder=folder) == b"0123456789"
+    with pytest.raises(InputError, match="10 bytes, expected at most 9"):
+        read_bounded(folder / "own", max_bytes=9, folder=folder)
+    with pytest.raises(InputError, match="leads out of"):
+        read_bounded(folder / "out", max_bytes=10, folder=folder)
+    assert read_bounded(folder / "out", max_bytes=10) == b"secret"
+
+
+def test_two_names_of_one_place_are_one_place(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    place = open_location(tmp_path / "a")
+    assert place.is_same(open_location(tmp_path / "b"))
+    assert place.is_same(open_location(str(tmp_path / "x" / ".." / "a")))
+    assert not place.is_same(open_location(tmp_path))

@@ -20,7 +20,7 @@ from raypol.core.training.train_config import TrainConfig
 from raypol.core.verifiable.integer_model import LINEAR_INTEGER
 from raypol.runs.trials.honest_proof import honest_proofs, proof_at
 from raypol.runs.trials.verify import allow_names, check_names
-from raypol.store.location import writable_folder
+from raypol.store.location import open_location, writable_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,8 @@ class ProveCommand(RunnerOptions):
             results = writable_folder(self.results)
             with progress(ERR) as update:
                 (proof,) = honest_proofs(runner, results, [recipe], data, on_progress=update)
+        if self.again is not None and proof.folder.is_same(open_location(self.again)):
+            raise InputError(f"{proof.folder} is the proof that is to be made again; give --results of your own")
         describe_proof(proof.manifest, reused=proof.reused)
         print_last(str(proof.folder))
         return 0

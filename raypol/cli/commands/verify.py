@@ -125,6 +125,10 @@ class VerifyCommand(BudgetOptions, RunnerOptions):
         allow_names(manifest.recipe, dataset=self.dataset, model=self.model)
         data = DataSource(name=self.dataset or manifest.recipe.dataset, folder=self.data_dir)
         policy = self._policy(before)
+        if policy.needs_exact and self.precision not in (None, "recorded", manifest.recipe.precision):
+            raise InputError(
+                f"policy {policy.name} compares bits, which a replay in {self.precision} has none of; drop --precision"
+            )
         examination = self._repeated(before, policy) if before else self._examination(policy)
         thresholds = (
             before.slack() if before else self._thresholds(policy, examination.conditions, manifest.recipe.interval)

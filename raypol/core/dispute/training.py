@@ -230,8 +230,9 @@ class ProofParty:
         """See Disputant."""
         if self._interval is None or not self._interval.start <= step < self._interval.stop:
             raise InputError(f"the state at step {step} was asked for before its interval")
-        start = self._start(self._interval)
-        *_, state = start, *self._training.follow(start, self._interval.start, step)
+        state = self._start(self._interval)
+        for reached in self._training.follow(state, self._interval.start, step):
+            state = reached  # one at a time: the other side chose how many there are
         return Delivered(state, sum(tensor.nbytes for tensor in state.tensors().values()))
 
     def _start(self, interval: Interval) -> Checkpoint:

@@ -9,7 +9,7 @@ import torch
 
 from raypol.cluster.placement import parse_device
 from raypol.core.arithmetic.machine import device_name
-from raypol.core.arithmetic.precision import usable_device
+from raypol.core.arithmetic.precision import SAME_EVERYWHERE, usable_device
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.datasets.source import DataSource
 from raypol.core.dispute.training import DeclaredTraining
@@ -26,7 +26,8 @@ class Bench:
     """What one participant brings of its own: its device, its copy of the dataset, the names of code that it lets run."""
 
     device: str = ""
-    """As for other commands (cpu:2, gpu); empty = device and threads as the recipe declares them."""
+    """As for other commands (cpu:2, gpu); empty = device and threads as the recipe declares them, or this machine's CPU where
+    bits do not depend on them."""
     data_dir: str | None = None
     dataset: str | None = None
     """None = the built-in one that the recipe names."""
@@ -54,6 +55,10 @@ class Bench:
             request = parse_device(self.device)
             usable_device(request.torch_device)
             return request.torch_device, request.threads
+        if (
+            recipe.precision in SAME_EVERYWHERE
+        ):  # any place will do, and a party's recipe does not choose this machine's
+            return "cpu", torch.get_num_threads()
         if recipe.device not in ("cpu", "cuda"):
             raise InputError("the recipe declares no device to compute on; give --device (cpu, cpu:2, gpu)")
         check_whole("threads of the recipe", recipe.threads, 1, _MOST_THREADS)

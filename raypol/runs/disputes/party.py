@@ -61,9 +61,17 @@ def serve_party(
         if storage_retries(is_there, folder, VERDICT_NAME):
             return storage_retries(read_dispute, folder)
         question = storage_retries(read_question, folder, number)
-        if side in question.sides and not storage_retries(is_there, folder, answer_name(side, number)):
-            on_progress(f"answering question {number}: {question.move} {question.index}", 0, 0)
-            storage_retries(write_answer, folder, side, number, question, answer_of(party, question))
+        if side not in question.sides:
+            continue
+        is_answered = storage_retries(is_there, folder, answer_name(side, number))
+        if is_answered and question.move != "steps":
+            continue
+        on_progress(f"answering question {number}: {question.move} {question.index}", 0, 0)
+        answer = answer_of(
+            party, question
+        )  # of steps also again, after an interruption: later answers are opened from it
+        if not is_answered:
+            storage_retries(write_answer, folder, side, number, question, answer)
     raise InputError(f"the referee asked more than {MAX_QUESTIONS} questions")
 
 

@@ -3,13 +3,21 @@
 from dataclasses import dataclass
 
 from raypol.core.dispute.moves import Answer, Fault, Question, Side
-from raypol.core.dispute.referee import DisputeVerdict, settle, with_faults
+from raypol.core.dispute.referee import DisputeVerdict, differing_field, settle, with_faults
 from raypol.core.dispute.training import DeclaredTraining
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Recipe
 from raypol.runs.disputes.arithmetic import Bench
 from raypol.runs.disputes.referee import begin_training, changed_fault, no_answer
-from raypol.store.disputes.folder import READ, answer_name, changed_since, is_there, read_answer, read_question
+from raypol.store.disputes.folder import (
+    READ,
+    FileNote,
+    answer_name,
+    changed_since,
+    is_there,
+    read_answer,
+    read_question,
+)
 from raypol.store.disputes.verdict_file import DisputeFile, RefereeFacts, read_dispute, verdict_differences
 from raypol.store.location import Location
 
@@ -26,10 +34,17 @@ class DisputeRecheck:
     """In words; empty if nothing differs."""
     on_trust: tuple[str, ...]
     """What rests on the referee's word, for files do not show it."""
+    by_copies: bool
+    """True if a party's file is another by now, so that the referee's copy of it was read."""
 
 
-def recheck_dispute(folder: Location, bench: Bench) -> DisputeRecheck:
+def recheck_dispute(folder: Location, bench: Bench, *, declared: Recipe | None = None) -> DisputeRecheck:
     """Repeat a dispute.
+
+    Args:
+        folder: the dispute's.
+        bench: what it is repeated on.
+        declared: the training that it should have been about, if the third person knows it.
 
     Raises:
         InputError: there is none, a file that it rests on is missing, or the training cannot be computed here.
@@ -41,6 +56,10 @@ def recheck_dispute(folder: Location, bench: Bench) -> DisputeRecheck:
     later = [changed_fault(name) for name in then.changed]
     now = with_faults(verdict, later)
     differences = [*repeated.differences, *verdict_differences(then.verdict, now)]
+    if declared is not None and (then.declared is None or differing_field(declared, then.declared)):
+        differences.append("the referee was told of another training, or of none")
+    known = {note.name for note in then.files}
+    differences += [f"{name}: said to be changed, and was never read" for name in then.changed if name not in known]
     if repeated.number != then.questions:
         differences.append(f"{then.questions} questions then, {repeated.number} now")
     return DisputeRecheck(
@@ -48,7 +67,16 @@ def recheck_dispute(folder: Location, bench: Bench) -> DisputeRecheck:
         now=now,
         referee=repeated.facts,
         differences=tuple(differences),
-        on_trust=(*repeated.on_trust, *(f"{fault.detail}" for fault in later)),
+        on_trust=(
+            *(
+                ["which training was declared (see --declared)"]
+                if then.declared is not None and declared is None
+                else []
+            ),
+            *repeated.on_trust,
+            *(f"{fault.detail}" for fault in later),
+        ),
+        by_copies=repeated.by_copies,
     )
 
 
@@ -59,6 +87,7 @@ class _Repeated:
         self.number = 0
         self.differences: list[str] = []
         self.on_trust: list[str] = []
+        self.by_copies = False
         self.facts = RefereeFacts()
         self._folder, self._bench, self._then = folder, bench, then
         self._notes = {note.name: note for note in then.files}
@@ -88,14 +117,27 @@ class _Repeated:
             self.on_trust.append(f"{side}: no answer {fault.detail}{waited}")
             return fault
         stem = name.removesuffix(".json")
-        was_changed = any(changed.startswith(f"{stem}.") for changed in self._then.changed)
-        folder = self._folder / READ if was_changed else self._folder
         recorded = [note for note in self._notes.values() if note.name.startswith(f"{stem}.")]
-        if was_changed:
-            for note in recorded:
-                if note.name in self._then.changed and not changed_since(self._folder, note):
-                    self.differences.append(f"{note.name}: said to be changed, and is what the referee read")
+        folder = self._folder
+        for note in recorded:
+            is_changed = changed_since(self._folder, note)
+            if note.name in self._then.changed and not is_changed:
+                self.differences.append(f"{note.name}: said to be changed, and is what the referee read")
+            if is_changed:
+                self.on_trust.append(f"what {note.name} was: it is another by now")
+                self.by_copies = True
+                if not note.sha256:  # nothing was read of it
+                    return self._oversized(side, note)
+                folder = self._folder / READ
         received = read_answer(folder, side, self.number, question, self._training.layout if self._training else None)
         if sorted(received.notes, key=str) != sorted(recorded, key=str):
             self.differences.append(f"{name}: not what the referee read")
         return received.answer
+
+    def _oversized(self, side: Side, note: FileNote) -> Fault:
+        """The fault that the referee found in a file which is smaller by now."""
+        found = next((f for f in self._then.verdict.faults if (f.side, f.kind) == (side, "oversized")), None)
+        if found is None or not found.detail.startswith(f"{note.name} has {note.size:,} bytes"):
+            self.differences.append(f"{note.name}: too large to be read, and nobody was blamed for it")
+            return Fault(side, "oversized", note.name)
+        return found

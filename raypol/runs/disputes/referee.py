@@ -149,20 +149,18 @@ class _Referee:
 
     def close(self, verdict: DisputeVerdict, declared: Recipe | None, own_s: float) -> DisputeFile:
         """Look at all answers again, and write the verdict."""
-        changed = []
         for received in self._received:
-            if not any(storage_retries(changed_since, self._folder, note) for note in received.notes):
-                continue
             for note, content in zip(received.notes, received.contents, strict=True):
-                storage_retries(keep_read, self._folder, note, content)
-                if storage_retries(changed_since, self._folder, note):
-                    changed.append(note.name)
-        notes = tuple(note for received in self._received for note in received.notes)
+                if note.sha256:
+                    storage_retries(keep_read, self._folder, note, content)
+        read = [note for received in self._received for note in received.notes]
+        changed = [note.name for note in read if storage_retries(changed_since, self._folder, note)]
+        notes = tuple(read)
         file = DisputeFile(
             verdict=with_faults(verdict, [changed_fault(name) for name in changed]),
             referee=replace(self._facts, seconds=own_s, step_s=self._training.step_s if self._training else 0.0),
             declared=declared,
-            patience_s=self._patience_s,
+            patience_s=float(self._patience_s),
             questions=self._number,
             files=notes,
             changed=tuple(changed),

@@ -7,7 +7,6 @@ DIR/verdict.json        at the end
 A party writes below its own name alone; access rights of the storage must see to that. A file appears whole, and stays as it is.
 """
 
-import errno
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,11 +27,11 @@ from raypol.store.disputes.messages import (
     parse_question,
     question_text,
 )
-from raypol.store.location import Location, atomic_output, leads_out, may_pass, read_bounded, reason_of
+from raypol.store.location import Location, atomic_output, leads_out, may_pass, opened_file, read_bounded, reason_of
 
 VERDICT_NAME: Final = "verdict.json"
 READ: Final = "referee/read"
-"""Folder of answers as the referee read them, where they were changed later."""
+"""Folder of answers as the referee read them, for when they are changed later."""
 _MAX_DETAIL: Final = 300
 FileName = Annotated[str, Field(pattern="^[ab]/[0-9]{4,6}[.](json|state)$")]
 
@@ -141,6 +140,8 @@ def changed_since(folder: Location, note: FileNote) -> bool:
         if place.size() != note.size or leads_out(place, folder):
             return True
         return bool(note.sha256) and _sha256(place, note.size) != note.sha256
+    except InputError:
+        return True
     except (OSError, pa.ArrowException) as err:
         if may_pass(err):
             raise
@@ -158,14 +159,23 @@ def read_part(folder: Location, name: str, most: int) -> bytes:
     try:
         return read_bounded(place, max_bytes=most, folder=folder)
     except (OSError, pa.ArrowException) as err:
-        if may_pass(err) and getattr(err, "errno", None) != errno.ELOOP:
+        if may_pass(err):
             raise
         raise InputError(f"{place}: cannot be read ({reason_of(err)})") from err
 
 
 def is_there(folder: Location, name: str) -> bool:
-    """True if this file exists now; a pipe is none."""
-    return (folder / name).size() >= 0
+    """True if this file exists now and can be looked at; a pipe is none. It may be of a party that shuts others out.
+
+    Raises:
+        OSError: the storage is away.
+    """
+    try:
+        return (folder / name).size() >= 0
+    except (OSError, pa.ArrowException) as err:
+        if may_pass(err):
+            raise
+        return False
 
 
 def fresh_folder(folder: Location) -> None:
@@ -182,7 +192,12 @@ def fresh_folder(folder: Location) -> None:
 
 def _read_part(folder: Location, side: Side, name: str, most: int) -> tuple[bytes, FileNote] | Received:
     """Content and note of a file of at most so many bytes, or what is wrong with it."""
-    size = (folder / name).size()
+    try:
+        size = (folder / name).size()
+    except (OSError, pa.ArrowException) as err:
+        if may_pass(err):
+            raise
+        return Received(_fault(side, "malformed", f"{name} cannot be read ({reason_of(err)})"))
     if size > most:
         note = FileNote(name, size, "")
         return Received(
@@ -201,7 +216,7 @@ def _fault(side: Side, kind: FaultKind, detail: str) -> Fault:
 
 def _sha256(place: Location, size: int) -> str:
     digest = hashlib.sha256()
-    with place.filesystem.open_input_stream(place.path) as stream:
+    with opened_file(place) as (stream, _):
         while size > 0 and (part := stream.read(min(size, 1 << 20))):
             digest.update(part)
             size -= len(part)
@@ -209,7 +224,7 @@ def _sha256(place: Location, size: int) -> str:
 
 
 def keep_read(folder: Location, note: FileNote, content: bytes) -> None:
-    """Keep a file as it was read, because it was changed since."""
+    """Keep a file as it was read: it may be changed at any time."""
     copies = folder / READ
     for side in SIDES:
         (copies / side).make_folder()

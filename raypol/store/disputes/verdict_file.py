@@ -54,7 +54,7 @@ class DisputeFile:
     files: Annotated[tuple[FileNote, ...], Field(max_length=_MAX_FILES)]
     """What the parties wrote, as it was read."""
     changed: Annotated[tuple[FileName, ...], Field(max_length=_MAX_FILES)] = ()
-    """Of these, the ones that were something else at the end; the referee keeps what it read in referee/read/."""
+    """Of these, the ones that were something else at the end. What the referee read of all lies in referee/read/."""
     file_bytes: int
     """Of all questions, answers and the state, as files."""
 

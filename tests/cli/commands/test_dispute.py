@@ -64,8 +64,14 @@ def test_two_processes_and_a_referee_name_the_liar(
     assert re.search(r"holds a dispute already.*dispute-check", capfd.readouterr().err)
     answer = exchange / "b" / "0002.json"
     answer.write_text(answer.read_text().replace("0", "1"))
+    assert run("dispute-check", exchange, *ALLOW) == 0
+    assert "CONFIRMED: the referee's copies give the same verdict" in capfd.readouterr().out
+    copy = exchange / "referee" / "read" / "b" / "0002.json"
+    copy.write_text(answer.read_text())
     assert run("dispute-check", exchange, *ALLOW) == 1
     assert "NOT CONFIRMED" in capfd.readouterr().out
+    assert run("dispute-check", exchange, "--declared", proofs / "other", *ALLOW) == 1
+    assert "told of another training, or of none" in capfd.readouterr().out
     (exchange / "verdict.json").write_text("{")
     assert run("dispute-check", exchange, *ALLOW) == 2
     assert "not JSON" in capfd.readouterr().err
@@ -87,7 +93,8 @@ def test_a_party_whose_proof_is_damaged_loses_as_soon_as_its_process_ends(
 def test_what_is_no_dispute_is_said_before_anything_is_started(
     proofs: Path, digits: Dataset, recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    honest, exchange = proofs / "honest", tmp_path / "x"
+    honest, copy, exchange = proofs / "honest", tmp_path / "copy", tmp_path / "x"
+    shutil.copytree(honest, copy)
     spoofed = spoof(prove(recipe, digits), digits, "iii", claiming(steps=4, interval=2, batch_size=16))
     own = open_location(tmp_path)
     with new_proof(own, "own", spoofed.recipe, len(digits)) as writer:
@@ -96,14 +103,16 @@ def test_what_is_no_dispute_is_said_before_anything_is_started(
         writer.write_batches(spoofed.records)
         writer.add_points(spoofed.all_points())
         writer.finish(Cost(), {})
+    shutil.copytree(tmp_path / "proofs" / "own", tmp_path / "own")
     for words, message in (
         ((honest, proofs / "other", *ALLOW), "the recipes differ in seed: 0 against 5"),
-        ((honest, honest), "names model"),
+        ((honest, proofs / "." / "honest"), "twice: the other party needs a proof of its own"),
+        ((honest, copy), "names model"),
         ((honest, tmp_path / "none", *ALLOW), "expected a proof folder"),
-        ((honest, honest, "--patience", "0", *ALLOW), "expected --patience"),
-        ((honest, honest, "--patience", "nan", *ALLOW), "expected --patience"),
-        ((tmp_path / "proofs" / "own", tmp_path / "proofs" / "own", *ALLOW), "own points"),
-        ((honest, honest, "--device", "cpu:0", *ALLOW), "whole number of CPU cores"),
+        ((honest, copy, "--patience", "0", *ALLOW), "expected --patience"),
+        ((honest, copy, "--patience", "nan", *ALLOW), "expected --patience"),
+        ((tmp_path / "proofs" / "own", tmp_path / "own", *ALLOW), "own points"),
+        ((honest, copy, "--device", "cpu:0", *ALLOW), "whole number of CPU cores"),
     ):
         assert run("dispute", *words, "--exchange", exchange) == 2
         assert message in capfd.readouterr().err

@@ -96,6 +96,8 @@ def test_the_prover_commits_gets_a_share_trains_and_is_judged_exactly(run: Run, 
     ground = run("prove", *TRAIN, "--seed", "78", "--share", "ab" * 16).last
     refused = run("verify", ground, "--policy", "exact", *told)
     assert (refused.code, "REJECTED by commitment in" in refused.out) == (1, True)
+    elsewhere = run("verify", proof, "--policy", "exact", *told, "--precision", "float64")
+    assert (elsewhere.code, "policy exact compares bits" in elsewhere.err) == (2, True), "nobody is accused"
     for option in ("--share", "--commitment"):
         part = dict(zip(told[::2], told[1::2], strict=True))
         del part[option]
@@ -142,7 +144,9 @@ def test_other_bits_on_another_machine_are_inexact(run: Run, place: Path) -> Non
     manifest.write_text(json.dumps(content))
     assert run("verify", proof, "--policy", "exact", *told).code == 0, "the bits are the same all the same"
     rounded = run("verify", proof, "--policy", "exact", *told, "--precision", "float32")
-    assert (rounded.code, "REJECTED by exact" in rounded.out) == (1, True), "the verifier's own choice is no machine"
+    assert (rounded.code, "policy exact compares bits" in rounded.err) == (2, True), (
+        "the verifier's own choice is no machine"
+    )
 
 
 @pytest.mark.parametrize(

@@ -386,3 +386,21 @@ def test_the_verdict_does_not_depend_on_who_replays_what(differing: tuple[int, .
     assert compared == sorted(compared)
     if differing and differing[0] < 7:
         assert compared[0] < 8, "a job ends its comparisons at the first difference"
+
+
+def test_a_negative_zero_in_the_start_is_no_draw_of_the_seed() -> None:
+    """As a dispute has it: one free bit per zero would be a seed of the forger's own."""
+    proof = copy_of(bound())
+    start = proof.checkpoints[0]
+    name = next(name for name, tensor in start.tensors().items() if tensor.is_floating_point() and (tensor == 0).any())
+    kind, _, plain = name.partition("/")
+    group = {"parameter": "parameters", "buffer": "buffers"}[kind]
+    tensors = dict(getattr(start, group))
+    tensors[plain] = torch.where(tensors[plain] == 0, -0.0, tensors[plain])
+    proof.checkpoints[0] = replace(start, **{group: tensors})
+    rehash(proof, DATA)
+    assert "bound_seed" in judged(proof).rejected_by
+    assert (
+        "declared_seed"
+        in Policy(name="d", checks=(Use(check="declared_seed"),))(examine(proof, DATA, RECORDED)).rejected_by
+    )

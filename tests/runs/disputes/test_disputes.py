@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import torch
 
 from raypol.core.datasets.dataset import Dataset
 from raypol.core.dispute.moves import SIDES, Answer, Question, Side, answer_of
+from raypol.core.dispute.referee import with_faults
 from raypol.core.dispute.training import DeclaredTraining, ProofParty
 from raypol.core.errors import InputError
 from raypol.core.proof import Checkpoint, Recipe
@@ -21,7 +23,7 @@ from raypol.core.protocol import prove
 from raypol.runs.disputes.arithmetic import Bench
 from raypol.runs.disputes.party import party_of, serve_party
 from raypol.runs.disputes.recheck import recheck_dispute
-from raypol.runs.disputes.referee import referee_dispute
+from raypol.runs.disputes.referee import changed_fault, referee_dispute
 from raypol.store.disputes.folder import answer_name, question_name, read_question, state_name, write_answer
 from raypol.store.disputes.messages import MAX_MESSAGE_BYTES
 from raypol.store.disputes.verdict_file import DisputeFile, read_dispute, write_dispute
@@ -120,7 +122,9 @@ def test_the_liar_is_named_and_a_third_person_finds_the_same(
     assert file.verdict.step_rounds == 2
     assert (file.referee.precision, file.referee.device, file.referee.threads) == ("float32", "cpu", 1)
     assert file.file_bytes == sum(
-        path.stat().st_size for path in tmp_path.rglob("*") if path.is_file() and path.name != "verdict.json"
+        path.stat().st_size
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.name != "verdict.json" and "read" not in path.parts
     )
     assert read_dispute(open_location(tmp_path)) == file
     confirmed(tmp_path)
@@ -225,6 +229,10 @@ def _loop(folder: Path, side: Side, number: int, *_: object) -> None:
     path.symlink_to(path)
 
 
+def _nameless(folder: Path, side: Side, number: int, *_: object) -> None:
+    (folder / answer_name(side, number)).symlink_to("x" * 300)
+
+
 def _pipe(folder: Path, side: Side, number: int, *_: object) -> None:
     os.mkfifo(folder / answer_name(side, number))
 
@@ -248,6 +256,7 @@ ODD: Final[dict[str, tuple[str, Callable[..., object], str]]] = {
     "another root": ("commit", _edited(lambda m: m["tree"].update(root="0" * 64)), "not bound"),
     "other steps": ("steps", _edited(lambda m: m["tree"].update(count=4)), "other count"),
     "a link to itself": ("checkpoint", _loop, "no answer"),
+    "a link to no name": ("checkpoint", _nameless, "no answer"),
     "a link out of the folder": ("checkpoint", _elsewhere, "malformed"),
     "an entry that the optimizer lacks": ("state", _edited(lambda m: m["optimizer"].append("x")), "malformed"),
     "an entry twice": ("state", _edited(lambda m: m["optimizer"].append(m["optimizer"][0])), "malformed"),
@@ -329,6 +338,28 @@ def test_an_honest_party_that_was_interrupted_goes_on(honest: ProofParty, liar: 
     assert (file.verdict.outcome, file.verdict.step) == ("b lied", LIE)
 
 
+@pytest.mark.parametrize("stopped_at", ["checkpoint", "step", "state"])
+def test_a_party_that_is_started_anew_goes_on(
+    stopped_at: str, recipe: Recipe, digits: Dataset, honest: ProofParty, liar: ProofParty, tmp_path: Path
+) -> None:
+    """Another process knows nothing of the steps that the first one committed to."""
+
+    def restarted(folder: Path, side: Side) -> None:
+        class StoppedError(Exception):
+            """As a crash would."""
+
+        def stop(*_: object) -> None:
+            raise StoppedError
+
+        with suppress(StoppedError):
+            Odd(honest, stopped_at, stop)(folder, side)
+        anew = ProofParty(prove(recipe, digits), DeclaredTraining(recipe, digits))
+        truthfully(anew)(folder, side)
+
+    file = dispute(tmp_path, {"a": restarted, "b": truthfully(liar)})
+    assert (file.verdict.outcome, file.verdict.step) == ("b lied", LIE)
+
+
 def test_a_declared_training_decides_whose_recipe_is_another(
     recipe: Recipe, digits: Dataset, honest: ProofParty, tmp_path: Path
 ) -> None:
@@ -398,7 +429,11 @@ def test_a_third_person_sees_a_changed_file(honest: ProofParty, liar: ProofParty
     before = path.read_bytes()
     path.write_bytes(before.replace(b'"digest": "', b'"digest": "0', 1).replace(b'",\n  "path"', b' ",\n  "path"', 1))
     found = recheck_dispute(folder, BENCH)
-    assert "b/0003.json: not what the referee read" in found.differences
+    assert (found.differences, found.by_copies) == ((), True), "nobody makes a true verdict unconfirmable"
+    assert found.on_trust == ("what b/0003.json was: it is another by now",)
+    copy = tmp_path / "referee" / "read" / "b" / "0003.json"
+    copy.write_bytes(path.read_bytes())
+    assert "b/0003.json: not what the referee read" in recheck_dispute(folder, BENCH).differences
     path.write_bytes(before)
     confirmed(tmp_path)
     (tmp_path / question_name(4)).unlink()
@@ -414,3 +449,45 @@ def test_a_verdict_that_blames_the_other_is_not_confirmed(honest: ProofParty, li
     write_dispute(folder, replace(file, verdict=replace(file.verdict, outcome="a lied", faults=faults)))
     found = recheck_dispute(folder, BENCH)
     assert any(line.startswith("outcome: 'a lied' then, 'b lied' now") for line in found.differences)
+
+
+def test_a_large_file_that_is_small_by_now_is_still_the_partys_fault(
+    honest: ProofParty, liar: ProofParty, tmp_path: Path
+) -> None:
+    folder = tmp_path / "x"
+    dispute(folder, {"a": Odd(liar, "checkpoint", _sparse(1 << 40)), "b": truthfully(honest)})
+    (path,) = [path for path in (folder / "a").iterdir() if path.stat().st_size == 1 << 40]
+    path.write_bytes(b"{}")
+    found = recheck_dispute(open_location(folder), BENCH)
+    assert (found.differences, found.by_copies) == ((), True)
+
+
+def test_what_rests_on_the_referees_word_is_said(
+    recipe: Recipe, honest: ProofParty, liar: ProofParty, tmp_path: Path
+) -> None:
+    """Of the training that was declared, and of files that changed."""
+    folder = open_location(tmp_path)
+    file = dispute(tmp_path, {"a": truthfully(honest), "b": truthfully(liar)}, declared=recipe)
+    assert "which training was declared (see --declared)" in recheck_dispute(folder, BENCH).on_trust
+    known = recheck_dispute(folder, BENCH, declared=recipe)
+    assert (known.differences, known.on_trust) == ((), ())
+    other = recheck_dispute(folder, BENCH, declared=replace(recipe, seed=7))
+    assert other.differences == ("the referee was told of another training, or of none",)
+    invented = replace(
+        file, changed=("a/0099.json",), verdict=with_faults(file.verdict, [changed_fault("a/0099.json")])
+    )
+    write_dispute(folder, invented)
+    found = recheck_dispute(folder, BENCH)
+    assert found.differences == ("a/0099.json: said to be changed, and was never read",)
+
+
+def test_a_party_does_not_choose_what_the_referee_computes_on(recipe: Recipe) -> None:
+    """Where bits do not depend on it."""
+    named = replace(recipe, precision="reproducible", device="cuda", threads=1024)
+    assert BENCH.place(named) == ("cpu", torch.get_num_threads())
+    assert replace(BENCH, device="cpu:2").place(named) == ("cpu", 2)
+
+
+def test_patience_in_whole_seconds_makes_a_readable_verdict(honest: ProofParty, tmp_path: Path) -> None:
+    dispute(tmp_path, dict.fromkeys(SIDES, truthfully(honest)), patience_s=60)
+    assert read_dispute(open_location(tmp_path)).patience_s == 60.0

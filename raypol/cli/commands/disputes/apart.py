@@ -87,17 +87,21 @@ class DisputeCheckCommand(DisputeOptions):
     """
 
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER", help=_EXCHANGE)]
+    declared: str = ""
+    """Folder of a proof whose recipe is the training that the referee should have been told of; empty = believe the referee."""
 
     @within_budget
     def run(self) -> int:
         """Run it."""
-        found = recheck_dispute(open_location(self.folder), self.bench())
+        declared = read_manifest(open_location(self.declared)).recipe if self.declared else None
+        found = recheck_dispute(open_location(self.folder), self.bench(), declared=declared)
         show_dispute(found.then)
         say(*(f"rests on the referee's word: {line}" for line in found.on_trust))
         say(*found.differences)
         same = not found.differences
         word = "CONFIRMED" if same else "NOT CONFIRMED"
-        what = "the files give the same verdict" if same else f"{len(found.differences)} differences"
+        files = "the referee's copies give" if found.by_copies else "the files give"
+        what = f"{files} the same verdict" if same else f"{len(found.differences)} differences"
         on = _arithmetic(found.then.referee.threads, found.referee.threads)
         say(f"{word}: {what}{on}", style="bold green" if same else "bold red")
         return 0 if same else _DIFFERS

@@ -67,6 +67,8 @@ class DisputeCommand(DisputeOptions):
         """Run it."""
         check_patience(self.patience)
         proofs: dict[Side, Location] = {"a": open_location(self.proof_a), "b": open_location(self.proof_b)}
+        if proofs["a"].is_same(proofs["b"]):
+            raise InputError(f"{proofs['a']} twice: the other party needs a proof of its own (`raypol prove --again`)")
         first, second = (read_manifest(proof) for proof in proofs.values())
         check_same_training(first.recipe, second.recipe)
         data, _ = (

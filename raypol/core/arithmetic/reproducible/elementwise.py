@@ -117,6 +117,8 @@ def power(x: Tensor, exponent: float) -> Tensor:
     Raises:
         InputError: another one.
     """
+    if not isinstance(x, Tensor) or isinstance(exponent, Tensor):
+        raise InputError("reproducible arithmetic has no power whose exponent is computed")
     if exponent == 0.5:
         return square_root(x)
     if exponent not in (1, 2, 3, 4, -1, -0.5):

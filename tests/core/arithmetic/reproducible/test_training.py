@@ -200,3 +200,11 @@ def test_a_cuda_device_gives_the_bits_of_the_cpu(case: str, digits: Dataset) -> 
     for name, tensor in on_cpu.tensors().items():
         assert torch.equal(tensor, on_cuda.tensors()[name]), name
     assert digest(on_cpu) == digest(on_cuda)
+
+
+def test_an_optimizer_whose_powers_are_computed_is_refused(digits: Dataset) -> None:
+    """A recipe of others may ask for it."""
+    rule = OptimizerConfig(name="Adam", options={"lr": 0.01, "differentiable": True})
+    recipe = recipe_of(digits, "reproducible", optimizer=rule)
+    with pytest.raises(InputError, match="no power whose exponent is computed"):
+        Trainer(recipe, digits).step(0, digits.pixels[:16], digits.labels[:16])
