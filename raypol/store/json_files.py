@@ -43,10 +43,16 @@ def parse_json(text: bytes, kind: str, version: int, where: str) -> dict[str, ob
         content = json.loads(text)
     except (ValueError, RecursionError) as err:
         raise InputError(f"{where}: not JSON: {first_line(err)[:120]}") from err
-    head = (content.pop("format", None), content.pop("version", None)) if isinstance(content, dict) else ()
-    if head != (kind, version) or type(head[1]) is not int:  # 1.0 and true are equal to 1
+    if not isinstance(content, dict) or not _is_headed(
+        content.pop("format", None), content.pop("version", None), kind, version
+    ):
         raise InputError(f"{where}: not a {kind} file of version {version}")
     return content
+
+
+def _is_headed(found: object, number: object, kind: str, version: int) -> bool:
+    """True for this format and version; 1.0 and true are equal to 1, and no version."""
+    return found == kind and number == version and type(number) is int
 
 
 def problem_of(err: ValidationError) -> str:
