@@ -91,7 +91,7 @@ def memory_limit(max_memory: float | None) -> float:
         InputError: it is not positive, or infinite.
     """
     if max_memory is not None and not 0 < max_memory < math.inf:
-        raise InputError(f"expected --max-memory > 0 GB, got {max_memory:g}")
+        raise InputError(f"expected --max-memory > 0, got {max_memory:g}")
     return _SHARE * machine_memory() if max_memory is None else max_memory * _GIGABYTE
 
 

@@ -29,7 +29,7 @@ from raypol.core.training.trainer import Trainer
 from raypol.core.verification.replay import Conditions, IntervalReplay, replay_interval
 from raypol.core.verification.survey import Survey, survey, survey_interval
 from raypol.core.verification.wishes import Wish
-from raypol.core.verification.witness import check_recipe
+from raypol.core.verification.witness import check_same_recipe
 from raypol.store.location import Location, open_location
 from raypol.store.proofs.crafted_shards import (
     read_sealing,
@@ -351,7 +351,7 @@ def run_replay(job: ReplayJob) -> tuple[IntervalReplay, ...]:
 
 def _opened_again(job: SurveyJob | ReplayJob) -> ParquetProof:
     source = ParquetProof(open_location(job.proof))
-    check_recipe(source, job.recipe_sha256)
+    check_same_recipe(source, job.recipe_sha256)
     return source
 
 

@@ -110,7 +110,7 @@ class Witness:
         return hashing.step_digest(record.step, batch)
 
 
-def check_recipe(source: ProofSource, expected: str) -> None:
+def check_same_recipe(source: ProofSource, expected: str) -> None:
     """Check that a proof, opened again, declares what it did.
 
     Args:

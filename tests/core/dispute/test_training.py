@@ -182,7 +182,7 @@ def test_a_party_with_other_checkpoints_loses(recipe: Recipe, data: Dataset) -> 
 
 @pytest.fixture(scope="module")
 def stolen(data: Dataset) -> MemoryProof:
-    return prove(small_recipe(data, steps=40, interval=10, batch_size=8), data)
+    return prove(small_recipe(data, steps=12, interval=4, batch_size=8), data)
 
 
 @pytest.mark.parametrize("start", ["honest", "rank_matched"])
@@ -192,7 +192,7 @@ def test_policy_refereed_says_how_a_dispute_with_an_honest_challenger_ends(
 ) -> None:
     order: Order = "declared" if start == "honest" else "own"
     path = TrajectoryConfig(start=start)
-    config = SpoofConfig(steps=40, interval=10, batch_size=8, trajectory=path, data_order=order, grants=tuple(GRANTS))
+    config = SpoofConfig(steps=12, interval=4, batch_size=8, trajectory=path, data_order=order, grants=tuple(GRANTS))
     try:
         forged = spoof(stolen, data, attack, config)
     except InputError as err:

@@ -15,7 +15,7 @@ from raypol.core.verification.policies import find_policy
 from raypol.core.verification.replay import replay_interval
 from raypol.core.verification.survey import survey
 from raypol.core.verification.verifier import evidence, examine
-from raypol.core.verification.witness import Witness, check_recipe, recipe_digest
+from raypol.core.verification.witness import Witness, check_same_recipe, recipe_digest
 from tests.scenes import RECORDED, claiming, small_recipe, tiny
 from tests.toys import copy_of
 
@@ -111,7 +111,7 @@ def test_readings_of_one_process_are_compared_with_each_other(honest: MemoryProo
 
 
 def test_a_recipe_is_the_one_that_was_read_before(honest: MemoryProof) -> None:
-    check_recipe(honest, "")
-    check_recipe(honest, recipe_digest(honest.recipe))
+    check_same_recipe(honest, "")
+    check_same_recipe(honest, recipe_digest(honest.recipe))
     with pytest.raises(InputError, match="its recipe was another"):
-        check_recipe(honest, recipe_digest(replace(honest.recipe, seed=9)))
+        check_same_recipe(honest, recipe_digest(replace(honest.recipe, seed=9)))

@@ -274,7 +274,7 @@ def test_an_odd_party_loses_to_an_honest_one(what: str, honest: ProofParty, liar
     """It is party a, whom the state is asked for first; it lies, or there would be nothing to dispute."""
     at, act, kind = ODD[what]
     folder = tmp_path / "x"
-    patience_s = 3.0 if kind == "no answer" else 60.0
+    patience_s = 2.0 if kind == "no answer" else 60.0
     file = dispute(folder, {"a": Odd(liar, at, act), "b": truthfully(honest)}, patience_s=patience_s)
     assert {fault.side for fault in file.verdict.faults} == {"a"}
     assert file.verdict.faults[0].kind == kind

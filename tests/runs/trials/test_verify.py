@@ -194,7 +194,7 @@ def test_files_that_change_between_survey_and_replay_are_noticed(
     """As by the owner of the storage, who shows the survey an honest W_0 and order, and the replay an honest W_T."""
     other = Path(recorded.study.proof.folder.path).parent / recorded.spoofs["III-loss"].row.proof_id
 
-    def swap(what: str, done: int, _: int) -> None:
+    def swap(what: str, done: int, _of: int, _left: object = None) -> None:
         if what == "replaying intervals" and done == 0:
             for path in sorted(other.rglob("*")):
                 if path.is_file() and swapped in str(path.relative_to(other)):

@@ -111,7 +111,7 @@ def reciprocal(x: Tensor) -> Tensor:
     return torch.div(torch.ones_like(x), x)
 
 
-def power(x: Tensor, exponent: float) -> Tensor:
+def power(x: Tensor | float, exponent: Tensor | float) -> Tensor:
     """Power of x that multiplications and roots give.
 
     Raises:
