@@ -36,6 +36,7 @@ from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.sweeps.success_ranges import Ranges, range_rows
 from raypol.runs.tracking.store import ui_command
+from raypol.runs.tracking.sync import kept_figures
 from raypol.runs.tracking.tracker import Tracker
 from raypol.store.location import Location, atomic_output, writable_folder
 from raypol.store.quoting import command_line
@@ -122,8 +123,7 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
     points = [points_table(run.trials)] if run.plan.options.search not in ("range", "adaptive") else []
     print_tables(*points, *found.tables)
     say("", sweep.question, *found.summary, *found.remarks, "", is_prose=True)
-    none: AbstractContextManager[Drawn] = nullcontext(([], ""))
-    with drawn_figures(results, run.plan.sweep_id, command.data_dir) if command.figures else none as (drawn, problem):
+    with _figures(run, results, command) as (drawn, problem):
         tracker.finish(found.markdown(sweep.question), drawn)
     say(f"results:  {results}/trials, {results}/intervals, {results}/proofs; sweep {run.plan.sweep_id}")
     if run.plan.options.search == "adaptive":
@@ -140,6 +140,15 @@ def _show(sweep: Sweep, run: SweepRun, tracker: Tracker, results: Location, comm
         )
     if run.stopped:
         warn(f"ended early: {run.stopped}; run the same command again to go on")
+
+
+def _figures(run: SweepRun, results: Location, command: SweepCommand) -> AbstractContextManager[Drawn]:
+    """Drawn, but where nothing was run those of before."""
+    if not command.figures:
+        return nullcontext(([], ""))
+    if run.resumed == len(run.trials) and (kept := kept_figures(results, run.plan.sweep_id, run.rows)):
+        return nullcontext((list(kept), ""))
+    return drawn_figures(results, run.plan.sweep_id, command.data_dir)
 
 
 def _arena(run: SweepRun, results: Location, command: str) -> Conclusions:

@@ -51,7 +51,7 @@ from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError, check_whole, first_line, reject_choice
 from raypol.core.proof import MAX_BATCH, Checkpoint, Interval, Recipe
 from raypol.core.seeds import derive_seed, generator
-from raypol.core.spoofing.method import AttackMethod, choosing_points
+from raypol.core.spoofing.method import AttackMethod
 from raypol.core.spoofing.objectives import (
     average_statistics,
     batch_loss,
@@ -254,7 +254,7 @@ def work(config: Aligned, recipe: Recipe, num_points: int) -> float:
 METHOD = AttackMethod(
     config=Aligned,
     craft=craft,
-    path=choosing_points,
+    chooses_batches=lambda _: True,
     sequential=lambda _, spoof: spoof.carry == "exact",
     uses=("weights", "order"),
     work=work,

@@ -38,7 +38,7 @@ from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import check_whole
 from raypol.core.proof import MAX_BATCH, Checkpoint, Interval, Recipe
 from raypol.core.seeds import derive_seed
-from raypol.core.spoofing.method import AttackMethod, choosing_points
+from raypol.core.spoofing.method import AttackMethod
 from raypol.core.spoofing.objectives import loss_objective, statistics_frozen
 from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
 from raypol.core.spoofing.search import Crafting, CraftStats, SearchConfig, search, to_grey_levels
@@ -140,7 +140,7 @@ METHOD = AttackMethod(
     shares_work=True,
     config=Amortized,
     craft=craft,
-    path=choosing_points,
+    chooses_batches=lambda _: True,
     sequential=lambda _, __: True,
     uses=("weights", "own_points", "order"),
     work=lambda config, recipe, N: float(config.iterations * config.models * num_batches(config, recipe, N)),

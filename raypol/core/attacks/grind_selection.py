@@ -42,7 +42,6 @@ from raypol.core.spoofing.method import AttackMethod
 from raypol.core.spoofing.scene import Crafted, CraftedBatch, Scene
 from raypol.core.spoofing.seal import recorded_end
 from raypol.core.spoofing.search import CraftStats
-from raypol.core.spoofing.trajectory import WeightPath
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.verifier import select_intervals, verifier_seed
 
@@ -116,14 +115,6 @@ def declare(recipe: Recipe, config: GrindSelection) -> Recipe:
     if recipe.batch_size < 2:
         raise InputError("grind_selection re-orders a batch: expected a batch size >= 2, got 1")
     return glue.declare(recipe, config)
-
-
-def path(scene: Scene, config: GrindSelection) -> WeightPath:
-    """The usual path, if the order of a batch is A's to choose."""
-    del config
-    if scene.choices.data_order == "declared":
-        raise InputError("grind_selection re-orders a batch: it contradicts data_order declared, expected own")
-    return scene.trajectory
 
 
 def craft(scene: Scene, interval: Interval, start: Checkpoint, config: GrindSelection) -> Crafted:
@@ -213,7 +204,7 @@ METHOD = AttackMethod(
     config=GrindSelection,
     craft=craft,
     declare=declare,
-    path=path,
+    chooses_batches=lambda _: True,
     sequential=lambda _, __: True,
     independent=False,
     uses=("weights", "selection", "nonce", "order"),

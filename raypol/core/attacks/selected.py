@@ -41,7 +41,7 @@ from raypol.core.datasets.order import DataOrder
 from raypol.core.errors import InputError, check_whole
 from raypol.core.proof import MAX_BATCH, MAX_STEPS, Checkpoint, Interval, Recipe
 from raypol.core.seeds import derive_seed, generator
-from raypol.core.spoofing.method import AttackMethod, choosing_points
+from raypol.core.spoofing.method import AttackMethod
 from raypol.core.spoofing.objectives import points_input, statistics_frozen
 from raypol.core.spoofing.scene import Crafted, Scene
 
@@ -155,7 +155,7 @@ METHOD = AttackMethod(
     config=Selected,
     craft=craft,
     declare=declare,
-    path=choosing_points,
+    chooses_batches=lambda _: True,
     sequential=lambda config, _: config.every == 0,
     uses=("weights", "order"),
     work=work,

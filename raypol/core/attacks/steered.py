@@ -129,8 +129,6 @@ def craft(scene: Scene, interval: Interval, start: Checkpoint, config: Steered) 
 
 def _helpful(scene: Scene, interval: Interval, start: Checkpoint, goal: Weights, config: Steered) -> list[CraftedBatch]:
     """Batches of the points whose loss falls most on the way to W_T: to first order L(W) - L(W_T) = <grad L(W), W - W_T>."""
-    if scene.choices.data_order == "declared":
-        raise InputError(f"pool {config.pool} contradicts data_order declared: it chooses the batches, expected own")
     needed = interval.num_steps * scene.recipe.batch_size
     rng = generator(scene.seed, "pool", interval.index)
     pool = torch.randperm(len(scene.dataset), generator=rng)[: config.pool * needed]
@@ -189,6 +187,7 @@ def _norm(tensors: Weights) -> float:
 METHOD = AttackMethod(
     ignores=("path", "buffers"),
     uses_also=lambda config: ("policy",) if config.envelope else (),
+    chooses_batches=lambda config: config.pool > 1,
     config=Steered,
     craft=craft,
     sequential=lambda _, __: True,

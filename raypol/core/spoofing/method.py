@@ -53,6 +53,8 @@ class AttackMethod(Generic[C]):
     """What it needs besides under some hyperparameters."""
     ignores: tuple[Ignored, ...] = ()
     """Choices of A that change nothing here, for training decides instead: others than the usual ones are refused."""
+    chooses_batches: Callable[[C], bool] = lambda _: False
+    """Whether the batches are the attack's to choose, so that those of the declared seed are refused."""
     source: str = ""
     """The paper that published it; empty = measured first in this project."""
     path: Callable[[Scene, C], WeightPath] = lambda scene, _: scene.trajectory
@@ -60,14 +62,6 @@ class AttackMethod(Generic[C]):
     is when the clock runs."""
     work: Callable[[C, Recipe, int], float] | None = None
     """Honest steps that crafting a whole spoof costs, given the recipe and N, where running one short interval does not tell."""
-
-
-def choosing_points(scene: Scene, config: object) -> WeightPath:
-    """The usual path, for an attack that chooses points, if the batches are A's to choose."""
-    if scene.choices.data_order == "declared":
-        name = type(config).__name__
-        raise InputError(f"attack {name} chooses points: it contradicts data_order declared, expected own")
-    return scene.trajectory
 
 
 def craft(method: AttackMethod[C], scene: Scene, interval: Interval, start: Checkpoint, config: C) -> Crafted:
@@ -95,18 +89,26 @@ def spoof_recipe(
     name = type(attack).__name__
     needed = (*method.uses, *method.uses_also(attack))
     check_granted(dict(used_by_choices(spoof, honest)) | dict.fromkeys(needed, f"attack {name}"), spoof.grants)
-    for choice in method.ignores:
-        chosen, usual = (_choice(choices, choice) for choices in (spoof, SpoofConfig()))
-        if chosen != usual:
-            raise InputError(
-                f"attack {name} contradicts {choice} {chosen}: it really trains, expected {choice} {usual}"
-            )
+    check_choices(method, attack, spoof)
     if "own_points" in method.uses and spoof.augmentation == "honest" and honest.transform.is_random:
         raise InputError(
             f"attack {name} contradicts augmentation honest: it crafts points, which a replay would crop and flip anew"
         )
     recipe = declare_as_recorded(honest, spoof) if method.declares_trace else declare(honest, spoof, dataset)
     return method.declare(recipe, attack)
+
+
+def check_choices(method: AttackMethod[C], attack: C, spoof: SpoofConfig) -> None:
+    """Raise the InputError for choices of A that contradict the attack, whatever the honest proof."""
+    name = type(attack).__name__
+    if spoof.data_order == "declared" and method.chooses_batches(attack):
+        raise InputError(f"attack {name} chooses the batches: it contradicts data_order declared, expected own")
+    for choice in method.ignores:
+        chosen, usual = (_choice(choices, choice) for choices in (spoof, SpoofConfig()))
+        if chosen != usual:
+            raise InputError(
+                f"attack {name} contradicts {choice} {chosen}: it really trains, expected {choice} {usual}"
+            )
 
 
 def _choice(spoof: SpoofConfig, name: Ignored) -> str:

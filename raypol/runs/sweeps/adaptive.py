@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final
 
+from raypol.core.attacks import method_of
 from raypol.core.errors import InputError
 from raypol.core.seeds import MAX_SEED, seed_of_32_bits
+from raypol.core.spoofing.method import check_choices
 from raypol.runs.designs.axes import listed
 from raypol.runs.designs.design import Design
 from raypol.runs.designs.dimensions import Dimension, dimensions_of
@@ -235,7 +237,8 @@ class ArmSearch:
 
     def _is_new(self, point: Mapping[str, Any]) -> bool:
         try:
-            trial_id, _ = self.trial(point, self.seeds[0])
+            trial_id, trial = self.trial(point, self.seeds[0])
+            check_choices(method_of(trial.attack), trial.attack, trial.spoof)
         except InputError:  # choices that contradict each other
             return False
         return trial_id not in self.points and trial_id not in self.as_declared()

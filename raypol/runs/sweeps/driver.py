@@ -94,6 +94,8 @@ def drive_sweep(
     events = events or Events()
     record = SweepRecord(results, plan.sweep_id)
     record.require_same(plan.asked, must_exist=plan.options.resume == "must")
+    if (ended := _ended_before(plan, record)) is not None:
+        return ended
     started = not ray.is_initialized()
     if started:
         where = "starting Ray on this machine" if address is None else f"connecting to the cluster at {address}"
@@ -113,6 +115,23 @@ def drive_sweep(
     finally:
         if started:
             ray.shutdown()
+
+
+def _ended_before(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
+    """The whole of an adaptive search of which nothing is left to run, so that no Ray is needed; None of any other sweep."""
+    from raypol.runs.sweeps.adaptive import open_searches
+
+    if plan.options.search != "adaptive" or not (rows := record.rows()):
+        return None
+    searches = open_searches(plan, record)
+    if searches.proposals():
+        return None
+    return _sweep_run(replace(plan, num_trials=searches.likely), rows, resumed=sum(not row.is_honest for row in rows))
+
+
+def _sweep_run(plan: SweepPlan, rows: Sequence[TrialRow], *, resumed: int, stopped: str = "") -> SweepRun:
+    rows = sorted(rows, key=lambda row: (not row.is_honest, row.started_at, row.trial_id))
+    return SweepRun(plan=plan, rows=tuple(rows), resumed=resumed, stopped=stopped)
 
 
 class _Driver:
@@ -155,9 +174,8 @@ class _Driver:
             stopped = run(finished)
             self._live.set_num_trials(self._total)
             self._live.set_stop_reason(stopped)
-        rows = sorted(self._record.rows(), key=lambda row: (not row.is_honest, row.started_at, row.trial_id))
         plan = replace(plan, num_trials=self._total)
-        return SweepRun(plan=plan, rows=tuple(rows), resumed=len(finished), stopped=stopped)
+        return _sweep_run(plan, self._record.rows(), resumed=len(finished), stopped=stopped)
 
     def _enumerate(self, finished: set[str]) -> str:
         left = self._unfinished(self._plan.trials, finished)

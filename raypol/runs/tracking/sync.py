@@ -13,6 +13,7 @@ from raypol.core.errors import first_line
 from raypol.core.progress import Progress, no_progress
 from raypol.runs.tracking.sweep_runs import Summary, SweepRuns
 from raypol.runs.tracking.views import table_address
+from raypol.runs.trials.environment import commit, versions_text
 from raypol.store.escaping import harmless_markdown, without_secrets
 from raypol.store.location import Location, atomic_output, leads_out, open_location, read_bounded
 from raypol.store.locks import lock
@@ -98,8 +99,15 @@ def only_writer(results: Location, sweep_id: str, *, patience_s: float = 0.0) ->
     return lock(place, busy=f"another process is writing the runs of sweep {sweep_id!r}", patience_s=patience_s)
 
 
-def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
-    """Write the summary to RESULTS/sweeps/<sweep_id>/summary.json for later syncs, under whatever name RESULTS has then."""
+def keep_summary(results: Location, sweep_id: str, summary: Summary, rows: Sequence[TrialRow] = ()) -> None:
+    """Write the summary to RESULTS/sweeps/<sweep_id>/summary.json for later syncs, under whatever name RESULTS has then.
+
+    Args:
+        results: the results folder.
+        sweep_id: of the sweep.
+        summary: what to keep.
+        rows: that it is of, by which its figures are known to be those of the same rows later.
+    """
     root = Path(results.path)
     figures = {
         str(path.relative_to(root) if path.is_relative_to(root) else path): _sha256(path)
@@ -108,7 +116,31 @@ def keep_summary(results: Location, sweep_id: str, summary: Summary) -> None:
     folder = ResultsFolder(results).sweep(sweep_id)
     folder.make_folder()
     with atomic_output(folder / "summary.json") as stream:
-        stream.write(json.dumps({"answer": without_secrets(summary.answer), "figures": figures}, indent=1).encode())
+        kept = {"answer": without_secrets(summary.answer), "figures": figures, "rows": _rows_sha256(rows)}
+        stream.write(json.dumps(kept, indent=1).encode())
+
+
+def kept_figures(results: Location, sweep_id: str, rows: Sequence[TrialRow]) -> tuple[Path, ...]:
+    """The figures that an earlier run drew of these very rows, all of them as it drew them; none otherwise."""
+    place = ResultsFolder(results).sweep(sweep_id) / "summary.json"
+    if not results.is_local or not place.exists():
+        return ()
+    try:
+        found = json.loads(read_bounded(place, max_bytes=_MAX_BYTES, folder=results))
+        named, is_same = len(found["figures"]), bool(found["rows"]) and found["rows"] == _rows_sha256(rows)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ()
+    kept = kept_summary(results, sweep_id) if is_same and named else None
+    return kept.figures if kept is not None and len(kept.figures) == named else ()
+
+
+def _rows_sha256(rows: Sequence[TrialRow]) -> str:
+    """Digest of which rows there are, and of the code; empty where that is being changed."""
+    code = commit()
+    if code.endswith("-dirty"):
+        return ""
+    told = sorted(f"{row.trial_id} {row.status} {row.started_at}" for row in rows)
+    return hashlib.sha256("\n".join([code, versions_text(), *told]).encode()).hexdigest()
 
 
 def kept_summary(results: Location, sweep_id: str) -> Summary | None:

@@ -68,8 +68,8 @@ class Tracker:
         """Wait for rows on their way, log missing ones, then the summary run. An MLflow that stays silent is given up."""
         summary, rows = Summary(answer=answer, figures=tuple(figures)), None
         with self._tolerating("keep the summary"):
-            keep_summary(self._results, self._sweep_id, summary)
             rows = read_trials(self._results, sweep_id=self._sweep_id)
+            keep_summary(self._results, self._sweep_id, summary, rows)
         done = threading.Event()
 
         def last() -> None:
