@@ -78,7 +78,9 @@ def test_a_search_from_end_to_end(
     assert len(bits) == 2
     assert not [one for one in bits if "exact" in one.rejected_by.split(",")], "honest training repeats itself"
     assert {one.nonces for one in verdicts if one.policy == "random"} == {100}
+    capsys.readouterr()
     assert searched(folder) == 0
+    assert "starting Ray" not in capsys.readouterr().err
     assert read_trials(results) == rows, "there is nothing left to run"
     assert read_cells(results) == list(cells.values())
     into = open_location(tmp_path / "standing")

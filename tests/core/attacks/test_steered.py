@@ -157,7 +157,7 @@ def test_chosen_batches_lead_towards_the_stolen_weights(stolen: MemoryProof, dat
 
 def test_chosen_batches_contradict_an_order_of_the_verifiers(stolen: MemoryProof, dataset: Dataset) -> None:
     choices = claiming(steps=20, interval=10, data_order="declared")
-    with pytest.raises(InputError, match="pool 2 contradicts data_order declared"):
+    with pytest.raises(InputError, match="attack Steered chooses the batches: it contradicts data_order declared"):
         forge(Steered(pool=2), stolen, dataset, choices)
 
 

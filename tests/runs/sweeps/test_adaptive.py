@@ -18,6 +18,8 @@ from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.seeds import MAX_SEED
 from raypol.core.verification.policies import strict
+from raypol.runs.arena.contenders import HONEST_START
+from raypol.runs.arena.tasks import TASKS
 from raypol.runs.designs.design import Arm, Design, Sweep
 from raypol.runs.sweeps.adaptive import AdaptiveSearches, ArmSearch, JudgedTrial, ReportedSearches, open_searches
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
@@ -462,3 +464,15 @@ def test_verdicts_are_those_of_the_trial(tmp_path: Path) -> None:
     ReportedSearches(searches, results).take_report(trial_id, {})
     (owner,) = [one for one in searches.arms.values() if trial_id in one.judged]
     assert owner.judged[trial_id].verdicts == done.verdicts
+
+
+def test_no_proposal_contradicts_its_attack() -> None:
+    """Batches of A's own are no proposal beside the verifier's order: it would fail, and cost one of the budget."""
+    search = AdaptiveSearches(TASKS["digits"].smoke, "s", budget=1, seed=0).arms["steered"]
+    contradictory = {
+        "steps": 60, "spoof.declares": "no_momentum", "W_0 and order": HONEST_START, "spoof.augmentation": "none",
+        "attack.schedule": "even", "attack.pool": 4,
+    }  # fmt: skip
+    assert search.has(contradictory), "an earlier version may have tried it"
+    assert not search._is_new(contradictory)
+    assert search._is_new({**contradictory, "attack.pool": 1})
