@@ -102,10 +102,10 @@ frontier: .venv/.ready  ## the fronts of error against cost, small: every attack
 vc: .venv/.ready  ## proofs by verifiable computation: costs against constraints, fitted, into results/vc (10 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.vc --measure --rows results/vc/constraints.csv --picture results/vc/vc
 
-arena: .venv/.ready  ## every attack against every verifier, small, into results/arena (6 minutes)
+arena: .venv/.ready  ## every attack against every verifier, small, into results/arena (8 minutes)
 	$(BIN)/raypol arena --size smoke --results results/arena
 
-arena-check: .venv/.ready  ## a random tenth of the standing results on digits, run again and compared (10 minutes)
+arena-check: .venv/.ready  ## a random tenth of the standing results on digits, run again and compared (5 minutes)
 	$(BIN)/raypol arena check docs/arena --arena arena-standard --results results/arena-check
 
 dispute: .venv/.ready  ## disputes between two proofs of one training, a table of who lied, rounds, bytes, seconds (2 to 3 minutes)
