@@ -69,6 +69,20 @@ def step_digest(step: int, batch: Digests) -> bytes:
     return digest.digest()
 
 
+def batch_digests(indices: npt.NDArray[np.int64], public: Digests, own: Digests) -> Digests:
+    """(B, 32): digests of the points of a batch, in its order.
+
+    Args:
+        indices: (B,), legal: those from N on are own points.
+        public: (N, 32), of the dataset's points.
+        own: (n, 32), of the own points among them, in their order.
+    """
+    is_own = indices >= len(public)
+    batch = np.empty((len(indices), DIGEST_BYTES), dtype=np.uint8)
+    batch[~is_own], batch[is_own] = public[indices[~is_own]], own
+    return batch
+
+
 def tensor_digest(tensor: Tensor) -> bytes:
     """SHA-256 of one tensor's dtype, shape and bytes."""
     digest = hashlib.sha256(f"raypol tensor v1 {tensor.dtype} {tuple(tensor.shape)} ".encode())

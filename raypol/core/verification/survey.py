@@ -222,18 +222,18 @@ def _survey_checkpoint(
             dependences(checkpoint.parameters, {n: law for n, law in laws.items() if n not in trainer.recipe.given})
         ),
         state_at_start=tuple(sorted(checkpoint.optimizer_state)) if expected_step == 0 else (),
-        drawn_from_seed=(_is_drawn(checkpoint, trainer),) if first else (),
+        drawn_from_seed=(_is_drawn(digests, trainer),) if first else (),
     )
     return found, sound
 
 
-def _is_drawn(checkpoint: Checkpoint, trainer: Trainer) -> bool:
-    """True if W_0 is the one that the recipe's seed gives, in every bit."""
+def _is_drawn(digests: Mapping[str, bytes], trainer: Trainer) -> bool:
+    """True if W_0, by the digests of its tensors, is the one that the recipe's seed gives, in every bit."""
     try:
         expected = initial_checkpoint(trainer.recipe, trainer.dataset)
     except InputError:  # laws or given values that do not fit: `initial_state` says so
         return False
-    return checkpoint.tensor_digests() == expected.tensor_digests()  # -0 and 0 told apart, as in a dispute
+    return digests == expected.tensor_digests()  # -0 and 0 told apart, as in a dispute
 
 
 def _structure_problems(
@@ -340,12 +340,12 @@ def _survey_batches(source: ProofSource, dataset: Dataset, interval: Interval) -
         out_of_order += not np.array_equal(record.indices, order(expected_step))
         use = epoch_use(expected_step // order.steps_per_epoch, record.indices[~own], len(dataset))
         used[use.epoch] = used[use.epoch] + use if use.epoch in used else use
-        batch = np.empty((len(record.indices), hashing.DIGEST_BYTES), dtype=np.uint8)
-        batch[~own] = dataset.point_digests[record.indices[~own]]
+        made = np.empty((0, hashing.DIGEST_BYTES), dtype=np.uint8)
         if own.any():
             points = source.points(record.indices[own] - len(dataset))
             illegal += [f"step {expected_step}: {problem}" for problem in _point_problems(points, dataset)]
-            batch[own] = hashing.point_digests(points.pixels, points.labels)
+            made = hashing.point_digests(points.pixels, points.labels)
+        batch = hashing.batch_digests(record.indices, dataset.point_digests, made)
         digest = hashing.step_digest(record.step, batch)
         digests.append(digest)
         if digest != record.sha256:

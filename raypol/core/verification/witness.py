@@ -100,13 +100,9 @@ class Witness:
         own = record.indices[record.indices >= size] - size
         if len(unread := np.array([index for index in own.tolist() if index not in self._points], dtype=np.int64)):
             self.points(unread)
-        batch = np.empty((len(record.indices), hashing.DIGEST_BYTES), dtype=np.uint8)
-        for place, index in enumerate(record.indices.tolist()):
-            batch[place] = (
-                self.dataset.point_digests[index]
-                if index < size
-                else np.frombuffer(self._points[index - size], dtype=np.uint8)
-            )
+        digests = b"".join(self._points[index] for index in own.tolist())
+        known = np.frombuffer(digests, dtype=np.uint8).reshape(-1, hashing.DIGEST_BYTES)
+        batch = hashing.batch_digests(record.indices, self.dataset.point_digests, known)
         return hashing.step_digest(record.step, batch)
 
 

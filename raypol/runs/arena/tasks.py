@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, Literal
 
 from ray import tune
@@ -109,6 +110,9 @@ _TOO_LONG: Final = ("I", "forge_batch")
 _TOO_DEAR: Final = ("near_copy",)
 """Policies that they leave out: each own point is held against 60,000."""
 
+_on_fashion: Final = partial(_design, calibrate_on=0, budget=1, without=(*_TOO_LONG, *_TOO_DEAR), policies=EARLIER)
+"""The design of standing results on fashion_mnist."""
+
 _SMALL: Final = _design(
     replace(_DIGITS, steps=200),
     Lengths(declared=60, low=30, high=200, step=10, searching=20, searching_high=40, whole=200, epochs=200),
@@ -132,16 +136,7 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         question=ARENA_QUESTION,
         smoke=_SMALL,
         standard=replace(
-            _design(
-                _SIMPLE,
-                _SIMPLE_AT,
-                seeds=3,
-                honest=3,
-                calibrate_on=0,
-                budget=1,
-                without=(*_TOO_LONG, *_TOO_DEAR),
-                policies=EARLIER,
-            ),
+            _on_fashion(_SIMPLE, _SIMPLE_AT, seeds=3, honest=3),
             thresholds=_SIMPLE_SLACK,
         ),
         paper=replace(
@@ -155,16 +150,7 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         name="arena_resnet20",
         question=ARENA_QUESTION,
         smoke=_SMALL,
-        standard=_design(
-            _RESNET,
-            _RESNET_AT,
-            seeds=1,
-            honest=1,
-            calibrate_on=0,
-            budget=1,
-            without=(*_TOO_LONG, *_TOO_DEAR),
-            policies=EARLIER,
-        ),
+        standard=_on_fashion(_RESNET, _RESNET_AT, seeds=1, honest=1),
         paper=_design(
             _RESNET, replace(_RESNET_AT, high=2_000, whole=2_000), seeds=5, honest=20, calibrate_on=20, budget=50
         ),

@@ -55,9 +55,7 @@ class Bench:
             request = parse_device(self.device)
             usable_device(request.torch_device)
             return request.torch_device, request.threads
-        if (
-            recipe.precision in SAME_EVERYWHERE
-        ):  # any place will do, and a party's recipe does not choose this machine's
+        if recipe.precision in SAME_EVERYWHERE:  # any place will do, and no party's recipe chooses it
             return "cpu", torch.get_num_threads()
         if recipe.device not in ("cpu", "cuda"):
             raise InputError("the recipe declares no device to compute on; give --device (cpu, cpu:2, gpu)")

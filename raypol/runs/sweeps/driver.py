@@ -118,7 +118,10 @@ def drive_sweep(
 
 
 def _ended_before(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
-    """The whole of an adaptive search of which nothing is left to run, so that no Ray is needed; None of any other sweep."""
+    """The whole of an adaptive search of which nothing is left to run, so that no Ray is needed; None of any other sweep.
+
+    Who goes on opens the searches again under the lock: another process may have run trials meanwhile.
+    """
     from raypol.runs.sweeps.adaptive import open_searches
 
     if plan.options.search != "adaptive" or not (rows := record.rows()):

@@ -21,9 +21,9 @@ from raypol.core.verifiable.judging import ProvedEvidence, StepClaim, judge_run
 from raypol.core.verifiable.poseidon import poseidon
 from raypol.core.verification.verdict import Verdict
 from raypol.runs.verifiable.groth16 import open_groth16
-from raypol.runs.verifiable.judge_folder import judge_proved
+from raypol.runs.verifiable.judge_folder import JudgedFolder, judge_proved
 from raypol.runs.verifiable.proving import check_memory, make_keys, prove_run
-from raypol.store.location import open_location
+from raypol.store.location import Location, open_location
 from raypol.store.verifiable.keys import read_keys_record
 from raypol.store.verifiable.proof_folder import read_proved
 from tests.proved import (
@@ -73,6 +73,21 @@ def judged(evidence: ProvedEvidence, keys: Path) -> Verdict:
         )
 
 
+def judged_folder(
+    folder: Location, evidence: ProvedEvidence, *, keys: Path | None, key_sha256: str | None
+) -> JudgedFolder:
+    return judge_proved(
+        folder,
+        evidence,
+        small(),
+        share=SHARE,
+        commitment=small_commitment(),
+        keys=keys,
+        key_sha256=key_sha256,
+        on_progress=no_progress,
+    )
+
+
 def test_the_compiler_counts_what_was_counted_before(vc_keys: Path) -> None:
     assert read_keys_record(vc_keys, small_run().shape).constraints == 1_597  # `make_keys` asserts it for any shape
 
@@ -103,16 +118,7 @@ def test_a_run_goes_through_its_folder(vc_keys: Path, tmp_path: Path) -> None:
         (None, None, "setup,step_proofs"),
         (None, "00" * 32, "setup,step_proofs"),
     ):
-        found = judge_proved(
-            target,
-            evidence,
-            small(),
-            share=SHARE,
-            commitment=small_commitment(),
-            keys=keys,
-            key_sha256=digest,
-            on_progress=no_progress,
-        )
+        found = judged_folder(target, evidence, keys=keys, key_sha256=digest)
         assert found.verdict.rejected_by == rejected
 
 
@@ -134,29 +140,16 @@ def test_a_verifying_key_that_was_swapped_is_not_the_verifiers(vc_keys: Path, tm
     with pytest.raises(InputError, match=r"verifying_key\.json is not the key that keys\.json names"):
         prove_run(run, small(), keys, open_location(tmp_path / "run"), limit=MEMORY, on_progress=no_progress)
     with pytest.raises(InputError, match=r"verifying_key\.json is not the key"):
-        judge_proved(
-            open_location(tmp_path),
-            evidence_of(run, TrueStatements().prove),
-            small(),
-            share=SHARE,
-            commitment=small_commitment(),
-            keys=keys,
-            key_sha256=None,
-            on_progress=no_progress,
-        )
+        judged_folder(open_location(tmp_path), evidence_of(run, TrueStatements().prove), keys=keys, key_sha256=None)
 
 
 def test_the_verifiers_key_must_be_the_one_that_he_wrote_down(vc_keys: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not the one of --vc-key-sha256"):
-        judge_proved(
+        judged_folder(
             open_location(tmp_path),
             evidence_of(small_run(steps=1), TrueStatements().prove),
-            small(),
-            share=SHARE,
-            commitment=small_commitment(),
             keys=vc_keys,
             key_sha256="00" * 32,
-            on_progress=no_progress,
         )
 
 

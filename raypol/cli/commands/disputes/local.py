@@ -71,10 +71,9 @@ class DisputeCommand(DisputeOptions):
             raise InputError(f"{proofs['a']} twice: the other party needs a proof of its own (`raypol prove --again`)")
         first, second = (read_manifest(proof) for proof in proofs.values())
         check_same_training(first.recipe, second.recipe)
-        data, _ = (
-            self.bench().data(first.recipe),
-            self.bench().place(first.recipe),
-        )  # what a party would refuse is said here
+        # What a party would refuse is said here.
+        data = self.bench().data(first.recipe)
+        self.bench().place(first.recipe)
         for side, proof in proofs.items():
             try:
                 check_records(ParquetProof(proof), data)
