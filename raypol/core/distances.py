@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 import torch
@@ -45,11 +45,11 @@ class Distances:
     @property
     def is_finite(self) -> bool:
         """False if any of the four is NaN or infinite."""
-        return all(math.isfinite(value) for value in self.as_dict().values())
+        return all(map(math.isfinite, (self.l1, self.l2, self.linf, self.cos)))
 
     def as_dict(self) -> dict[Metric, float]:
         """The four values by metric name."""
-        return asdict(self)  # type: ignore[return-value]
+        return {"l1": self.l1, "l2": self.l2, "linf": self.linf, "cos": self.cos}
 
     def normalised(self, d_ref: "Distances") -> "Distances":
         """Each metric divided by the reference distance's (docs/protocol.md, "Measures")."""

@@ -11,8 +11,9 @@ with NaN are false and pass).
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import Any, Final, Literal, get_args
 
 from raypol.core.distances import Distances
@@ -59,7 +60,7 @@ class Use:
             )
         if missing := [n for n, v in known.items() if v is inspect.Parameter.empty and n not in self.parameters]:
             raise InputError(f"check {self.check} needs {', '.join(missing)}: `raypol calibrate` measures it")
-        return replace(self, parameters=known | dict(self.parameters))
+        return replace(self, parameters={**known, **self.parameters})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,15 +108,21 @@ class Policy:
             thresholds: the slack, where the policy has none of its own; None = the published one.
             d_ref: distance between the final weights of two honest runs; relative and dynamic thresholds need it.
         """
+        checks = tuple(self._judged(evidence, thresholds, d_ref))
+        return Verdict(policy=self.name, checks=checks, policy_sha256=self.sha256)
+
+    def accepts(self, evidence: Evidence, thresholds: Thresholds | None = None, d_ref: Distances | None = None) -> bool:
+        """Whether the verdict is valid, without what else it says; ends at the first check that fails."""
+        return all(check.passed for check in self._judged(evidence, thresholds, d_ref))
+
+    def _judged(self, evidence: Evidence, thresholds: Thresholds | None, d_ref: Distances | None) -> Iterator[Check]:
         slack = self.thresholds or thresholds or Thresholds()
-        checks: list[Check] = []
         if self.family is not None:
             good = f"the proof is of the family of {evidence.recipe.model} runs that the policy was calibrated on"
-            checks.append(check_problems(FAMILY, list(self.family.problems(evidence)), good))
+            yield check_problems(FAMILY, list(self.family.problems(evidence)), good)
         for use in self.checks:
             found = use.function()(evidence, slack, d_ref, **use.parameters)
-            checks += found.checks if isinstance(found, Verdict) else [found]
-        return Verdict(policy=self.name, checks=tuple(checks), policy_sha256=self.sha256)
+            yield from found.checks if isinstance(found, Verdict) else (found,)
 
     def part_of(self, evidence: Evidence, nonce: int | None = None) -> Evidence:
         """What this policy's own selection looks at, of evidence about every interval; all of it where it has none.
@@ -200,7 +207,8 @@ class Policy:
         return {use.check for use in self.checks} <= {use.check for use in published.checks}
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
+@cache
+def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
     """Keyword-only arguments and their defaults."""
     found = inspect.signature(function).parameters.items()
     return {name: one.default for name, one in found if one.kind is inspect.Parameter.KEYWORD_ONLY}

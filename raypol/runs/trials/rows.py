@@ -199,7 +199,7 @@ def _accepted_nonces(policy: Policy, evidence: Evidence, verdict: Verdict, study
         part = policy.part_of(evidence, nonce)
         key = tuple(replay.interval.index for replay in part.replays)
         if key not in judged:
-            judged[key] = policy(part, trial.thresholds, study.d_ref).is_valid
+            judged[key] = policy.accepts(part, trial.thresholds, study.d_ref)
         accepted += judged[key]
     return accepted
 
@@ -215,7 +215,7 @@ def _verdict_row(
         proof_id=row.proof_id,
         arm=row.arm,
         policy=policy.name,
-        policy_sha256=policy.sha256,
+        policy_sha256=file.policy_sha256,
         nonce=file.nonce,
         selection=file.selection,
         replayed=file.replayed,

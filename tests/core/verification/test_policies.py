@@ -383,3 +383,24 @@ def test_made_up_evidence_needs_no_proof() -> None:
         for i in range(3)
     ]
     assert [a.interval.stop for a, _ in itertools.pairwise(replayed)] == [1, 2]
+
+
+_ASKED: list[str] = []
+
+
+def noted(evidence: Evidence, _: Thresholds, __: Distances | None) -> Check:
+    """A check of one's own that notes that it was asked."""
+    _ASKED.append(evidence.recorded_root)
+    return Check(name="noted", passed=True, detail="")
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_accepting_is_what_the_verdict_says_and_ends_at_the_first_no(policy: Policy, evidence: Evidence) -> None:
+    noting = replace(policy, checks=(*policy.checks, Use(check=f"{__name__}:noted")))
+    far = with_replays(evidence, alter(NONE, "l1", math.nan))
+    forged = replace(evidence, survey=replace(evidence.survey, finite=("a tensor has NaN entries",)))
+    for found in (evidence, far, forged):
+        is_valid = policy(found, STATIC, D_REF).is_valid
+        _ASKED.clear()
+        assert noting.accepts(found, STATIC, D_REF) == is_valid
+        assert bool(_ASKED) == is_valid
