@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Final, Literal
 
 from ray import tune
@@ -67,19 +66,22 @@ def _design(
     honest: int,
     calibrate_on: int,
     budget: int,
+    first: int = 0,
     without: Sequence[str] = (),
+    tried_once: Sequence[str] = (),
     policies: Sequence[Policy] = STATIC,
 ) -> Design:
-    """The arena with the verifier's share of the seed, without some arms and policies."""
+    """The arena with the verifier's share of the seed, without some arms and policies, from the seed `first` on."""
     made = arena_design(
-        replace(train, share=PROVERS_SHARE),
+        replace(train, share=PROVERS_SHARE, seed=first),
         at,
-        seeds=range(seeds),
+        seeds=range(first, first + seeds),
         calibrate_on=calibrate_on,
         budget=budget,
-        more_honest=range(seeds, honest),
+        more_honest=range(first + seeds, first + honest),
     )
     arms = {name: arm for name, arm in made.arms.items() if name not in without}
+    arms |= {name: replace(arm, budget=1) for name, arm in arms.items() if name in tried_once}
     return replace(made, arms=arms, policies=tuple(policy for policy in policies if policy.name not in without))
 
 
@@ -92,7 +94,12 @@ _SIMPLE_AT: Final = Lengths(
     declared=500, low=200, high=1_500, step=100, searching=200, searching_high=400, whole=1_500, epochs=1_500
 )
 _SIMPLE_SLACK: Final = Thresholds(kind="relative", l1=0.5, l2=0.6, linf=0.5, cos=0.9)
-"""About 1.6 times the largest honest error of three seeds: 100 steps under fresh crops err as much as they move."""
+"""About 1.6 times the largest honest error of seeds 0 to 2, which the standing results do not judge: 100 steps under fresh crops
+err as much as they move."""
+_SIMPLE_FIRST: Final = 10
+"""Their first seed."""
+_DEAR: Final = ("I-tail", "II", "III-gradient", "III-loss", "III-invisible", "subtract", "add")
+"""Arms of which they try one forgery: minutes each."""
 _RESNET: Final = TrainConfig(
     dataset="fashion_mnist_32x32x3",
     model="resnet20",
@@ -109,9 +116,6 @@ _TOO_LONG: Final = ("I", "forge_batch")
 """Arms that standing results on fashion_mnist leave out: second-order search of every step, and a forgery as long as T."""
 _TOO_DEAR: Final = ("near_copy",)
 """Policies that they leave out: each own point is held against 60,000."""
-
-_on_fashion: Final = partial(_design, calibrate_on=0, budget=1, without=(*_TOO_LONG, *_TOO_DEAR), policies=EARLIER)
-"""The design of standing results on fashion_mnist."""
 
 _SMALL: Final = _design(
     replace(_DIGITS, steps=200),
@@ -136,7 +140,17 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         question=ARENA_QUESTION,
         smoke=_SMALL,
         standard=replace(
-            _on_fashion(_SIMPLE, _SIMPLE_AT, seeds=3, honest=3),
+            _design(
+                _SIMPLE,
+                _SIMPLE_AT,
+                seeds=3,
+                honest=3,
+                calibrate_on=4,
+                budget=4,
+                first=_SIMPLE_FIRST,
+                without=(*_TOO_LONG, *_TOO_DEAR),
+                tried_once=_DEAR,
+            ),
             thresholds=_SIMPLE_SLACK,
         ),
         paper=replace(
@@ -150,7 +164,16 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         name="arena_resnet20",
         question=ARENA_QUESTION,
         smoke=_SMALL,
-        standard=_on_fashion(_RESNET, _RESNET_AT, seeds=1, honest=1),
+        standard=_design(
+            _RESNET,
+            _RESNET_AT,
+            seeds=1,
+            honest=1,
+            calibrate_on=0,
+            budget=1,
+            without=(*_TOO_LONG, *_TOO_DEAR),
+            policies=EARLIER,
+        ),
         paper=_design(
             _RESNET, replace(_RESNET_AT, high=2_000, whole=2_000), seeds=5, honest=20, calibrate_on=20, budget=50
         ),

@@ -33,6 +33,8 @@ class Arm:
     """Axis -> values or distribution that an adaptive search varies; other searches leave it alone."""
     first: tuple[Mapping[str, Any], ...] = ()
     """Points of that space that an adaptive search tries first."""
+    budget: int = 0
+    """Points that an adaptive search tries of it at most, for arms that cost more than others; 0 = as many as the sweep says."""
     knows_envelope: bool = False
     """True if the attack's field `envelope` is to be the calibrated policy's limits in l2, once there is one."""
 
@@ -142,6 +144,11 @@ class Design:
         found = self.arms.get(arm)
         return found.first if isinstance(found, Arm) else ()
 
+    def budget(self, arm: str, samples: int) -> int:
+        """Points that an adaptive search tries of an arm, where the sweep asks for so many of each."""
+        found = self.arms.get(arm)
+        return min(found.budget, samples) if isinstance(found, Arm) and found.budget else samples
+
     @property
     def every_policy_name(self) -> tuple[str, ...]:
         """Policies that judge every trial, `published` and `strict` first."""
@@ -153,6 +160,9 @@ class Design:
         text |= {f"choices {arm}": repr(dict(own)) for arm in self.arms if (own := self.choices(arm))}
         for arm in self.arms:
             text |= {f"searched {arm} {axis}": axis_text(values) for axis, values in self.searched_axes(arm).items()}
+            text |= {
+                f"budget {arm}": str(one.budget) for one in [self.arms[arm]] if isinstance(one, Arm) and one.budget
+            }
             text |= {
                 f"first {arm}": repr([dict(point) for point in first]) for first in [self.first_points(arm)] if first
             }

@@ -259,7 +259,7 @@ class AdaptiveSearches:
                 seeds=seeds,
                 repeats=design.repeats,
                 policies=policies,
-                budget=budget,
+                budget=design.budget(arm, budget),
             )
             for arm in design.attacks()
         }

@@ -13,7 +13,7 @@ from raypol.cluster.runners import Role, WorkerLostError
 from raypol.cluster.scaling import ClusterView
 from raypol.cluster.shared_folder import check_visible
 from raypol.core.datasets.source import DataSource
-from raypol.core.progress import Progress
+from raypol.core.progress import Progress, TimeLeft
 from raypol.core.proof import Recipe
 from raypol.core.training.train_config import TrainConfig
 from raypol.runs.sweeps.plan import SweepOptions
@@ -21,6 +21,7 @@ from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.trials.honest_proof import HonestProof, honest_proofs, reference_distance
 from raypol.runs.trials.study import Study, Trial, TrialOutcome
 from raypol.runs.trials.trial import run_honest
+from raypol.runs.trials.verify import REPLAYING
 from raypol.store.proofs.reader import read_manifest
 from raypol.store.results.files import read_trial
 from raypol.store.results.rows import TrialRow
@@ -113,14 +114,16 @@ class BaselineMaker:
             proofs |= self._proofs(runner, data, wanted)
         made: dict[str, Baseline] = {}
         failed: dict[str, Exception] = {}
+        lengths = [recipes[key].num_intervals for key in trials]
         for number, (key, trial) in enumerate(trials.items()):
-            self.on_progress("verifying honest proofs", number, len(trials))
+            show = self._judging(sum(lengths[:number]), sum(lengths))
+            show(REPLAYING, 0, lengths[number])
             proof, reference = proofs[recipes[key].canonical()], proofs[references[key].canonical()]
             if isinstance(proof, Exception) or isinstance(reference, Exception):
                 failed[key] = proof if isinstance(proof, Exception) else reference  # type: ignore[assignment]
                 continue
             try:
-                made[key] = storage_retries(self._judge, runner, key, trial, proof, reference)
+                made[key] = storage_retries(self._judge, runner, key, trial, proof, reference, show)
             except Exception as err:
                 failed[key] = err
         return made, failed
@@ -147,9 +150,27 @@ class BaselineMaker:
                 found[name] = err
         return found
 
-    def _judge(self, runner: RayRunner, key: str, trial: Trial, proof: HonestProof, reference: HonestProof) -> Baseline:
+    def _judging(self, before: int, of: int) -> Progress:
+        """Progress of one proof's replays, after those of other proofs, of so many in all."""
+
+        def show(what: str, done: int, _: int, __: TimeLeft | None = None) -> None:
+            if what == REPLAYING:
+                self.on_progress("verifying honest proofs, intervals", before + done, of)
+
+        return show
+
+    def _judge(
+        self,
+        runner: RayRunner,
+        key: str,
+        trial: Trial,
+        proof: HonestProof,
+        reference: HonestProof,
+        on_progress: Progress,
+    ) -> Baseline:
         study = self._study(proof, reference)
-        outcome = run_honest(runner, study, trial, trial_id=f"trial-{self.record.sweep_id}-{key}")
+        trial_id = f"trial-{self.record.sweep_id}-{key}"
+        outcome = run_honest(runner, study, trial, trial_id=trial_id, on_progress=on_progress)
         names = {"proof": proof.proof_id, "reference": reference.proof_id, "trial": outcome.row.trial_id}
         self.record.write_note("honest", key, names)
         self.on_outcome(outcome)

@@ -157,7 +157,10 @@ def _count(design: Design, options: SweepOptions) -> int:
     if options.search == "adaptive":
         seeds = len(listed("seed", design.space["seed"])) if "seed" in design.space else 1
         arms = design.attacks()
-        return sum(seeds + options.samples * (1 + design.repeats) * bool(design.searched_axes(arm)) for arm in arms)
+        return sum(
+            seeds + design.budget(arm, options.samples) * (1 + design.repeats) * bool(design.searched_axes(arm))
+            for arm in arms
+        )
     return count_points(design, options.search, options.samples)
 
 

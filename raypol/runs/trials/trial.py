@@ -49,7 +49,9 @@ def prepare_study(
     return Study(sweep_id=sweep_id, results=results, proof=proof, d_ref=d_ref)
 
 
-def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = "") -> TrialOutcome:
+def run_honest(
+    runner: Runner, study: Study, trial: Trial, *, trial_id: str = "", on_progress: Progress = no_progress
+) -> TrialOutcome:
     """Judge the honest proof like a spoof and record the row that every spoof is compared with.
 
     Args:
@@ -57,12 +59,17 @@ def run_honest(runner: Runner, study: Study, trial: Trial, *, trial_id: str = ""
         study: with the proof.
         trial: any trial that is compared with it: says how to judge.
         trial_id: name of its row; empty = from the proof's and the sweep's.
+        on_progress: see `examine_proof`.
     """
     started = now()
     runner.begin()
     manifest = study.proof.manifest
     evidence, verify_s = examine_proof(
-        runner, study.proof.folder, trial.train.data, trial.asked_of_proof(manifest.recipe)
+        runner,
+        study.proof.folder,
+        trial.train.data,
+        trial.asked_of_proof(manifest.recipe),
+        on_progress=on_progress,
     )
     row = base_row(
         runner, study, trial, arm=HONEST, attack=NO_ATTACK, recipe=manifest.recipe, role="prover", started_at=started

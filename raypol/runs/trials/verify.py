@@ -31,6 +31,8 @@ from raypol.store.location import Location
 from raypol.store.proofs.reader import ParquetProof
 
 _LARGEST_SHARD: Final = 25
+REPLAYING: Final = "replaying intervals"
+"""What `examine_proof` reports most of its time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +115,7 @@ def examine_proof(
             movements=found.movements,
             seed=verifier_seed(source.root, examination.conditions),
         )
-        on_progress("replaying intervals", 0, len(chosen))
+        on_progress(REPLAYING, 0, len(chosen))
         work: list[Future[tuple[IntervalReplay, ...]]] = [
             runner.submit(
                 "verifier",
@@ -134,7 +136,7 @@ def examine_proof(
         ]
         for future in work:
             replays += future.result()
-            on_progress("replaying intervals", len(replays), len(chosen))
+            on_progress(REPLAYING, len(replays), len(chosen))
     gathered = _evidence(source, found, replays, data, examination)
     return gathered, time.perf_counter() - started
 
