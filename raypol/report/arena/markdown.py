@@ -25,6 +25,7 @@ from raypol.report.arena.wording import (
     policy_words,
     ratio_text,
     share_text,
+    shortfall,
     summary_words,
     tally,
     unbroken_words,
@@ -102,11 +103,7 @@ def _square(place: Square) -> str:
     mark = f" {_DECLARED}" if cell.mode == "declared" and status not in ("honest", "false_rejection") else ""
     if status not in ("broken", "accepted"):
         return f"{SIGNS[status]} {cell.accepted}/{cell.tried}{mark}"
-    parts = [ratio_text(cell.cost), ratio_text(cell.error)]
-    if cell.rate is not None and cell.rate < 1.0:
-        parts.append(share_text(cell.rate))
-    if cell.seeds_accepted < cell.seeds:
-        parts.append(f"{cell.seeds_accepted} of {cell.seeds} seeds")
+    parts = [ratio_text(cell.cost), ratio_text(cell.error), *shortfall(cell)]
     return f"{SIGNS[status]} {', '.join(parts)}{mark}"
 
 
@@ -119,9 +116,11 @@ def _legend(task: TaskBoard) -> str:
         if status in there
     ]
     lines += [
-        "- After a sign: cost and largest error of the cheapest accepted forgery, both over the honest proof's; "
-        "where they are not all, the rate of acceptance and the seeds at which it is accepted. Else accepted of judged.",
-        f"- {_DECLARED}: the arm as declared, because nothing of it is searched or its search found no point that passes.",
+        "- After a sign: cost and largest error of the search's cheapest accepted forgery, both over the honest proof's (error 0: "
+        "replays give just what is claimed); where they are not all, the share of nonces under which a policy that draws its "
+        "intervals accepts it, and the seeds at which it is accepted. Else accepted of judged.",
+        f"- {_DECLARED}: the arm as declared, because nothing of it is searched or its search found no point that passes: cost "
+        "and error of its accepted trial of median cost.",
     ]
     return "\n".join(lines)
 

@@ -19,9 +19,9 @@ from raypol.store.results.cell_rows import CellRow, Mode
 
 K = TypeVar("K", bound=Hashable)
 VERIFIERS_RULE: Final = (
-    "By the cost of the cheapest accepted forgery of W_T, a control's too: a policy that none breaks within the budget stands "
-    "first, then the dearest. = marks ties. A policy that accepts no honest proof, or can judge none of this training, has no "
-    "place."
+    "By the cost of the cheapest accepted forgery, of W_T or of weights that nobody trained, a control's too: a policy that none "
+    "breaks within the budget stands first, then the dearest. = marks ties. A policy that accepts no honest proof, or can judge "
+    "none of this training, has no place."
 )
 ATTACKS_RULE: Final = (
     "Arms that claim W_T or no training, by the number of policies broken, then by mean rank: under each policy the arms are "

@@ -9,9 +9,8 @@ from typing import Final
 from raypol.core.verification.policies import Policy, published, strict
 from raypol.report.arena.board import FORGERIES, LineGroup, PolicyColumn, Square, Status, is_unfinished, status_of
 from raypol.report.arena.rankings import VerifierRank
-from raypol.runs.arena.verifiers import ALWAYS, STATIC
+from raypol.runs.arena.verifiers import ALWAYS, EARLIER, STATIC
 from raypol.store.results.cell_rows import CellRow, Mode
-from raypol.store.results.columns import columns_of
 
 SIGNS: Final[Mapping[Status, str]] = {
     "broken": "✕",
@@ -28,10 +27,10 @@ SIGNS: Final[Mapping[Status, str]] = {
 }
 """Beside every colour, so that none is needed."""
 LEGEND: Final[Mapping[Status, str]] = {
-    "broken": "broken: accepts a forgery of W_T; the number is its cost over the honest proof's",
+    "broken": "broken: accepts a forgery: a claim of the stolen W_T, or of weights that nobody trained",
     "held": "not broken within the budget of {budget} for the arm: none accepted of those judged",
     "control": "a control is rejected, as it should be",
-    "accepted": "accepts a claim of another model or of other data, at this cost; no forgery of W_T",
+    "accepted": "accepts a claim of another model or of other data, which is no forgery",
     "rejected": "rejects such a claim, within the budget of {budget}",
     "unfinished": "none accepted so far, of those judged; the search has some of its budget of {budget} left",
     "honest": "every honest proof is accepted",
@@ -125,6 +124,16 @@ def share_text(value: float | None) -> str:
     return f"{100 * value:.{1 if 0 < value < 0.1 else 0}f} %"
 
 
+def shortfall(cell: CellRow) -> list[str]:
+    """How far short of always a policy accepts: under which share of nonces, where it draws them, and at which seeds."""
+    parts = []
+    if cell.rate is not None and cell.rate < 1.0 and cell.rate_of > cell.seeds:
+        parts.append(f"{share_text(cell.rate)} of nonces")
+    if cell.seeds_accepted < cell.seeds:
+        parts.append(f"{cell.seeds_accepted} of {cell.seeds} seeds")
+    return parts
+
+
 def budgets_words(cells: Iterable[CellRow], status: Status) -> str:
     """Budgets of the adaptive searches that came to an answer."""
     found = {cell.budget for cell in cells if cell.mode == "adaptive" and status_of(cell) == status} or {0}
@@ -142,10 +151,14 @@ def unbroken_words(one: VerifierRank) -> str:
 
 
 def verification_words(verifiers: Sequence[VerifierRank]) -> str:
-    """What the examination of an honest proof takes, as its column says; empty if that is not known."""
-    (column,) = [one for one in columns_of(CellRow) if one.name == "verification"]
-    found = [one.honest.verification for one in verifiers if one.honest and one.honest.verification is not None]
-    return f"Cost of {column.label} of an honest proof: {ratio_text(found[0])}. {column.meaning}" if found else ""
+    """What the examination of an honest proof takes; empty if that is not known."""
+    found = [one.honest for one in verifiers if one.honest and one.honest.verification is not None]
+    if not found:
+        return ""
+    return (
+        "Examining an honest proof for all policies together takes "
+        f"{ratio_text(found[0].verification)} times as long as making it (median of {found[0].tried})."
+    )
 
 
 def summary_words(verifiers: Sequence[VerifierRank], mode: Mode = "adaptive") -> str:
@@ -153,7 +166,7 @@ def summary_words(verifiers: Sequence[VerifierRank], mode: Mode = "adaptive") ->
     ranked = [one for one in verifiers if one.place is not None]
     broken = [one for one in ranked if one.cheapest]
     whole = [one for one in ranked if not one.cheapest]
-    text = f"{len(broken)} of {len(ranked)} policies that accept honest proofs accept a forgery of W_T"
+    text = f"{len(broken)} of {len(ranked)} policies that accept honest proofs accept a forgery"
     if broken:
         last = next(one for one in broken if one.place == broken[-1].place)
         assert last.cheapest is not None
@@ -169,7 +182,7 @@ def summary_words(verifiers: Sequence[VerifierRank], mode: Mode = "adaptive") ->
 
 @lru_cache(maxsize=1)
 def _known() -> Mapping[str, Policy]:
-    return {policy.sha256: policy for policy in (*ALWAYS, *STATIC)}
+    return {policy.sha256: policy for policy in (*ALWAYS, *STATIC, *EARLIER)}
 
 
 def policy_words(column: PolicyColumn) -> str:

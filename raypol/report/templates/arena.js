@@ -340,9 +340,10 @@ function showAttacks(task, ranked) {
 // Sentences.
 /** What the examination of the honest proof takes, as its column says. */
 function verification(lines) {
-  const honest = lines.find(line => line.group === "honest"), column = data.columns.find(one => one.name === "verification");
+  const honest = lines.find(line => line.group === "honest");
   const cell = honest ? honest.cells.find(one => one >= 0 && value(one, "verification") !== null) : undefined;
-  return cell === undefined ? "" : `Cost of ${column.label} of an honest proof: ${ratio(value(cell, "verification"))}. ${column.meaning}`;
+  return cell === undefined ? "" : "Examining an honest proof for all policies together takes "
+    + `${ratio(value(cell, "verification"))} times as long as making it (median of ${value(cell, "tried")}).`;
 }
 function summary(ranked) {
   const placed = ranked.filter(one => one.place !== undefined), beaten = placed.filter(one => one.best), whole = placed.filter(one => !one.best);
@@ -351,7 +352,7 @@ function summary(ranked) {
   const cheap = last ? `, the cheapest at ${ratio(value(last.best.cell, "cost"))} of the honest proof's cost (${last.by[0]} against ${last.policy.label})` : "";
   const within = state.mode === "adaptive" && whole.some(one => one.unfinished) ? " so far, of searches that are not finished"
     : state.mode === "adaptive" ? ` within ${counted(Math.max(0, ...whole.map(one => one.budget)), "forgery")} per arm` : " by the arms as declared";
-  return `${beaten.length} of ${placed.length} policies that accept honest proofs accept a forgery of W_T${cheap}. `
+  return `${beaten.length} of ${placed.length} policies that accept honest proofs accept a forgery${cheap}. `
     + (whole.length ? `Not broken${within}: ${whole.map(one => one.policy.label).join(", ")}.` : "None is unbroken.");
 }
 function showMissing(task, lines) {

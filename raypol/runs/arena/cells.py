@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 from raypol.core.attacks import method_of, sources
@@ -97,10 +98,10 @@ def cells_of(
 
 def _declared(shared: _Shared, search: ArmSearch | None, policy: str, trials: Sequence[JudgedTrial]) -> CellRow:
     judged = [one for one in trials if policy in one.verdicts]
-    accepted = sum(one.rate(policy) for one in judged)
-    shown = _middle(judged or trials)
+    accepted = [one for one in judged if one.rate(policy) > 0.0]
+    shown = _middle(accepted or judged or trials)
     several = sum(one.verdicts[policy].nonces for one in judged)
-    share = accepted / len(judged) if judged else math.nan
+    share = sum(one.rate(policy) for one in accepted) / len(judged) if judged else math.nan
     return _cell(
         shared,
         search,
@@ -109,28 +110,30 @@ def _declared(shared: _Shared, search: ArmSearch | None, policy: str, trials: Se
         shown,
         tried=len(judged),
         failed=len(trials) - len(judged),
-        accepted=sum(one.rate(policy) > 0.0 for one in judged),
+        accepted=len(accepted),
         rate=share,
         rate_of=several,
         seeds=len(judged),
-        seeds_accepted=sum(one.rate(policy) > 0.0 for one in judged),
+        seeds_accepted=len(accepted),
         costs=[one.cost for one in judged],
+        verification=_examination(shared, judged),
     )
 
 
 def _adaptive(shared: _Shared, search: ArmSearch, policy: str) -> CellRow:
     tried = search.tried()
-    judged = {name: one for name, one in tried.items() if policy in one.verdicts}
+    judged = _judged(tried, policy)
     best = search.best(policy)
     assert best is not None or not tried
     shown = tried[best] if best is not None else JudgedTrial(row=next(iter(search.judged.values())).row)
     point: Mapping[str, Any] = search.points.get(best or "", {})
-    repeated = [shown] if policy in shown.verdicts else []
+    repeated = {best: shown} if best is not None and policy in shown.verdicts else {}
     if shown.rate(policy) > 0.0:
-        others = (search.trial(point, seed)[0] for seed in search.further)
-        repeated += [
-            search.judged[one] for one in others if one in search.judged and policy in search.judged[one].verdicts
-        ]
+        repeated = _judged(search.at_every_seed(point), policy)
+    elif passing := _elsewhere(search, policy):
+        point, shown = passing
+        repeated = _judged(search.at_every_seed(point), policy)
+        judged |= repeated
     verdict = shown.verdicts.get(policy)
     return _cell(
         shared,
@@ -139,19 +142,35 @@ def _adaptive(shared: _Shared, search: ArmSearch, policy: str) -> CellRow:
         "adaptive",
         shown,
         tried=len(judged),
-        failed=len(tried) - len(judged),
+        failed=sum(policy not in one.verdicts for one in tried.values()),
         accepted=sum(one.rate(policy) > 0.0 for one in judged.values()),
         rate=shown.rate(policy) if verdict else math.nan,
         rate_of=verdict.nonces if verdict else 1,
         seeds=len(repeated),
-        seeds_accepted=sum(one.rate(policy) > 0.0 for one in repeated),
-        costs=[one.cost for one in repeated],
+        seeds_accepted=sum(one.rate(policy) > 0.0 for one in repeated.values()),
+        costs=[one.cost for one in repeated.values()],
+        verification=_examination(shared, [shown]),
         setting=json.dumps(dict(point), sort_keys=True),
         budget=search.budget,
         searched=axes_text(search.dimensions),
         ends=", ".join(ends_of(search.dimensions, point)),
         exhausted=search.exhausted,
     )
+
+
+def _judged(trials: Mapping[str, JudgedTrial], policy: str) -> dict[str, JudgedTrial]:
+    return {name: one for name, one in trials.items() if policy in one.verdicts}
+
+
+def _elsewhere(search: ArmSearch, policy: str) -> tuple[Mapping[str, Any], JudgedTrial] | None:
+    """The cheapest accepted of the points that other policies had made again at further seeds."""
+    found = [
+        (point, one)
+        for point in search.points.values()
+        for one in search.at_every_seed(point).values()
+        if one.rate(policy) > 0.0
+    ]
+    return min(found, key=lambda pair: pair[1].score(policy), default=None)
 
 
 def _cell(
@@ -209,7 +228,6 @@ def _cell(
         error_l2=row.error_l2,
         success=verdict.success if verdict else None,
         replayed=verdict.replayed / verdict.num_intervals if verdict and verdict.num_intervals else None,
-        verification=_known(ratio_of(row.verify_s, shared.honest_s.get(row.proof_reference or row.proof_id))),
         estimated=row.estimated,
         simulated=row.simulated,
         device_name=row.device_name,
@@ -218,6 +236,14 @@ def _cell(
         commit=row.commit,
         **columns,
     )
+
+
+def _examination(shared: _Shared, trials: Sequence[JudgedTrial]) -> float | None:
+    """Median time of examining trials over their proofs' generation time; None if it is not known of any."""
+    rows = [one.row for one in trials if one.row is not None]
+    found = [ratio_of(row.verify_s, shared.honest_s.get(row.proof_reference or row.proof_id)) for row in rows]
+    known = [one for one in found if not math.isnan(one)]
+    return median(known) if known else None
 
 
 def _uses(shared: _Shared, search: ArmSearch | None, row: TrialRow) -> list[str]:

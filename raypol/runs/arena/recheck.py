@@ -1,4 +1,4 @@
-"""Running a part of standing results again, and comparing it with the rows that are there."""
+"""Making parts of standing results again: cells of the rows that are there, and rows of a part of the trials, to compare."""
 
 import math
 import random
@@ -8,6 +8,7 @@ from statistics import median
 from typing import Final
 
 from raypol.core.errors import InputError
+from raypol.runs.arena.cells import cells_of
 from raypol.runs.arena.standing import ArenaRows
 from raypol.runs.arena.tasks import TASKS
 from raypol.runs.designs.design import Design, SizeName, Sweep
@@ -54,6 +55,19 @@ def trials_of(arena: ArenaRows) -> dict[str, Trial]:
                 found[trial_id] = trial
     there = {row.trial_id for row in arena.trials if row.is_ok and not row.estimated}
     return {trial_id: trial for trial_id, trial in found.items() if trial_id in there}
+
+
+def with_cells(arena: ArenaRows) -> ArenaRows:
+    """The same rows with the cells that this version's rules make of them.
+
+    Raises:
+        InputError: an arena of no task of this version, or rows that do not fit together.
+    """
+    design, before = design_of(arena), arena.cells
+    searches = AdaptiveSearches(design, arena.sweep_id, budget=max(cell.budget for cell in before), seed=0)
+    searches.take(arena.trials, arena.verdicts, list(arena.points.values()), failed=True)
+    made = cells_of(searches, design, arena.trials, arena.verdicts, sweep_id=arena.sweep_id, command=before[0].command)
+    return replace(arena, cells=tuple(made))
 
 
 def recheck_plan(arena: ArenaRows, share: float, seed: int) -> SweepPlan:

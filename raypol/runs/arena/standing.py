@@ -112,7 +112,7 @@ def merge_arenas(into: Location, sources: Sequence[Location]) -> list[str]:
                 continue
             taken[arena.sweep_id] = arena
     for arena in taken.values():
-        _write(into, arena)
+        write_arena(into, arena)
     return sorted(taken)
 
 
@@ -208,7 +208,7 @@ def _agree(a: float | None, b: float | None) -> bool:
     return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=_SAME, abs_tol=1e-12)
 
 
-def _write(into: Location, arena: ArenaRows) -> None:
+def write_arena(into: Location, arena: ArenaRows) -> None:
     """Write the files of an arena; its cells last, so that an arena that is there is complete."""
     folder, sweep_id = ResultsFolder(into), arena.sweep_id
     trials = [

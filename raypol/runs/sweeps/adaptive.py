@@ -170,6 +170,11 @@ class ArmSearch:
         first = self.trial({}, self.seeds[0])[0]
         return {one: self.judged[one] for one in (first, *self.points) if one in self.judged}
 
+    def at_every_seed(self, point: Mapping[str, Any]) -> dict[str, JudgedTrial]:
+        """What came of a point at the search's seed and, as far as it was made again, at further ones."""
+        found = (self.trial(point, seed)[0] for seed in (self.seeds[0], *self.further))
+        return {one: self.judged[one] for one in found if one in self.judged}
+
     def best(self, policy: str) -> str | None:
         """The trial of the least score under a policy; None before any was judged."""
         tried = self.tried()

@@ -12,7 +12,7 @@ from raypol.store.results.files import read_rows, write_rows
 from raypol.store.results.rows import optional
 from raypol.store.results_folder import ResultsFolder
 
-CELLS_VERSION: Final = 1
+CELLS_VERSION: Final = 2
 """Of the rules by which trials become cells. Rows of another version keep theirs and are not compared with these."""
 Mode = Literal["declared", "adaptive"]
 CLAIMS: Final = ("W_T", "another model", "other data", "nothing")
@@ -55,8 +55,8 @@ class CellRow:
     trial_id: str = column(
         "identity",
         "trial",
-        "The trial that the numbers below are of: of a search the cheapest accepted, else the nearest; as declared the one of "
-        "median cost.",
+        "The trial that the numbers below are of: of a search the cheapest accepted at its seed, else at another one, else the "
+        "nearest; as declared, over the seeds, the accepted one of median cost, else that of median cost.",
     )
     setting: str = column(
         "spoof", "setting", "What the search chose for that trial, as JSON: axis -> value.", default="{}"
@@ -65,7 +65,12 @@ class CellRow:
     declares: str | None = optional("spoof", "declares", "Declared optimizer and schedule.")
     start: str | None = optional("spoof", "W_0", "How its W_0 was chosen.")
 
-    tried: int = column("verdict", "tried", "Trials judged: of a search at its seed, as declared over all seeds.")
+    tried: int = column(
+        "verdict",
+        "tried",
+        "Trials judged: of a search at its seed, as declared over all seeds. Where a search passes at another seed alone, also "
+        "what was judged of that point there.",
+    )
     failed: int = column("verdict", "failed", "Trials without a verdict besides.")
     accepted: int = column(
         "verdict", "accepted", "Of the tried, how many the policy accepts (of some nonce, where it draws)."
@@ -113,7 +118,8 @@ class CellRow:
     verification: float | None = optional(
         "cost",
         "verification",
-        "Time to examine that trial for all policies together, over the honest proof's generation time.",
+        "Time to examine that trial for all policies together, over the honest proof's generation time; of several seeds the "
+        "median.",
     )
     estimated: bool = column(
         "verdict", "estimated", "True if a sample of the intervals was crafted and replayed.", default=False

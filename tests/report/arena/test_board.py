@@ -133,7 +133,7 @@ def test_verifiers_rank_by_their_cheapest_forgery() -> None:
     assert (published.cheapest.cost, published.by) == (0.02, ["null"])
     assert (published.cheapest_attack.arm, published.controls_passed) == ("selected", ["null"])
     assert summary_words([exact, strict, published]) == (
-        "2 of 3 policies that accept honest proofs accept a forgery of W_T, the cheapest at 0.020 of the honest proof's cost "
+        "2 of 3 policies that accept honest proofs accept a forgery, the cheapest at 0.020 of the honest proof's cost "
         "(null against published). Not broken within 8 forgeries per arm: exact."
     )
 

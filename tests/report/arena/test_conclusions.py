@@ -25,7 +25,7 @@ def test_the_matrix_shows_costs_where_a_policy_is_broken_and_nothing_else() -> N
     found = lines()
     assert found["honest"] == {"published": "4/4", "strict": "3/4", "random": "3/4"}
     assert found["searched"] == {"published": "0.2", "strict": "-", "random": "0.1"}
-    assert found["declared"] == {"published": "2.5", "strict": "-", "random": "-"}
+    assert found["declared"] == {"published": "1.5", "strict": "-", "random": "-"}
     assert set(found["null"].values()) == {"failed"}
     assert "after a search of 3 forgeries" in matrix(CELLS).note
 
@@ -44,7 +44,7 @@ def test_arms_that_claim_something_else_are_in_brackets_and_not_counted() -> Non
 def test_the_summary_names_who_is_broken_and_whose_honest_proofs_are_rejected() -> None:
     _, rows, _ = made_arena()
     said = " ".join(conclude_arena(CELLS, rows, planned=40, resumed=3).summary)
-    assert "2 of 3 policies that accept honest proofs accept a forgery of W_T" in said
+    assert "2 of 3 policies that accept honest proofs accept a forgery" in said
     assert "Honest proofs rejected: " in said
     assert "strict 1 of 4" in said
     assert "random 1 of 4" in said

@@ -134,7 +134,7 @@ EXPECTED: Final[dict[tuple[str, str, str], dict[str, Any]]] = {
         "cost": 0.1, "cost_low": 0.05, "cost_high": 0.1, "seeds": 3, "seeds_accepted": 2, "setting": json.dumps(P2),
     },
     ("declared", "published", "declared"): {
-        "tried": 2, "failed": 1, "accepted": 1, "rate": 0.5, "rate_of": 2, "cost": 2.5, "cost_low": 1.5, "cost_high": 2.5,
+        "tried": 2, "failed": 1, "accepted": 1, "rate": 0.5, "rate_of": 2, "cost": 1.5, "cost_low": 1.5, "cost_high": 2.5,
     },
     ("null", "strict", "declared"): {
         "tried": 0, "failed": 3, "accepted": 0, "rate_low": None, "rate_high": None, "seeds": 0, "is_control": True,
@@ -148,6 +148,26 @@ def test_every_number_of_a_cell(key: tuple[str, str, str]) -> None:
     cell = CELLS[key]
     found = {name: getattr(cell, name) for name in EXPECTED[key]}
     assert found == pytest.approx(EXPECTED[key], abs=1e-5)
+
+
+def test_what_passes_only_where_it_was_made_again_for_another_policy_counts() -> None:
+    """`strict` rejects all at the search's seed; the point that `published` had made again passes it at seed 5."""
+
+    def passing(trial_id: str, trial: Trial) -> JudgedTrial:
+        found = answer(trial_id, trial)
+        if (trial.arm, trial.spoof.steps, trial.spoof.seed) != ("searched", 320, 5) or found.row is None:
+            return found
+        return replace(found, verdicts=verdicts_of(found.row, {"published": "", "strict": "", "random": 0}))
+
+    searches = searches_of(budget=3)
+    run = drive(searches, passing)
+    rows = [one.row for one in run.outcomes.values() if one.row is not None]
+    verdicts = [verdict for one in run.outcomes.values() for verdict in one.verdicts.values()]
+    found = cells_of(searches, DESIGN, rows, verdicts, sweep_id="made")
+    (cell,) = [c for c in found if (c.arm, c.policy, c.mode) == ("searched", "strict", "adaptive")]
+    assert (cell.tried, cell.accepted, cell.seeds, cell.seeds_accepted) == (5, 1, 3, 1)
+    assert (cell.cost, cell.rate, cell.rejected_by, cell.setting) == (0.3, 1.0, "", json.dumps(P1))
+    assert cell.is_broken
 
 
 def test_every_arm_meets_every_policy() -> None:

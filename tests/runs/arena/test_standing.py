@@ -15,7 +15,7 @@ from raypol.runs.arena.standing import ArenaRows, check_arena, merge_arenas, rea
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.store.location import Location, open_location
 from raypol.store.policies import write_policy
-from raypol.store.results.cell_rows import CELLS_VERSION, CellRow, write_cells
+from raypol.store.results.cell_rows import CellRow, write_cells
 from raypol.store.results.files import write_rows, write_trial
 from raypol.store.results.rows import TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
@@ -216,7 +216,7 @@ SHOWN: Final = ARENA.cells[first(ARENA.cells, **BROKEN)].trial_id
 CELL: Final = "arena made, cell searched against "
 
 REFUSED: Final[dict[str, tuple[ArenaRows, str]]] = {
-    "another version": (changed("cells", BROKEN, version=CELLS_VERSION + 1), f"{CELL}published is of version 2"),
+    "another version": (changed("cells", BROKEN, version=99), f"{CELL}published is of version 99"),
     "an attack that nobody knows": (
         changed("trials", {"trial_id": SHOWN}, attack="magic"),
         f"trial {SHOWN} is of attack 'magic', which raypol does not have",
