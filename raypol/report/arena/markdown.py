@@ -116,8 +116,8 @@ def _legend(task: TaskBoard) -> str:
         if status in there
     ]
     lines += [
-        "- After a sign: cost and largest error of the search's cheapest accepted forgery, both over the honest proof's (error 0: "
-        "replays give just what is claimed); where they are not all, the share of nonces under which a policy that draws its "
+        "- After a sign: cost and largest error of the search's cheapest accepted forgery, both over the honest proof's (error "
+        "0: replays give just the claim); where they are not all, the share of nonces under which a policy that draws its "
         "intervals accepts it, and the seeds at which it is accepted. Else accepted of judged.",
         f"- {_DECLARED}: the arm as declared, because nothing of it is searched or its search found no point that passes: cost "
         "and error of its accepted trial of median cost.",

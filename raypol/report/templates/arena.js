@@ -338,7 +338,7 @@ function showAttacks(task, ranked) {
 }
 
 // Sentences.
-/** What the examination of the honest proof takes, as its column says. */
+/** What the examination of an honest proof takes. */
 function verification(lines) {
   const honest = lines.find(line => line.group === "honest");
   const cell = honest ? honest.cells.find(one => one >= 0 && value(one, "verification") !== null) : undefined;

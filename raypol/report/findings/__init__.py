@@ -1,0 +1,1 @@
+"""What standing results of the arena show, in sentences that each link to their rows."""
