@@ -65,8 +65,8 @@ BAD: Final[list[tuple[str, str]]] = [
     ("arena merge --into {new}", "expected at least one results folder"),
     ("arena merge {none} --into {new}", "no such results folder"),
     ("arena merge {empty} --into {new}", "has no arena"),
-    ("arena merge {bad} --into {new}", "is of version 2 of the arena's rules"),
-    ("arena merge {good} {bad} --into {new}", "is of version 2 of the arena's rules"),
+    ("arena merge {bad} --into {new}", "is of version 99 of the arena's rules"),
+    ("arena merge {good} {bad} --into {new}", "is of version 99 of the arena's rules"),
     ("arena merge {good} --into {file}", "cannot write to the results folder"),
     ("arena check {none}", "no such results folder"),
     ("arena check {empty}", "has no arena: expected what"),
@@ -95,7 +95,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     monkeypatch.setenv("RAY_ADDRESS", "")
     places = {name: tmp_path / name for name in ("good", "bad", "empty", "none", "new", "file")}
     write_arena(places["good"])
-    write_arena(places["bad"], changed("cells", {"arm": "searched"}, version=2))
+    write_arena(places["bad"], changed("cells", {"arm": "searched"}, version=99))
     places["empty"].mkdir()
     places["file"].write_text("taken")
     before = files(tmp_path)

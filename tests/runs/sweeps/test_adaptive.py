@@ -476,3 +476,26 @@ def test_no_proposal_contradicts_its_attack() -> None:
     assert search.has(contradictory), "an earlier version may have tried it"
     assert not search._is_new(contradictory)
     assert search._is_new({**contradictory, "attack.pool": 1})
+
+
+@pytest.mark.parametrize(("own", "asked", "found"), [(0, 9, 9), (2, 9, 2), (2, 1, 1), (20, 3, 3)])
+def test_an_arm_may_have_a_smaller_budget_of_its_own(own: int, asked: int, found: int) -> None:
+    """As many as the sweep says at most, so that `--samples` bounds every arm."""
+    design = replace(DESIGN, arms={**DESIGN.arms, "searched": replace(SEARCHED, budget=own)})
+    run = drive(searches_of(design, budget=asked), lambda trial_id, trial: outcome_of(trial_id, trial, truth(trial)))
+    assert run.searches.arms["searched"].budget == len(run.points()) == found
+    assert run.searches.arms["declared"].budget == asked
+    assert ("budget searched" in design.as_text()) is (own > 0), "a resumed sweep is compared with it"
+    planned = plan_sweep(
+        Sweep(name="s", question="?", paper=design, smoke=design),
+        "smoke",
+        design,
+        SweepOptions(name="s", search="adaptive", samples=asked),
+    )
+    whole = plan_sweep(
+        Sweep(name="s", question="?", paper=DESIGN, smoke=DESIGN),
+        "smoke",
+        DESIGN,
+        SweepOptions(name="s", search="adaptive", samples=asked),
+    )
+    assert whole.num_trials - planned.num_trials == (asked - found) * (1 + DESIGN.repeats)
