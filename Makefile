@@ -46,10 +46,12 @@ layers: .venv/.ready  ## import-linter: imports point down only
 pytest: pytest-fast pytest-ray  ## the test suite alone
 
 pytest-fast: .venv/.ready  ## tests that start no Ray, in two processes of one thread
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not ray and not slow and not machine and not browser" -n 2 --dist worksteal
 
+# Their files alone: reading all others would take half a minute.
 pytest-ray: .venv/.ready  ## tests that start a local Ray, one after the other
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "ray and not slow and not machine and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "ray and not slow and not machine and not browser" \
+	  $$(grep -rl 'mark\.ray' tests --include='test_*.py')
 
 # Other instruction sets round differently, and so do two threads: no outcome of a test may depend on it.
 NUMERICAL := tests/core tests/runs/trials tests/runs/success_range tests/cluster/test_jobs.py tests/cluster/test_interrupted_proofs.py

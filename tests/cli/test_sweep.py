@@ -57,6 +57,8 @@ def test_a_sweep_from_its_file_twice(tmp_path: Path) -> None:
     again = run(tmp_path, "--size", "smoke", "--results", folder.name, "--resume", "--no-figures")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "6 of 6 trials have a row (6 were finished before)" in again.stdout
+    assert "starting Ray" in done.stderr
+    assert "starting Ray" not in again.stderr, "there is nothing left to run"
     assert {path: path.stat().st_mtime_ns for path in (folder / "trials").iterdir()} == written
     (ui,) = re.findall(r"^MLflow: +(.*)$", again.stdout, flags=re.MULTILINE)
     client = MlflowClient(shlex.split(ui)[-1])

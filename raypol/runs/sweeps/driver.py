@@ -27,7 +27,7 @@ from raypol.runs.trials.study import Trial
 from raypol.store.location import Location
 from raypol.store.results.files import write_trial
 from raypol.store.results.interval_rows import IntervalRow
-from raypol.store.results.rows import TrialRow
+from raypol.store.results.rows import FINISHED, TrialRow
 from raypol.store.retries import storage_retries
 
 if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command line should wait for
@@ -118,18 +118,26 @@ def drive_sweep(
 
 
 def _ended_before(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
-    """The whole of an adaptive search of which nothing is left to run, so that no Ray is needed; None of any other sweep.
+    """The whole of a sweep of which nothing is left to run, so that no Ray is needed; None if something is, or if only a searcher
+    knows.
 
     Who goes on opens the searches again under the lock: another process may have run trials meanwhile.
     """
     from raypol.runs.sweeps.adaptive import open_searches
 
-    if plan.options.search != "adaptive" or not (rows := record.rows()):
+    rows = record.rows()
+    compared_with = {row.proof_reference for row in rows if row.proof_reference}
+    if not rows or not compared_with <= {row.proof_id for row in rows if row.is_honest}:
         return None
-    searches = open_searches(plan, record)
-    if searches.proposals():
+    finished = {row.trial_id for row in rows if row.status in FINISHED and not row.is_honest}
+    if plan.options.search == "adaptive":
+        searches = open_searches(plan, record)
+        if searches.proposals():
+            return None
+        plan = replace(plan, num_trials=searches.likely)
+    elif not plan.trials or not finished.issuperset(trial.trial_id(plan.sweep_id) for trial in plan.trials):
         return None
-    return _sweep_run(replace(plan, num_trials=searches.likely), rows, resumed=sum(not row.is_honest for row in rows))
+    return _sweep_run(plan, rows, resumed=sum(not row.is_honest for row in rows))
 
 
 def _sweep_run(plan: SweepPlan, rows: Sequence[TrialRow], *, resumed: int, stopped: str = "") -> SweepRun:
@@ -162,8 +170,6 @@ class _Driver:
         return replace(request, accelerator=kept["model"])
 
     def run(self) -> SweepRun:
-        from raypol.runs.sweeps.tune_trials import FINISHED
-
         plan = self._plan
         earlier = [row for row in self._record.rows() if row.status in FINISHED and not row.is_honest]
         finished = {row.trial_id for row in earlier}

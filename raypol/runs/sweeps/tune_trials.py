@@ -34,13 +34,11 @@ from raypol.store.location import Location, write_problem
 from raypol.store.locks import only_maker
 from raypol.store.results.files import read_trial, write_trial
 from raypol.store.results.interval_rows import IntervalRow
-from raypol.store.results.rows import TrialRow
+from raypol.store.results.rows import FINISHED, TrialRow
 from raypol.store.retries import storage_retries
 
 _log = logging.getLogger(__name__)
 
-FINISHED: Final = ("ok", "stopped", "refused")
-"""States of a row that are not run again."""
 _MAX_FAILURES: Final = 3
 """Times that a trial whose process or worker is lost is started again; it goes on where it stood."""
 _PROBE_BYTES: Final = 1 << 20

@@ -8,6 +8,8 @@ from raypol.core.distances import METRICS
 from raypol.core.scoring import CONTROLS
 from raypol.store.results.columns import ASKED, Group, View, column, row
 
+FINISHED: Final = ("ok", "stopped", "refused")
+"""Statuses of trials that a resumed sweep does not run again."""
 HONEST: Final = "honest"
 """In the column `arm` of an honest row."""
 NO_ATTACK: Final = "none"

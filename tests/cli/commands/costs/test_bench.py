@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from raypol.cli.main import main
 from tests.cli.test_main import Run, run
 
 __all__ = ["run"]
@@ -13,19 +14,29 @@ __all__ = ["run"]
 TINY = ("bench", "--model", "tests.toys:mlp", "--steps", "20", "--repeats", "1", "--attack", "null", "steered")
 
 
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of the file of a run."""
+    file = tmp_path_factory.mktemp("bench") / "costs.json"
+    with pytest.raises(SystemExit) as ended:
+        main([*TINY, "--declares", "no_momentum", "--out", str(file)])
+    assert ended.value.code == 0
+    return file.read_text()
+
+
 @pytest.fixture
-def measured(run: Run, tmp_path: Path) -> Path:
-    """File of a run."""
+def measured(content: str, tmp_path: Path) -> Path:
+    """That file, to be changed."""
     file = tmp_path / "costs.json"
-    made = run(*TINY, "--declares", "no_momentum", "--out", file)
-    assert made.code == 0, made.err
-    assert made.last == f"costs written to {file}"
+    file.write_text(content)
     return file
 
 
 def test_a_run_is_a_table_sorted_by_cost_and_compares_with_itself(run: Run, measured: Path) -> None:
-    again = run(*TINY, "--declares", "no_momentum", "--against", measured)
+    file = measured.with_name("again.json")
+    again = run(*TINY, "--declares", "no_momentum", "--against", measured, "--out", file)
     assert again.code == 0, again.err
+    assert again.last == f"costs written to {file}"
     head, *lines = again.out.splitlines()
     assert head.startswith("costs per claimed step")
     names = [line.split()[0] for line in lines if line.split()[:1] and line.split()[0] in ("honest", "null", "steered")]
