@@ -7,7 +7,7 @@ from raypol.core.attacks import sources
 from raypol.figures.frontier import PolicyFront, policy_fronts
 from raypol.figures.series import Setting, settings_of
 from raypol.figures.style.axes import short_number
-from raypol.figures.style.notes import list_briefly
+from raypol.figures.style.notes import joined, list_briefly
 from raypol.report.tables import Table, TableColumn, words
 from raypol.store.results.rows import TrialRow
 from raypol.store.results.verdict_rows import VerdictRow
@@ -23,7 +23,7 @@ def front_sentences(rows: Sequence[TrialRow], verdicts: Sequence[VerdictRow]) ->
         for one in policy_fronts(setting, verdicts):
             alike.setdefault(tuple(row.trial_id for _, _, row in one.front), []).append(one)
         for same in alike.values():
-            names, front = " and ".join(one.policy for one in same), same[0].front
+            names, front = joined(one.policy for one in same), same[0].front
             if not front:
                 found.append(f"No spoof of W_T is accepted by {names}{where}.")
                 continue

@@ -11,6 +11,12 @@ SPREAD: Final = "Several rows: their median, band from the smallest to the large
 UNITS: Final = "Errors are divided by d_ref, the distance of two honest runs."
 
 
+def joined(words: Iterable[str]) -> str:
+    """Words with an `and` before the last."""
+    *first, last = [*words] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def list_briefly(names: Iterable[str], *, most: int = 6, separator: str = "; ") -> str:
     """Names, each once, the first few of many."""
     distinct = list(dict.fromkeys(names))

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from raypol.figures.style.notes import joined
 from raypol.report.arena.board import FORGERIES
 from raypol.report.arena.wording import tally
-from raypol.report.findings.task import Task, codes, joined
+from raypol.report.findings.task import Task, codes
 from raypol.store.results.rows import HONEST
 
 

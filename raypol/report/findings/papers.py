@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from raypol.figures.style.notes import joined
 from raypol.report.arena.board import FORGERIES
 from raypol.report.arena.wording import ratio_text, tally
-from raypol.report.findings.task import Task, how_often, joined, rejected_honest, verb
+from raypol.report.findings.task import Task, how_often, rejected_honest, verb
 from raypol.report.front_tables import front_sentences, fronts_tables
 from raypol.report.tables import to_markdown
 from raypol.runs.arena.cells import claims_of

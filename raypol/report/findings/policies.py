@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from raypol.core.distances import METRICS
+from raypol.figures.style.notes import joined
 from raypol.report.arena.board import FORGERIES
 from raypol.report.arena.wording import ratio_text, tally, unbroken_words
-from raypol.report.findings.task import Task, codes, grouped, how_often, joined, rejected_honest, verb
+from raypol.report.findings.task import Task, codes, grouped, how_often, rejected_honest, verb
 from raypol.runs.trials.rows import number_of
 from raypol.store.results.cell_rows import CellRow
 

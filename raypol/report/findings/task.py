@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote
 
+from raypol.figures.style.notes import joined
 from raypol.report.arena.board import FORGERIES, TaskBoard
 from raypol.report.arena.rankings import VerifierRank, rank_verifiers
 from raypol.report.arena.wording import shortfall
@@ -92,12 +93,6 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]
 def codes(names: Sequence[str]) -> str:
     """Names as code, with an `and`."""
     return joined(f"`{name}`" for name in names)
-
-
-def joined(words: Iterable[str]) -> str:
-    """Words with an `and` before the last."""
-    *first, last = [*words] or [""]
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def verb(who: Sequence[object], what: str) -> str:
