@@ -53,7 +53,7 @@ pytest-fast: .venv/.ready  ## tests that start no Ray, in two processes of one t
 # Their files alone: reading all others would take half a minute.
 pytest-ray: .venv/.ready  ## tests that start a local Ray, one after the other
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "ray and not slow and not machine and not browser" \
-	  $$(grep -rl 'mark\.ray' tests --include='test_*.py')
+	  $$(grep -rl 'mark\.ray' tests --include='test_*.py' | LC_ALL=C sort)
 
 # Other instruction sets round differently, and so do two threads: no outcome of a test may depend on it.
 NUMERICAL := tests/core tests/runs/trials tests/runs/success_range tests/cluster/test_jobs.py tests/cluster/test_interrupted_proofs.py
@@ -118,7 +118,7 @@ dispute: .venv/.ready  ## disputes between two proofs of one training, a table o
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
 	$(BIN)/python -m benchmarks.paper_scale
 
-generate: .venv/.ready  ## write the pages made from code and rows: commands, results, verifier, attacks, standings, findings, the arena's page
+generate: .venv/.ready  ## write the pages made from code and rows (Debian: dataset-fashion-mnist): commands, results, verifier, attacks, standings, findings, the arena's page
 	$(BIN)/python docs/generate_commands.py
 	$(BIN)/python docs/generate_verifier.py
 	$(BIN)/python docs/generate_attacks.py

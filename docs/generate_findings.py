@@ -24,6 +24,7 @@ def write() -> None:
     arenas = [with_cells(arena) for arena in read_arenas(standing)]
     for arena in arenas:
         check_arena(arena, str(STANDING))
+    for arena in arenas:
         write_arena(standing, arena)
     board = board_of([cell for arena in arenas for cell in arena.cells])
     for name, text in pages(board, arenas).items():

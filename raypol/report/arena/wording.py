@@ -121,7 +121,7 @@ def share_text(value: float | None) -> str:
     """A share in percent; a dash for one that is not known."""
     if value is None or math.isnan(value):
         return "–"
-    return f"{100 * value:.{1 if 0 < value < 0.1 else 0}f} %"
+    return f"{100 * value:.{1 if 0 < value < 0.1 or 0.99 < value < 1 else 0}f} %"
 
 
 def shortfall(cell: CellRow) -> list[str]:

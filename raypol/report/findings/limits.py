@@ -15,12 +15,14 @@ def on_limits(tasks: Sequence[Task]) -> Iterator[str]:
     yield "\n## Limits\n"
     for task in tasks:
         yield f"- {task.name}: {'; '.join(_limits_of(task))}."
-    machines = joined(
-        sorted({f"{row.device_name} ({task.board.model})" for task in tasks for row in task.trials if row.device_name})
-    )
+    ran = {(row.device, row.device_name, task.board.model) for task in tasks for row in task.trials if row.device_name}
+    machines = joined(sorted(f"{name} ({model}, device {device})" for device, name, model in ran))
+    on_gpus = any(not device.startswith("cpu") for device, _, _ in ran)
     yield (
-        "- The models are small (6,000 to 270,000 parameters). Each training ran on one machine with two shared cores, not all "
-        f"on the same: {machines}. Nothing was run on a GPU. What holds at the papers' scale is not known from this."
+        f"- Run on {machines}, on cores that other programs shared"
+        + ("" if on_gpus else "; nothing on a GPU")
+        + ". The models are "
+        "small ones of the papers, or smaller. What holds at the papers' scale is not known from this."
     )
 
 

@@ -21,9 +21,9 @@ A *forgery* claims the stolen weights W_T as trained, or, the control `untrained
 steps, recorded every k. It *passes* a policy that accepts it at some seed and, where the policy draws its intervals, under some
 nonce; where that is not all of those tried, it is said. *Cost* is generation time over that of the honest proof it is compared
 with, *error* the largest of its four reproduction errors over that proof's. Every arm is made as declared and then in as many
-searched forgeries as the budget says, which all policies share. A search is at one seed, and its costs are of that seed; a front
-takes every accepted trial. What an adversary may declare of its rule (`no_momentum`, `honest_schedule`, ...) is explained in
-[the protocol](protocol.md).
+searched forgeries as the budget says, which all policies share. A search is at one seed, and its costs are of that seed, or of
+the one where alone it passes; a front takes every accepted trial. What an adversary may declare of its rule (`no_momentum`,
+`honest_schedule`, ...) is explained in [the protocol](protocol.md).
 """
 
 

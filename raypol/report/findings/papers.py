@@ -43,7 +43,8 @@ def on_papers(tasks: Sequence[Task]) -> Iterator[str]:
                 continue
             won = [row for row in rows if row.success]
             costs = [row.ratio_working for row in won or rows if row.ratio_working is not None]
-            spread = f"{ratio_text(min(costs))} to {ratio_text(max(costs))}" if len(costs) > 1 else ratio_text(costs[0])
+            least, most = ratio_text(min(costs, default=None)), ratio_text(max(costs, default=None))
+            spread = least if least == most else f"{least} to {most}"
             yield (
                 f"- {task.link(task.cell(arm, 'published'), f'`{arm}`')}: {len(won)} of {tally(len(rows), 'trial')} "
                 f"{verb(won, 'succeed')} under `published` (accepted, all errors below the proof's, cheaper in time and storage)"
@@ -73,7 +74,7 @@ def on_papers(tasks: Sequence[Task]) -> Iterator[str]:
             ("memorisation", "every known attack shows in what models remember (Choi et al. 2023)"),
         ):
             one = next((rank for rank in task.verifiers if rank.policy.name == policy), None)
-            if one is None:
+            if one is None or not task.column(policy):
                 continue
             yield f"- {claim}: `{policy}` accepts {_by_source(task, policy)}" + (
                 f"; it rejects {rejected_honest(one)} honest proofs." if one.place is None else "."
@@ -93,4 +94,4 @@ def _by_source(task: Task, policy: str) -> str:
         if own:
             passing = [task.link(cell, f"`{cell.arm}`") + how_often(cell) for cell in own if cell.is_broken]
             parts.append(f"{len(passing)} of {tally(len(own), what)}" + (f" ({', '.join(passing)})" if passing else ""))
-    return joined(parts)
+    return joined(parts) or "none, for it judged none"

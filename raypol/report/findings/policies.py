@@ -36,7 +36,9 @@ def on_stopping(tasks: Sequence[Task]) -> Iterator[str]:
             if cell is None:
                 continue
             what = f"{cell.arm}, T' = {cell.steps:,}" + (f", {cell.declares}" if cell.declares else "")
-            always = sum(how_often(found) == "" for found in task.passing(one.policy.name) if not found.is_control)
+            always = sum(
+                found.seeds_accepted == found.seeds for found in task.passing(one.policy.name) if not found.is_control
+            )
             yield (
                 f"| `{one.policy.name}` | {task.link(cell, what)} | {ratio_text(cell.cost)} | {_again(cell)} | "
                 f"{one.broken_by} of {one.attacks} | {always} | {rejected_honest(one)} |"

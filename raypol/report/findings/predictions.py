@@ -37,7 +37,7 @@ _PREDICTED: Final[Mapping[tuple[str, Mode], str]] = {
     ("subtract", "adaptive"): "     AA R",
     ("continue", "adaptive"): "AAA ARAAA",
 }
-"""Of an arm against each check alone, before anything was measured: A = accepted, R = rejected, blank = it depends. A policy with
+"""Of an arm against each check alone, as it was predicted: A = accepted, R = rejected, blank = it depends. A policy with
 `strict` in it accepts what both accept, and rejects what either rejects."""
 
 
@@ -62,10 +62,10 @@ def on_predictions(tasks: Sequence[Task]) -> Iterator[str]:
                     f"{words[found]}{how_often(cell) if cell.is_broken else ''}"
                 )
     yield (
-        f"Of {tally(agree + len(wrong), 'prediction')} for {task.name}, {agree} hold and {len(wrong)} do not. They were made "
-        "of checks alone; what follows from them for a policy of several checks is compared. A prediction says what the arm's "
-        "best setting does; found is what the search came to within its budget, accepted if at half of its seeds, and half of "
-        "the nonces, or more.\n"
+        "Which check alone accepts which attack at its best was written down on 28 November 2026, before the arena existed; what "
+        f"follows for policies of several checks is compared. Of {tally(agree + len(wrong), 'such prediction')} for {task.name}, "
+        f"{agree} hold and {len(wrong)} do not. Found is what the search came to within its budget, accepted if at half of its "
+        "seeds, and half of the nonces, or more.\n"
     )
     yield "\n".join(f"- {line}" for line in wrong)
 

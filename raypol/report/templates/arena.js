@@ -42,7 +42,7 @@ function ratio(number) {
   if (size >= 1e5 || (size > 0 && size < 5e-4)) return number.toExponential(0);
   return number.toFixed(size < 0.0995 ? 3 : size < 9.995 ? 2 : size < 99.95 ? 1 : 0);
 }
-const percent = share => typeof share === "number" ? `${+(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %` : UNKNOWN;
+const percent = share => typeof share === "number" ? `${+(100 * share).toFixed((share > 0 && share < 0.1) || (share > 0.99 && share < 1) ? 1 : 0)} %` : UNKNOWN;
 const counted = (number, noun) => `${number} ${number === 1 ? noun : noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : noun.endsWith("ch") ? `${noun}es` : `${noun}s`}`;
 const costOf = cell => typeof value(cell, "cost") === "number" ? value(cell, "cost") : 0;
 function cellText(cell, column) {
@@ -260,7 +260,7 @@ function showLegend(lines) {
     one.name === "broken"
       ? el("span", { class: "swatches" }, ["cheap", "fair", "dear"].map(tier => el("span", { class: `swatch broken ${tier}` }, one.sign)))
       : el("span", { class: `swatch ${one.name}` }, one.sign),
-    one.name === "broken" ? `${one.meaning}: below 0.1, below 1, from 1` : meaningOf(one, lines)));
+    one.name === "broken" ? `${one.meaning}; cost over the honest proof's: below 0.1, below 1, from 1` : meaningOf(one, lines)));
   if (state.mode === "adaptive") items.push(el("li", {}, el("span", { class: "swatch fallback" }, "0.1"),
     "in italics: the arm as declared, because nothing of it is searched or the search found no point that passes"));
   by("legend").replaceChildren(...items);

@@ -116,6 +116,7 @@ def _declared(shared: _Shared, search: ArmSearch | None, policy: str, trials: Se
         seeds=len(judged),
         seeds_accepted=len(accepted),
         costs=[one.cost for one in judged],
+        rejected=[one for one in judged if one.rate(policy) == 0.0],
         verification=_examination(shared, judged),
     )
 
@@ -183,6 +184,7 @@ def _cell(
     rate: float,
     rate_of: int,
     costs: Sequence[float],
+    rejected: Sequence[JudgedTrial] = (),
     **columns: Any,  # noqa: ANN401 - of CellRow
 ) -> CellRow:
     row, train = shown.row, shared.design.train
@@ -218,7 +220,7 @@ def _cell(
         rate_low=low,
         rate_high=high,
         rate_of=rate_of,
-        rejected_by=verdict.rejected_by if verdict and shown.rate(policy) == 0.0 else "",
+        rejected_by=_rejected_by(policy, rejected if search is None else [shown]),
         cost=1.0 if search is None else _known(shown.cost),
         cost_low=min(known, default=None),
         cost_high=max(known, default=None),
@@ -236,6 +238,14 @@ def _cell(
         commit=row.commit,
         **columns,
     )
+
+
+def _rejected_by(policy: str, trials: Sequence[JudgedTrial]) -> str:
+    """Checks that reject any of those trials that are rejected."""
+    rejected = [
+        one.verdicts[policy].rejected_by for one in trials if policy in one.verdicts and one.rate(policy) == 0.0
+    ]
+    return ",".join(dict.fromkeys(check for checks in rejected for check in checks.split(",") if check))
 
 
 def _examination(shared: _Shared, trials: Sequence[JudgedTrial]) -> float | None:

@@ -61,12 +61,14 @@ def with_cells(arena: ArenaRows) -> ArenaRows:
     """The same rows with the cells that this version's rules make of them.
 
     Raises:
-        InputError: an arena of no task of this version, or rows that do not fit together.
+        InputError: an arena of no task of this version, or one whose trials are declared otherwise here than they were.
     """
     design, before = design_of(arena), arena.cells
     searches = AdaptiveSearches(design, arena.sweep_id, budget=max(cell.budget for cell in before), seed=0)
     searches.take(arena.trials, arena.verdicts, list(arena.points.values()), failed=True)
     made = cells_of(searches, design, arena.trials, arena.verdicts, sweep_id=arena.sweep_id, command=before[0].command)
+    if lost := sorted({f"{one.arm} ({one.mode})" for one in before} - {f"{one.arm} ({one.mode})" for one in made}):
+        raise InputError(f"{arena.sweep_id}: no trial is declared here as it was then of {', '.join(lost)}")
     return replace(arena, cells=tuple(made))
 
 

@@ -18,7 +18,7 @@ from raypol.runs.designs.design import Design, Sweep
 from raypol.runs.trials.verify import Examination
 
 TaskName = Literal["digits", "simple_conv", "resnet20"]
-ARENA_QUESTION: Final = "Which attack passes which verifier, each adapted to each, at which cost?"
+ARENA_QUESTION: Final = "Which attack, adapted to which verifier, passes it, and at which cost?"
 
 
 PROVERS_SHARE: Final = "9f3c52d81be07a64" * 2
@@ -155,7 +155,13 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
         ),
         paper=replace(
             _design(
-                _SIMPLE, replace(_SIMPLE_AT, high=20_000, whole=20_000), seeds=3, honest=20, calibrate_on=20, budget=50
+                _SIMPLE,
+                replace(_SIMPLE_AT, high=20_000, whole=20_000),
+                seeds=3,
+                honest=20,
+                calibrate_on=20,
+                budget=50,
+                first=_SIMPLE_FIRST,
             ),
             thresholds=_SIMPLE_SLACK,
         ),

@@ -31,6 +31,11 @@ from raypol.store.retries import storage_retries
 _log = logging.getLogger(__name__)
 
 
+def honest_trial_id(sweep_id: str, key: str) -> str:
+    """Name of the honest row of a configuration, see `Trial.honest_key`."""
+    return f"trial-{sweep_id}-{key}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
     """The honest proof, d_ref and honest row that the trials of one honest configuration are compared with."""
@@ -169,7 +174,7 @@ class BaselineMaker:
         on_progress: Progress,
     ) -> Baseline:
         study = self._study(proof, reference)
-        trial_id = f"trial-{self.record.sweep_id}-{key}"
+        trial_id = honest_trial_id(self.record.sweep_id, key)
         outcome = run_honest(runner, study, trial, trial_id=trial_id, on_progress=on_progress)
         names = {"proof": proof.proof_id, "reference": reference.proof_id, "trial": outcome.row.trial_id}
         self.record.write_note("honest", key, names)

@@ -15,7 +15,7 @@ from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.cluster.shared_folder import check_visible
 from raypol.core.progress import Progress, TimeLeft, no_progress
 from raypol.runs.designs.points import controls_beside, searchable
-from raypol.runs.sweeps.baselines import Baseline, BaselineMaker
+from raypol.runs.sweeps.baselines import Baseline, BaselineMaker, honest_trial_id
 from raypol.runs.sweeps.failed_trials import unworked_row
 from raypol.runs.sweeps.forecast import trial_seconds
 from raypol.runs.sweeps.live_status import LiveStatus
@@ -125,19 +125,23 @@ def _ended_before(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
     """
     from raypol.runs.sweeps.adaptive import open_searches
 
-    rows = record.rows()
-    compared_with = {row.proof_reference for row in rows if row.proof_reference}
-    if not rows or not compared_with <= {row.proof_id for row in rows if row.is_honest}:
+    if not (rows := record.rows()):
         return None
     finished = {row.trial_id for row in rows if row.status in FINISHED and not row.is_honest}
     if plan.options.search == "adaptive":
+        judged = {row.trial_id for row in rows if row.is_honest and row.is_ok}
         searches = open_searches(plan, record)
-        if searches.proposals():
+        wanted = {honest_trial_id(plan.sweep_id, trial.honest_key()) for trial in plan.examples()}
+        if not wanted <= judged or searches.proposals():
             return None
         plan = replace(plan, num_trials=searches.likely)
     elif not plan.trials or not finished.issuperset(trial.trial_id(plan.sweep_id) for trial in plan.trials):
         return None
-    return _sweep_run(plan, rows, resumed=sum(not row.is_honest for row in rows))
+    live = LiveStatus(record.results, plan.sweep_id)
+    live.set_num_trials(plan.num_trials)
+    live.add_resumed(row for row in rows if row.trial_id in finished)
+    live.publish_end()  # its driver may have been killed after the last row
+    return _sweep_run(plan, rows, resumed=len(finished))
 
 
 def _sweep_run(plan: SweepPlan, rows: Sequence[TrialRow], *, resumed: int, stopped: str = "") -> SweepRun:

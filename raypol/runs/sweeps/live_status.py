@@ -174,6 +174,10 @@ class LiveStatus:
                     self._running.clear()
                 self._write(ended)
 
+    def publish_end(self) -> None:
+        """Publish once that the sweep is finished: nothing was left to run."""
+        self._write("finished")
+
     def set_activity(self, what: str) -> None:
         """Set what the driver does now."""
         self._doing = what

@@ -107,8 +107,10 @@ EXPECTED: Final[dict[tuple[str, str, str], dict[str, Any]]] = {
         "seeds": 4, "seeds_accepted": 4, "cost": 1.0, "claims": "W_T", "is_control": True, "budget": 0, "attack": NO_ATTACK,
         "grants": "", "rejected_by": "",
     },
-    (HONEST, "strict", "declared"): {"tried": 4, "accepted": 3, "rate": 0.75, "rate_of": 4, "seeds_accepted": 3},
-    (HONEST, "random", "declared"): {"tried": 4, "accepted": 3, "rate": 0.6, "rate_of": 400},
+    (HONEST, "strict", "declared"): {
+        "tried": 4, "accepted": 3, "rate": 0.75, "rate_of": 4, "seeds_accepted": 3, "rejected_by": "buffers",
+    },
+    (HONEST, "random", "declared"): {"tried": 4, "accepted": 3, "rate": 0.6, "rate_of": 400, "rejected_by": "replay"},
     ("searched", "published", "declared"): {
         "tried": 3, "failed": 0, "accepted": 3, "rate": 1.0, "rate_low": 0.025 ** (1 / 3), "rate_high": 1.0, "steps": 20,
         "cost": 0.5, "cost_low": 0.4, "cost_high": 0.6, "gradients": 2.0, "size": 0.25, "error": 0.4, "error_l2": 0.7,
