@@ -118,7 +118,7 @@ dispute: .venv/.ready  ## disputes between two proofs of one training, a table o
 paper-bench: .venv/.ready  ## full-size models against the classic pipeline and safetensors, in ratios (about 30 minutes, 20 GB of disk)
 	$(BIN)/python -m benchmarks.paper_scale
 
-generate: .venv/.ready  ## write the pages made from code and rows (Debian: dataset-fashion-mnist): commands, results, verifier, attacks, standings, findings, the arena's page
+generate: .venv/.ready  ## write the pages made from code and rows: commands, results, verifier, attacks, standings, findings, the arena's page
 	$(BIN)/python docs/generate_commands.py
 	$(BIN)/python docs/generate_verifier.py
 	$(BIN)/python docs/generate_attacks.py

@@ -88,7 +88,10 @@ def spoof_recipe(
     """
     name = type(attack).__name__
     needed = (*method.uses, *method.uses_also(attack))
-    check_granted(dict(used_by_choices(spoof, honest)) | dict.fromkeys(needed, f"attack {name}"), spoof.grants)
+    chosen = used_by_choices(
+        spoof, interval=honest.interval, batch_size=honest.batch_size, is_augmented=honest.transform.is_random
+    )
+    check_granted(dict(chosen) | dict.fromkeys(needed, f"attack {name}"), spoof.grants)
     check_choices(method, attack, spoof)
     if "own_points" in method.uses and spoof.augmentation == "honest" and honest.transform.is_random:
         raise InputError(

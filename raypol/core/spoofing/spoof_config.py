@@ -98,16 +98,25 @@ def check_together(config: SpoofConfig) -> None:
         )
 
 
-def used_by_choices(config: SpoofConfig, honest: Recipe) -> Iterator[tuple[Grant, str]]:
-    """What A's choices use, each grant with the choice that uses it."""
+def used_by_choices(
+    config: SpoofConfig, *, interval: int, batch_size: int, is_augmented: bool
+) -> Iterator[tuple[Grant, str]]:
+    """What A's choices use, each grant with the choice that uses it.
+
+    Args:
+        config: the choices.
+        interval: k of the honest training.
+        batch_size: its points per update.
+        is_augmented: whether it draws crops, flips or angles.
+    """
     yield ("other_data", f"dataset {config.dataset}") if config.dataset else ("data", "the honest proof's dataset")
-    if config.interval != honest.interval:
-        yield "interval", f"k = {config.interval} where the verifier's is {honest.interval}"
-    if config.batch_size not in (0, honest.batch_size):
-        yield "batch_size", f"batch size {config.batch_size} where the honest proof's is {honest.batch_size}"
+    if config.interval != interval:
+        yield "interval", f"k = {config.interval} where the verifier's is {interval}"
+    if config.batch_size not in (0, batch_size):
+        yield "batch_size", f"batch size {config.batch_size} where the honest proof's is {batch_size}"
     if config.declares != "honest_schedule":
         yield "optimizer", f"declares {config.declares}"
-    if config.augmentation == "none" and honest.transform.is_random:
+    if config.augmentation == "none" and is_augmented:
         yield "augmentation", "declaring no augmentation where the honest proof declares one"
     if config.trajectory.start not in BOUND_STARTS:
         yield "initial", f"start {config.trajectory.start}"

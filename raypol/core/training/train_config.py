@@ -82,6 +82,13 @@ class TrainConfig:
         if self.memory_format not in ("auto", "contiguous", "channels_last"):
             reject_choice("memory_format", self.memory_format, ("auto", "contiguous", "channels_last"))
 
+    @property
+    def is_augmented(self) -> bool:
+        """True if it draws crops, flips or angles."""
+        return Transform(
+            crop_padding=self.crop_padding, horizontal_flip=self.horizontal_flip, rotation_degrees=self.rotation_degrees
+        ).is_random
+
     def recipe(self, dataset: Dataset, *, device: str, threads: int) -> Recipe:
         """The full declaration A of this training on a device."""
         given = {"momentum": self.momentum, "weight_decay": self.weight_decay}

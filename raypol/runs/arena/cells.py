@@ -8,7 +8,6 @@ from statistics import median
 from typing import Any, Final
 
 from raypol.core.attacks import method_of, sources
-from raypol.core.proof import Recipe
 from raypol.core.scoring import CONTROLS
 from raypol.core.spoofing.grants import GRANTS
 from raypol.core.spoofing.spoof_config import used_by_choices
@@ -43,8 +42,6 @@ class _Shared:
     honest_s: Mapping[str, float]
     """Generation time of each honest proof."""
     policies: Mapping[str, Policy]
-    recipe: Recipe
-    """Of the honest training."""
 
 
 def cells_of(
@@ -70,7 +67,6 @@ def cells_of(
     by_trial = verdicts_by_trial(verdicts)
     digests = {verdict.policy: verdict.policy_sha256 for verdict in verdicts}
     policies = {policy.name: policy for policy in (*ALWAYS, *design.policies)}
-    train = design.train
     shared = _Shared(
         sweep_id=sweep_id,
         design=design,
@@ -78,7 +74,6 @@ def cells_of(
         digests=digests,
         honest_s={row.proof_id: row.device_s for row in rows if row.is_honest and row.device_s},
         policies=policies,
-        recipe=train.recipe(train.data.load(), device="cpu", threads=1),
     )
     honest = [
         JudgedTrial(row=row, verdicts=by_trial.get(row.trial_id, {})) for row in rows if row.is_honest and row.is_ok
@@ -261,8 +256,11 @@ def _uses(shared: _Shared, search: ArmSearch | None, row: TrialRow) -> list[str]
     trial = search.known_trial(row.trial_id) if search else None
     if trial is None:
         return []
-    method = method_of(trial.attack)
-    used = {grant for grant, _ in used_by_choices(trial.spoof, shared.recipe)}
+    method, train = method_of(trial.attack), shared.design.train
+    chosen = used_by_choices(
+        trial.spoof, interval=train.interval, batch_size=train.batch_size, is_augmented=train.is_augmented
+    )
+    used = {grant for grant, _ in chosen}
     used |= {*method.uses, *method.uses_also(trial.attack)}
     return [grant for grant in GRANTS if grant in used]
 

@@ -1,6 +1,7 @@
 """What an adversary was granted: words for it, what uses it, and that nothing is had without."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ HONEST = small_recipe(DATA, optimizer=sgd(momentum=0.9), transform=Transform(cro
 SAME_K = SpoofConfig(steps=8, interval=HONEST.interval)
 QUICK = AttackII(iterations=1, retries=0)
 SHARE = "5a" * 16
+used = partial(used_by_choices, interval=HONEST.interval, batch_size=HONEST.batch_size, is_augmented=True)
 
 
 def stolen() -> MemoryProof:
@@ -122,9 +124,9 @@ def test_who_chooses_nothing_uses_nothing() -> None:
         data_order="declared",
         trajectory=TrajectoryConfig(start="honest"),
     )
-    assert dict(used_by_choices(asked, HONEST)).keys() == {"data"}
+    assert dict(used(asked)).keys() == {"data"}
     bound = replace(asked, trajectory=TrajectoryConfig(start="bound"), share=SHARE)
-    assert dict(used_by_choices(bound, HONEST)).keys() == {"data"}
+    assert dict(used(bound)).keys() == {"data"}
     null = find_attack("null")
     recipe = spoof_recipe(method_of(null), null, replace(asked, grants=("weights", "data")), HONEST)
     assert (recipe.interval, recipe.batch_size, recipe.transform) == (4, 16, HONEST.transform)

@@ -13,7 +13,15 @@ from raypol.core.errors import InputError
 from raypol.core.verification.policies import Policy, Use, strict
 from raypol.report.arena.conclusions import recheck_table
 from raypol.runs.arena.cells import cells_of
-from raypol.runs.arena.recheck import Comparison, compare_rows, design_of, recheck_plan, time_ratio, trials_of
+from raypol.runs.arena.recheck import (
+    Comparison,
+    compare_rows,
+    design_of,
+    recheck_plan,
+    time_ratio,
+    trials_of,
+    with_cells,
+)
 from raypol.runs.arena.standing import ArenaRows, merge_arenas, read_arenas
 from raypol.runs.arena.tasks import TASKS
 from raypol.runs.designs.points import trial_at
@@ -212,3 +220,19 @@ def test_rows_are_compared_trial_by_trial_and_policy_by_policy(arena: ArenaRows)
 def test_what_has_no_error_has_not_changed() -> None:
     row = replace(made_row(0), error_l2=None)
     assert Comparison(then=row, now=row, verdicts=0, differing=()).error_change == 0.0
+
+
+@pytest.mark.parametrize("sweep_id", ["arena-standard", "arena_simple_conv-standard", "arena_resnet20-standard"])
+def test_committed_cells_are_what_this_version_makes_of_committed_rows(sweep_id: str) -> None:
+    """And of all of them: `make generate` was run after the last change of their rules."""
+    committed = read_arenas(open_location(Path(__file__).parents[3] / "docs" / "arena"))
+    (arena,) = [one for one in committed if one.sweep_id == sweep_id]
+    assert with_cells(arena).cells == arena.cells
+
+
+def test_cells_of_trials_that_are_declared_otherwise_now_are_not_lost_without_a_word() -> None:
+    committed = read_arenas(open_location(Path(__file__).parents[3] / "docs" / "arena"))
+    (arena,) = [one for one in committed if one.sweep_id == "arena_resnet20-standard"]
+    renamed = tuple(replace(row, trial_id=f"{row.trial_id}-then") if row.arm == "null" else row for row in arena.trials)
+    with pytest.raises(InputError, match=r"no trial is declared here as it was then of null \(adaptive\), null \(decl"):
+        with_cells(replace(arena, trials=renamed))
