@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.segment import Segment
 
 from raypol.report.tables import Table, terminal_text, to_terminal
-from raypol.store.escaping import visible_lines, without_secrets
+from raypol.store.escaping import visible, visible_lines, without_secrets
 
 
 class PlainConsole(Console):
@@ -51,6 +51,11 @@ def say(*lines: str, style: str = "", console: Console = OUT, is_prose: bool = F
 def warn(message: str, console: Console = ERR) -> None:
     """Print a line that asks for attention."""
     say(message, style="yellow", console=console)
+
+
+def say_address(address: str) -> None:
+    """Print an address with the token that its reader needs; every other line hides tokens."""
+    OUT.print(visible(address), soft_wrap=True)
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

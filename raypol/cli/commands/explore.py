@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from raypol.cli.console import ERR, say, warn
+from raypol.cli.console import ERR, say, say_address, warn
 from raypol.cli.options import Debug, ReadResults
 from raypol.cli.progress import progress
 from raypol.core.errors import InputError, local_path
@@ -60,7 +60,7 @@ class ExploreCommand:
             token = secrets.token_urlsafe(16)
             host, port = listening.getsockname()[:2]
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}/?access_token={token}"
-            say(address)
+            say_address(address)
             if self.browser:
                 webbrowser.open(address)
             serve(listening, token)
