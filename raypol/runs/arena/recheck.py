@@ -66,7 +66,10 @@ def with_cells(arena: ArenaRows) -> ArenaRows:
     design, before = design_of(arena), arena.cells
     searches = AdaptiveSearches(design, arena.sweep_id, budget=max(cell.budget for cell in before), seed=0)
     searches.take(arena.trials, arena.verdicts, list(arena.points.values()), failed=True)
-    made = cells_of(searches, design, arena.trials, arena.verdicts, sweep_id=arena.sweep_id, command=before[0].command)
+    sweep, size = _sweep_of(arena.sweep_id)
+    task = next(name for name, one in TASKS.items() if one is sweep)
+    command = f"raypol arena --task {task} --size {size}"  # without folders of whoever ran it
+    made = cells_of(searches, design, arena.trials, arena.verdicts, sweep_id=arena.sweep_id, command=command)
     if lost := sorted({f"{one.arm} ({one.mode})" for one in before} - {f"{one.arm} ({one.mode})" for one in made}):
         raise InputError(f"{arena.sweep_id}: no trial is declared here as it was then of {', '.join(lost)}")
     return replace(arena, cells=tuple(made))
