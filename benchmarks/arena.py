@@ -122,7 +122,7 @@ def running(folder: Path) -> Iterator[Ratio | str]:
     yield Ratio("the same command again, s", [again_s], "<= 20", at_most(20.0), digits=1)
 
 
-_FEW: Final = ("--samples", "1", "--no-figures", "--arms", *ARMS)
+_FEW: Final = ("--samples", "4", "--no-figures", "--arms", *ARMS)
 
 
 def _raypol(*arguments: str) -> str:
