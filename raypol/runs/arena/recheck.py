@@ -126,6 +126,17 @@ def compare_rows(arena: ArenaRows, rows: Sequence[TrialRow], verdicts: Sequence[
     return found
 
 
+def other_processors(found: Sequence[Comparison]) -> str:
+    """Why differences may mean nothing: the rows were made on other processors; empty if on the same ones."""
+    then, now = {one.then.device_name for one in found}, {one.now.device_name for one in found}
+    if then == now:
+        return ""
+    return (
+        f"the rows that stand were made on {', '.join(sorted(then))}, these on {', '.join(sorted(now))}: another processor "
+        "rounds otherwise, and verdicts near a limit may differ without anything being wrong"
+    )
+
+
 def time_ratio(found: Sequence[Comparison]) -> float:
     """Median of the costs in units of the honest proof's, now over then."""
     ratios = [number_of(one.now.ratio_working) / one.then.ratio_working for one in found if one.then.ratio_working]

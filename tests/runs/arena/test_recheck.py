@@ -17,6 +17,7 @@ from raypol.runs.arena.recheck import (
     Comparison,
     compare_rows,
     design_of,
+    other_processors,
     recheck_plan,
     time_ratio,
     trials_of,
@@ -236,3 +237,11 @@ def test_cells_of_trials_that_are_declared_otherwise_now_are_not_lost_without_a_
     renamed = tuple(replace(row, trial_id=f"{row.trial_id}-then") if row.arm == "null" else row for row in arena.trials)
     with pytest.raises(InputError, match=r"no trial is declared here as it was then of null \(adaptive\), null \(decl"):
         with_cells(replace(arena, trials=renamed))
+
+
+def test_rows_of_another_processor_are_said_to_be() -> None:
+    row = made_row(0)
+    same = Comparison(then=row, now=row, verdicts=3, differing=())
+    other = replace(same, now=replace(row, device_name="another"))
+    assert other_processors([]) == other_processors([same]) == ""
+    assert f"made on {row.device_name}, these on another:" in other_processors([other])

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import tyro
 
-from raypol.cli.console import ERR, print_last, print_tables, say
+from raypol.cli.console import ERR, OUT, print_last, print_tables, say, warn
 from raypol.cli.options import Debug, open_results_folder
 from raypol.cli.progress import progress
 from raypol.cluster.connection import running_cluster
@@ -15,7 +15,7 @@ from raypol.report.arena.board import board_of
 from raypol.report.arena.conclusions import recheck_table
 from raypol.report.arena.markdown import arena_markdown
 from raypol.report.arena.page import arena_html
-from raypol.runs.arena.recheck import compare_rows, recheck_plan, time_ratio
+from raypol.runs.arena.recheck import compare_rows, other_processors, recheck_plan, time_ratio
 from raypol.runs.arena.standing import ArenaRows, merge_arenas, read_arenas
 from raypol.runs.sweeps.driver import Events, drive_sweep
 from raypol.store.location import Location, atomic_output, open_location, writable_folder
@@ -89,6 +89,8 @@ class ArenaCheckCommand:
             f"{len(found)} of {len(arena.trials)} trials were run again: {len(differing)} differ in a verdict, {len(moved)} in "
             f"their error by more than {_NOTICEABLE:.0%}; costs are {time_ratio(found):.2f} times those that stand (median)"
         )
+        if why := other_processors(found):
+            warn(why, console=OUT)
         return _DIFFERENT if differing or run.missing else 0
 
 
