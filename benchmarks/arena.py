@@ -41,6 +41,8 @@ from raypol.store.results.files import read_trials
 from raypol.store.results_folder import ResultsFolder
 
 ARMS = ("null", "infinitesimal", "selected", "steered", "connected", "amortized", "distil", "continue")
+_FEW: Final = ("--samples", "4", "--no-figures", "--arms", *ARMS)
+"""Of the arena's options."""
 FORGERIES = {"null": "none", "steered": "honest"}
 """Arm and what it declares of augmentation: with crops, bits are compared in a replay of their own."""
 
@@ -120,9 +122,6 @@ def running(folder: Path) -> Iterator[Ratio | str]:
     _raypol("arena", *asked)
     again_s = time.perf_counter() - started
     yield Ratio("the same command again, s", [again_s], "<= 20", at_most(20.0), digits=1)
-
-
-_FEW: Final = ("--samples", "4", "--no-figures", "--arms", *ARMS)
 
 
 def _raypol(*arguments: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 from raypol.figures.style.axes import short_number
 from raypol.report.arena.board import TaskBoard, board_of
 from raypol.report.arena.rankings import VerifierRank, rank_verifiers
-from raypol.report.arena.wording import summary_words
+from raypol.report.arena.wording import rejected_text, summary_words
 from raypol.report.conclusions import Conclusions, failures, limits, progress_sentence
 from raypol.report.tables import Table, TableColumn, words
 from raypol.runs.arena.recheck import Comparison
@@ -51,9 +51,7 @@ def conclude_arena(
 
 def _false_rejections(verifiers: Sequence[VerifierRank]) -> str:
     honest = [(one.policy.label, one.honest) for one in verifiers if one.honest is not None]
-    rejecting = [
-        f"{name} {cell.tried - cell.accepted} of {cell.tried}" for name, cell in honest if cell.accepted < cell.tried
-    ]
+    rejecting = [f"{name} {rejected_text(cell)}" for name, cell in honest if cell.accepted < cell.tried]
     if not honest:
         return "No honest proof was judged."
     if rejecting:

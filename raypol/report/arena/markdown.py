@@ -24,6 +24,7 @@ from raypol.report.arena.wording import (
     budgets_words,
     policy_words,
     ratio_text,
+    rejected_text,
     share_text,
     shortfall,
     summary_words,
@@ -148,7 +149,7 @@ def _verifier_line(one: VerifierRank) -> list[str]:
         f"{len(one.controls_passed)} of {one.controls}",
         untrained,
         f"{one.others} of {one.others_of}",
-        f"{honest.tried - honest.accepted} of {honest.tried}" if honest and honest.tried else "–",
+        rejected_text(honest),
         share_text(honest.replayed) if honest else "–",
     ]
 

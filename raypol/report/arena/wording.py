@@ -124,6 +124,11 @@ def share_text(value: float | None) -> str:
     return f"{100 * value:.{1 if 0 < value < 0.1 or 0.99 < value < 1 else 0}f} %"
 
 
+def rejected_text(honest: CellRow | None) -> str:
+    """Honest proofs that a policy rejects, of those it judged; a dash if it judged none."""
+    return f"{honest.tried - honest.accepted} of {honest.tried}" if honest and honest.tried else "–"
+
+
 def shortfall(cell: CellRow) -> list[str]:
     """How far short of always a policy accepts: under which share of nonces, where it draws them, and at which seeds."""
     parts = []

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from raypol.figures.style.notes import joined
 from raypol.report.arena.board import FORGERIES
-from raypol.report.arena.wording import ratio_text, tally
-from raypol.report.findings.task import Task, how_often, rejected_honest, verb
+from raypol.report.arena.wording import ratio_text, rejected_text, tally
+from raypol.report.findings.task import Task, how_often, verb
 from raypol.report.front_tables import front_sentences, fronts_tables
 from raypol.report.tables import to_markdown
 from raypol.runs.arena.cells import claims_of
@@ -77,7 +77,7 @@ def on_papers(tasks: Sequence[Task]) -> Iterator[str]:
             if one is None or not task.column(policy):
                 continue
             yield f"- {claim}: `{policy}` accepts {_by_source(task, policy)}" + (
-                f"; it rejects {rejected_honest(one)} honest proofs." if one.place is None else "."
+                f"; it rejects {rejected_text(one.honest)} honest proofs." if one.place is None else "."
             )
         yield ""
 

@@ -6,8 +6,8 @@ from statistics import median
 from raypol.core.distances import METRICS
 from raypol.figures.style.notes import joined
 from raypol.report.arena.board import FORGERIES
-from raypol.report.arena.wording import ratio_text, tally, unbroken_words
-from raypol.report.findings.task import Task, codes, grouped, how_often, rejected_honest, verb
+from raypol.report.arena.wording import ratio_text, rejected_text, tally, unbroken_words
+from raypol.report.findings.task import Task, codes, grouped, how_often, verb
 from raypol.runs.trials.rows import number_of
 from raypol.store.results.cell_rows import CellRow
 
@@ -41,7 +41,7 @@ def on_stopping(tasks: Sequence[Task]) -> Iterator[str]:
             )
             yield (
                 f"| `{one.policy.name}` | {task.link(cell, what)} | {ratio_text(cell.cost)} | {_again(cell)} | "
-                f"{one.broken_by} of {one.attacks} | {always} | {rejected_honest(one)} |"
+                f"{one.broken_by} of {one.attacks} | {always} | {rejected_text(one.honest)} |"
             )
         yield ""
         yield from _rejections(task)
@@ -72,7 +72,7 @@ def _rejections(task: Task) -> Iterator[str]:
     if not rejecting:
         yield f"No policy rejects {'the honest proof' if judged == 1 else f'any of {judged} honest proofs'}.\n"
         return
-    said = joined(f"{task.link(one.honest, f'`{one.policy.name}`')} {rejected_honest(one)}" for one in rejecting)
+    said = joined(f"{task.link(one.honest, f'`{one.policy.name}`')} {rejected_text(one.honest)}" for one in rejecting)
     useless = [f"`{one.policy.name}`" for one in rejecting if one.place is None]
     yield (
         f"Honest proofs rejected: {said}; no other policy rejects any of {judged}."

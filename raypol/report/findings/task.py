@@ -98,8 +98,3 @@ def codes(names: Sequence[str]) -> str:
 def verb(who: Sequence[object], what: str) -> str:
     """A verb as its subject has it."""
     return f"{what}s" if len(who) == 1 else what
-
-
-def rejected_honest(one: VerifierRank) -> str:
-    """Honest proofs that a policy rejects, of those it judged."""
-    return f"{one.honest.tried - one.honest.accepted} of {one.honest.tried}" if one.honest else "-"

@@ -111,7 +111,7 @@ def _declared(shared: _Shared, search: ArmSearch | None, policy: str, trials: Se
         seeds=len(judged),
         seeds_accepted=len(accepted),
         costs=[one.cost for one in judged],
-        rejected=[one for one in judged if one.rate(policy) == 0.0],
+        rejected_by=_rejected_by(policy, judged if search is None else [shown]),
         verification=_examination(shared, judged),
     )
 
@@ -145,6 +145,7 @@ def _adaptive(shared: _Shared, search: ArmSearch, policy: str) -> CellRow:
         seeds=len(repeated),
         seeds_accepted=sum(one.rate(policy) > 0.0 for one in repeated.values()),
         costs=[one.cost for one in repeated.values()],
+        rejected_by=_rejected_by(policy, [shown]),
         verification=_examination(shared, [shown]),
         setting=json.dumps(dict(point), sort_keys=True),
         budget=search.budget,
@@ -179,7 +180,6 @@ def _cell(
     rate: float,
     rate_of: int,
     costs: Sequence[float],
-    rejected: Sequence[JudgedTrial] = (),
     **columns: Any,  # noqa: ANN401 - of CellRow
 ) -> CellRow:
     row, train = shown.row, shared.design.train
@@ -215,7 +215,6 @@ def _cell(
         rate_low=low,
         rate_high=high,
         rate_of=rate_of,
-        rejected_by=_rejected_by(policy, rejected if search is None else [shown]),
         cost=1.0 if search is None else _known(shown.cost),
         cost_low=min(known, default=None),
         cost_high=max(known, default=None),

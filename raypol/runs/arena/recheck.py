@@ -10,8 +10,8 @@ from typing import Final
 from raypol.core.errors import InputError
 from raypol.runs.arena.cells import cells_of
 from raypol.runs.arena.standing import ArenaRows
-from raypol.runs.arena.tasks import TASKS
-from raypol.runs.designs.design import Design, SizeName, Sweep
+from raypol.runs.arena.tasks import TASKS, TaskName
+from raypol.runs.designs.design import Design, SizeName
 from raypol.runs.sweeps.adaptive import AdaptiveSearches
 from raypol.runs.sweeps.calibrated import judged_by
 from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
@@ -66,8 +66,7 @@ def with_cells(arena: ArenaRows) -> ArenaRows:
     design, before = design_of(arena), arena.cells
     searches = AdaptiveSearches(design, arena.sweep_id, budget=max(cell.budget for cell in before), seed=0)
     searches.take(arena.trials, arena.verdicts, list(arena.points.values()), failed=True)
-    sweep, size = _sweep_of(arena.sweep_id)
-    task = next(name for name, one in TASKS.items() if one is sweep)
+    task, size = _task_of(arena.sweep_id)
     command = f"raypol arena --task {task} --size {size}"  # without folders of whoever ran it
     made = cells_of(searches, design, arena.trials, arena.verdicts, sweep_id=arena.sweep_id, command=command)
     if lost := sorted({f"{one.arm} ({one.mode})" for one in before} - {f"{one.arm} ({one.mode})" for one in made}):
@@ -92,10 +91,10 @@ def recheck_plan(arena: ArenaRows, share: float, seed: int) -> SweepPlan:
     if not trials:
         raise InputError(f"no trial of {arena.sweep_id} is declared here as it was then: its rows cannot be made again")
     drawn = random.Random(seed).sample(sorted(trials), max(round(share * len(trials)), 1))
-    sweep, size = _sweep_of(arena.sweep_id)
+    task, size = _task_of(arena.sweep_id)
     design = replace(design_of(arena), more_honest=())
     plan = plan_sweep(
-        sweep, size, design, SweepOptions(name=arena.sweep_id, search="adaptive", confirmed=True, keep="none")
+        TASKS[task], size, design, SweepOptions(name=arena.sweep_id, search="adaptive", confirmed=True, keep="none")
     )
     chosen = tuple(trials[trial_id] for trial_id in drawn)
     return replace(
@@ -143,11 +142,11 @@ def time_ratio(found: Sequence[Comparison]) -> float:
     return median(ratios) if ratios else math.nan
 
 
-def _sweep_of(sweep_id: str) -> tuple[Sweep, SizeName]:
-    for sweep in TASKS.values():
+def _task_of(sweep_id: str) -> tuple[TaskName, SizeName]:
+    for task, sweep in TASKS.items():
         for size in _SIZES:
             if sweep_id == f"{sweep.name}-{size}":
-                return sweep, size
+                return task, size
     raise InputError(
         f"{sweep_id} is no arena of this version; possible: "
         f"{', '.join(f'{sweep.name}-{size}' for sweep in TASKS.values() for size in _SIZES)}"
@@ -156,5 +155,5 @@ def _sweep_of(sweep_id: str) -> tuple[Sweep, SizeName]:
 
 def design_of(arena: ArenaRows) -> Design:
     """The design of standing results."""
-    sweep, size = _sweep_of(arena.sweep_id)
-    return judged_by(sweep.at(size), arena.policies)
+    task, size = _task_of(arena.sweep_id)
+    return judged_by(TASKS[task].at(size), arena.policies)

@@ -123,12 +123,13 @@ def _ended_before(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
 
     Who goes on opens the searches again under the lock: another process may have run trials meanwhile.
     """
-    from raypol.runs.sweeps.adaptive import open_searches
-
     if not (rows := record.rows()):
         return None
-    finished = {row.trial_id for row in rows if row.status in FINISHED and not row.is_honest}
+    earlier = _finished(rows)
+    finished = {row.trial_id for row in earlier}
     if plan.options.search == "adaptive":
+        from raypol.runs.sweeps.adaptive import open_searches
+
         judged = {row.trial_id for row in rows if row.is_honest and row.is_ok}
         searches = open_searches(plan, record)
         wanted = {honest_trial_id(plan.sweep_id, trial.honest_key()) for trial in plan.examples()}
@@ -139,9 +140,14 @@ def _ended_before(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
         return None
     live = LiveStatus(record.results, plan.sweep_id)
     live.set_num_trials(plan.num_trials)
-    live.add_resumed(row for row in rows if row.trial_id in finished)
+    live.add_resumed(earlier)
     live.publish_end()  # its driver may have been killed after the last row
     return _sweep_run(plan, rows, resumed=len(finished))
+
+
+def _finished(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Rows of trials that are not run again."""
+    return [row for row in rows if row.status in FINISHED and not row.is_honest]
 
 
 def _sweep_run(plan: SweepPlan, rows: Sequence[TrialRow], *, resumed: int, stopped: str = "") -> SweepRun:
@@ -175,7 +181,7 @@ class _Driver:
 
     def run(self) -> SweepRun:
         plan = self._plan
-        earlier = [row for row in self._record.rows() if row.status in FINISHED and not row.is_honest]
+        earlier = _finished(self._record.rows())
         finished = {row.trial_id for row in earlier}
         self._done = len(finished)
         self._live.set_num_trials(self._total)
