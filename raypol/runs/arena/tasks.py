@@ -8,12 +8,11 @@ from ray import tune
 
 from raypol.core.spoofing.spoof_config import SpoofConfig
 from raypol.core.training.train_config import TrainConfig
-from raypol.core.verification.policies import Policy
 from raypol.core.verification.replay import Conditions
 from raypol.core.verification.stages import STAGES
 from raypol.core.verification.thresholds import Thresholds
 from raypol.runs.arena.contenders import Lengths, contenders
-from raypol.runs.arena.verifiers import EARLIER, STATIC
+from raypol.runs.arena.verifiers import STATIC
 from raypol.runs.designs.design import Design, Sweep
 from raypol.runs.trials.verify import Examination
 
@@ -69,7 +68,6 @@ def _design(
     first: int = 0,
     without: Sequence[str] = (),
     tried_once: Sequence[str] = (),
-    policies: Sequence[Policy] = STATIC,
 ) -> Design:
     """The arena with the verifier's share of the seed, without some arms and policies, from the seed `first` on."""
     made = arena_design(
@@ -82,7 +80,7 @@ def _design(
     )
     arms = {name: arm for name, arm in made.arms.items() if name not in without}
     arms |= {name: replace(arm, budget=1) for name, arm in arms.items() if name in tried_once}
-    return replace(made, arms=arms, policies=tuple(policy for policy in policies if policy.name not in without))
+    return replace(made, arms=arms, policies=tuple(policy for policy in STATIC if policy.name not in without))
 
 
 _DIGITS: Final = TrainConfig(dataset="digits", model="resnet8", steps=1000, interval=10)
@@ -178,7 +176,6 @@ TASKS: Final[Mapping[TaskName, Sweep]] = {
             calibrate_on=0,
             budget=1,
             without=(*_TOO_LONG, *_TOO_DEAR),
-            policies=EARLIER,
         ),
         paper=_design(
             _RESNET, replace(_RESNET_AT, high=2_000, whole=2_000), seeds=5, honest=20, calibrate_on=20, budget=50

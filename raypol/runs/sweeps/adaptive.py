@@ -3,14 +3,15 @@
 Each arm has a budget of forgeries. A forgery is made once, and every policy judges it; policies take turns in proposing the next
 one, those first that have accepted none so far. What each wants is a study of its own (Optuna's TPE): of two accepted spoofs the
 cheaper one, of two rejected ones that which fails fewer checks. When the budget is used, the cheapest accepted spoof under each
-policy is made again for the other seeds.
+policy is made again for the other seeds. What takes longest, with what follows from it, is
+run first: the points of a search follow from each other, and a long one that begins late is waited for alone.
 """
 
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any, Final
 
 from raypol.core.attacks import method_of
@@ -21,6 +22,7 @@ from raypol.runs.designs.axes import listed
 from raypol.runs.designs.design import Design
 from raypol.runs.designs.dimensions import Dimension, dimensions_of
 from raypol.runs.designs.points import trial_at
+from raypol.runs.sweeps.forecast import trial_seconds
 from raypol.runs.sweeps.plan import SweepPlan
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.trials.relative_costs import largest_error_ratio
@@ -91,6 +93,8 @@ class ArmSearch:
     """Number of the others at which what was found is made again."""
     policies: tuple[str, ...]
     budget: int
+    step_work: float = 1.0
+    """Work of a claimed step as declared, in a unit that all arms share."""
     judged: dict[str, JudgedTrial] = field(default_factory=dict)
     """By trial."""
     points: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -131,6 +135,27 @@ class ArmSearch:
         except InputError:
             return False
         return bool(point)
+
+    @property
+    def timed(self) -> tuple[float, int]:
+        """Seconds that its trials took so far, and the steps that they claimed."""
+        rows = [one.row for one in self.judged.values() if one.row]
+        spans = ((number_of(row.wall_s) + number_of(row.verify_s), row.steps) for row in rows)
+        known = [(seconds, steps) for seconds, steps in spans if seconds > 0.0]
+        return sum(seconds for seconds, _ in known), sum(steps for _, steps in known)
+
+    def steps_behind(self, trial_id: str, trial: Trial) -> float:
+        """Steps that are to be claimed from the begin of a trial to the end of what follows from it: the rest of the search where
+        it is a point of one, several of them side by side.
+        """
+        first, declared = next(iter(self.as_declared().items()))
+        if trial_id != first and trial_id not in self.points:
+            return float(trial.spoof.steps)
+        waiting = [self.trial(point, self.seeds[0])[1] for one, point in self.points.items() if one not in self.judged]
+        steps = [one.spoof.steps for one in (*waiting, *([declared] if first not in self.judged else []))]
+        if self.dimensions and not self.exhausted:
+            steps += [declared.spoof.steps] * (self.budget - len(self.points))
+        return sum(steps) / min(_AHEAD, len(steps))
 
     def as_declared(self) -> dict[str, Trial]:
         """The arm as it was declared, for every seed."""
@@ -270,17 +295,33 @@ class AdaptiveSearches:
         }
         self._owner: dict[str, ArmSearch] = {}
 
+    def count_work(self) -> None:
+        """Count the most that a step of each arm can take, which tells the longest until trials have told how long they take."""
+        declared = [next(iter(search.as_declared().values())) for search in self.arms.values()]
+        for search, trial, work in zip(self.arms.values(), declared, trial_seconds(declared, 0), strict=True):
+            search.step_work = work * (1 + getattr(trial.attack, "retries", 0)) / trial.spoof.steps
+
     def proposals(self) -> dict[str, Trial]:
-        """Every trial that is worth running now, by id; those that run are among them. Arms take turns."""
+        """Every trial that is worth running now, by id; those that run are among them. First is what takes longest, with what
+        follows from it.
+        """
         found: dict[str, Trial] = {}
-        lists = []
-        for search in self.arms.values():
+        behind: dict[str, float] = {}
+        of_step = self._step_seconds()
+        for arm, search in self.arms.items():
             wanted = search.proposals()
             self._owner |= dict.fromkeys(wanted, search)
-            lists.append(list(wanted.items()))
-        for pairs in zip_longest(*lists):
-            found |= dict(pair for pair in pairs if pair is not None)
-        return found
+            found |= wanted
+            behind |= {one: of_step[arm] * search.steps_behind(one, trial) for one, trial in wanted.items()}
+        return {one: found[one] for one in sorted(found, key=lambda one: -behind[one])}
+
+    def _step_seconds(self) -> dict[str, float]:
+        """By arm. One of which no trial has ended takes its counted work at the pace of the others."""
+        timed = {arm: search.timed for arm, search in self.arms.items()}
+        measured = {arm: seconds / steps for arm, (seconds, steps) in timed.items() if steps}
+        paces = [seconds / self.arms[arm].step_work for arm, seconds in measured.items()]
+        pace = statistics.median(paces) if paces else 1.0  # work with tries that were not needed tells none
+        return {arm: measured.get(arm, search.step_work * pace) for arm, search in self.arms.items()}
 
     def point_of(self, trial_id: str) -> dict[str, Any] | None:
         """A point of a search as it is noted, to be found again by a resumed one; None for a trial that is no such point."""

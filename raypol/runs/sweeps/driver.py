@@ -6,7 +6,7 @@ for its row, then for what an interrupted try finished. A killed driver is resum
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from raypol.cluster.connection import connect
 from raypol.cluster.inventory import check_group, gpu_models, resolve
@@ -29,6 +29,8 @@ from raypol.store.results.files import write_trial
 from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.rows import FINISHED, TrialRow
 from raypol.store.retries import storage_retries
+
+_MOST_WAITING: Final = 64
 
 if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command line should wait for
     from raypol.runs.sweeps.adaptive import AdaptiveSearches
@@ -243,6 +245,7 @@ class _Driver:
                 space={},
                 samples=ranges.num_grid,
                 watcher=self._watcher(),
+                waiting=self._most_waiting,
             )
         self._total = ranges.num_trials + len(ranges.proposals())
         return stopped
@@ -258,6 +261,8 @@ class _Driver:
         self._done, stopped = len(finished), ""
         baselines = self._baselines(plan.examples())
         if searches.proposals():
+            self._show("counting the work of the arms")
+            searches.count_work()
             self._total = max(searches.likely, self._done)
             stopped = run_search(
                 self._shared(baselines),
@@ -265,9 +270,20 @@ class _Driver:
                 space={},
                 samples=searches.most,
                 watcher=self._watcher(),
+                waiting=self._most_waiting,
             )
         self._total = searches.likely
         return stopped
+
+    @property
+    def _most_waiting(self) -> int:
+        """Proposed trials that may wait for a place, at most: as many as there are places, because what is proposed later may be
+        more urgent and Tune's queue keeps no order; an autoscaler sees what waits.
+        """
+        if self._view.scalable.types:
+            return _MOST_WAITING
+        places = (sum(node.fits(request) for node in self._view.nodes) for request in self._requests.values())
+        return min(max(places, default=1), _MOST_WAITING)
 
     def _run(self, baselines: dict[str, Baseline], left: Sequence[Trial]) -> str:
         from raypol.runs.sweeps.tune_trials import run_trials

@@ -45,7 +45,6 @@ _PROBE_BYTES: Final = 1 << 20
 """Storage that cannot be given this many cannot be given a trial."""
 _AWAY_S: Final = 90.0
 """Time that storage may be away once a trial was lost, which has waited for it before."""
-_MOST_WAITING: Final = 64
 _LOOK_S: Final = 2.0
 _SAY_S: Final = 20.0
 """Longer than a trial's processes take to start on an idle machine."""
@@ -101,12 +100,20 @@ def run_search(
     space: Mapping[str, Any],
     samples: int,
     watcher: Watcher,
+    waiting: int = 0,
 ) -> str:
-    """Run the trials that a searcher proposes, from a space of axes or, where that is empty, its own; see `run_trials`."""
+    """Run the trials that a searcher proposes, from a space of axes or, where that is empty, its own; see `run_trials`.
+
+    Args:
+        shared: see `run_trials`.
+        searcher: of Tune.
+        space: axes that Tune hands to the searcher.
+        samples: trials at most.
+        watcher: see `run_trials`.
+        waiting: trials that may wait for a place. 0: the next is proposed once the last one has its place, so that the searcher
+            may learn first.
+    """
     wanted = {"point": dict(space)} if space else {}
-    # Tune asks a searcher for the next point once the last one has its place, so that it may learn first. One with a space of its
-    # own says itself when it must learn; an autoscaler sees all that waits.
-    waiting = 0 if space else _MOST_WAITING
     return _fit(shared, wanted, watcher, waiting, search_alg=searcher, num_samples=samples)
 
 
