@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ray import tune
 from ray.tune.search import Searcher
 
+from raypol.core.attacks.iii import AttackIII
 from raypol.core.distances import METRICS
 from raypol.core.errors import InputError
 from raypol.core.seeds import MAX_SEED
@@ -140,6 +141,74 @@ def resumed(before: Run, design: Design = DESIGN, *, failed: bool = False, **opt
     verdicts = [verdict for one in before.outcomes.values() for verdict in one.verdicts.values()]
     searches.take(rows, verdicts, list(reversed(before.notes)), failed=failed)
     return searches
+
+
+# --- in which order --------------------------------------------------------------------------------------------------
+
+
+def took(trial_id: str, trial: Trial, seconds: float) -> JudgedTrial:
+    outcome = outcome_of(trial_id, trial, truth(trial))
+    assert outcome.row is not None
+    return replace(outcome, row=replace(outcome.row, wall_s=0.75 * seconds, verify_s=0.25 * seconds))
+
+
+def arms_of(searches: AdaptiveSearches) -> list[str]:
+    """Of the proposals, each once."""
+    return list(dict.fromkeys(trial.arm for trial in searches.proposals().values()))
+
+
+def test_what_takes_longest_with_what_follows_from_it_is_first() -> None:
+    searches = searches_of()
+    assert arms_of(searches)[0] == "searched", "ten trials that follow from each other"
+    searches.arms["declared"].step_work = 1e3
+    assert arms_of(searches)[0] == "declared"
+    declared = searches.arms["declared"].as_declared()
+    for trial_id, trial in list(declared.items())[:2]:
+        searches.record(trial_id, took(trial_id, trial, 0.1))
+    searched = searches.arms["searched"].as_declared()
+    trial_id, trial = next(iter(searched.items()))
+    searches.record(trial_id, took(trial_id, trial, 5.0))
+    assert arms_of(searches)[0] == "searched", "measured times replace counted work"
+    assert arms_of(searches)[-1] == "declared"
+
+
+def test_points_go_before_other_seeds_of_their_arm() -> None:
+    searches = searches_of()
+    search = searches.arms["searched"]
+    of_arm = [trial_id for trial_id, trial in searches.proposals().items() if trial.arm == "searched"]
+    assert set(of_arm[:3]) == {*search.points, search.trial({}, 4)[0]}
+    assert set(of_arm[3:]) == {search.trial({}, seed)[0] for seed in (5, 6)}
+
+
+def test_counted_work_is_the_most_that_an_arm_can_take() -> None:
+    tries = Arm(AttackIII(iterations=2, retries=30))
+    once = Arm(AttackIII(iterations=2, retries=0))
+    searches = searches_of(replace(DESIGN, arms={"null": Arm("null"), "once": once, "tries": tries}))
+    searches.count_work()
+    arms = searches.arms
+    assert arms["tries"].step_work == pytest.approx(31 * arms["once"].step_work)
+    assert arms["once"].step_work > arms["null"].step_work > 0.0
+    assert arms_of(searches)[:2] == ["tries", "once"]
+
+
+@pytest.mark.parametrize("slow", ["searched", "declared", "null"])
+def test_two_workers_are_busy_to_the_end(slow: str) -> None:
+    """No order ends sooner than half of all work, or the longest search."""
+    searches = searches_of()
+    of_step = {arm: 0.05 if arm == slow else 0.01 for arm in searches.arms}
+    now, busy, running = 0.0, 0.0, dict[str, tuple[float, Trial]]()
+    while True:
+        proposed = searches.proposals()
+        while len(running) < 2 and (wanted := next((one for one in proposed if one not in running), None)):
+            seconds = of_step[proposed[wanted].arm] * proposed[wanted].spoof.steps
+            running[wanted] = now + seconds, proposed[wanted]
+            busy += seconds
+        if not running:
+            break
+        ended = min(running, key=lambda one: running[one][0])
+        now, trial = running.pop(ended)
+        searches.record(ended, took(ended, trial, of_step[trial.arm] * trial.spoof.steps))
+    assert now <= 1.15 * busy / 2
 
 
 # --- what is tried ---------------------------------------------------------------------------------------------------
