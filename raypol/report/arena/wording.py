@@ -9,7 +9,7 @@ from typing import Final
 from raypol.core.verification.policies import Policy, published, strict
 from raypol.report.arena.board import FORGERIES, LineGroup, PolicyColumn, Square, Status, is_unfinished, status_of
 from raypol.report.arena.rankings import VerifierRank
-from raypol.runs.arena.verifiers import ALWAYS, EARLIER, STATIC
+from raypol.runs.arena.verifiers import ALWAYS, STATIC
 from raypol.store.results.cell_rows import CellRow, Mode
 
 SIGNS: Final[Mapping[Status, str]] = {
@@ -187,7 +187,7 @@ def summary_words(verifiers: Sequence[VerifierRank], mode: Mode = "adaptive") ->
 
 @lru_cache(maxsize=1)
 def _known() -> Mapping[str, Policy]:
-    return {policy.sha256: policy for policy in (*ALWAYS, *STATIC, *EARLIER)}
+    return {policy.sha256: policy for policy in (*ALWAYS, *STATIC)}
 
 
 def policy_words(column: PolicyColumn) -> str:

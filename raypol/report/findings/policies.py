@@ -106,7 +106,7 @@ def on_exactness(tasks: Sequence[Task]) -> Iterator[str]:
                 + "; of a forgery the comparison of bits ends at the first interval that differs."
             )
         alone = task.cell("retrain", "exact_bits")
-        bound = next((one for name in ("exact", "exact_bound") if (one := task.cell("retrain", name))), None)
+        bound = task.cell("retrain", "exact")
         if alone and alone.is_broken and bound and not bound.is_broken and bound.tried:
             by = codes(bound.rejected_by.split(","))
             yield (

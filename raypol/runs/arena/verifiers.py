@@ -37,8 +37,6 @@ DIRECTED: Final = _strict_and("directed", "declared_rate", "direction", "initial
 """`strict`, and replays go where the claim goes, at rates that can, from an independent W_0."""
 EXACT_BITS: Final = _strict_and("exact_bits", "exact")
 """`strict`, and replays under the recorded augmentation give every recorded bit."""
-EXACT_BOUND: Final = _strict_and("exact_bound", "exact", "bound_seed", "own_points")
-"""`exact_bits`, with W_0 and data order bound and no own points: policy `exact` without the commitment."""
 REFEREED: Final = Policy(
     name="refereed",
     checks=tuple(Use(check=check) for check in ("declared_seed", "own_points", "exact")),
@@ -62,8 +60,6 @@ STATIC: Final = (
     exact,
 )
 """Policies that need no honest runs; `calibrated` and `bound` are made of some (`Design.calibrate_on`)."""
-EARLIER: Final = (*(policy for policy in STATIC if policy not in (REFEREED, exact)), EXACT_BOUND)
-"""Those of standing results that were made before there were commitments and referees."""
 
 _NEEDS: Final = {
     "bound_seed": "to ask the verifier for a share of the seed before training",

@@ -181,7 +181,8 @@ def _run_in_process(config: Mapping[str, Any], *, shared: Shared) -> None:
         found = storage_retries(read_trial, record.results, trial_id)
         if found is None or found[0].status not in FINISHED:
             found = _run(trial, shared)
-    tune.report(objectives(*found) | reported_outcomes(found[0]))
+    # Without "done" Tune asks once more what comes.
+    tune.report(objectives(*found) | reported_outcomes(found[0]) | {"done": True})
 
 
 def _run(trial: Trial, shared: Shared) -> tuple[TrialRow, list[IntervalRow]]:
@@ -369,7 +370,7 @@ def _quiet(waiting: int) -> Iterator[None]:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-        "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "60",
+        "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # we resume from rows: its state of the run is for nobody
         "RAY_AIR_NEW_OUTPUT": "0",
     }
     if waiting:

@@ -31,7 +31,7 @@ from raypol.core.training.trainer import Trainer
 from raypol.core.verification.policies import Policy
 from raypol.core.verification.thresholds import Thresholds
 from raypol.core.verification.verifier import examine
-from raypol.runs.arena.verifiers import EXACT_BITS, EXACT_BOUND, REFEREED
+from raypol.runs.arena.verifiers import BOUND_SEED, EXACT_BITS, REFEREED
 from tests.disputants import lying_party, lying_proof, record_lies, settled
 from tests.scenes import RECORDED, TINY, all_bits, claiming, sgd, small_recipe, tiny
 
@@ -263,7 +263,7 @@ def test_continue_passes_every_exact_replay(continued: MemoryProof, data: Datase
     evidence = examine(continued, data, RECORDED, exact=True)
     assert all(replay.is_exact and replay.error.l2 == 0.0 for replay in evidence.replays)
     assert "exact" not in _rejected_by(continued, data, EXACT_BITS)
-    assert "bound_seed" in _rejected_by(continued, data, EXACT_BOUND)
+    assert "bound_seed" in _rejected_by(continued, data, BOUND_SEED)
 
 
 def test_continue_loses_a_dispute_at_its_start_without_a_step(continued: MemoryProof, data: Dataset) -> None:
@@ -296,7 +296,7 @@ def test_continue_on_the_declared_batches_repeats_in_every_bit_and_loses_as_well
     evidence = examine(proof, data, RECORDED, exact=True)
     assert all(replay.is_exact and replay.error.l2 == 0.0 for replay in evidence.replays)
     assert evidence.survey.steps_out_of_order == (0,)
-    assert {"initial_state", "bound_seed"} <= _rejected_by(proof, data, EXACT_BOUND)
+    assert {"initial_state", "bound_seed"} <= _rejected_by(proof, data, BOUND_SEED)
     found = settled(ProofParty(proof, training), honest_party(recipe, data), data)
     assert [(fault.side, fault.kind) for fault in found.faults] == [("a", "wrong start")]
 

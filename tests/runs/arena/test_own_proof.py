@@ -13,7 +13,7 @@ from raypol.core.training.train_config import TrainConfig
 from raypol.runs.arena.own_proof import lengths_of, own_arena
 from raypol.runs.arena.recheck import trials_of
 from raypol.runs.arena.standing import read_arenas
-from raypol.runs.arena.verifiers import ALWAYS, EARLIER, STATIC
+from raypol.runs.arena.verifiers import ALWAYS, STATIC
 from raypol.runs.designs.points import trial_at
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 from raypol.runs.trials.honest_proof import proof_at
@@ -120,11 +120,6 @@ def test_verifiers_differ_and_are_named_once() -> None:
         assert stricter is (policy.name not in ("top_q", "refereed")), policy.name
 
 
-def test_earlier_standing_results_keep_their_policies() -> None:
-    """Their trials are named by these digests."""
-    assert [policy.name for policy in EARLIER] == [
-        *(policy.name for policy in STATIC if policy.name not in ("refereed", "exact")),
-        "exact_bound",
-    ]
+def test_trials_of_standing_results_are_named_by_policies_of_today() -> None:
     for arena in read_arenas(open_location(Path(__file__).parents[3] / "docs" / "arena")):
         assert trials_of(arena), arena.sweep_id
