@@ -4,14 +4,16 @@ RAYPOL_TEST_THREADS runs the suite on another number: `make test-elsewhere` show
 """
 
 import os
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from rich.console import Console
 
@@ -58,6 +60,9 @@ def honest(recipe: Recipe, digits: Dataset) -> MemoryProof:
     return prove(recipe, digits)
 
 
+_T = TypeVar("_T")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shown:
     """A demo of two arms at (T', k) = (10, 5) and (10, 4), then one of all quick arms in the same, awkwardly named folder."""
@@ -69,17 +74,37 @@ class Shown:
     err: str
 
 
+def once_per_run(factory: pytest.TempPathFactory, make: Callable[[Path], _T]) -> _T:
+    """What `make` makes in a new folder, made by one of the processes of a run and read by the others."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / make.__name__
+    with FileLock(folder.with_suffix(".lock")):
+        kept = folder / "made.pickle"
+        if not kept.exists():
+            folder.mkdir()
+            made = make(folder)
+            kept.write_bytes(pickle.dumps(made))
+            return made
+        found: _T = pickle.loads(kept.read_bytes())  # noqa: S301 - our own
+        return found
+
+
 @pytest.fixture(scope="session")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     """Shared by all tests: only look."""
-    folder = tmp_path_factory.mktemp('it\'s a "demo" for $5 & more `x` [1] #2 %41 seed=5 ü')
+    return once_per_run(tmp_path_factory, _shown)
+
+
+def _shown(base: Path) -> Shown:
+    folder = base / 'it\'s a "demo" for $5 & more `x` [1] #2 %41 seed=5 ü'
+    folder.mkdir()
     results, points = open_location(folder), ((10, 5), (10, 4))
     out, err = Console(file=StringIO(), width=80), Console(file=StringIO(), width=80)
     with pytest.MonkeyPatch.context() as patched, LocalRunner(on()) as runner:
         patched.setenv("MLFLOW_TRACKING_URI", "")
         first = run_demo(runner, results, TRAIN, points=points, arms=FEW_ARMS)
         second = show_demo(runner, results, TRAIN, out=out, err=err, points=points[:1], arms=QUICK_ARMS)
-        yield Shown(
+        return Shown(
             first=first,
             second=second,
             folder=folder,
@@ -91,6 +116,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
 @pytest.fixture(scope="session")
 def vc_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keys of the circuit of `small_run`; the costly part of a proof by verifiable computation. Shared: only look."""
-    folder = tmp_path_factory.mktemp("vc") / "keys"
-    make_keys(folder, small_run().shape, limit=MEMORY)
-    return folder
+    return once_per_run(tmp_path_factory, _vc_keys)
+
+
+def _vc_keys(base: Path) -> Path:
+    make_keys(base / "keys", small_run().shape, limit=MEMORY)
+    return base / "keys"

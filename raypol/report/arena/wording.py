@@ -2,6 +2,7 @@
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
@@ -103,8 +104,12 @@ def tally(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else many}"
 
 
+_ENDS: Final = (0.00995, 0.0995, 9.995, 99.95)
+"""Ratios from which one decimal less is shown, of four."""
+
+
 def ratio_text(value: float | None) -> str:
-    """A ratio in at most three digits that count; a dash for one that is not known."""
+    """A ratio in two or three digits that count; a dash for one that is not known."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -112,9 +117,9 @@ def ratio_text(value: float | None) -> str:
     if value == 0.0:
         return "0"
     size = abs(value)
-    if size >= 1e5 or 0 < size < 5e-4:
-        return re.sub(r"e([+-])0+", r"e\1", f"{value:.0e}")
-    return f"{value:.{3 if size < 0.0995 else 2 if size < 9.995 else 1 if size < 99.95 else 0}f}"
+    if size >= 1e5 or size < 9.5e-4:
+        return re.sub(r"e([+-])0+", r"e\1", f"{value:.1e}")
+    return f"{value:.{len(_ENDS) - bisect_right(_ENDS, size)}f}"
 
 
 def share_text(value: float | None) -> str:

@@ -15,7 +15,8 @@ from raypol.core.verification.policies import Policy
 from raypol.runs.arena.verifiers import ALWAYS, needs_of
 from raypol.runs.designs.design import Design
 from raypol.runs.designs.dimensions import ends_of
-from raypol.runs.sweeps.adaptive import AdaptiveSearches, ArmSearch, JudgedTrial, axes_text
+from raypol.runs.sweeps.adaptive import AdaptiveSearches, ArmSearch, axes_text
+from raypol.runs.sweeps.judged_trial import JudgedTrial
 from raypol.runs.trials.relative_costs import largest_error_ratio
 from raypol.runs.trials.rows import ratio_of
 from raypol.store.results.cell_rows import CELLS_VERSION, CellRow, Mode

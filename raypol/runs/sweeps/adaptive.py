@@ -3,12 +3,13 @@
 Each arm has a budget of forgeries. A forgery is made once, and every policy judges it; policies take turns in proposing the next
 one, those first that have accepted none so far. What each wants is a study of its own (Optuna's TPE): of two accepted spoofs the
 cheaper one, of two rejected ones that which fails fewer checks. When the budget is used, the cheapest accepted spoof under each
-policy is made again for the other seeds. What takes longest, with what follows from it, is
-run first: the points of a search follow from each other, and a long one that begins late is waited for alone.
+policy is made again for the other seeds.
+
+What takes longest, with what follows from it, is run first: the points of a search follow from each other, and a long one that
+begins late is waited for alone.
 """
 
 import json
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +24,9 @@ from raypol.runs.designs.design import Design
 from raypol.runs.designs.dimensions import Dimension, dimensions_of
 from raypol.runs.designs.points import trial_at
 from raypol.runs.sweeps.forecast import trial_seconds
+from raypol.runs.sweeps.judged_trial import JudgedTrial
 from raypol.runs.sweeps.plan import SweepPlan
 from raypol.runs.sweeps.record import SweepRecord
-from raypol.runs.trials.relative_costs import largest_error_ratio
-from raypol.runs.trials.rows import number_of
 from raypol.runs.trials.study import Trial
 from raypol.store.location import Location
 from raypol.store.results.files import read_trial, read_verdicts, read_verdicts_of
@@ -40,42 +40,6 @@ _DRAWS: Final = 25
 """Proposals of a study in a row that are all known, after which the next policy is asked."""
 _RANDOM: Final = 4
 """Points that a study draws at random before it models anything."""
-_REJECTED: Final = 1e3
-_FAILED: Final = 1e6
-_FARTHEST: Final = 99.0
-"""Scores: that of an accepted spoof is never larger, whatever it costs, and no rejected one fails so many checks."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JudgedTrial:
-    """What came of a trial."""
-
-    row: TrialRow | None
-    """None for one that was lost before it had a row."""
-    verdicts: Mapping[str, VerdictRow] = field(default_factory=dict)
-    """By policy; empty if it failed, or was estimated."""
-
-    @property
-    def cost(self) -> float:
-        """Generation time over the honest proof's, without waiting for writes; NaN if it has none."""
-        return number_of(self.row.ratio_working) if self.row else math.nan
-
-    def rate(self, policy: str) -> float:
-        """The share of nonces under which a policy accepts it; 0 if it was not judged."""
-        verdict = self.verdicts.get(policy)
-        return verdict.acceptance_rate if verdict else 0.0
-
-    def score(self, policy: str) -> float:
-        """What a search lowers: the expected cost until it is accepted, on a scale that ends, or by how many checks it is not."""
-        verdict = self.verdicts.get(policy)
-        if verdict is None or self.row is None or math.isnan(self.cost):
-            return _FAILED
-        if rate := self.rate(policy):
-            expected = self.cost / rate
-            return _REJECTED / (1.0 + _REJECTED / expected) if expected else 0.0
-        worst = largest_error_ratio(self.row)
-        nearness = min(math.log10(1.0 + worst), _FARTHEST) if worst < math.inf else _FARTHEST
-        return _REJECTED * (1 + len(verdict.rejected_by.split(","))) + nearness
 
 
 @dataclass(slots=True)
@@ -139,9 +103,7 @@ class ArmSearch:
     @property
     def timed(self) -> tuple[float, int]:
         """Seconds that its trials took so far, and the steps that they claimed."""
-        rows = [one.row for one in self.judged.values() if one.row]
-        spans = ((number_of(row.wall_s) + number_of(row.verify_s), row.steps) for row in rows)
-        known = [(seconds, steps) for seconds, steps in spans if seconds > 0.0]
+        known = [(one.seconds, one.row.steps) for one in self.judged.values() if one.row and one.seconds > 0.0]
         return sum(seconds for seconds, _ in known), sum(steps for _, steps in known)
 
     def steps_behind(self, trial_id: str, trial: Trial) -> float:

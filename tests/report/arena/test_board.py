@@ -194,7 +194,8 @@ def test_trainings_are_apart() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "–"), (float("nan"), "–"), (float("inf"), "∞"), (0.0, "0"), (0.0404, "0.040"), (0.0996, "0.10"), (1.256, "1.26"),
-     (9.996, "10.0"), (36.868, "36.9"), (182.4, "182"), (7e-5, "7e-5"), (3.2e8, "3e+8")],
+     (9.996, "10.0"), (36.868, "36.9"), (182.4, "182"), (7e-5, "7.0e-5"),
+     (0.00081, "8.1e-4"), (0.00096, "0.0010"), (0.00614, "0.0061"), (0.00996, "0.010"), (3.2e8, "3.2e+8")],
 )  # fmt: skip
 def test_a_ratio_has_the_digits_that_count(value: float | None, text: str) -> None:
     assert ratio_text(value) == text

@@ -13,7 +13,8 @@ from raypol.core.attacks import PRESETS
 from raypol.core.distances import METRICS
 from raypol.runs.arena import cells as module
 from raypol.runs.arena.cells import cells_of, claims_of, interval_of
-from raypol.runs.sweeps.adaptive import AdaptiveSearches, JudgedTrial
+from raypol.runs.sweeps.adaptive import AdaptiveSearches
+from raypol.runs.sweeps.judged_trial import JudgedTrial
 from raypol.runs.trials.study import Trial
 from raypol.store.location import open_location
 from raypol.store.results.cell_rows import CELLS_VERSION, CLAIMS, CellRow, read_cells, write_cells

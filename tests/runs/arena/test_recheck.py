@@ -26,8 +26,9 @@ from raypol.runs.arena.recheck import (
 from raypol.runs.arena.standing import ArenaRows, merge_arenas, read_arenas
 from raypol.runs.arena.tasks import TASKS
 from raypol.runs.designs.points import trial_at
-from raypol.runs.sweeps.adaptive import AdaptiveSearches, JudgedTrial
+from raypol.runs.sweeps.adaptive import AdaptiveSearches
 from raypol.runs.sweeps.calibrated import KINDS, judged_by
+from raypol.runs.sweeps.judged_trial import JudgedTrial
 from raypol.runs.trials.study import Trial
 from raypol.store.location import open_location
 from raypol.store.policies import write_policy

@@ -22,7 +22,8 @@ from raypol.core.verification.policies import strict
 from raypol.runs.arena.contenders import HONEST_START
 from raypol.runs.arena.tasks import TASKS
 from raypol.runs.designs.design import Arm, Design, Sweep
-from raypol.runs.sweeps.adaptive import AdaptiveSearches, ArmSearch, JudgedTrial, ReportedSearches, open_searches
+from raypol.runs.sweeps.adaptive import AdaptiveSearches, ArmSearch, ReportedSearches, open_searches
+from raypol.runs.sweeps.judged_trial import JudgedTrial
 from raypol.runs.sweeps.plan import SweepOptions, plan_sweep
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.runs.sweeps.searchers import ProposingSearcher
