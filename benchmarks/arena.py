@@ -5,7 +5,9 @@ r"""What the arena costs beyond its forgeries: `python -m benchmarks.arena [--on
    gathering that serves it can cost less. The same forgery in turn, in this process.
 2. An arena of a few arms with one worker and with two: trials per second of the second over twice those of the first, from the
    first row to the last. Around a proof as long as those of the standing results in the order one, two, two, one, because a
-   machine's speed drifts; once around a short one, whose trials take a second or two, as long as what starts beside them.
+   machine's speed drifts; once around a short one, whose trials take a second or two, as long as what starts beside them. Beside
+   it the most that two cores allow: with one worker the driver, MLflow and Ray have a core of their own, which two workers share
+   with them, so that the efficiency is at most one over the cores that one worker and all beside it keep busy.
 3. The same command again: seconds until it says that nothing is left to run.
 """
 
@@ -13,12 +15,17 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+import psutil
 import torch
 import tyro
 
@@ -108,18 +115,24 @@ def running(folder: Path) -> Iterator[Ratio | str]:
     """Efficiency of two workers, and how long a finished arena takes to find that out."""
     for steps, order in _ORDERS.items():
         proof = _raypol("prove", "--results", str(folder / f"T-{steps}"), "--steps", str(steps), "--interval", "10")
-        rates: dict[int, list[float]] = {1: [], 2: []}
+        rates, cores = ({at_once: list[float]() for at_once in (1, 2)} for _ in range(2))
         for number, at_once in enumerate(order):
             results = folder / f"T-{steps}-{number}"
             asked = (proof.split()[-1], "--results", str(results), "--max-concurrent", str(at_once), *_FEW)
-            _raypol("arena", *asked)
+            used = _watched("arena", *asked)
             trials = [row for row in read_trials(open_location(str(results))) if not row.is_honest]
             ends = sorted(file.stat().st_mtime for file in (results / "trials").glob("trial-*.parquet"))
             span_s, worked_s = ends[-1] - ends[0], sum((row.device_s or 0.0) + (row.verify_s or 0.0) for row in trials)
             rates[at_once].append((len(ends) - 1) / span_s)
-            yield f"T = {steps}: {len(ends)} trials, {at_once} at once, in {span_s:.0f} s; their work took {worked_s:.0f} s"
+            first, last = np.interp([ends[0], ends[-1]], *zip(*used, strict=True))
+            cores[at_once].append((last - first) / span_s)
+            yield (
+                f"T = {steps}: {len(ends)} trials, {at_once} at once, in {span_s:.0f} s; their work took {worked_s:.0f} s; "
+                f"{cores[at_once][-1]:.2f} cores busy"
+            )
         found = [two / one / 2 for one, two in zip(rates[1], rates[2], strict=True)]
         yield Ratio(f"T = {steps}, two workers: efficiency", found, ">= 0.93", at_least(0.93))
+        yield Ratio(f"T = {steps}, two workers: the most that two cores allow", [1 / busy for busy in cores[1]])
     started = time.perf_counter()
     _raypol("arena", *asked)
     again_s = time.perf_counter() - started
@@ -128,13 +141,47 @@ def running(folder: Path) -> Iterator[Ratio | str]:
 
 def _raypol(*arguments: str) -> str:
     """What a command prints."""
+    with _started(*arguments) as process:
+        return _ended(process)
+
+
+def _watched(*arguments: str) -> list[tuple[float, float]]:
+    """CPU seconds of a command and all that it started, each with the time by the clock, about twice per second."""
+    found: list[tuple[float, float]] = []
+    known: dict[int, float] = {}  # by process, those that ended too
+    ended = threading.Event()
+
+    def watch(process: psutil.Process) -> None:
+        while not ended.wait(0.5):
+            with suppress(psutil.NoSuchProcess):
+                for one in (process, *process.children(recursive=True)):
+                    with suppress(psutil.NoSuchProcess):
+                        known[one.pid] = sum(one.cpu_times()[:2])
+                found.append((time.time(), sum(known.values())))
+
+    with _started(*arguments) as process, ThreadPoolExecutor(1) as threads:
+        watching = threads.submit(watch, psutil.Process(process.pid))
+        try:
+            _ended(process)
+        finally:
+            ended.set()
+        watching.result()
+    return found
+
+
+def _started(*arguments: str) -> subprocess.Popen[str]:
     command = [str(Path(sys.executable).with_name("raypol")), *arguments]
-    done = subprocess.run(  # noqa: S603 - our own command
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(  # noqa: S603 - our own command
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
-    if done.returncode not in (0, 1):
-        raise RuntimeError(done.stderr[-2000:])
-    return done.stdout
+
+
+def _ended(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate()
+    if process.returncode not in (0, 1):
+        raise RuntimeError(err[-2000:])
+    return out
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ A trial is named by a digest of its content, so nothing is lost and nothing is d
 for its row, then for what an interrupted try finished. A killed driver is resumed by running the same sweep again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -117,6 +117,16 @@ def drive_sweep(
     finally:
         if started:
             ray.shutdown()
+
+
+def most_waiting(view: ClusterView, requests: Iterable[DeviceRequest]) -> int:
+    """The most proposed trials that may wait for a place: as many as there are places, because what is proposed later may be more
+    urgent and Tune's queue keeps no order. An autoscaler sees only what waits, and gets more of it.
+    """
+    if view.scalable.types:
+        return _MOST_WAITING
+    places = (sum(node.fits(request) for node in view.nodes) for request in requests)
+    return max(1, min(max(places, default=1), _MOST_WAITING))
 
 
 def _ended_before(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
@@ -245,7 +255,7 @@ class _Driver:
                 space={},
                 samples=ranges.num_grid,
                 watcher=self._watcher(),
-                waiting=self._most_waiting,
+                waiting=most_waiting(self._view, self._requests.values()),
             )
         self._total = ranges.num_trials + len(ranges.proposals())
         return stopped
@@ -270,20 +280,10 @@ class _Driver:
                 space={},
                 samples=searches.most,
                 watcher=self._watcher(),
-                waiting=self._most_waiting,
+                waiting=most_waiting(self._view, self._requests.values()),
             )
         self._total = searches.likely
         return stopped
-
-    @property
-    def _most_waiting(self) -> int:
-        """Proposed trials that may wait for a place, at most: as many as there are places, because what is proposed later may be
-        more urgent and Tune's queue keeps no order; an autoscaler sees what waits.
-        """
-        if self._view.scalable.types:
-            return _MOST_WAITING
-        places = (sum(node.fits(request) for node in self._view.nodes) for request in self._requests.values())
-        return min(max(places, default=1), _MOST_WAITING)
 
     def _run(self, baselines: dict[str, Baseline], left: Sequence[Trial]) -> str:
         from raypol.runs.sweeps.tune_trials import run_trials

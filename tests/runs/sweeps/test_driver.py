@@ -8,10 +8,13 @@ from typing import NoReturn
 import pytest
 from ray import tune
 
+from raypol.cluster.inventory import NodeOffer, Scalable
+from raypol.cluster.placement import parse_device
+from raypol.cluster.scaling import ClusterView
 from raypol.runs.designs.design import Design, Sweep
 from raypol.runs.sweeps import driver
 from raypol.runs.sweeps.baselines import honest_trial_id
-from raypol.runs.sweeps.driver import SweepRun, drive_sweep
+from raypol.runs.sweeps.driver import SweepRun, drive_sweep, most_waiting
 from raypol.runs.sweeps.plan import SweepOptions, SweepPlan, plan_sweep
 from raypol.runs.sweeps.record import SweepRecord
 from raypol.store.location import Location, open_location
@@ -107,3 +110,20 @@ def test_an_adaptive_search_is_finished_with_its_honest_proofs(
         status = "error" if lacking == "broken honest" and key == keys[-1] else "ok"
         write(results, honest_trial_id("sweep", key), status, HONEST)
     assert (again(plan, results, monkeypatch) is not None) is (lacking == "")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "asked", "waiting"),
+    [
+        ([(2, 0)], "cpu", 2),
+        ([(2, 0), (3, 0)], "cpu", 5),
+        ([(1000, 0)], "cpu", 64),
+        ([(4, 1), (4, 2)], "gpu", 3),
+        ([(4, 1)], "gpu:2", 1),
+    ],
+)
+def test_as_many_trials_wait_as_there_are_places(nodes: list[tuple[int, int]], asked: str, waiting: int) -> None:
+    offers = tuple(NodeOffer(name=str(i), cpus=cpus, gpus=gpus) for i, (cpus, gpus) in enumerate(nodes))
+    assert most_waiting(ClusterView(nodes=offers), [parse_device(asked)]) == waiting
+    growing = ClusterView(nodes=offers, scalable=Scalable(types=offers, most=9))
+    assert most_waiting(growing, [parse_device(asked)]) == 64, "an autoscaler starts nodes for what waits"
