@@ -6,8 +6,8 @@ r"""What the arena costs beyond its forgeries: `python -m benchmarks.arena [--on
 2. An arena of a few arms with one worker and with two: trials per second of the second over twice those of the first, from the
    first row to the last. Around a proof as long as those of the standing results in the order one, two, two, one, because a
    machine's speed drifts; once around a short one, whose trials take a second or two, as long as what starts beside them. Beside
-   it the most that two cores allow: with one worker the driver, MLflow and Ray have a core of their own, which two workers share
-   with them, so that the efficiency is at most one over the cores that one worker and all beside it keep busy.
+   it about the most that two cores allow: with one worker the driver, MLflow and Ray have a core of their own, which two workers
+   share with them, so that where their work grows with the trials the efficiency is one over the cores that were busy.
 3. The same command again: seconds until it says that nothing is left to run.
 """
 
@@ -124,7 +124,7 @@ def running(folder: Path) -> Iterator[Ratio | str]:
             ends = sorted(file.stat().st_mtime for file in (results / "trials").glob("trial-*.parquet"))
             span_s, worked_s = ends[-1] - ends[0], sum((row.device_s or 0.0) + (row.verify_s or 0.0) for row in trials)
             rates[at_once].append((len(ends) - 1) / span_s)
-            first, last = np.interp([ends[0], ends[-1]], *zip(*used, strict=True))
+            first, last = np.interp([ends[0], ends[-1]], [at for at, _ in used], [seconds for _, seconds in used])
             cores[at_once].append((last - first) / span_s)
             yield (
                 f"T = {steps}: {len(ends)} trials, {at_once} at once, in {span_s:.0f} s; their work took {worked_s:.0f} s; "
@@ -132,7 +132,7 @@ def running(folder: Path) -> Iterator[Ratio | str]:
             )
         found = [two / one / 2 for one, two in zip(rates[1], rates[2], strict=True)]
         yield Ratio(f"T = {steps}, two workers: efficiency", found, ">= 0.93", at_least(0.93))
-        yield Ratio(f"T = {steps}, two workers: the most that two cores allow", [1 / busy for busy in cores[1]])
+        yield Ratio(f"T = {steps}, two workers: about the most that two cores allow", [1 / busy for busy in cores[1]])
     started = time.perf_counter()
     _raypol("arena", *asked)
     again_s = time.perf_counter() - started

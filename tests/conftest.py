@@ -5,6 +5,7 @@ RAYPOL_TEST_THREADS runs the suite on another number: `make test-elsewhere` show
 
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
@@ -81,6 +82,7 @@ def once_per_run(factory: pytest.TempPathFactory, make: Callable[[Path], _T]) ->
     with FileLock(folder.with_suffix(".lock")):
         kept = folder / "made.pickle"
         if not kept.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a try that failed
             folder.mkdir()
             made = make(folder)
             kept.write_bytes(pickle.dumps(made))

@@ -109,7 +109,7 @@ _ENDS: Final = (0.00995, 0.0995, 9.995, 99.95)
 
 
 def ratio_text(value: float | None) -> str:
-    """A ratio in two or three digits that count; a dash for one that is not known."""
+    """A ratio in two or three digits that count, from 1,000 to 100,000 as a whole number; a dash for one that is not known."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -117,7 +117,7 @@ def ratio_text(value: float | None) -> str:
     if value == 0.0:
         return "0"
     size = abs(value)
-    if size >= 1e5 or size < 9.5e-4:
+    if size >= 1e5 or size < 9.95e-4:
         return re.sub(r"e([+-])0+", r"e\1", f"{value:.1e}")
     return f"{value:.{len(_ENDS) - bisect_right(_ENDS, size)}f}"
 

@@ -39,7 +39,7 @@ function ratio(number) {
   if (typeof number !== "number") return String(number);
   if (number === 0) return "0";
   const size = Math.abs(number);
-  if (size >= 1e5 || (size > 0 && size < 9.5e-4)) return number.toExponential(1);
+  if (size >= 1e5 || (size > 0 && size < 9.95e-4)) return number.toExponential(1);
   return number.toFixed(size < 0.00995 ? 4 : size < 0.0995 ? 3 : size < 9.995 ? 2 : size < 99.95 ? 1 : 0);
 }
 const percent = share => typeof share === "number" ? `${+(100 * share).toFixed((share > 0 && share < 0.1) || (share > 0.99 && share < 1) ? 1 : 0)} %` : UNKNOWN;

@@ -58,7 +58,9 @@ class ArmSearch:
     policies: tuple[str, ...]
     budget: int
     step_work: float = 1.0
-    """Work of a claimed step as declared, in a unit that all arms share."""
+    """Work of a claimed step as declared, each search tried once, in a unit that all arms share."""
+    tries: int = 1
+    """The most times that a search is tried."""
     judged: dict[str, JudgedTrial] = field(default_factory=dict)
     """By trial."""
     points: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -107,8 +109,8 @@ class ArmSearch:
         return sum(seconds for seconds, _ in known), sum(steps for _, steps in known)
 
     def steps_behind(self, trial_id: str, trial: Trial) -> float:
-        """Steps that are to be claimed from the begin of a trial to the end of what follows from it: the rest of the search where
-        it is a point of one, several of them side by side.
+        """Steps that are to be claimed from the start of a trial to the end of what follows from it: where it is of the search,
+        what is left of that, several points side by side, and a repetition.
         """
         first, declared = next(iter(self.as_declared().items()))
         if trial_id != first and trial_id not in self.points:
@@ -117,7 +119,8 @@ class ArmSearch:
         steps = [one.spoof.steps for one in (*waiting, *([declared] if first not in self.judged else []))]
         if self.dimensions and not self.exhausted:
             steps += [declared.spoof.steps] * (self.budget - len(self.points))
-        return sum(steps) / min(_AHEAD, len(steps))
+        repetition = declared.spoof.steps if self.dimensions and self.further else 0
+        return sum(steps) / min(_AHEAD, len(steps)) + repetition
 
     def as_declared(self) -> dict[str, Trial]:
         """The arm as it was declared, for every seed."""
@@ -139,9 +142,9 @@ class ArmSearch:
 
     @property
     def is_searched(self) -> bool:
-        """True once the budget is used and every forgery of it is judged."""
+        """True once the budget is used and every forgery at the search's seed is judged."""
         used = self.exhausted or len(self.points) >= self.budget or not self.dimensions
-        return used and all(trial_id in self.judged for trial_id in (*self.points, *self.as_declared()))
+        return used and all(one in self.judged for one in (self.trial({}, self.seeds[0])[0], *self.points))
 
     def repetitions(self) -> dict[str, Trial]:
         """The cheapest accepted spoof under each policy, for further seeds."""
@@ -257,11 +260,15 @@ class AdaptiveSearches:
         }
         self._owner: dict[str, ArmSearch] = {}
 
-    def count_work(self) -> None:
-        """Count the most that a step of each arm can take, which tells the longest until trials have told how long they take."""
+    def count_work(self, estimate: int = 0) -> None:
+        """Count the work of a step of each arm, which tells the longest until trials have told how long they take.
+
+        Args:
+            estimate: see `SweepOptions.estimate`.
+        """
         declared = [next(iter(search.as_declared().values())) for search in self.arms.values()]
-        for search, trial, work in zip(self.arms.values(), declared, trial_seconds(declared, 0), strict=True):
-            search.step_work = work * (1 + getattr(trial.attack, "retries", 0)) / trial.spoof.steps
+        for search, trial, work in zip(self.arms.values(), declared, trial_seconds(declared, estimate), strict=True):
+            search.step_work, search.tries = work / trial.spoof.steps, 1 + getattr(trial.attack, "retries", 0)
 
     def proposals(self) -> dict[str, Trial]:
         """Every trial that is worth running now, by id; those that run are among them. First is what takes longest, with what
@@ -278,12 +285,13 @@ class AdaptiveSearches:
         return {one: found[one] for one in sorted(found, key=lambda one: -behind[one])}
 
     def _step_seconds(self) -> dict[str, float]:
-        """By arm. One of which no trial has ended takes its counted work at the pace of the others."""
+        """By arm. One of which no trial has ended takes its counted work at the pace of the others, with all its tries."""
         timed = {arm: search.timed for arm, search in self.arms.items()}
         measured = {arm: seconds / steps for arm, (seconds, steps) in timed.items() if steps}
-        paces = [seconds / self.arms[arm].step_work for arm, seconds in measured.items()]
-        pace = statistics.median(paces) if paces else 1.0  # work with tries that were not needed tells none
-        return {arm: measured.get(arm, search.step_work * pace) for arm, search in self.arms.items()}
+        # Where a search may be tried again, the time does not tell how often it was.
+        surely = [arm for arm in measured if self.arms[arm].tries == 1] or list(measured)
+        pace = statistics.median(measured[arm] / self.arms[arm].step_work for arm in surely) if surely else 1.0
+        return {arm: measured.get(arm, one.step_work * one.tries * pace) for arm, one in self.arms.items()}
 
     def point_of(self, trial_id: str) -> dict[str, Any] | None:
         """A point of a search as it is noted, to be found again by a resumed one; None for a trial that is no such point."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from raypol.cluster.connection import connect
-from raypol.cluster.inventory import check_group, gpu_models, resolve
+from raypol.cluster.inventory import check_group, gpu_models, groups_at_once, resolve
 from raypol.cluster.placement import DeviceRequest
 from raypol.cluster.scaling import ClusterView, view_cluster
 from raypol.cluster.shared_folder import check_visible
@@ -19,7 +19,7 @@ from raypol.runs.sweeps.baselines import Baseline, BaselineMaker, honest_trial_i
 from raypol.runs.sweeps.failed_trials import unworked_row
 from raypol.runs.sweeps.forecast import trial_seconds
 from raypol.runs.sweeps.live_status import LiveStatus
-from raypol.runs.sweeps.plan import SweepPlan
+from raypol.runs.sweeps.plan import SweepPlan, trial_group
 from raypol.runs.sweeps.record import About, SweepRecord
 from raypol.runs.sweeps.success_ranges import Ranges
 from raypol.runs.trials.honest_proof import proof_at
@@ -30,11 +30,13 @@ from raypol.store.results.interval_rows import IntervalRow
 from raypol.store.results.rows import FINISHED, TrialRow
 from raypol.store.retries import storage_retries
 
-_MOST_WAITING: Final = 64
-
 if TYPE_CHECKING:  # Ray Tune takes a second to import, which no other command line should wait for
     from raypol.runs.sweeps.adaptive import AdaptiveSearches
     from raypol.runs.sweeps.tune_trials import Shared, Watcher
+
+
+_MOST_WAITING: Final = 64
+"""Trials that wait for a place in Tune's queue."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,14 +121,19 @@ def drive_sweep(
             ray.shutdown()
 
 
-def most_waiting(view: ClusterView, requests: Iterable[DeviceRequest]) -> int:
-    """The most proposed trials that may wait for a place: as many as there are places, because what is proposed later may be more
-    urgent and Tune's queue keeps no order. An autoscaler sees only what waits, and gets more of it.
+def most_waiting(groups: Iterable[Sequence[DeviceRequest]], view: ClusterView) -> int:
+    """The most proposed trials that may wait for a place where they are proposed in an order: as many as there are places,
+    because what is proposed later may be more urgent and Tune's queue keeps no order. An autoscaler sees only what waits: it gets
+    more.
+
+    Args:
+        groups: the distinct sets of devices that a trial reserves.
+        view: of the cluster.
     """
     if view.scalable.types:
         return _MOST_WAITING
-    places = (sum(node.fits(request) for node in view.nodes) for request in requests)
-    return max(1, min(max(places, default=1), _MOST_WAITING))
+    places = sum(groups_at_once(group, view.nodes, most=_MOST_WAITING) for group in groups)
+    return max(1, min(places, _MOST_WAITING))
 
 
 def _ended_before(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
@@ -255,7 +262,7 @@ class _Driver:
                 space={},
                 samples=ranges.num_grid,
                 watcher=self._watcher(),
-                waiting=most_waiting(self._view, self._requests.values()),
+                waiting=_MOST_WAITING,
             )
         self._total = ranges.num_trials + len(ranges.proposals())
         return stopped
@@ -272,7 +279,7 @@ class _Driver:
         baselines = self._baselines(plan.examples())
         if searches.proposals():
             self._show("counting the work of the arms")
-            searches.count_work()
+            searches.count_work(plan.options.estimate)
             self._total = max(searches.likely, self._done)
             stopped = run_search(
                 self._shared(baselines),
@@ -280,7 +287,9 @@ class _Driver:
                 space={},
                 samples=searches.most,
                 watcher=self._watcher(),
-                waiting=most_waiting(self._view, self._requests.values()),
+                waiting=most_waiting(
+                    {trial_group(trial, plan.options.workers) for trial in plan.examples()}, self._view
+                ),
             )
         self._total = searches.likely
         return stopped

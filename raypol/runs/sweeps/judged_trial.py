@@ -32,8 +32,8 @@ class JudgedTrial:
 
     @property
     def seconds(self) -> float:
-        """Time that it took by the clock, verification included; NaN if it was not measured."""
-        return number_of(self.row.wall_s) + number_of(self.row.verify_s) if self.row else math.nan
+        """Time of the forgery's devices, parts of interrupted tries too, and of its verification; NaN if it was not measured."""
+        return number_of(self.row.device_s) + number_of(self.row.verify_s) if self.row else math.nan
 
     def rate(self, policy: str) -> float:
         """The share of nonces under which a policy accepts it; 0 if it was not judged."""

@@ -110,8 +110,7 @@ def run_search(
         space: axes that Tune hands to the searcher.
         samples: trials at most.
         watcher: see `run_trials`.
-        waiting: trials that may wait for a place. 0: the next is proposed once the last one has its place, so that the searcher
-            may learn first.
+        waiting: trials that may wait for a place. 0: as few as Tune lets, so that the searcher may learn first.
     """
     wanted = {"point": dict(space)} if space else {}
     return _fit(shared, wanted, watcher, waiting, search_alg=searcher, num_samples=samples)

@@ -113,17 +113,21 @@ def test_an_adaptive_search_is_finished_with_its_honest_proofs(
 
 
 @pytest.mark.parametrize(
-    ("nodes", "asked", "waiting"),
+    ("nodes", "groups", "waiting"),
     [
-        ([(2, 0)], "cpu", 2),
-        ([(2, 0), (3, 0)], "cpu", 5),
-        ([(1000, 0)], "cpu", 64),
-        ([(4, 1), (4, 2)], "gpu", 3),
-        ([(4, 1)], "gpu:2", 1),
+        ([(2, 0)], ["cpu"], 2),
+        ([(2, 0), (3, 0)], ["cpu"], 5),
+        ([(1000, 0)], ["cpu"], 64),
+        ([(4, 1), (4, 2)], ["gpu"], 3),
+        ([(4, 1)], ["gpu:2"], 1),
+        ([(5, 0)], ["cpu cpu"], 2),
+        ([(64, 1)], ["gpu cpu"], 1),
+        ([(2, 4)], ["gpu", "cpu"], 6),
     ],
 )
-def test_as_many_trials_wait_as_there_are_places(nodes: list[tuple[int, int]], asked: str, waiting: int) -> None:
+def test_as_many_trials_wait_as_there_are_places(nodes: list[tuple[int, int]], groups: list[str], waiting: int) -> None:
     offers = tuple(NodeOffer(name=str(i), cpus=cpus, gpus=gpus) for i, (cpus, gpus) in enumerate(nodes))
-    assert most_waiting(ClusterView(nodes=offers), [parse_device(asked)]) == waiting
+    asked = [tuple(map(parse_device, group.split())) for group in groups]
+    assert most_waiting(asked, ClusterView(nodes=offers)) == waiting
     growing = ClusterView(nodes=offers, scalable=Scalable(types=offers, most=9))
-    assert most_waiting(growing, [parse_device(asked)]) == 64, "an autoscaler starts nodes for what waits"
+    assert most_waiting(asked, growing) == 64, "an autoscaler starts nodes for what waits"
