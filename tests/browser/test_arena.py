@@ -73,6 +73,26 @@ def test_a_cell_opens_its_record_and_the_address_keeps_it(page: "Page", arena: P
 
 
 @pytest.mark.parametrize("mode", ["adaptive", "declared"])
+@pytest.mark.parametrize("width", [420, 1440])
+def test_every_number_of_the_standing_results_is_seen_whole(page: "Page", width: int, mode: str) -> None:
+    page.set_viewport_size({"width": width, "height": 1180})
+    opened(page, Path(__file__).parents[2] / "docs" / "arena" / "page.html")
+    for task in page.evaluate("JSON.parse(document.getElementById('data').textContent).tasks.map(task => task.slug)"):
+        page.goto(page.url.partition("#")[0] + f"#task={task}&mode={mode}")
+        page.wait_for_function(
+            "task => location.hash.includes(task) && document.querySelector('.matrix .sub')", arg=task
+        )
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll(".matrix td .main, .matrix td .sub span")].filter(shown => {
+              const range = document.createRange();
+              range.selectNodeContents(shown);
+              return range.getBoundingClientRect().right > shown.closest("td").getBoundingClientRect().right;
+            }).map(shown => shown.textContent)"""
+        )
+        assert cut == [], task
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "declared"])
 def test_the_page_ranks_as_the_board_does(page: "Page", tmp_path: Path, mode: str) -> None:
     cells = [
         *small_arena(),

@@ -211,15 +211,17 @@ function squareButton(task, line, number) {
   const isForged = found === "broken" || found === "accepted";
   const fallback = state.mode === "adaptive" && value(cell, "mode") === "declared" && line.group !== "honest";
   const main = tried === 0 ? "none" : isForged ? ratio(value(cell, "cost")) : `${accepted}/${tried}`;
-  const sub = tried === 0 ? (value(cell, "failed") ? `${value(cell, "failed")} failed` : "estimated")
-    : accepted ? `${percent(value(cell, "rate"))} · ${ratio(value(cell, "error"))}` : `error ${ratio(value(cell, "error"))}`;
   const some = isForged && value(cell, "seeds_accepted") < seeds ? `${value(cell, "seeds_accepted")}/${seeds}` : "";
+  const error = `error ${ratio(value(cell, "error"))}`, rate = value(cell, "rate");
+  const isOfSeeds = some && Math.abs(rate - value(cell, "seeds_accepted") / seeds) < 1e-6;
+  const sub = tried === 0 ? [value(cell, "failed") ? `${value(cell, "failed")} failed` : "estimated"]
+    : [accepted && rate < 1 && !isOfSeeds ? `rate ${percent(rate)}` : "", some ? `seeds ${some}` : "", error].filter(Boolean);
   const says = `${value(cell, "_says")}${isForged ? ` Cost ${ratio(value(cell, "cost"))} of the proof's.` : ""}`
     + `${some ? ` Accepted at ${some} seeds.` : ""} Rate ${percent(value(cell, "rate"))}, error ${ratio(value(cell, "error"))} of the proof's.`;
   return el("td", { class: found === "broken" ? `${found} ${tierOf(cell)}` : found },
     el("button", { type: "button", class: fallback ? "fallback" : null, title: says, "aria-label": `${name}: ${says}`, ...open },
-      el("span", { class: "main" }, el("span", { class: "sign" }, kind.sign), ` ${main}`, some ? el("sup", {}, some) : null),
-      el("span", { class: "sub" }, sub)));
+      el("span", { class: "main" }, el("span", { class: "sign" }, kind.sign), ` ${main}`),
+      el("span", { class: "sub" }, sub.map(part => el("span", {}, part)))));
 }
 function showMatrix(task, lines) {
   const head = el("thead", {}, el("tr", {},
@@ -495,8 +497,8 @@ function show() {
     isFiltered ? "Filters are on: matrix and rankings hold what is left." : ""].filter(Boolean);
   by("note").textContent = notes.join(" ");
   by("note").hidden = !notes.length;
-  by("caption").textContent = "Each cell: cost of the cheapest accepted forgery over the honest proof's, or accepted of judged; below, the rate of acceptance "
-    + "and the largest error over the proof's. A small fraction: seeds at which the point is accepted. Policies stand from the one that is broken cheapest, attacks from "
+  by("caption").textContent = "Each cell: cost of the cheapest accepted forgery over the honest proof's, or accepted of judged; below, the largest error "
+    + "over the proof's, and the rate and the seeds at which it is accepted where that is not all. Policies stand from the one that is broken cheapest, attacks from "
     + "the one that most policies accept. A cell opens its record.";
   by("verifiers-rule").textContent = `${data.rules.verifiers} ${verification(lines)}`.trim();
   by("attacks-rule").textContent = data.rules.attacks;
