@@ -211,13 +211,13 @@ function squareButton(task, line, number) {
   const isForged = found === "broken" || found === "accepted";
   const fallback = state.mode === "adaptive" && value(cell, "mode") === "declared" && line.group !== "honest";
   const main = tried === 0 ? "none" : isForged ? ratio(value(cell, "cost")) : `${accepted}/${tried}`;
-  const some = isForged && value(cell, "seeds_accepted") < seeds ? `${value(cell, "seeds_accepted")}/${seeds}` : "";
+  const atSeeds = value(cell, "seeds_accepted"), some = isForged && atSeeds < seeds ? `${atSeeds}/${seeds}` : "";
   const error = `error ${ratio(value(cell, "error"))}`, rate = value(cell, "rate");
-  const isOfSeeds = some && Math.abs(rate - value(cell, "seeds_accepted") / seeds) < 1e-6;
+  const isOfSeeds = some && Math.abs(rate - atSeeds / seeds) < 1e-6;
   const sub = tried === 0 ? [value(cell, "failed") ? `${value(cell, "failed")} failed` : "estimated"]
     : [accepted && rate < 1 && !isOfSeeds ? `rate ${percent(rate)}` : "", some ? `seeds ${some}` : "", error].filter(Boolean);
   const says = `${value(cell, "_says")}${isForged ? ` Cost ${ratio(value(cell, "cost"))} of the proof's.` : ""}`
-    + `${some ? ` Accepted at ${some} seeds.` : ""} Rate ${percent(value(cell, "rate"))}, error ${ratio(value(cell, "error"))} of the proof's.`;
+    + `${some ? ` Accepted at ${some} seeds.` : ""} Rate ${percent(rate)}, ${error} of the proof's.`;
   return el("td", { class: found === "broken" ? `${found} ${tierOf(cell)}` : found },
     el("button", { type: "button", class: fallback ? "fallback" : null, title: says, "aria-label": `${name}: ${says}`, ...open },
       el("span", { class: "main" }, el("span", { class: "sign" }, kind.sign), ` ${main}`),

@@ -80,7 +80,7 @@ def _design(
     )
     arms = {name: arm for name, arm in made.arms.items() if name not in without}
     arms |= {name: replace(arm, budget=1) for name, arm in arms.items() if name in tried_once}
-    return replace(made, arms=arms, policies=tuple(policy for policy in STATIC if policy.name not in without))
+    return replace(made, arms=arms, policies=tuple(policy for policy in made.policies if policy.name not in without))
 
 
 _DIGITS: Final = TrainConfig(dataset="digits", model="resnet8", steps=1000, interval=10)

@@ -112,19 +112,27 @@ class ArmSearch:
         """Steps that are to be claimed from the start of a trial to the end of what follows from it: where it is of the search,
         what is left of that, several points side by side, and a repetition.
         """
-        first, declared = next(iter(self.as_declared().items()))
-        if trial_id != first and trial_id not in self.points:
+        search, declared = self._search(), self.declared.spoof.steps
+        if trial_id not in search:
             return float(trial.spoof.steps)
-        waiting = [self.trial(point, self.seeds[0])[1] for one, point in self.points.items() if one not in self.judged]
-        steps = [one.spoof.steps for one in (*waiting, *([declared] if first not in self.judged else []))]
-        if self.dimensions and not self.exhausted:
-            steps += [declared.spoof.steps] * (self.budget - len(self.points))
-        repetition = declared.spoof.steps if self.dimensions and self.further else 0
+        waiting = (self.points.get(one, {}) for one in search if one not in self.judged)
+        steps = [self.trial(point, self.seeds[0])[1].spoof.steps for point in waiting]
+        steps += [declared] * self.to_come
+        repetition = declared if self.dimensions and self.further else 0
         return sum(steps) / min(_AHEAD, len(steps)) + repetition
+
+    @property
+    def declared(self) -> Trial:
+        """The arm as it was declared, at the search's seed."""
+        return self.trial({}, self.seeds[0])[1]
 
     def as_declared(self) -> dict[str, Trial]:
         """The arm as it was declared, for every seed."""
         return dict(self.trial({}, seed) for seed in self.seeds)
+
+    def _search(self) -> list[str]:
+        """The trials at the search's seed: as declared, and the points, in order."""
+        return [self.trial({}, self.seeds[0])[0], *self.points]
 
     def proposals(self) -> dict[str, Trial]:
         """Trials that are worth running now, by id; those that run are among them."""
@@ -143,8 +151,12 @@ class ArmSearch:
     @property
     def is_searched(self) -> bool:
         """True once the budget is used and every forgery at the search's seed is judged."""
-        used = self.exhausted or len(self.points) >= self.budget or not self.dimensions
-        return used and all(one in self.judged for one in (self.trial({}, self.seeds[0])[0], *self.points))
+        return not self.to_come and self.judged.keys() >= set(self._search())
+
+    @property
+    def to_come(self) -> int:
+        """Points that the budget still lets it propose."""
+        return max(self.budget - len(self.points), 0) if self.dimensions and not self.exhausted else 0
 
     def repetitions(self) -> dict[str, Trial]:
         """The cheapest accepted spoof under each policy, for further seeds."""
@@ -156,9 +168,8 @@ class ArmSearch:
         return found
 
     def tried(self) -> dict[str, JudgedTrial]:
-        """The forgeries at the search's seed: as declared, and the points."""
-        first = self.trial({}, self.seeds[0])[0]
-        return {one: self.judged[one] for one in (first, *self.points) if one in self.judged}
+        """What came of the forgeries at the search's seed: as declared, and the points."""
+        return {one: self.judged[one] for one in self._search() if one in self.judged}
 
     def at_every_seed(self, point: Mapping[str, Any]) -> dict[str, JudgedTrial]:
         """What came of a point at the search's seed and, as far as it was made again, at further ones."""
@@ -171,7 +182,7 @@ class ArmSearch:
         return min(tried, key=lambda one: (tried[one].score(policy), one), default=None)
 
     def _extend(self) -> None:
-        while self.dimensions and not self.exhausted and len(self.points) < self.budget:
+        while self.to_come:
             if sum(trial_id not in self.judged for trial_id in self.points) >= _AHEAD:
                 return
             point = self._next_first()
@@ -191,7 +202,7 @@ class ArmSearch:
         """The forgeries that the next point follows from: not which happen to have ended, so that a resumed search goes the same
         way, and any number of them at once.
         """
-        return [self.trial({}, self.seeds[0])[0], *list(self.points)[: max(len(self.points) - _AHEAD + 1, 0)]]
+        return self._search()[: max(len(self.points) - _AHEAD + 1, 0) + 1]
 
     def _next(self) -> Mapping[str, Any] | None:
         # Policies that have accepted nothing come first, then those under which a cheaper spoof may be found.
@@ -266,7 +277,7 @@ class AdaptiveSearches:
         Args:
             estimate: see `SweepOptions.estimate`.
         """
-        declared = [next(iter(search.as_declared().values())) for search in self.arms.values()]
+        declared = [search.declared for search in self.arms.values()]
         for search, trial, work in zip(self.arms.values(), declared, trial_seconds(declared, estimate), strict=True):
             search.step_work, search.tries = work / trial.spoof.steps, 1 + getattr(trial.attack, "retries", 0)
 
@@ -341,11 +352,7 @@ class AdaptiveSearches:
     @property
     def likely(self) -> int:
         """Trials so far, and those that are still to come if no arm repeats more than it has to by now."""
-        return sum(
-            len({*one.judged, *one.proposals()})
-            + max(one.budget - len(one.points), 0) * bool(one.dimensions and not one.exhausted)
-            for one in self.arms.values()
-        )
+        return sum(len({*one.judged, *one.proposals()}) + one.to_come for one in self.arms.values())
 
 
 @dataclass(frozen=True, slots=True)
